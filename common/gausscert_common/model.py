@@ -1,0 +1,279 @@
+"""What nodes report, as values. The wire has messages of the same names; `wire` turns one into the other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from gausscert_common.findings import Finding
+from gausscert_common.protocol.words import (
+    Fence,
+    LiveState,
+    Phase,
+    RestartScope,
+    SslWish,
+    Tombstone,
+)
+
+
+class CertificateKind(StrEnum):
+    """What a certificate is for."""
+
+    SERVER = "server"
+    CLIENT = "client"
+    CA = "ca"
+    CRL = "crl"
+    EXTRA = "extra"
+    """A further certificate in a .crt file, which CM ignores (cs_ssl.cpp:1117-1152)."""
+
+
+class SetState(StrEnum):
+    """Whether a directory holds a set."""
+
+    ABSENT = "absent"
+    WHOLE = "whole"
+    INCOMPLETE = "incomplete"
+
+
+class ServedState(StrEnum):
+    """Result of a probe of one cm_server."""
+
+    SSL_ON = "ssl on"
+    SSL_OFF = "ssl off"
+    UNREACHABLE = "unreachable"
+    REFUSED = "refused"
+
+
+class SslValue(StrEnum):
+    """`enable_ssl` in one configuration file."""
+
+    ON = "on"
+    OFF = "off"
+    MISSING = "missing"
+    COMMENTED = "commented"
+    """Only a commented line exists: `cm_ctl set` would edit the comment and report success."""
+    ABSENT = "absent"
+    """There is no such file on this node."""
+
+
+class FactorBuild(StrEnum):
+    """The layout of .cipher and .rand files (facts section 3.5)."""
+
+    RELEASED = "released"
+    """ENABLE_LIBPQ on: 56 and 24 bytes, AES-128-CBC."""
+    LIBPQ_OFF = "libpq-off"
+    """ENABLE_LIBPQ off: 104 and 40 bytes, AES-256-CBC."""
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """One certificate or CRL and the dates that decide about it."""
+
+    file: str
+    index: int
+    """Its place in the file, from 0."""
+    kind: CertificateKind
+    subject: str
+    """RFC 4514; the issuer for a CRL."""
+    issuer: str
+    serial: str
+    """Hex without leading zeros; "" for a CRL without a number."""
+    fingerprint: str
+    """SHA-256 over the DER encoding, hex."""
+    not_before: datetime
+    not_after: datetime
+    """nextUpdate for a CRL."""
+
+
+@dataclass(frozen=True, slots=True)
+class SetFile:
+    """One file of a set."""
+
+    name: str
+    mode: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateSet:
+    """The files of one directory that together make a set."""
+
+    state: SetState = SetState.ABSENT
+    digest: str = ""
+    bundle_digest: str = ""
+    files: tuple[SetFile, ...] = ()
+    certificates: tuple[Certificate, ...] = ()
+
+    def fingerprint(self, kind: CertificateKind) -> str:
+        """SHA-256 of the first certificate of that kind, or ""."""
+        for certificate in self.certificates:
+            if certificate.kind is kind:
+                return certificate.fingerprint
+        return ""
+
+
+@dataclass(frozen=True, slots=True)
+class RetiredSet:
+    """A set that was live once."""
+
+    generation: str
+    digest: str
+    server_fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class SslSwitch:
+    """`enable_ssl` in both configuration files."""
+
+    server: SslValue = SslValue.ABSENT
+    agent: SslValue = SslValue.ABSENT
+
+
+@dataclass(frozen=True, slots=True)
+class CmProcess:
+    """A running CM process of one node."""
+
+    name: str
+    pid: int
+    started_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class CmNode:
+    """One node in CM's own words."""
+
+    id: int
+    name: str
+    server_address: str = ""
+    """"" on a node without cm_server."""
+    server_port: int = 0
+    agent_address: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CmTopology:
+    """What `cm_ctl view` says."""
+
+    local_node_id: int = 0
+    nodes: tuple[CmNode, ...] = ()
+
+    @property
+    def local(self) -> CmNode | None:
+        """The node itself, or None if CM does not list it."""
+        return next((node for node in self.nodes if node.id == self.local_node_id), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What one cm_server shows, seen from one node."""
+
+    cm_node_id: int
+    target: str
+    """"address:port"."""
+    state: ServedState
+    fingerprint: str = ""
+    chain_verified: bool = False
+    not_after: datetime | None = None
+    cause: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterState:
+    """`cm_ctl query`, read."""
+
+    cluster_state: str = ""
+    """The word behind cluster_state; "" when query failed."""
+    server_roles: dict[int, str] = field(default_factory=dict)
+    cause: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeReport:
+    """What one node sees of the running cluster."""
+
+    served: tuple[Served, ...] = ()
+    cluster: ClusterState | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionReport:
+    """A node's durable state as it tells it."""
+
+    transaction_id: str = ""
+    phase: Phase = Phase.NONE
+    fence: Fence = Fence()
+    holder: str = ""
+    held_since: datetime | None = None
+    lease_left_s: float = 0.0
+    participants: tuple[str, ...] = ()
+    old_digest: str = ""
+    new_digest: str = ""
+    live_state: LiveState | None = None
+    tombstones: tuple[Tombstone, ...] = ()
+    restart: RestartScope | None = None
+    ssl_wish: SslWish = SslWish.KEEP
+    begun_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a node can do."""
+
+    atomic_exchange: bool = False
+    cm_ctl: bool = False
+    factor_build: FactorBuild | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """Where things are on a node."""
+
+    cm_home: str = ""
+    set_directory: str = ""
+    state_directory: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeReport:
+    """One node as its agent sees it at one moment."""
+
+    cluster: str
+    name: str
+    agent_version: str
+    clock: datetime
+    cm_version: str = ""
+    paths: Paths = Paths()
+    capabilities: Capabilities = Capabilities()
+    transaction: TransactionReport = TransactionReport()
+    live: CertificateSet = CertificateSet()
+    stage: CertificateSet = CertificateSet()
+    retired: tuple[RetiredSet, ...] = ()
+    enable_ssl: SslSwitch = SslSwitch()
+    processes: tuple[CmProcess, ...] = ()
+    manually_stopped: bool = False
+    topology: CmTopology = CmTopology()
+    findings: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ExpiryReport:
+    """Every certificate of one node's live set."""
+
+    node: str
+    clock: datetime
+    certificates: tuple[Certificate, ...]
+    """Soonest first."""
+    alert_threshold_days: int
+    findings: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class WatchEvent:
+    """One thing that happened at a node."""
+
+    transaction_id: str
+    phase: Phase
+    fence: Fence
+    activity: str
+    at: datetime

@@ -1,0 +1,446 @@
+"""One participant. Two rules bind this file: everything that decides whether a command is carried
+out at a node lives here, and nothing here touches a disk, a clock or a process.
+
+A command goes through three moments, and the runner journals between them:
+
+    accept(state, view, command)       -> Accepted(intent, effects), or NodeRefusal and no change
+        journal intent, carry out the effects in their order
+    complete(intent, command, facts)   -> the state to journal before the reply
+
+`RULES` is the transaction of design section 5 as a table. A command that repeats what is already
+done is accepted with no effects, or with effects that only ensure what is (never toggle).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Final
+
+from gausscert_common.errors import NodeRefusal, Reason
+from gausscert_common.protocol.words import (
+    Fence,
+    LiveState,
+    Outcome,
+    Phase,
+    RestartScope,
+    SslWish,
+    Step,
+    Tombstone,
+)
+
+TOMBSTONES_KEPT: Final = 64
+"""Design section 5 asks for at least 32; a late coordinator then still learns how its transaction ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class SslSetting:
+    """`enable_ssl` as it stands in the two configuration files; None where there is no such line or file."""
+
+    server: bool | None = None
+    agent: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """A running cm_ctl child, so that a restarted agent can find it and end it."""
+
+    kind: str
+    """"stop" or "start"."""
+    pid: int
+    start_ticks: int
+    """Field 22 of /proc/PID/stat: with the pid it names one process for good."""
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """What a node must remember of the transaction it takes part in."""
+
+    transaction_id: str
+    participants: tuple[str, ...]
+    old_digest: str
+    """Digest of the set that was live at Prepare; `certset.ABSENT` when there was none."""
+    ssl_wish: SslWish
+    restart: RestartScope
+    begun_at: float
+    """Seconds since the epoch, by the node's clock; told to operators, decides nothing."""
+    new_digest: str = ""
+    """Digest of the staged set; "" while PREPARING."""
+    bundle_digest: str = ""
+    previous_ssl: SslSetting = SslSetting()
+
+
+@dataclass(frozen=True, slots=True)
+class NodeState:
+    """All that is durable at a node. The disk itself is the truth about the sets."""
+
+    fence: Fence = Fence()
+    owner: str = ""
+    """The transaction whose coordinator holds the fence."""
+    holder: str = ""
+    """That coordinator: operator, machine, process."""
+    phase: Phase = Phase.NONE
+    transaction: Transaction | None = None
+    operation: Operation | None = None
+    tombstones: tuple[Tombstone, ...] = ()
+    """Newest first."""
+
+    def outcome_of(self, transaction_id: str) -> Outcome | None:
+        """How that transaction ended here, or None if it did not or is forgotten."""
+        for tombstone in self.tombstones:
+            if tombstone.transaction_id == transaction_id:
+                return tombstone.outcome
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What the runner sees before it asks: the disk, the process list, the lease."""
+
+    live_digest: str
+    cm_running: bool
+    """A cm_server or cm_agent of this node runs."""
+    lease_holder: str = ""
+    """Who holds a lease that has not expired; "" when it is free."""
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What every command carries."""
+
+    transaction_id: str
+    epoch: int
+    step: Step
+
+    @property
+    def fence(self) -> Fence:
+        return Fence(self.epoch, self.step)
+
+
+@dataclass(frozen=True, slots=True)
+class AcquireCommand(Command):
+    """Step 0."""
+
+    holder: str
+    take_over: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PrepareCommand(Command):
+    """Step 1, without the files: those go to the effect."""
+
+    participants: tuple[str, ...]
+    expected_live_digest: str
+    ssl_wish: SslWish
+    restart: RestartScope
+    begun_at: float
+
+
+class Effect(StrEnum):
+    """What the runner carries out; each one ensures a state and may be repeated."""
+
+    BUILD_STAGE = "build_stage"
+    """Stage, encrypt, validate; answers the facts of `StageFacts`."""
+    STOP_CM = "stop_cm"
+    START_CM = "start_cm"
+    REQUIRE_STOPPED = "require_stopped"
+    """Refuse with NOT_STOPPED if a cm_server or cm_agent runs."""
+    MAKE_NEW_LIVE = "make_new_live"
+    MAKE_OLD_LIVE = "make_old_live"
+    APPLY_SSL = "apply_ssl"
+    RESTORE_SSL = "restore_ssl"
+    RETIRE_OLD = "retire_old"
+    REMOVE_STAGE = "remove_stage"
+
+
+@dataclass(frozen=True, slots=True)
+class StageFacts:
+    """What only building the stage can tell."""
+
+    new_digest: str
+    bundle_digest: str
+    previous_ssl: SslSetting
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One row of the table."""
+
+    phases: frozenset[Phase]
+    """Phases in which the command is carried out."""
+    effects: tuple[Effect, ...] = ()
+    intent: Phase | None = None
+    """Phase that is durable before the effects; None leaves it as it is."""
+    result: Phase | None = None
+    """Phase after the effects; None leaves it as it is."""
+    ends: Outcome | None = None
+    """The command ends the transaction with this outcome."""
+    ended_as: Outcome | None = None
+    """The command is answered as done if the transaction already ended so."""
+    needs_live: LiveState | None = None
+    """The live set the command demands before it does anything."""
+
+
+_ANY: Final = frozenset(Phase)
+
+RULES: Final[dict[Step, Rule]] = {
+    Step.PREPARE: Rule(
+        phases=frozenset({Phase.NONE, Phase.PREPARING, Phase.PREPARED}),
+        intent=Phase.PREPARING,
+        effects=(Effect.BUILD_STAGE,),
+        result=Phase.PREPARED,
+        needs_live=LiveState.OLD,
+    ),
+    Step.STOP: Rule(phases=_ANY, effects=(Effect.STOP_CM,)),
+    Step.SWAP: Rule(
+        phases=frozenset({Phase.PREPARED, Phase.SWAPPED}),
+        effects=(
+            Effect.REQUIRE_STOPPED,
+            Effect.MAKE_NEW_LIVE,
+            Effect.REQUIRE_STOPPED,
+            Effect.APPLY_SSL,
+        ),
+        result=Phase.SWAPPED,
+    ),
+    Step.START: Rule(phases=_ANY, effects=(Effect.START_CM,)),
+    Step.COMMIT: Rule(
+        phases=frozenset({Phase.SWAPPED, Phase.COMMITTED}),
+        result=Phase.COMMITTED,
+        needs_live=LiveState.NEW,
+        ended_as=Outcome.COMMITTED,
+    ),
+    Step.PURGE: Rule(
+        phases=frozenset({Phase.COMMITTED}),
+        effects=(Effect.RETIRE_OLD,),
+        ends=Outcome.COMMITTED,
+        needs_live=LiveState.NEW,
+        ended_as=Outcome.COMMITTED,
+    ),
+    Step.ROLLBACK_STOP: Rule(phases=_ANY, effects=(Effect.STOP_CM,)),
+    Step.ABORT: Rule(
+        phases=_ANY - {Phase.COMMITTED},
+        intent=Phase.ABORTED,
+        effects=(Effect.MAKE_OLD_LIVE, Effect.RESTORE_SSL),
+        result=Phase.ABORTED,
+        ended_as=Outcome.ABORTED,
+    ),
+    Step.ROLLBACK_START: Rule(phases=_ANY, effects=(Effect.START_CM,)),
+    Step.CLEAN: Rule(
+        phases=frozenset({Phase.ABORTED}),
+        effects=(Effect.REMOVE_STAGE,),
+        ends=Outcome.ABORTED,
+        needs_live=LiveState.OLD,
+        ended_as=Outcome.ABORTED,
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A command that will be carried out."""
+
+    intent: NodeState
+    """Durable before the first effect."""
+    effects: tuple[Effect, ...] = ()
+
+
+def live_state(transaction: Transaction, live_digest: str) -> LiveState:
+    """Which of the transaction's two sets is live."""
+    if live_digest == transaction.old_digest:
+        return LiveState.OLD
+    if transaction.new_digest and live_digest == transaction.new_digest:
+        return LiveState.NEW
+    return LiveState.FOREIGN
+
+
+def accept(state: NodeState, view: View, command: Command) -> Accepted:
+    """Decide about a command.
+
+    Raises:
+        NodeRefusal: The command is refused; the state stays what it was.
+    """
+    if isinstance(command, AcquireCommand):
+        return _accept_acquire(state, view, command)
+    _check_fence(state, command)
+    rule = RULES[command.step]
+    fenced = replace(state, fence=command.fence)
+    if _already_ended(state, command, rule):
+        return Accepted(fenced)
+    _check_transaction(state, command)
+    if state.phase not in rule.phases:
+        raise _refusal(Reason.WRONG_PHASE, f"{command.step.name} in phase {state.phase}")
+    if isinstance(command, PrepareCommand):
+        return _accept_prepare(fenced, view, command)
+    if state.transaction is None:
+        return _accept_without_transaction(fenced, command, rule)
+    _check_live(state.transaction, view, rule)
+    intent = fenced if rule.intent is None else replace(fenced, phase=rule.intent)
+    return Accepted(intent, _guarded(state.transaction, view, command, rule))
+
+
+def complete(intent: NodeState, command: Command, facts: StageFacts | None = None) -> NodeState:
+    """The state after all effects of an accepted command, to be durable before the reply.
+
+    Args:
+        intent: The state that `accept` answered, as journalled (operation records removed).
+        command: The same command.
+        facts: What BUILD_STAGE answered; None when it was not among the effects.
+    """
+    if isinstance(command, AcquireCommand):
+        return intent
+    rule = RULES[command.step]
+    state = intent
+    if facts is not None and state.transaction is not None:
+        transaction = replace(
+            state.transaction,
+            new_digest=facts.new_digest,
+            bundle_digest=facts.bundle_digest,
+            previous_ssl=facts.previous_ssl,
+        )
+        state = replace(state, transaction=transaction)
+    if rule.ends is not None and state.phase is not Phase.NONE:
+        return _ended(state, command.transaction_id, rule.ends)
+    if rule.result is not None and state.phase is not Phase.NONE:
+        return replace(state, phase=rule.result)
+    return state
+
+
+def reconcile(state: NodeState, live_digest: str) -> NodeState:
+    """The state a restarted agent serves with: what the disk shows wins over what was journalled.
+
+    A torn PREPARING is forgotten (its stage must have been removed before); a swap that happened
+    but was not journalled is the vote it was.
+    """
+    state = replace(state, operation=None)
+    if state.phase is Phase.PREPARING:
+        return replace(state, phase=Phase.NONE, transaction=None)
+    if state.phase is Phase.PREPARED and state.transaction is not None:
+        if live_state(state.transaction, live_digest) is LiveState.NEW:
+            return replace(state, phase=Phase.SWAPPED)
+    return state
+
+
+def _accept_acquire(state: NodeState, view: View, command: AcquireCommand) -> Accepted:
+    same = (state.owner, state.holder) == (command.transaction_id, command.holder)
+    if command.fence < state.fence or (command.epoch == state.fence.epoch and not same):
+        raise _fenced(state, command)
+    if view.lease_holder not in ("", command.holder) and not command.take_over:
+        raise NodeRefusal(
+            Reason.LOCKED,
+            f"locked by {view.lease_holder}",
+            remedy="wait for it to end, or use --take-over if you know that it is gone",
+        )
+    if state.transaction is not None and state.transaction.transaction_id != command.transaction_id:
+        raise _other_transaction(state.transaction, state)
+    return Accepted(replace(state, fence=command.fence, owner=command.transaction_id, holder=command.holder))
+
+
+def _accept_prepare(fenced: NodeState, view: View, command: PrepareCommand) -> Accepted:
+    if fenced.outcome_of(command.transaction_id) is not None:
+        raise _refusal(Reason.TRANSACTION_ENDED, f"transaction {command.transaction_id} has ended here")
+    if view.live_digest != command.expected_live_digest:
+        raise _refusal(
+            Reason.LIVE_CHANGED,
+            "the live set is not the one the coordinator saw",
+            remedy="somebody else changes certificates here; find out who, then plan again",
+        )
+    if fenced.phase is Phase.PREPARED:
+        return Accepted(fenced)
+    transaction = Transaction(
+        transaction_id=command.transaction_id,
+        participants=command.participants,
+        old_digest=command.expected_live_digest,
+        ssl_wish=command.ssl_wish,
+        restart=command.restart,
+        begun_at=command.begun_at,
+    )
+    intent = replace(fenced, phase=Phase.PREPARING, transaction=transaction)
+    return Accepted(intent, RULES[Step.PREPARE].effects)
+
+
+def _accept_without_transaction(fenced: NodeState, command: Command, rule: Rule) -> Accepted:
+    """Phase NONE: Stop and Start work as ever; Abort records the decision, so that a Prepare that comes late is refused."""
+    if command.step is Step.ABORT:
+        return Accepted(_ended(fenced, command.transaction_id, Outcome.ABORTED))
+    return Accepted(fenced, rule.effects)
+
+
+def _guarded(transaction: Transaction, view: View, command: Command, rule: Rule) -> tuple[Effect, ...]:
+    """Abort exchanges directories only where the new set is live, and then only with CM stopped."""
+    if command.step is Step.ABORT and live_state(transaction, view.live_digest) is LiveState.NEW:
+        return (
+            Effect.REQUIRE_STOPPED,
+            Effect.MAKE_OLD_LIVE,
+            Effect.REQUIRE_STOPPED,
+            Effect.RESTORE_SSL,
+        )
+    return rule.effects
+
+
+def _check_fence(state: NodeState, command: Command) -> None:
+    if command.fence < state.fence:
+        raise _fenced(state, command)
+    if command.epoch != state.fence.epoch or command.transaction_id != state.owner:
+        raise _refusal(
+            Reason.NOT_ACQUIRED, f"epoch {command.epoch} was not acquired by {command.transaction_id} here"
+        )
+
+
+def _check_transaction(state: NodeState, command: Command) -> None:
+    if state.transaction is not None and state.transaction.transaction_id != command.transaction_id:
+        raise _other_transaction(state.transaction, state)
+
+
+def _check_live(transaction: Transaction, view: View, rule: Rule) -> None:
+    live = live_state(transaction, view.live_digest)
+    moves_sets = Effect.MAKE_NEW_LIVE in rule.effects or Effect.MAKE_OLD_LIVE in rule.effects
+    if live is LiveState.FOREIGN and (moves_sets or rule.needs_live is not None):
+        raise _refusal(
+            Reason.FOREIGN_SET,
+            "the live set is neither the old nor the new one of the transaction; nothing was touched",
+            remedy="find out who changed it and put the old or the new set back",
+        )
+    if rule.needs_live is not None and live is not rule.needs_live:
+        raise _refusal(Reason.WRONG_PHASE, f"the live set is {live}, must be {rule.needs_live}")
+    needs_stop = Effect.MAKE_NEW_LIVE in rule.effects or (
+        Effect.MAKE_OLD_LIVE in rule.effects and live is LiveState.NEW
+    )
+    if needs_stop and view.cm_running:
+        raise _refusal(Reason.NOT_STOPPED, "CM runs; the set is never exchanged under a running process")
+
+
+def _already_ended(state: NodeState, command: Command, rule: Rule) -> bool:
+    outcome = state.outcome_of(command.transaction_id)
+    if outcome is None or rule.ended_as is None:
+        return False
+    if outcome is not rule.ended_as:
+        raise _refusal(
+            Reason.TRANSACTION_ENDED, f"transaction {command.transaction_id} has ended {outcome} here"
+        )
+    return True
+
+
+def _ended(state: NodeState, transaction_id: str, outcome: Outcome) -> NodeState:
+    tombstones = (Tombstone(transaction_id, outcome), *state.tombstones)[:TOMBSTONES_KEPT]
+    return replace(state, phase=Phase.NONE, transaction=None, tombstones=tombstones)
+
+
+def _refusal(reason: Reason, message: str, *, remedy: str = "") -> NodeRefusal:
+    return NodeRefusal(reason, message, remedy=remedy)
+
+
+def _fenced(state: NodeState, command: Command) -> NodeRefusal:
+    return NodeRefusal(
+        Reason.FENCED,
+        f"{command.step.name} of epoch {command.epoch} comes after {state.fence.step.name}"
+        f" of epoch {state.fence.epoch} ({state.holder})",
+        remedy="another coordinator, or a later step, has taken over; look at gausscert status",
+    )
+
+
+def _other_transaction(transaction: Transaction, state: NodeState) -> NodeRefusal:
+    return NodeRefusal(
+        Reason.OTHER_TRANSACTION,
+        f"transaction {transaction.transaction_id} of {state.holder} is in phase {state.phase} here",
+        remedy="run gausscert recover",
+    )

@@ -1,0 +1,130 @@
+"""What to do with a transaction that somebody else left behind: the recovery table of design section 5.
+
+All nodes must have granted Acquire. The first matching row decides. A coordinator never decides from
+a history of its own: the nodes' answers are all there is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from gausscert_common.protocol.coordinator import Course, Stage, Verdict
+from gausscert_common.protocol.words import LiveState, Outcome, Phase, RestartScope
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What one node says of the transaction in doubt."""
+
+    phase: Phase
+    transaction_id: str = ""
+    """"" in phase NONE."""
+    live: LiveState | None = None
+    """None when the node has no transaction to compare with."""
+    outcome: Outcome | None = None
+    """Its tombstone for the transaction in doubt."""
+    participants: tuple[str, ...] = ()
+    running: bool = True
+    """CM runs on the node."""
+
+
+class Choice(StrEnum):
+    """What the operator prefers where the table leaves a choice."""
+
+    ROLL_BACK = "roll back"
+    FINISH = "finish"
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The row that matched."""
+
+    course: Course | None
+    """None: touch nothing and report."""
+    why: str
+    """For the operator: what the answers showed."""
+
+
+def decide(
+    answers: Mapping[str, Answer],
+    restart: RestartScope,
+    prefer: Choice = Choice.ROLL_BACK,
+) -> Decision:
+    """Find the row that matches.
+
+    Args:
+        answers: By node; all nodes of the transaction, none missing.
+        restart: How CM is to be stopped and started.
+        prefer: What to do where all nodes have voted or could vote.
+    """
+    found = list(answers.values())
+    contradiction = _contradiction(answers)
+    if contradiction:
+        return Decision(None, contradiction)
+    if any(_is_committed(answer) for answer in found):
+        return _go(Stage.COMMIT, restart, "a node knows that the transaction is committed", ensure_up=True)
+    if any(_is_aborted(answer) for answer in found):
+        return _roll_back(found, restart, "a node knows that the transaction is aborted")
+    phases = {answer.phase for answer in found}
+    if phases == {Phase.NONE}:
+        return Decision(Course(Verdict.NOTHING_DONE, restart, recovering=True), "no transaction is in doubt")
+    if phases == {Phase.SWAPPED}:
+        why = "every node has voted for the new set"
+        return _finish_or_roll_back(found, restart, prefer, Stage.START, why)
+    if phases <= {Phase.PREPARED, Phase.SWAPPED}:
+        why = "every node has staged the new set"
+        return _finish_or_roll_back(found, restart, prefer, Stage.STOP, why)
+    return _roll_back(found, restart, "not every node has staged the new set")
+
+
+def _finish_or_roll_back(
+    found: list[Answer], restart: RestartScope, prefer: Choice, finish_from: Stage, why: str
+) -> Decision:
+    if prefer is Choice.FINISH:
+        return _go(finish_from, restart, why, touched_cm=finish_from is Stage.START)
+    return _roll_back(found, restart, why)
+
+
+def _roll_back(found: list[Answer], restart: RestartScope, why: str) -> Decision:
+    if any(answer.live is LiveState.NEW for answer in found):
+        return _go(Stage.ROLLBACK_STOP, restart, why, touched_cm=True)
+    down = not all(answer.running for answer in found)
+    return _go(Stage.ABORT, restart, why, touched_cm=down)
+
+
+def _go(
+    stage: Stage,
+    restart: RestartScope,
+    why: str,
+    *,
+    touched_cm: bool = False,
+    ensure_up: bool = False,
+) -> Decision:
+    course = Course(stage, restart, touched_cm=touched_cm, ensure_up=ensure_up, recovering=True)
+    return Decision(course, why)
+
+
+def _is_committed(answer: Answer) -> bool:
+    return answer.phase is Phase.COMMITTED or answer.outcome is Outcome.COMMITTED
+
+
+def _is_aborted(answer: Answer) -> bool:
+    return answer.phase is Phase.ABORTED or answer.outcome is Outcome.ABORTED
+
+
+def _contradiction(answers: Mapping[str, Answer]) -> str:
+    foreign = sorted(name for name, answer in answers.items() if answer.live is LiveState.FOREIGN)
+    if foreign:
+        return f"the live set of {', '.join(foreign)} is neither the old nor the new one"
+    ids = {answer.transaction_id for answer in answers.values() if answer.transaction_id}
+    if len(ids) > 1:
+        return f"the nodes take part in different transactions: {', '.join(sorted(ids))}"
+    found = list(answers.values())
+    if any(_is_committed(answer) for answer in found) and any(_is_aborted(answer) for answer in found):
+        return "one node is committed and another is aborted"
+    return ""
