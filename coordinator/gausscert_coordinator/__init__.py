@@ -1,1 +1,1 @@
-"""."""
+"""The cluster: a library first, a CLI second."""

@@ -114,6 +114,7 @@ class Command:
 
     @property
     def fence(self) -> Fence:
+        """Its place in the order of all commands."""
         return Fence(self.epoch, self.step)
 
 
@@ -314,9 +315,9 @@ def reconcile(state: NodeState, live_digest: str) -> NodeState:
     state = replace(state, operation=None)
     if state.phase is Phase.PREPARING:
         return replace(state, phase=Phase.NONE, transaction=None)
-    if state.phase is Phase.PREPARED and state.transaction is not None:
-        if live_state(state.transaction, live_digest) is LiveState.NEW:
-            return replace(state, phase=Phase.SWAPPED)
+    voted = state.transaction is not None and live_state(state.transaction, live_digest) is LiveState.NEW
+    if state.phase is Phase.PREPARED and voted:
+        return replace(state, phase=Phase.SWAPPED)
     return state
 
 
@@ -359,7 +360,7 @@ def _accept_prepare(fenced: NodeState, view: View, command: PrepareCommand) -> A
 
 
 def _accept_without_transaction(fenced: NodeState, command: Command, rule: Rule) -> Accepted:
-    """Phase NONE: Stop and Start work as ever; Abort records the decision, so that a Prepare that comes late is refused."""
+    """Stop and Start work as ever; Abort records the decision, so that a late Prepare is refused."""
     if command.step is Step.ABORT:
         return Accepted(_ended(fenced, command.transaction_id, Outcome.ABORTED))
     return Accepted(fenced, rule.effects)

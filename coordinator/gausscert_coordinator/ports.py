@@ -1,0 +1,84 @@
+"""What the coordinator needs from an agent. `agents` has the real one over gRPC; tests have a fake."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from gausscert_common.bundle import Bundle
+from gausscert_common.findings import Finding
+from gausscert_common.model import CertificateSet, ExpiryReport, NodeReport, ProbeReport
+from gausscert_common.protocol.node import Command
+from gausscert_common.protocol.words import RestartScope, SslWish
+
+
+@dataclass(frozen=True, slots=True)
+class Preparation:
+    """What Prepare carries beside the command."""
+
+    participants: tuple[str, ...]
+    expected_live_digest: str
+    bundle: Bundle
+    ssl_wish: SslWish
+    restart: RestartScope
+    drop_crls: bool = False
+    """The new set has only the CRLs of the bundle; else those of the live set are carried over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What Prepare answers."""
+
+    stage: CertificateSet
+    findings: tuple[Finding, ...] = ()
+    """Warnings only."""
+
+
+@dataclass(frozen=True, slots=True)
+class RestartOrders:
+    """What Stop and Start carry beside the command."""
+
+    scope: RestartScope
+    executor: bool
+    """With scope CLUSTER: the one node that runs cm_ctl."""
+    timeout_s: float
+
+
+class AgentClient(Protocol):
+    """One agent. Every method raises a `GausscertError` whose `node` is set, after the retries of
+    `policy`; Unreachable means that nobody knows whether a command was carried out."""
+
+    @property
+    def name(self) -> str:
+        """The node's name in the inventory."""
+
+    async def get_node(self, *, preflight: bool = False) -> NodeReport: ...
+    async def get_expiry(self) -> ExpiryReport: ...
+    async def probe(self, *, query: bool, timeout_s: float) -> ProbeReport: ...
+    async def acquire(
+        self, command: Command, *, holder: str, lease_s: float, take_over: bool
+    ) -> NodeReport: ...
+    async def prepare(self, command: Command, preparation: Preparation) -> Prepared: ...
+    async def stop(self, command: Command, orders: RestartOrders) -> None: ...
+    async def swap(self, command: Command) -> CertificateSet: ...
+    async def start(self, command: Command, orders: RestartOrders) -> None: ...
+    async def commit(self, command: Command) -> None: ...
+    async def purge(self, command: Command) -> None: ...
+    async def abort(self, command: Command) -> CertificateSet: ...
+    async def clean(self, command: Command) -> None: ...
+    async def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class RetryNotice:
+    """A call is about to be repeated."""
+
+    node: str
+    rpc: str
+    attempt: int
+    cause: str
+    wait_s: float
+
+
+OnRetry = Callable[[RetryNotice], None]

@@ -1,0 +1,164 @@
+"""What the coordinator tells its callers: plans, progress, results. Values only; `cli.render` prints them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from gausscert_common.errors import GausscertError
+from gausscert_common.findings import Finding
+from gausscert_common.model import (
+    Certificate,
+    ClusterState,
+    ExpiryReport,
+    NodeReport,
+    Served,
+    SslSwitch,
+)
+from gausscert_common.protocol.coordinator import Stage, Verdict
+from gausscert_common.protocol.words import RestartScope, SslWish
+
+
+@dataclass(frozen=True, slots=True)
+class ReplaceOptions:
+    """What the operator may choose."""
+
+    ssl_wish: SslWish = SslWish.KEEP
+    restart: RestartScope = RestartScope.CLUSTER
+    drop_crls: bool = False
+    take_over: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedNode:
+    """What would happen on one node."""
+
+    node: str
+    old_server: Certificate | None
+    """None when the node has no live set."""
+    new_server: Certificate | None
+    """None when the bundle cannot be read."""
+    old_digest: str
+    enable_ssl: SslSwitch
+    promised_epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What `replace` would do, and everything that speaks against it. Making one changes nothing."""
+
+    cluster: str
+    bundle_digest: str
+    options: ReplaceOptions
+    nodes: tuple[PlannedNode, ...]
+    findings: tuple[Finding, ...]
+    """All of them, worst first; any ERROR refuses."""
+    unreachable: tuple[GausscertError, ...]
+    """One per node that does not answer; any refuses."""
+    blocked: tuple[GausscertError, ...]
+    """Nodes in a transaction in doubt or held by another coordinator; any refuses."""
+    served: tuple[Served, ...] = ()
+    """What the cm_servers serve now, as seen from the first node that could look."""
+    cluster_state: ClusterState | None = None
+    outage: str = ""
+    """For a person: what will be down, and for about how long."""
+
+    @property
+    def feasible(self) -> bool:
+        """Whether nothing speaks against it."""
+        return not (self.unreachable or self.blocked or self.errors)
+
+    @property
+    def errors(self) -> tuple[Finding, ...]:
+        """The findings that refuse."""
+        return tuple(finding for finding in self.findings if finding.severity.value == "error")
+
+
+class Mark(StrEnum):
+    """How one stage goes at one node."""
+
+    STARTED = "started"
+    DONE = "done"
+    FAILED = "failed"
+    RETRYING = "retrying"
+    NOTE = "note"
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """One thing that happened in a running transaction."""
+
+    at_s: float
+    """Seconds since the transaction began."""
+    stage: Stage
+    mark: Mark
+    node: str = ""
+    """"" when it concerns the whole stage."""
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What a running cm_server was seen to serve at the end, from one node."""
+
+    seen_from: str
+    served: Served
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How a transaction ended, and the evidence."""
+
+    transaction_id: str
+    verdict: Verdict
+    failures: tuple[GausscertError, ...] = ()
+    """Why it did not go forward; empty when committed."""
+    proof: tuple[Proof, ...] = ()
+    """Empty when nothing was restarted or SSL is off."""
+    cluster_state: ClusterState | None = None
+    findings: tuple[Finding, ...] = ()
+    """Warnings of the nodes."""
+    duration_s: float = 0.0
+    last_stage: Stage | None = None
+    """Where it turned back or stopped."""
+    interrupted: bool = False
+    why: str = ""
+    """Recovery only: what the nodes' answers showed."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeStatus:
+    """One node of `status`: its report or why there is none."""
+
+    node: str
+    address: str
+    report: NodeReport | None = None
+    error: GausscertError | None = None
+    served: Served | None = None
+    """What the node's own cm_server serves, as seen from the node itself; None without cm_server."""
+
+    @property
+    def drift(self) -> bool:
+        """The running cm_server does not serve the certificate that lies on disk."""
+        if self.report is None or self.served is None or not self.served.fingerprint:
+            return False
+        live = [c.fingerprint for c in self.report.live.certificates if c.kind.value == "server"]
+        return self.served.fingerprint not in live
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterStatus:
+    """All nodes, in the order of the inventory."""
+
+    cluster: str
+    nodes: tuple[NodeStatus, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NodeExpiry:
+    """One node of `expiry`."""
+
+    node: str
+    report: ExpiryReport | None = None
+    error: GausscertError | None = None
