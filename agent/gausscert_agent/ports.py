@@ -1,0 +1,83 @@
+"""What the agent's core needs from CM. `drivers` has the real hands; tests have a fake."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal, Protocol
+
+from gausscert_common.findings import Finding
+from gausscert_common.model import CmProcess, FactorBuild, SslSwitch
+from gausscert_common.protocol.words import RestartScope
+
+OnStart = Callable[[int, int], None]
+"""Told the pid and the start ticks (field 22 of /proc/PID/stat) of a cm_ctl child as soon as it runs.
+What it raises ends the child and is passed on."""
+
+Rehearse = Callable[[Path], tuple[Finding, ...]]
+"""A mutual TLS handshake with the files of a directory under CM's own rules; () when all is well."""
+
+
+class Cm(Protocol):
+    """CM on this node. Every method raises only NodeFailure and NodeRefusal.
+
+    Calls come one at a time, from one thread or another, but `processes`, `manually_stopped`,
+    `read_ssl` and `factor_build` may also be called beside a running one.
+    """
+
+    def encrypt(self, mode: Literal["server", "client"], directory: Path, password: str) -> None:
+        """Have `cm_ctl encrypt` write `<mode>.key.cipher` and `.rand` into a directory that is
+        private to the agent and empty of them. It leaves mode 0600 (facts section 3.4).
+
+        Raises:
+            NodeFailure: CM_CTL_FAILED, CM_CTL_TIMEOUT.
+        """
+
+    def has_cm_ctl(self) -> bool:
+        """Whether there is a cm_ctl to run; if not, `encrypt` is never called."""
+
+    def read_ssl(self) -> SslSwitch:
+        """`enable_ssl` as both configuration files say now.
+
+        Raises:
+            NodeFailure: CONF_FAILED, where a file is there and cannot be read.
+        """
+
+    def set_ssl(self, component: Literal["server", "agent"], value: bool) -> None:
+        """Set `enable_ssl` through `cm_ctl set ... -n <own id>`; the file is read again afterwards.
+
+        Raises:
+            NodeFailure: CM_CTL_FAILED, CM_CTL_TIMEOUT, CONF_FAILED.
+        """
+
+    def stop(self, scope: RestartScope, timeout_s: float, on_start: OnStart) -> None:
+        """Run `cm_ctl stop` for the cluster (CLUSTER) or for the own node (NODE) to its end.
+
+        Whether CM has stopped is for the caller to see: cm_ctl is not believed (facts section 8.1).
+
+        Raises:
+            NodeFailure: CM_CTL_FAILED, CM_CTL_TIMEOUT; the child is gone when it is raised.
+        """
+
+    def start(self, scope: RestartScope, timeout_s: float, on_start: OnStart) -> None:
+        """Run `cm_ctl start` for the cluster or for the own node to its end; as `stop`.
+
+        Raises:
+            NodeFailure: CM_CTL_FAILED, CM_CTL_TIMEOUT, CM_NOT_STARTED; the child is gone.
+        """
+
+    def processes(self) -> tuple[CmProcess, ...]:
+        """The CM processes of this node's home: cm_server, cm_agent, om_monitor, cm_ctl."""
+
+    def manually_stopped(self) -> bool:
+        """Whether `<home>/bin/cluster_manual_start` exists: om_monitor then starts nothing."""
+
+    def factor_build(self) -> FactorBuild | None:
+        """The factor file format of this node's CM, or None if nothing tells."""
+
+    def end_orphan(self, pid: int, start_ticks: int) -> None:
+        """Kill and await a cm_ctl child of an agent that died, if that process still is the same.
+
+        Raises:
+            NodeFailure: CM_CTL_FAILED, if it does not go away.
+        """
