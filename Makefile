@@ -1,0 +1,68 @@
+# The words: demo test check protos docs clean. Each one sets up what it needs by itself.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PROTOS := $(sort $(wildcard protos/gausscert/v1/*.proto))
+# Tests wait for processes more than they compute, so more workers than the two cores we promise to fit.
+WORKERS ?= 4
+
+.PHONY: demo test check fmt protos check-protos docs check-docs clean
+
+## demo: three simulated nodes on loopback, a replacement, a failure and its rollback
+demo: $(VENV)/.runtime
+	$(BIN)/gausscert demo $(ARGS)
+
+## test: every test but the soaks
+test: $(VENV)/.development
+	$(BIN)/pytest -n $(WORKERS) --dist loadgroup $(ARGS)
+
+## check: style, types, import contracts, generated files
+check: $(VENV)/.development check-protos check-docs
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+## fmt: what check can mend by itself
+fmt: $(VENV)/.development
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+## protos: the stubs beside the .proto files
+protos: $(VENV)/.protos
+	$(BIN)/python protos/generate.py protos
+
+check-protos: $(VENV)/.protos
+	$(BIN)/python protos/generate.py --check protos
+
+## docs: the pages that are generated from the code
+docs: $(VENV)/.runtime
+	$(BIN)/python docs/generate.py
+
+check-docs: $(VENV)/.runtime
+	$(BIN)/python docs/generate.py --check
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+
+$(VENV)/.python:
+	@$(PYTHON) -c 'import sys; sys.exit("gausscert needs Python 3.11 or newer: make PYTHON=python3.11 ..." if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	@touch $@
+
+$(VENV)/.runtime: pyproject.toml $(VENV)/.python
+	$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/.development: pyproject.toml $(VENV)/.runtime
+	$(BIN)/python -m pip install --quiet --group test --group check
+	@touch $@
+
+# The generator pins an old grpcio-tools, whose protobuf must not meet the one the project runs on.
+$(VENV)/.protos: pyproject.toml $(VENV)/.python
+	$(PYTHON) -m venv $(VENV)/protos
+	$(VENV)/protos/bin/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(VENV)/protos/bin/python -m pip install --quiet --group protos
+	@touch $@
