@@ -18,123 +18,40 @@ from enum import StrEnum
 from typing import Final
 
 from gausscert_common.errors import NodeRefusal, Reason
-from gausscert_common.protocol.words import (
-    Fence,
-    LiveState,
-    Outcome,
-    Phase,
-    RestartScope,
-    SslWish,
-    Step,
-    Tombstone,
+from gausscert_common.protocol.commands import AcquireCommand, Command, PrepareCommand
+from gausscert_common.protocol.state import (
+    NodeState,
+    Operation,
+    SslSetting,
+    Transaction,
+    View,
+    live_state,
 )
+from gausscert_common.protocol.words import LiveState, Outcome, Phase, Step, Tombstone
+
+__all__ = [
+    "RULES",
+    "Accepted",
+    "AcquireCommand",
+    "Command",
+    "Effect",
+    "NodeState",
+    "Operation",
+    "PrepareCommand",
+    "Rule",
+    "SslSetting",
+    "StageFacts",
+    "Transaction",
+    "View",
+    "accept",
+    "complete",
+    "live_state",
+    "reconcile",
+    "TOMBSTONES_KEPT",
+]
 
 TOMBSTONES_KEPT: Final = 64
 """Design section 5 asks for at least 32; a late coordinator then still learns how its transaction ended."""
-
-
-@dataclass(frozen=True, slots=True)
-class SslSetting:
-    """`enable_ssl` as it stands in the two configuration files; None where there is no such line or file."""
-
-    server: bool | None = None
-    agent: bool | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Operation:
-    """A running cm_ctl child, so that a restarted agent can find it and end it."""
-
-    kind: str
-    """"stop" or "start"."""
-    pid: int
-    start_ticks: int
-    """Field 22 of /proc/PID/stat: with the pid it names one process for good."""
-
-
-@dataclass(frozen=True, slots=True)
-class Transaction:
-    """What a node must remember of the transaction it takes part in."""
-
-    transaction_id: str
-    participants: tuple[str, ...]
-    old_digest: str
-    """Digest of the set that was live at Prepare; `certset.ABSENT` when there was none."""
-    ssl_wish: SslWish
-    restart: RestartScope
-    begun_at: float
-    """Seconds since the epoch, by the node's clock; told to operators, decides nothing."""
-    new_digest: str = ""
-    """Digest of the staged set; "" while PREPARING."""
-    bundle_digest: str = ""
-    previous_ssl: SslSetting = SslSetting()
-
-
-@dataclass(frozen=True, slots=True)
-class NodeState:
-    """All that is durable at a node. The disk itself is the truth about the sets."""
-
-    fence: Fence = Fence()
-    owner: str = ""
-    """The transaction whose coordinator holds the fence."""
-    holder: str = ""
-    """That coordinator: operator, machine, process."""
-    phase: Phase = Phase.NONE
-    transaction: Transaction | None = None
-    operation: Operation | None = None
-    tombstones: tuple[Tombstone, ...] = ()
-    """Newest first."""
-
-    def outcome_of(self, transaction_id: str) -> Outcome | None:
-        """How that transaction ended here, or None if it did not or is forgotten."""
-        for tombstone in self.tombstones:
-            if tombstone.transaction_id == transaction_id:
-                return tombstone.outcome
-        return None
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """What the runner sees before it asks: the disk, the process list, the lease."""
-
-    live_digest: str
-    cm_running: bool
-    """A cm_server or cm_agent of this node runs."""
-    lease_holder: str = ""
-    """Who holds a lease that has not expired; "" when it is free."""
-
-
-@dataclass(frozen=True, slots=True)
-class Command:
-    """What every command carries."""
-
-    transaction_id: str
-    epoch: int
-    step: Step
-
-    @property
-    def fence(self) -> Fence:
-        """Its place in the order of all commands."""
-        return Fence(self.epoch, self.step)
-
-
-@dataclass(frozen=True, slots=True)
-class AcquireCommand(Command):
-    """Step 0."""
-
-    holder: str
-    take_over: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class PrepareCommand(Command):
-    """Step 1, without the files: those go to the effect."""
-
-    participants: tuple[str, ...]
-    expected_live_digest: str
-    ssl_wish: SslWish
-    restart: RestartScope
-    begun_at: float
 
 
 class Effect(StrEnum):
@@ -243,15 +160,6 @@ class Accepted:
     intent: NodeState
     """Durable before the first effect."""
     effects: tuple[Effect, ...] = ()
-
-
-def live_state(transaction: Transaction, live_digest: str) -> LiveState:
-    """Which of the transaction's two sets is live."""
-    if live_digest == transaction.old_digest:
-        return LiveState.OLD
-    if transaction.new_digest and live_digest == transaction.new_digest:
-        return LiveState.NEW
-    return LiveState.FOREIGN
 
 
 def accept(state: NodeState, view: View, command: Command) -> Accepted:

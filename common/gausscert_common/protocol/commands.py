@@ -1,0 +1,40 @@
+"""What a coordinator can tell a node to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gausscert_common.protocol.words import Fence, RestartScope, SslWish, Step
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What every command carries."""
+
+    transaction_id: str
+    epoch: int
+    step: Step
+
+    @property
+    def fence(self) -> Fence:
+        """Its place in the order of all commands."""
+        return Fence(self.epoch, self.step)
+
+
+@dataclass(frozen=True, slots=True)
+class AcquireCommand(Command):
+    """Step 0."""
+
+    holder: str
+    take_over: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PrepareCommand(Command):
+    """Step 1, without the files: those go to the effect."""
+
+    participants: tuple[str, ...]
+    expected_live_digest: str
+    ssl_wish: SslWish
+    restart: RestartScope
+    begun_at: float
