@@ -1,0 +1,194 @@
+"""The process list: which CM programs of one home run, and how to end one session of ours.
+
+The pid alone does not name a process, because pids are used again; pid and start ticks do.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from gausscert_common.model import CmProcess
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+PROC: Final = Path("/proc")
+
+CM_PROGRAMS: Final = frozenset({"cm_server", "cm_agent", "om_monitor", "cm_ctl"})
+DAEMONS: Final = frozenset({"cm_server", "cm_agent", "om_monitor", "gaussdb"})
+"""Never ended together with a cm_ctl that may have started them: that would stop the database."""
+
+_INTERPRETERS: Final = ("python", "sh", "bash", "dash", "ksh")
+_DELETED: Final = " (deleted)"
+_GONE: Final = frozenset("ZXx")
+_POLL_S: Final = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Stat:
+    """What /proc/PID/stat says of one process."""
+
+    pid: int
+    state: str
+    parent: int
+    session: int
+    start_ticks: int
+    """Clock ticks between boot and its start."""
+
+    @property
+    def runs(self) -> bool:
+        """Whether it still is more than an entry that waits for its parent."""
+        return self.state not in _GONE
+
+
+def read_stat(pid: int, proc: Path = PROC) -> Stat | None:
+    """One process, or None if there is none."""
+    try:
+        text = (proc / str(pid) / "stat").read_text("latin-1")
+        fields = text[text.rindex(")") + 1 :].split()
+        # proc(5) counts from 1 and the two fields before are the pid and the name.
+        return Stat(pid, fields[0], int(fields[1]), int(fields[3]), int(fields[19]))
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def start_ticks(pid: int, proc: Path = PROC) -> int:
+    """Field 22 of /proc/PID/stat, or 0 if there is no such process."""
+    stat = read_stat(pid, proc)
+    return stat.start_ticks if stat is not None else 0
+
+
+def find_processes(home: Path, proc: Path = PROC) -> tuple[CmProcess, ...]:
+    """The cm_server, cm_agent, om_monitor and cm_ctl processes of exactly this home, by pid.
+
+    A process belongs to a home by its executable, even after an upgrade has removed that file, or by
+    the path it was called with; GAUSSHOME is a symbolic link where it is upgraded (facts section 7).
+    """
+    booted_at = _boot_time(proc)
+    found = []
+    for pid in _pids(proc):
+        name = _program_of_home(pid, home, proc)
+        stat = read_stat(pid, proc) if name else None
+        if stat is not None and stat.runs:
+            found.append(CmProcess(name, pid, _started_at(stat, booted_at)))
+    return tuple(found)
+
+
+def session_members(session: int, proc: Path = PROC) -> tuple[Stat, ...]:
+    """The running processes of a session, without daemons that cm_ctl may have left in it."""
+    stats = (read_stat(pid, proc) for pid in _pids(proc))
+    return tuple(
+        stat
+        for stat in stats
+        if stat is not None
+        and stat.runs
+        and stat.session == session
+        and not _program_names(stat.pid, proc) & DAEMONS
+    )
+
+
+def end_session(
+    leader: int,
+    leader_ticks: int,
+    *,
+    timeout_s: float = 5.0,
+    proc: Path = PROC,
+    kill: Callable[[int, int], None] = os.kill,
+    sleep: Callable[[float], None] = time.sleep,
+    clock: Callable[[], float] = time.monotonic,
+) -> bool:
+    """Kill and await all that is left of a session we started; whether nothing is left.
+
+    A leader with other start ticks means that its pid is used again, which the kernel allows only
+    when nothing of the old session is left.
+    """
+    deadline = clock() + timeout_s
+    while True:
+        now_leader = read_stat(leader, proc)
+        if now_leader is not None and now_leader.start_ticks != leader_ticks:
+            return True
+        members = [stat for stat in session_members(leader, proc) if stat.start_ticks >= leader_ticks]
+        if not members:
+            return True
+        if clock() >= deadline:
+            return False
+        for stat in members:
+            _kill(stat.pid, kill)
+        sleep(_POLL_S)
+
+
+def _kill(pid: int, kill: Callable[[int, int], None]) -> None:
+    try:
+        kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+    except PermissionError:
+        return  # not ours to end; it stays in the list and the caller is told
+
+
+def _pids(proc: Path) -> Iterator[int]:
+    for name in sorted((name for name in os.listdir(proc) if name.isdecimal()), key=int):
+        yield int(name)
+
+
+def _program_of_home(pid: int, home: Path, proc: Path) -> str:
+    """Which CM program of that home a process runs, or ""."""
+    for path in _program_paths(pid, proc):
+        folder, name = os.path.split(path)
+        if name in CM_PROGRAMS and os.path.isabs(folder) and _same_folder(folder, home / "bin"):
+            return name
+    return ""
+
+
+def _same_folder(folder: str, wanted: Path) -> bool:
+    return folder == str(wanted) or os.path.realpath(folder) == os.path.realpath(wanted)
+
+
+def _program_names(pid: int, proc: Path) -> frozenset[str]:
+    return frozenset(os.path.basename(path) for path in _program_paths(pid, proc))
+
+
+def _program_paths(pid: int, proc: Path) -> list[str]:
+    """What a process may be the program of: its executable, its name, and the script of an interpreter."""
+    paths = []
+    # Refused for processes of other users; their argument list is readable all the same.
+    with suppress(OSError):
+        paths.append(os.readlink(proc / str(pid) / "exe").removesuffix(_DELETED))
+    arguments = _arguments(pid, proc)
+    paths += arguments[:1]
+    if arguments and os.path.basename(arguments[0]).startswith(_INTERPRETERS):
+        paths += _script(arguments)
+    return paths
+
+
+def _script(arguments: list[str]) -> list[str]:
+    """The script an interpreter runs: the first argument, or the second after one option."""
+    if len(arguments) > 2 and arguments[1].startswith("-") and arguments[1] not in ("-c", "-m"):
+        return arguments[2:3]
+    return arguments[1:2]
+
+
+def _arguments(pid: int, proc: Path) -> list[str]:
+    try:
+        raw = (proc / str(pid) / "cmdline").read_bytes()
+    except OSError:
+        return []
+    return [os.fsdecode(argument) for argument in raw.split(b"\0")[:3] if argument]
+
+
+def _boot_time(proc: Path) -> int:
+    for line in (proc / "stat").read_text("ascii", "replace").splitlines():
+        if line.startswith("btime "):
+            return int(line.split()[1])
+    return 0
+
+
+def _started_at(stat: Stat, booted_at: int) -> datetime:
+    return datetime.fromtimestamp(booted_at + stat.start_ticks / os.sysconf("SC_CLK_TCK"), UTC)
