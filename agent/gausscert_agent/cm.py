@@ -1,0 +1,251 @@
+"""CM on this node, as `ports.Cm` asks for it: the drivers, joined by what `cm_ctl view` says."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal
+
+from gausscert_common.errors import NodeFailure, Reason
+from gausscert_common.model import FactorBuild, SslSwitch, SslValue
+
+from gausscert_agent.drivers import cm_conf, process_list
+from gausscert_agent.drivers.cm_ctl import CmCtl
+from gausscert_agent.drivers.cm_texts import CmView
+from gausscert_agent.drivers.process import ProcessRunner
+
+if TYPE_CHECKING:
+    from gausscert_common.model import ClusterState, CmProcess, CmTopology
+    from gausscert_common.protocol.words import RestartScope
+
+    from gausscert_agent.config import CmSettings
+    from gausscert_agent.drivers.cm_conf import Conf
+    from gausscert_agent.drivers.process import Runner
+    from gausscert_agent.ports import OnStart
+
+Component = Literal["server", "agent"]
+
+STATIC_CONFIG: Final = "cluster_static_config"
+MANUAL_START: Final = "cluster_manual_start"
+MANUAL_PAUSE: Final = "cluster_manual_pause"
+
+_SIZES: Final = {
+    (56, 24): FactorBuild.RELEASED,
+    (104, 40): FactorBuild.LIBPQ_OFF,
+}
+"""Lengths of .cipher and .rand by build (facts section 3.5); here again so that an idle agent does
+not load `factors` and with it cryptography."""
+
+_SET_DATA_PATH: Final = "set cm.data_path in the agent's configuration to CM's cmDataPath on this node"
+
+
+class LocalCm:
+    """Implements `ports.Cm`.
+
+    Args:
+        settings: Where CM is.
+        runner: How programs are run.
+        proc: The process list.
+    """
+
+    def __init__(
+        self, settings: CmSettings, runner: Runner | None = None, *, proc: Path = process_list.PROC
+    ) -> None:
+        self.settings = settings
+        self._ctl = CmCtl(settings, runner if runner is not None else ProcessRunner())
+        self._proc = proc
+        self._lock = threading.Lock()
+        self._seen: tuple[tuple[int, ...], CmView] | None = None
+        self._version: tuple[tuple[int, ...], str] | None = None
+
+    def encrypt(self, mode: Literal["server", "client"], directory: Path, password: str) -> None:
+        """See `ports.Cm.encrypt`."""
+        self._ctl.encrypt(mode, str(directory), password)
+
+    def has_cm_ctl(self) -> bool:
+        """See `ports.Cm.has_cm_ctl`."""
+        return self._ctl.exists
+
+    def version(self) -> str:
+        """What `cm_ctl --version` says; asked again only when the program was replaced.
+
+        Raises:
+            NodeFailure: CM_CTL_FAILED, CM_CTL_TIMEOUT.
+        """
+        mark = _mark(self.bin / "cm_ctl")
+        with self._lock:
+            if self._version is None or self._version[0] != mark:
+                self._version = (mark, self._ctl.version())
+            return self._version[1]
+
+    def topology(self) -> CmTopology:
+        """The cluster as CM knows it; asked again only when cluster_static_config was replaced.
+
+        Raises:
+            NodeFailure: CM_CTL_FAILED, CM_CTL_TIMEOUT.
+        """
+        return self._view().topology
+
+    def query(self, timeout_s: float | None = None) -> ClusterState:
+        """What `cm_ctl query` says now; what went wrong is in its `cause`."""
+        return self._ctl.query(timeout_s)
+
+    def conf_path(self, component: Component) -> Path:
+        """cm_server.conf or cm_agent.conf of this node.
+
+        Raises:
+            NodeFailure: CONF_FAILED where nothing tells cmDataPath; CM_CTL_FAILED, CM_CTL_TIMEOUT.
+        """
+        return _conf_path(self._data_path(), component)
+
+    def conf(self, component: Component) -> Conf:
+        """What one configuration file says now about TLS.
+
+        Raises:
+            NodeFailure: CONF_FAILED, CM_CTL_FAILED, CM_CTL_TIMEOUT.
+        """
+        return cm_conf.read(self.conf_path(component))
+
+    def read_ssl(self) -> SslSwitch:
+        """See `ports.Cm.read_ssl`."""
+        return SslSwitch(server=self.conf("server").enable_ssl, agent=self.conf("agent").enable_ssl)
+
+    def set_ssl(self, component: Component, value: bool) -> None:
+        """See `ports.Cm.set_ssl`. Nothing is run when the file already says so."""
+        path = self.conf_path(component)
+        wanted = SslValue.ON if value else SslValue.OFF
+        before = cm_conf.read(path).enable_ssl
+        if before is wanted:
+            return
+        if before in (SslValue.COMMENTED, SslValue.MISSING, SslValue.ABSENT):
+            raise _not_settable(path, before, wanted)
+        self._ctl.set_enable_ssl(component, self._node_id(), value)
+        after = cm_conf.read(path).enable_ssl
+        if after is not wanted:
+            raise NodeFailure(
+                Reason.CONF_FAILED,
+                f"cm_ctl reported success, but enable_ssl is {after} and not {wanted}",
+                file=str(path),
+                remedy=f"write the line `enable_ssl = {wanted}` into the file",
+            )
+
+    def stop(self, scope: RestartScope, timeout_s: float, on_start: OnStart) -> None:
+        """See `ports.Cm.stop`."""
+        self._ctl.stop(scope, self._node_id(), timeout_s, on_start)
+
+    def start(self, scope: RestartScope, timeout_s: float, on_start: OnStart) -> None:
+        """See `ports.Cm.start`."""
+        self._ctl.start(scope, self._node_id(), timeout_s, on_start)
+
+    def processes(self) -> tuple[CmProcess, ...]:
+        """See `ports.Cm.processes`."""
+        return process_list.find_processes(self.settings.home, self._proc)
+
+    def foreign_cm_ctl(self) -> tuple[CmProcess, ...]:
+        """The cm_ctl processes that this agent did not start; two of them at once spoil each other's
+        scratch files (facts section 8.2)."""
+        return tuple(
+            process
+            for process in self.processes()
+            if process.name == "cm_ctl" and not self._is_ours(process.pid)
+        )
+
+    def manually_stopped(self) -> bool:
+        """See `ports.Cm.manually_stopped`."""
+        return (self.bin / MANUAL_START).exists()
+
+    def factor_build(self) -> FactorBuild | None:
+        """See `ports.Cm.factor_build`; told by the lengths of the live factor files."""
+        for role in ("server", "client"):
+            lengths = tuple(
+                _length(self.settings.set_directory / f"{role}.key.{kind}") for kind in ("cipher", "rand")
+            )
+            build = _SIZES.get((lengths[0], lengths[1]))
+            if build is not None:
+                return build
+        return None
+
+    def end_orphan(self, pid: int, start_ticks: int) -> None:
+        """See `ports.Cm.end_orphan`. What it has started goes with it, except daemons of CM."""
+        if not process_list.end_session(pid, start_ticks, proc=self._proc):
+            raise NodeFailure(
+                Reason.CM_CTL_FAILED,
+                f"cm_ctl with pid {pid}, left over from an agent that died, does not go away",
+                remedy=f"see what process {pid} hangs on; end it, then start the agent again",
+            )
+
+    @property
+    def bin(self) -> Path:
+        """Where CM's programs and the files that steer it are."""
+        return self.settings.home / "bin"
+
+    def _is_ours(self, pid: int) -> bool:
+        stat = process_list.read_stat(pid, self._proc)
+        return stat is None or stat.parent == os.getpid()
+
+    def _view(self) -> CmView:
+        mark = _mark(self.bin / STATIC_CONFIG)
+        with self._lock:
+            if self._seen is None or self._seen[0] != mark:
+                self._seen = (mark, self._ctl.view())
+            return self._seen[1]
+
+    def _node_id(self) -> int:
+        node_id = self._view().topology.local_node_id
+        if not node_id:
+            raise NodeFailure(Reason.CM_CTL_FAILED, "`cm_ctl view` does not say which node this is")
+        return node_id
+
+    def _data_path(self) -> Path:
+        if self.settings.data_path is not None:
+            return self.settings.data_path
+        view = self._view()
+        own = view.data_paths.get(view.topology.local_node_id)
+        return Path(own) if own else _shared_data_path(view)
+
+
+def _shared_data_path(view: CmView) -> Path:
+    """`cm_ctl view` tells cmDataPath of nodes with a cm_server only. Where all of these have the same
+    one, a node without cm_server that has such a folder has that one too."""
+    paths = {Path(path) for path in view.data_paths.values()}
+    found = [path for path in paths if _conf_path(path, "agent").is_file()]
+    if len(paths) == 1 and found:
+        return found[0]
+    raise NodeFailure(
+        Reason.CONF_FAILED, "`cm_ctl view` does not tell this node's cmDataPath", remedy=_SET_DATA_PATH
+    )
+
+
+def _conf_path(data_path: Path, component: Component) -> Path:
+    return data_path / f"cm_{component}" / f"cm_{component}.conf"
+
+
+def _not_settable(path: Path, before: SslValue, wanted: SslValue) -> NodeFailure:
+    causes = {
+        SslValue.COMMENTED: "enable_ssl stands in a comment only, which cm_ctl would edit without effect",
+        SslValue.MISSING: "there is no enable_ssl line, and cm_ctl adds none",
+        SslValue.ABSENT: "there is no such file on this node",
+    }
+    return NodeFailure(
+        Reason.CONF_FAILED,
+        causes[before],
+        file=str(path),
+        remedy=f"write the line `enable_ssl = {wanted}` into the file",
+    )
+
+
+def _mark(path: Path) -> tuple[int, ...]:
+    """Changes whenever a file is replaced or written."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return ()
+    return (stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns)
+
+
+def _length(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return -1

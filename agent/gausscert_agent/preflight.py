@@ -1,0 +1,337 @@
+"""What speaks against a replacement on this node: a table of findings, facts, and rules over them.
+
+Nothing is changed and nothing is left out: every finding is reported at once (design section 7).
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from gausscert_common.errors import GausscertError, Reason
+from gausscert_common.findings import Finding, Severity
+from gausscert_common.model import SslValue
+
+from gausscert_agent.cm import MANUAL_PAUSE, STATIC_CONFIG
+from gausscert_agent.drivers.cm_conf import ALERT_THRESHOLD, Conf
+from gausscert_agent.drivers.cm_ctl import os_user
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from gausscert_agent.cm import LocalCm
+    from gausscert_agent.config import CmSettings
+
+THRESHOLD_DAYS: Final = range(7, 181)
+"""Outside of it cm_server does not start with SSL on (cms_main.cpp:1992-2006)."""
+
+MIN_FREE_BYTES: Final = 8 * 1024 * 1024
+"""A stage of nine files of 256 KiB, a retired set as large, and the journal."""
+MIN_FREE_INODES: Final = 64
+
+_OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
+
+
+@dataclass(frozen=True, slots=True)
+class NodeFinding:
+    """One row of the table."""
+
+    severity: Severity
+    title: str
+    remedy: str
+
+
+_E, _W = Severity.ERROR, Severity.WARNING
+
+NODE_FINDINGS: Final[dict[str, NodeFinding]] = {
+    "NODE_WRONG_USER": NodeFinding(
+        _E,
+        "the agent does not run as the owner of the certificate directory",
+        "run the agent as the OS user that owns the cluster",
+    ),
+    "NODE_DIRECTORY_MISSING": NodeFinding(
+        _E,
+        "there is no share/sslcert below CM's home",
+        "correct cm.home in the agent's configuration, or create the directory, mode 0700",
+    ),
+    "NODE_DIRECTORY_WRITABLE": NodeFinding(
+        _E,
+        "others may write to the certificate directory",
+        "take the right to write from group and others: chmod go-w",
+    ),
+    "NODE_NO_SPACE": NodeFinding(
+        _E,
+        "there is too little room on the file system",
+        "free some space, inodes included",
+    ),
+    "NODE_CANNOT_EXCHANGE": NodeFinding(
+        _E,
+        "the set cannot be exchanged in one step here",
+        "put share/sslcert as a whole on a local file system; it must not be a mount point itself below",
+    ),
+    "NODE_CM_CTL_MISSING": NodeFinding(
+        _E, "there is no cm_ctl", "correct cm.home in the agent's configuration"
+    ),
+    "NODE_CM_CTL_FAILS": NodeFinding(
+        _E,
+        "cm_ctl does not work for the agent",
+        "run `cm_ctl view` as the agent's user until it works; CM refuses root",
+    ),
+    "NODE_STATIC_CONFIG_MISSING": NodeFinding(
+        _E,
+        "there is no cluster_static_config",
+        "correct cm.home in the agent's configuration, or copy the file from another node",
+    ),
+    "NODE_CONF_UNREADABLE": NodeFinding(
+        _E,
+        "CM's configuration files cannot be read",
+        "set cm.data_path in the agent's configuration, and run the agent as the owner of the cluster",
+    ),
+    "NODE_SSL_COMMENTED": NodeFinding(
+        _E,
+        "enable_ssl stands in a comment only",
+        "remove the # before enable_ssl: cm_ctl would edit the comment and report success",
+    ),
+    "NODE_SSL_MISSING": NodeFinding(
+        _E,
+        "there is no enable_ssl line",
+        "add `enable_ssl = on` or `enable_ssl = off` to the file: cm_ctl adds no line",
+    ),
+    "NODE_SSL_UNEQUAL": NodeFinding(
+        _W,
+        "enable_ssl differs between cm_server.conf and cm_agent.conf",
+        "decide for one of them: gausscert ssl on, or gausscert ssl off",
+    ),
+    "NODE_THRESHOLD_INVALID": NodeFinding(
+        _E,
+        "ssl_cert_expire_alert_threshold is out of its range",
+        "set it to a value from 7 to 180: with SSL on, cm_server does not start otherwise",
+    ),
+    "NODE_CM_CTL_RUNNING": NodeFinding(
+        _E,
+        "somebody else's cm_ctl runs",
+        "wait for it to end: two of them spoil each other's scratch files",
+    ),
+    "NODE_UPGRADING": NodeFinding(
+        _E, "an upgrade is in progress", "finish the upgrade, or roll it back, before replacing certificates"
+    ),
+    "NODE_PAUSED": NodeFinding(_E, "CM is paused", "end the pause: cm_ctl resume"),
+    "NODE_MANUALLY_STOPPED": NodeFinding(
+        _W,
+        "CM was stopped on purpose",
+        "nothing, if that is so; with --restart none it stays stopped, else the replacement starts it",
+    ),
+    "NODE_VERSION_UNKNOWN": NodeFinding(
+        _W, "the version of CM is unknown", "compare `cm_ctl --version` with the versions in the manual"
+    ),
+}
+"""Every code a node's preflight may report."""
+
+
+@dataclass(frozen=True, slots=True)
+class DirectoryFacts:
+    """One directory that the agent writes to."""
+
+    path: str
+    exists: bool = True
+    uid: int = 0
+    mode: int = 0o700
+    free_bytes: int | None = None
+    """None: not known."""
+    free_inodes: int | None = None
+    """None: not known, or a file system without a fixed number."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeFacts:
+    """What a preflight looked at. The defaults are those of a node with nothing to find."""
+
+    uid: int = 0
+    user: str = ""
+    sslcert: DirectoryFacts = DirectoryFacts("share/sslcert")
+    set_directory: DirectoryFacts = DirectoryFacts("share/sslcert/cm")
+    state_directory: DirectoryFacts = DirectoryFacts("state")
+    exchange_cause: str = ""
+    cm_ctl: str = "cm_ctl"
+    cm_ctl_exists: bool = True
+    cm_ctl_cause: str = ""
+    """Why cm_ctl does not work; "" when it does."""
+    static_config_exists: bool = True
+    version: str = "cm"
+    server_conf: tuple[str, Conf] = ("cm_server.conf", Conf())
+    agent_conf: tuple[str, Conf] = ("cm_agent.conf", Conf())
+    conf_cause: str = ""
+    foreign_cm_ctl: tuple[int, ...] = ()
+    upgrading: bool = False
+    paused: bool = False
+    manually_stopped: bool = False
+
+
+def judge(facts: NodeFacts) -> tuple[Finding, ...]:
+    """Everything that is wrong, in the order of the table."""
+    rules = (_directories, _room, _exchange, _cm_ctl, _configuration, _activity)
+    found = [finding for rule in rules for finding in rule(facts)]
+    order = list(NODE_FINDINGS)
+    return tuple(sorted(found, key=lambda finding: order.index(finding.code)))
+
+
+def look(
+    settings: CmSettings,
+    state_directory: Path,
+    cm: LocalCm,
+    probe_exchange: Callable[[], str],
+) -> NodeFacts:
+    """Gather the facts. What cannot be seen becomes a cause in them, never an error raised.
+
+    Args:
+        settings: Where CM is.
+        state_directory: The agent's own.
+        cm: CM on this node.
+        probe_exchange: Why the set cannot be exchanged, or "".
+    """
+    home_bin = settings.home / "bin"
+    version, cm_ctl_cause = _ask_cm_ctl(cm)
+    confs, conf_cause = _read_confs(cm)
+    return NodeFacts(
+        uid=os.geteuid(),
+        user=os_user(),
+        sslcert=_directory(settings.set_directory.parent),
+        set_directory=_directory(settings.set_directory),
+        state_directory=_directory(state_directory),
+        exchange_cause=probe_exchange(),
+        cm_ctl=str(home_bin / "cm_ctl"),
+        cm_ctl_exists=cm.has_cm_ctl(),
+        cm_ctl_cause=cm_ctl_cause,
+        static_config_exists=(home_bin / STATIC_CONFIG).is_file(),
+        version=version,
+        server_conf=confs[0],
+        agent_conf=confs[1],
+        conf_cause=conf_cause,
+        foreign_cm_ctl=tuple(process.pid for process in cm.foreign_cm_ctl()),
+        upgrading=_is_upgrading(settings),
+        paused=(home_bin / MANUAL_PAUSE).exists(),
+        manually_stopped=cm.manually_stopped(),
+    )
+
+
+def _directories(facts: NodeFacts) -> Iterator[Finding]:
+    if not facts.sslcert.exists:
+        yield _finding("NODE_DIRECTORY_MISSING", file=facts.sslcert.path)
+    for directory in (facts.sslcert, facts.set_directory):
+        if not directory.exists:
+            continue
+        if directory.uid != facts.uid:
+            detail = f"it belongs to uid {directory.uid}, the agent runs as {facts.user} (uid {facts.uid})"
+            yield _finding("NODE_WRONG_USER", detail, file=directory.path)
+        if directory.mode & _OTHERS_WRITE:
+            yield _finding("NODE_DIRECTORY_WRITABLE", f"mode {directory.mode:04o}", file=directory.path)
+
+
+def _room(facts: NodeFacts) -> Iterator[Finding]:
+    for directory in (facts.sslcert, facts.state_directory):
+        if directory.free_bytes is not None and directory.free_bytes < MIN_FREE_BYTES:
+            detail = f"{directory.free_bytes // 1024} KiB free, {MIN_FREE_BYTES // 1024} KiB needed"
+            yield _finding("NODE_NO_SPACE", detail, file=directory.path)
+        elif directory.free_inodes is not None and directory.free_inodes < MIN_FREE_INODES:
+            detail = f"{directory.free_inodes} inodes free, {MIN_FREE_INODES} needed"
+            yield _finding("NODE_NO_SPACE", detail, file=directory.path)
+
+
+def _exchange(facts: NodeFacts) -> Iterator[Finding]:
+    # Without the parent directory there is nothing to exchange, and that is said already.
+    if facts.exchange_cause and facts.sslcert.exists:
+        yield _finding("NODE_CANNOT_EXCHANGE", facts.exchange_cause, file=facts.set_directory.path)
+
+
+def _cm_ctl(facts: NodeFacts) -> Iterator[Finding]:
+    if not facts.static_config_exists:
+        yield _finding("NODE_STATIC_CONFIG_MISSING")
+    if not facts.cm_ctl_exists:
+        yield _finding("NODE_CM_CTL_MISSING", file=facts.cm_ctl)
+    elif facts.cm_ctl_cause and facts.static_config_exists:
+        yield _finding("NODE_CM_CTL_FAILS", facts.cm_ctl_cause, file=facts.cm_ctl)
+    if facts.cm_ctl_exists and not facts.version:
+        yield _finding("NODE_VERSION_UNKNOWN", file=facts.cm_ctl)
+
+
+def _configuration(facts: NodeFacts) -> Iterator[Finding]:
+    if facts.conf_cause:
+        yield _finding("NODE_CONF_UNREADABLE", facts.conf_cause)
+        return
+    for path, conf in (facts.server_conf, facts.agent_conf):
+        if conf.enable_ssl is SslValue.COMMENTED:
+            yield _finding("NODE_SSL_COMMENTED", file=path)
+        if conf.enable_ssl is SslValue.MISSING:
+            yield _finding("NODE_SSL_MISSING", file=path)
+    server, agent = facts.server_conf[1].enable_ssl, facts.agent_conf[1].enable_ssl
+    if {server, agent} == {SslValue.ON, SslValue.OFF}:
+        yield _finding("NODE_SSL_UNEQUAL", f"{server} in cm_server.conf, {agent} in cm_agent.conf")
+    path, days = facts.server_conf[0], facts.server_conf[1].alert_threshold_days
+    if days is not None and days not in THRESHOLD_DAYS:
+        yield _finding("NODE_THRESHOLD_INVALID", f"{ALERT_THRESHOLD} is {days}", file=path)
+
+
+def _activity(facts: NodeFacts) -> Iterator[Finding]:
+    if facts.foreign_cm_ctl:
+        yield _finding("NODE_CM_CTL_RUNNING", f"pid {', '.join(map(str, facts.foreign_cm_ctl))}")
+    if facts.upgrading:
+        yield _finding("NODE_UPGRADING")
+    if facts.paused:
+        yield _finding("NODE_PAUSED")
+    if facts.manually_stopped:
+        yield _finding("NODE_MANUALLY_STOPPED")
+
+
+def _finding(code: str, detail: str = "", *, file: str = "") -> Finding:
+    row = NODE_FINDINGS[code]
+    cause = f"{row.title}: {detail}" if detail else row.title
+    return Finding(code, row.severity, cause, row.remedy, file=file)
+
+
+def _directory(path: Path) -> DirectoryFacts:
+    try:
+        status = path.stat()
+        room = os.statvfs(path)
+    except OSError:
+        return DirectoryFacts(str(path), exists=False)
+    return DirectoryFacts(
+        str(path),
+        exists=stat.S_ISDIR(status.st_mode),
+        uid=status.st_uid,
+        mode=stat.S_IMODE(status.st_mode),
+        free_bytes=room.f_bavail * room.f_frsize,
+        free_inodes=room.f_favail if room.f_files else None,
+    )
+
+
+def _ask_cm_ctl(cm: LocalCm) -> tuple[str, str]:
+    """CM's version, and why cm_ctl does not work; a version that it does not tell is no reason."""
+    version = ""
+    with suppress(GausscertError):
+        version = cm.version()
+    try:
+        cm.topology()
+    except GausscertError as error:
+        return version, error.message
+    return version, ""
+
+
+def _read_confs(cm: LocalCm) -> tuple[tuple[tuple[str, Conf], tuple[str, Conf]], str]:
+    try:
+        server = (str(cm.conf_path("server")), cm.conf("server"))
+        agent = (str(cm.conf_path("agent")), cm.conf("agent"))
+    except GausscertError as error:
+        # Where cm_ctl failed to tell the path, cm_ctl is what is to be mended, and that is said already.
+        unreadable = error.reason is Reason.CONF_FAILED
+        return (("", Conf()), ("", Conf())), str(error) if unreadable else ""
+    return (server, agent), ""
+
+
+def _is_upgrading(settings: CmSettings) -> bool:
+    """OM keeps $PGHOST/binary_upgrade while it upgrades (facts section 13)."""
+    pghost = settings.environment.get("PGHOST", "")
+    return bool(pghost) and (Path(pghost) / "binary_upgrade").exists()
