@@ -1,0 +1,155 @@
+"""Files relative to an open directory: the agent's core opens, lists and changes nothing by path.
+
+`Disk` has every call that changes something, so that a test can stop the agent before any one of
+them. Names never come from a caller; links are never followed.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+from gausscert_common.errors import NodeFailure, Reason
+
+from gausscert_agent import syscalls
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+OPEN_DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_OPEN_FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+FOR_OTHERS: Final = 0o077
+"""Permission bits that no file of a set or of the journal may have."""
+
+
+class Disk:
+    """Every change to the disk that store and journal make. Raises OSError."""
+
+    def create(self, directory: int, name: str, mode: int) -> int:
+        """Make a new file and open it for writing. The mode is set by the creation itself, so there
+        is no moment with another one; a leftover or planted file is EEXIST, never reused."""
+        descriptor = os.open(name, _CREATE, mode, dir_fd=directory)
+        found = stat.S_IMODE(os.fstat(descriptor).st_mode)
+        if found & FOR_OTHERS or found != mode:
+            os.close(descriptor)
+            raise PermissionError(f"created with mode {found:04o} instead of {mode:04o}")
+        return descriptor
+
+    def write(self, descriptor: int, body: bytes) -> None:
+        """Write all of it."""
+        view = memoryview(body)
+        while view:
+            view = view[os.write(descriptor, view) :]
+
+    def sync(self, descriptor: int) -> None:
+        """fsync a file or a directory."""
+        os.fsync(descriptor)
+
+    def make_directory(self, directory: int, name: str) -> None:
+        """Make a directory that only we can enter."""
+        os.mkdir(name, 0o700, dir_fd=directory)
+
+    def replace(self, directory: int, old: str, new: str) -> None:
+        """Rename a file over another one."""
+        os.rename(old, new, src_dir_fd=directory, dst_dir_fd=directory)
+
+    def move(self, directory: int, old: str, new: str) -> None:
+        """Rename, never over anything."""
+        syscalls.move(directory, old, new)
+
+    def exchange(self, directory: int, one: str, other: str) -> None:
+        """Let two entries swap places at one instant."""
+        syscalls.exchange(directory, one, other)
+
+    def unlink(self, directory: int, name: str) -> None:
+        """Remove a file."""
+        os.unlink(name, dir_fd=directory)
+
+    def remove_directory(self, directory: int, name: str) -> None:
+        """Remove an empty directory."""
+        os.rmdir(name, dir_fd=directory)
+
+    def stamp(self, descriptor: int, at: float) -> None:
+        """Set the times of an open file or directory, in seconds since the epoch."""
+        os.utime(descriptor, (at, at))
+
+    def set_owner(self, descriptor: int, uid: int, gid: int) -> None:
+        """Give an open file or directory to an owner; -1 leaves that part."""
+        os.fchown(descriptor, uid, gid)
+
+    def set_directory_mode(self, descriptor: int, mode: int) -> None:
+        """Set the mode of an open directory; files get theirs when they are created."""
+        os.fchmod(descriptor, mode)
+
+    def set_attribute(self, descriptor: int, name: str, value: bytes | None) -> None:
+        """Set an extended attribute, or remove it (None)."""
+        if value is None:
+            os.removexattr(descriptor, name)
+        else:
+            os.setxattr(descriptor, name, value)
+
+
+@contextmanager
+def opened(name: str | os.PathLike[str], directory: int | None = None) -> Iterator[int]:
+    """An open directory. Raises FileNotFoundError, NotADirectoryError (a link, too) and other OSError."""
+    descriptor = os.open(name, OPEN_DIRECTORY, dir_fd=directory)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def opened_file(directory: int, name: str) -> Iterator[int]:
+    """An open file, for reading its metadata or content. Raises OSError, for a link ELOOP."""
+    descriptor = os.open(name, _OPEN_FILE, dir_fd=directory)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def is_regular(directory: int, name: str) -> bool:
+    """Whether an entry is a regular file itself, not a link to one. Raises OSError."""
+    return stat.S_ISREG(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode)
+
+
+def read_all(descriptor: int, limit: int) -> bytes:
+    """At most `limit` bytes of an open file, from where it stands. Raises OSError."""
+    parts: list[bytes] = []
+    left = limit
+    while left > 0:
+        part = os.read(descriptor, left)
+        if not part:
+            break
+        parts.append(part)
+        left -= len(part)
+    return b"".join(parts)
+
+
+def exists(directory: int, name: str) -> bool:
+    """Whether there is an entry of that name, of whatever kind. Raises OSError."""
+    try:
+        os.stat(name, dir_fd=directory, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+@contextmanager
+def store_errors(what: str, file: os.PathLike[str] | str) -> Iterator[None]:
+    """Turn OSError into NodeFailure STORE_FAILED that says what was tried and where."""
+    try:
+        yield
+    except OSError as error:
+        where = f"{file}/{error.filename}" if isinstance(error.filename, str) else str(file)
+        raise NodeFailure(
+            Reason.STORE_FAILED,
+            f"cannot {what}: {error.strerror or error}",
+            file=where,
+            remedy="see to space, permissions and health of that file system, then run gausscert recover",
+        ) from error
