@@ -1,0 +1,223 @@
+"""What nodes report: `gausscert_common.model` to messages and back.
+
+Each pair of functions is one value: `x` makes the message, `as_x` the value. Reading raises InvalidInput
+(ARGUMENT_INVALID) on words or dates this version does not know.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gausscert.v1 import agent_service_pb2 as calls
+from gausscert.v1 import resources_pb2 as pb
+
+from gausscert_common.findings import Finding
+from gausscert_common.model import (
+    Certificate,
+    CertificateSet,
+    ClusterState,
+    ExpiryReport,
+    ProbeReport,
+    Served,
+    SetFile,
+    SslSwitch,
+    WatchEvent,
+)
+from gausscert_common.protocol.words import Fence
+from gausscert_common.wire import enums, times
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+def finding(value: Finding) -> pb.Finding:
+    """A finding as a message."""
+    return pb.Finding(
+        code=value.code,
+        severity=enums.SEVERITY.name(value.severity),
+        node=value.node,
+        file=value.file,
+        cause=value.cause,
+        remedy=value.remedy,
+    )
+
+
+def as_finding(message: pb.Finding) -> Finding:
+    """A message as a finding."""
+    return Finding(
+        code=message.code,
+        severity=enums.SEVERITY.value(message.severity),
+        cause=message.cause,
+        remedy=message.remedy,
+        node=message.node,
+        file=message.file,
+    )
+
+
+def as_findings(messages: Iterable[pb.Finding]) -> tuple[Finding, ...]:
+    """All of them, in their order."""
+    return tuple(as_finding(message) for message in messages)
+
+
+def certificate(value: Certificate) -> pb.Certificate:
+    """A certificate as a message."""
+    return pb.Certificate(
+        file=value.file,
+        index=value.index,
+        kind=enums.CERTIFICATE_KIND.name(value.kind),
+        subject=value.subject,
+        issuer=value.issuer,
+        serial=value.serial,
+        fingerprint=value.fingerprint,
+        not_before=times.timestamp(value.not_before),
+        not_after=times.timestamp(value.not_after),
+    )
+
+
+def as_certificate(message: pb.Certificate) -> Certificate:
+    """A message as a certificate."""
+    return Certificate(
+        file=message.file,
+        index=message.index,
+        kind=enums.CERTIFICATE_KIND.value(message.kind),
+        subject=message.subject,
+        issuer=message.issuer,
+        serial=message.serial,
+        fingerprint=message.fingerprint,
+        not_before=times.instant(message, "not_before"),
+        not_after=times.instant(message, "not_after"),
+    )
+
+
+def certificate_set(value: CertificateSet) -> pb.CertificateSet:
+    """A set as a message."""
+    return pb.CertificateSet(
+        state=enums.SET_STATE.name(value.state),
+        digest=value.digest,
+        bundle_digest=value.bundle_digest,
+        files=[pb.SetFile(name=f.name, mode=f.mode, size=f.size) for f in value.files],
+        certificates=[certificate(c) for c in value.certificates],
+    )
+
+
+def as_certificate_set(message: pb.CertificateSet) -> CertificateSet:
+    """A message as a set."""
+    return CertificateSet(
+        state=enums.SET_STATE.value(message.state),
+        digest=message.digest,
+        bundle_digest=message.bundle_digest,
+        files=tuple(SetFile(f.name, f.mode, f.size) for f in message.files),
+        certificates=tuple(as_certificate(c) for c in message.certificates),
+    )
+
+
+def ssl_switch(value: SslSwitch) -> pb.SslSwitch:
+    """`enable_ssl` of both files as a message."""
+    return pb.SslSwitch(server=enums.SSL_VALUE.name(value.server), agent=enums.SSL_VALUE.name(value.agent))
+
+
+def as_ssl_switch(message: pb.SslSwitch) -> SslSwitch:
+    """A message as `enable_ssl` of both files."""
+    return SslSwitch(server=enums.SSL_VALUE.value(message.server), agent=enums.SSL_VALUE.value(message.agent))
+
+
+def fence(value: Fence) -> pb.Fence:
+    """A fence as a message."""
+    return pb.Fence(epoch=value.epoch, step=enums.STEP.name(value.step))
+
+
+def as_fence(message: pb.Fence) -> Fence:
+    """A message as a fence."""
+    return Fence(message.epoch, enums.STEP.value(message.step))
+
+
+def served(value: Served) -> pb.Served:
+    """What one cm_server shows, as a message."""
+    return pb.Served(
+        cm_node_id=value.cm_node_id,
+        target=value.target,
+        state=enums.SERVED_STATE.name(value.state),
+        fingerprint=value.fingerprint,
+        chain_verified=value.chain_verified,
+        not_after=times.timestamp(value.not_after),
+        cause=value.cause,
+    )
+
+
+def as_served(message: pb.Served) -> Served:
+    """A message as what one cm_server shows."""
+    return Served(
+        cm_node_id=message.cm_node_id,
+        target=message.target,
+        state=enums.SERVED_STATE.value(message.state),
+        fingerprint=message.fingerprint,
+        chain_verified=message.chain_verified,
+        not_after=times.instant_or_none(message, "not_after"),
+        cause=message.cause,
+    )
+
+
+def probe_report(value: ProbeReport) -> calls.ProbeResponse:
+    """The answer of Probe."""
+    cluster = value.cluster
+    return calls.ProbeResponse(
+        served=[served(one) for one in value.served],
+        cluster=None
+        if cluster is None
+        else pb.ClusterState(
+            cluster_state=cluster.cluster_state, server_roles=cluster.server_roles, cause=cluster.cause
+        ),
+    )
+
+
+def as_probe_report(message: calls.ProbeResponse) -> ProbeReport:
+    """The answer of Probe, read."""
+    cluster = None
+    if message.HasField("cluster"):
+        said = message.cluster
+        cluster = ClusterState(said.cluster_state, dict(said.server_roles), said.cause)
+    return ProbeReport(tuple(as_served(one) for one in message.served), cluster)
+
+
+def expiry_report(value: ExpiryReport) -> calls.GetExpiryResponse:
+    """The answer of GetExpiry."""
+    return calls.GetExpiryResponse(
+        node=value.node,
+        clock=times.timestamp(value.clock),
+        certificates=[certificate(c) for c in value.certificates],
+        alert_threshold_days=value.alert_threshold_days,
+        findings=[finding(f) for f in value.findings],
+    )
+
+
+def as_expiry_report(message: calls.GetExpiryResponse) -> ExpiryReport:
+    """The answer of GetExpiry, read."""
+    return ExpiryReport(
+        node=message.node,
+        clock=times.instant(message, "clock"),
+        certificates=tuple(as_certificate(c) for c in message.certificates),
+        alert_threshold_days=message.alert_threshold_days,
+        findings=as_findings(message.findings),
+    )
+
+
+def watch_event(value: WatchEvent) -> calls.WatchTransactionResponse:
+    """One thing that happened, as a message."""
+    return calls.WatchTransactionResponse(
+        transaction_id=value.transaction_id,
+        phase=enums.PHASE.name(value.phase),
+        fence=fence(value.fence),
+        activity=value.activity,
+        at=times.timestamp(value.at),
+    )
+
+
+def as_watch_event(message: calls.WatchTransactionResponse) -> WatchEvent:
+    """A message as one thing that happened."""
+    return WatchEvent(
+        transaction_id=message.transaction_id,
+        phase=enums.PHASE.value(message.phase),
+        fence=as_fence(message.fence),
+        activity=message.activity,
+        at=times.instant(message, "at"),
+    )

@@ -1,0 +1,223 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from gausscert.v1 import agent_service_pb2 as calls
+from gausscert.v1 import resources_pb2 as pb
+from gausscert_common import certset
+from gausscert_common.bundle import Bundle, FactorFiles
+from gausscert_common.errors import InvalidInput, Reason
+from gausscert_common.protocol.commands import AcquireCommand, Command, PrepareCommand
+from gausscert_common.protocol.words import RestartScope, SslWish, Step
+from gausscert_common.wire import commands, requests, times
+
+TX = "tx-00000001"
+PEM = {name: f"{name} body".encode() for name in certset.PEM_NAMES}
+BUNDLE = Bundle(PEM, server_password="Abc@1234", client_password="Xyz@1234")
+FACTORS = FactorFiles(b"1" * 56, b"2" * 24, b"3" * 56, b"4" * 24)
+
+
+def command(step: Step) -> Command:
+    return Command(TX, 3, step)
+
+
+def prepare_request(**changes) -> calls.PrepareRequest:
+    said = {
+        "participants": ("n1", "n2"),
+        "expected_live_digest": "a" * 64,
+        "bundle": BUNDLE,
+        "ssl_wish": SslWish.ON,
+        "restart": RestartScope.NODE,
+        "drop_crls": True,
+    }
+    return requests.prepare_request(command(Step.PREPARE), **(said | changes))
+
+
+def again(message):
+    return type(message).FromString(message.SerializeToString())
+
+
+def acquire_request(**changes) -> calls.AcquireRequest:
+    said = {"holder": "alice@ops:1", "lease_s": 30.0, "take_over": True}
+    return requests.acquire_request(command(Step.ACQUIRE), **(said | changes))
+
+
+def test_acquire_survives_the_wire():
+    order = commands.as_acquire(again(acquire_request()))
+
+    assert order == commands.AcquireOrder(
+        AcquireCommand(TX, 3, Step.ACQUIRE, holder="alice@ops:1", take_over=True), 30.0
+    )
+
+
+@pytest.mark.parametrize(
+    "bundle", [BUNDLE, Bundle(PEM | {"server.crl": b"crl"}, factor_files=FACTORS), Bundle({})]
+)
+@pytest.mark.parametrize("drop_crls", [True, False])
+def test_prepare_survives_the_wire(bundle, drop_crls):
+    order = commands.as_prepare(again(prepare_request(bundle=bundle, drop_crls=drop_crls)), begun_at=17.0)
+
+    assert order.bundle == bundle
+    assert order.drop_crls is drop_crls
+    assert order.command == PrepareCommand(
+        TX,
+        3,
+        Step.PREPARE,
+        participants=("n1", "n2"),
+        expected_live_digest="a" * 64,
+        ssl_wish=SslWish.ON,
+        restart=RestartScope.NODE,
+        begun_at=17.0,
+    )
+
+
+@pytest.mark.parametrize("step", [Step.STOP, Step.ROLLBACK_STOP])
+@pytest.mark.parametrize("scope", list(RestartScope))
+def test_stop_survives_the_wire(step, scope):
+    request = requests.stop_request(command(step), scope=scope, executor=True, timeout_s=300.0)
+
+    assert commands.as_stop(again(request)) == commands.RestartOrder(command(step), scope, True, 300.0)
+
+
+@pytest.mark.parametrize("step", [Step.START, Step.ROLLBACK_START])
+def test_start_survives_the_wire(step):
+    request = requests.start_request(command(step), scope=RestartScope.CLUSTER, executor=False, timeout_s=0.5)
+
+    expected = commands.RestartOrder(command(step), RestartScope.CLUSTER, False, 0.5)
+    assert commands.as_start(again(request)) == expected
+
+
+def test_the_same_command_makes_the_same_bytes():
+    assert prepare_request().SerializeToString() == prepare_request().SerializeToString()
+
+
+def refused(read, *arguments, **keywords) -> InvalidInput:
+    with pytest.raises(InvalidInput) as caught:
+        read(*arguments, **keywords)
+    assert caught.value.reason is Reason.ARGUMENT_INVALID
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    "transaction_id", ["", "short-7", "x" * 65, "UPPER-CASE", "under_score", "tx-0000/..", "tx-00000001\n"]
+)
+def test_a_transaction_id_that_is_none_is_refused(transaction_id):
+    request = calls.SwapRequest(ref=requests.ref(replace(command(Step.SWAP), transaction_id=transaction_id)))
+
+    assert "transaction_id" in refused(commands.as_command, request, Step.SWAP).message
+
+
+@pytest.mark.parametrize("epoch", [0, 2**63])
+def test_an_epoch_below_one_or_near_the_end_is_refused(epoch):
+    request = calls.SwapRequest(ref=requests.ref(replace(command(Step.SWAP), epoch=epoch)))
+
+    assert "epoch" in refused(commands.as_command, request, Step.SWAP).message
+
+
+@pytest.mark.parametrize(
+    ("read", "request_of", "right"),
+    [
+        (commands.as_acquire, calls.AcquireRequest, {Step.ACQUIRE}),
+        (commands.as_stop, calls.StopRequest, {Step.STOP, Step.ROLLBACK_STOP}),
+        (commands.as_start, calls.StartRequest, {Step.START, Step.ROLLBACK_START}),
+    ],
+)
+def test_a_step_of_another_call_is_refused(read, request_of, right):
+    for step in set(Step) - right:
+        assert "step" in refused(read, request_of(ref=requests.ref(command(step)))).message
+
+
+def test_a_step_nobody_knows_is_refused():
+    request = calls.SwapRequest(ref=calls.TransactionRef(transaction_id=TX, epoch=1, step=77))  # type: ignore[arg-type]
+
+    refused(commands.as_command, request, *Step)
+
+
+def test_a_request_without_reference_is_refused():
+    refused(commands.as_command, calls.SwapRequest(), Step.SWAP)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"holder": ""},
+        {"holder": "a\nb"},
+        {"holder": "x" * 201},
+        {"lease_s": 0.0},
+        {"lease_s": 600.1},
+        {"lease_s": -1.0},
+    ],
+)
+def test_acquire_with_a_bad_holder_or_lease_is_refused(changes):
+    refused(commands.as_acquire, acquire_request(**changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"participants": ()}, "participants"),
+        ({"participants": ("n1", "n1")}, "participants"),
+        ({"participants": ("n1", "../n2")}, "node name"),
+        ({"participants": ("n1", "")}, "node name"),
+        ({"participants": tuple(f"n{i}" for i in range(5000))}, "participants"),
+        ({"expected_live_digest": "A" * 64}, "expected_live_digest"),
+        ({"expected_live_digest": "a" * 63}, "expected_live_digest"),
+        ({"bundle": Bundle({"cacert.pem": b"x" * (certset.MAX_FILE_BYTES + 1)})}, "cacert_pem"),
+        ({"bundle": Bundle(PEM, server_password="x" * 1025)}, "server_password"),
+        ({"bundle": Bundle(PEM, server_password="x", factor_files=FACTORS)}, "bundle"),
+        ({"bundle": Bundle(PEM, factor_files=replace(FACTORS, client_rand=b""))}, "factor_files"),
+        ({"bundle": Bundle(PEM, factor_files=replace(FACTORS, client_rand=b"x" * 2000))}, "factor_files"),
+    ],
+)
+def test_prepare_with_a_bad_field_is_refused_by_its_name(changes, field):
+    assert field in refused(commands.as_prepare, prepare_request(**changes), begun_at=0.0).message
+
+
+def test_participants_are_sorted():
+    order = commands.as_prepare(prepare_request(participants=("n2", "n1")), begun_at=0.0)
+
+    assert order.command.participants == ("n1", "n2")
+
+
+@pytest.mark.parametrize("field", ["restart", "enable_ssl", "crl_policy"])
+def test_prepare_with_a_word_nobody_knows_is_refused(field):
+    request = prepare_request()
+    setattr(request, field, 55)
+
+    refused(commands.as_prepare, request, begun_at=0.0)
+
+
+def test_prepare_that_does_not_say_who_restarts_is_refused():
+    request = prepare_request()
+    request.ClearField("restart")
+
+    refused(commands.as_prepare, request, begun_at=0.0)
+
+
+def test_no_refusal_repeats_a_password():
+    request = prepare_request(bundle=Bundle(PEM, server_password="Secr3t!" * 200))
+
+    assert "Secr3t" not in str(refused(commands.as_prepare, request, begun_at=0.0))
+
+
+@pytest.mark.parametrize("timeout_s", [0.0, -5.0, 3601.0])
+def test_a_restart_without_a_sane_timeout_is_refused(timeout_s):
+    request = requests.stop_request(
+        command(Step.STOP), scope=RestartScope.NODE, executor=False, timeout_s=timeout_s
+    )
+
+    refused(commands.as_stop, request)
+
+
+def test_probe_has_a_timeout_of_its_own():
+    assert commands.probe_timeout_s(calls.ProbeRequest()) == 5.0
+    assert commands.probe_timeout_s(calls.ProbeRequest(timeout=times.duration(2.0))) == 2.0
+    refused(commands.probe_timeout_s, calls.ProbeRequest(timeout=times.duration(0.0)))
+    refused(commands.probe_timeout_s, calls.ProbeRequest(timeout=times.duration(61.0)))
+
+
+def test_enable_ssl_must_be_on_or_off():
+    assert commands.as_ssl_value(calls.SetEnableSslRequest(enable_ssl=pb.SSL_WISH_ON)) is True
+    assert commands.as_ssl_value(calls.SetEnableSslRequest(enable_ssl=pb.SSL_WISH_OFF)) is False
+    refused(commands.as_ssl_value, calls.SetEnableSslRequest())
