@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gausscert_common.findings import Finding
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,3 +54,5 @@ class Inventory:
     """Sorted by name."""
     credentials: Credentials
     timeouts: Timeouts = Timeouts()
+    findings: tuple[Finding, ...] = ()
+    """Warnings about the file it was read from."""

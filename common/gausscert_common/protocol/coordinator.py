@@ -64,7 +64,8 @@ TABLE: Final[dict[Stage, Row]] = {
     # A node that granted Acquire holds nothing else yet; Abort and Clean tell it that nothing will come.
     Stage.ACQUIRE: Row(Step.ACQUIRE, Stage.PREPARE, Stage.ABORT),
     Stage.PREPARE: Row(Step.PREPARE, Stage.STOP, Stage.ABORT),
-    # A failed Stop may have stopped some nodes, but no set has moved: no need to stop the others.
+    # A failed Stop may have stopped some nodes, but no set has moved: no need to stop the others. Where
+    # recovery found a set moved already, `failed` leads to ROLLBACK_STOP instead.
     Stage.STOP: Row(Step.STOP, Stage.SWAP, Stage.ABORT),
     Stage.SWAP: Row(Step.SWAP, Stage.START, Stage.ROLLBACK_STOP),
     Stage.START: Row(Step.START, Stage.VERIFY, Stage.ROLLBACK_STOP),
@@ -98,6 +99,8 @@ class Course:
     """Start CM after Purge: this coordinator has not seen it start."""
     recovering: bool = False
     """Begun by `recovery`, which has acquired all nodes already."""
+    moved: bool = False
+    """Some node had the new set live when this course began: CM must be stopped before any Abort."""
 
     @property
     def over(self) -> bool:
@@ -129,7 +132,8 @@ class Course:
         """Some node refused, failed or did not answer, after all retries; or the proof failed."""
         row = self._row()
         touched = self.touched_cm or self.now not in _LEAVES_CM_ALONE
-        return replace(self, now=row.otherwise, touched_cm=touched)
+        otherwise = Stage.ROLLBACK_STOP if self.moved and self.now is Stage.STOP else row.otherwise
+        return replace(self, now=otherwise, touched_cm=touched)
 
     def interrupted(self) -> Course:
         """The operator wants to stop. Put off, not obeyed, once there is no way back."""

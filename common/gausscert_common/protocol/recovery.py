@@ -86,7 +86,8 @@ def _finish_or_roll_back(
     found: list[Answer], restart: RestartScope, prefer: Choice, finish_from: Stage, why: str
 ) -> Decision:
     if prefer is Choice.FINISH:
-        return _go(finish_from, restart, why, touched_cm=finish_from is Stage.START)
+        moved = any(answer.live is LiveState.NEW for answer in found)
+        return _go(finish_from, restart, why, touched_cm=finish_from is Stage.START, moved=moved)
     return _roll_back(found, restart, why)
 
 
@@ -104,8 +105,9 @@ def _go(
     *,
     touched_cm: bool = False,
     ensure_up: bool = False,
+    moved: bool = False,
 ) -> Decision:
-    course = Course(stage, restart, touched_cm=touched_cm, ensure_up=ensure_up, recovering=True)
+    course = Course(stage, restart, touched_cm=touched_cm, ensure_up=ensure_up, recovering=True, moved=moved)
     return Decision(course, why)
 
 

@@ -1,0 +1,326 @@
+"""The one loop: does what `protocol.coordinator.Course` says next on all nodes, and tells it how that went.
+
+Nothing here decides what comes next. What the engine adds to the course: which nodes a stage goes to, what
+counts as having gone well, the operator's interruptions, and the words for how it ended.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from gausscert_common.errors import (
+    GausscertError,
+    InDoubt,
+    InternalError,
+    NodeFailure,
+    NodeRefusal,
+    Reason,
+)
+from gausscert_common.findings import Finding, Severity
+from gausscert_common.model import CertificateKind
+from gausscert_common.protocol.coordinator import Stage, Verdict
+from gausscert_common.protocol.words import Phase, RestartScope
+
+from gausscert_coordinator import proof, recovery_view
+from gausscert_coordinator.hands import Hands
+from gausscert_coordinator.interrupt import unless
+from gausscert_coordinator.job import PROOFS, STARTS
+from gausscert_coordinator.merging import merge
+from gausscert_coordinator.prover import Prover
+from gausscert_coordinator.report import Mark, Result
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from gausscert_common.model import NodeReport
+    from gausscert_common.protocol.coordinator import Course
+
+    from gausscert_coordinator.fanout import Answers
+    from gausscert_coordinator.interrupt import Interrupt
+    from gausscert_coordinator.job import Job, Replacement
+    from gausscert_coordinator.ports import AgentClient
+    from gausscert_coordinator.proof import Baseline, Expectation
+    from gausscert_coordinator.reporter import Reporter
+
+_BACK: Final = frozenset(
+    {Stage.ROLLBACK_STOP, Stage.ABORT, Stage.ROLLBACK_START, Stage.ROLLBACK_VERIFY, Stage.CLEAN}
+)
+
+_OUTSIDE: Final = "CM is not started from here: start the cluster now; what it serves is not proven"
+
+
+class Engine:
+    """One run over one job."""
+
+    def __init__(
+        self,
+        job: Job,
+        clients: Mapping[str, AgentClient],
+        reporter: Reporter,
+        interrupt: Interrupt,
+        *,
+        clock: Callable[[], float],
+        sleep: Callable[[float], Awaitable[None]],
+    ) -> None:
+        self._job = job
+        self._reporter = reporter
+        self._interrupt = interrupt
+        self._sleep = sleep
+        self._hands = Hands(job, clients, reporter)
+        self._prover = Prover(self._hands, reporter, clock)
+        self._granted: tuple[str, ...] = ()
+        self._prepare_sent = job.replacement is None
+        self._before: Baseline | None = None
+        self._failures: list[GausscertError] = []
+        self._findings: list[Finding] = []
+        self._turned_back_at: Stage | None = None
+        self._stopped_at: Stage | None = None
+        self._interrupted = False
+        self._abandoned = False
+        self._forward = True
+
+    async def acquire(self, epoch: int) -> Answers[NodeReport]:
+        """Take the fence on all participants; `run` does it by itself for a new transaction."""
+        self._reporter.stage = Stage.ACQUIRE
+        self._reporter.tell(Mark.STARTED)
+        self._hands.epoch = epoch
+        answers = await self._hands.acquire()
+        self._granted = tuple(answers.good)
+        return answers
+
+    async def run(self, course: Course) -> Result:
+        """Follow the course to its end. Raises nothing that nodes do: it is in the result."""
+        recovering = course.recovering
+        self._interrupt.listen(self._note_interrupt)
+        try:
+            while isinstance(course.now, Stage) and not self._abandoned:
+                course = await self._next(course, course.now)
+        finally:
+            self._interrupt.forget(self._note_interrupt)
+        return self._result(self._verdict(course, recovering=recovering))
+
+    async def _next(self, course: Course, stage: Stage) -> Course:
+        self._reporter.stage = stage
+        self._forward = course.may_turn_back
+        if self._turning(course):
+            return self._turn_back(course, stage)
+        self._reporter.tell(Mark.STARTED)
+        wrong = await unless(self._interrupt.third, self._carry_out(stage))
+        if wrong is None:
+            self._abandoned = self._interrupted = True
+            self._stopped_at = stage
+            self._reporter.tell(Mark.FAILED, detail="abandoned; the nodes' answers are not known")
+            return course
+        if self._turning(course):
+            # An interrupted proof has proven nothing yet; that is no failure of a node.
+            self._failures.extend([] if stage is Stage.VERIFY else wrong)
+            return self._turn_back(course, stage)
+        if not wrong:
+            self._reporter.tell(Mark.DONE)
+            return course.succeeded()
+        self._reporter.tell(Mark.FAILED, detail="; ".join(str(error) for error in wrong))
+        self._failures.extend(wrong)
+        self._stopped_at = stage
+        if self._forward:
+            self._turned_back_at = stage
+        return course.failed()
+
+    def _turning(self, course: Course) -> bool:
+        return self._interrupt.requested and course.may_turn_back
+
+    def _turn_back(self, course: Course, stage: Stage) -> Course:
+        self._interrupted = True
+        self._turned_back_at = stage
+        self._reporter.tell(Mark.NOTE, detail="interrupted: turning back")
+        return course.interrupted()
+
+    def _note_interrupt(self, count: int) -> None:
+        if self._interrupt.abandoned:
+            text = "interrupted for the third time: abandoned"
+        elif self._forward:
+            text = "interrupted: what runs now ends first, then everything is turned back"
+        else:
+            text = "interrupted: put off, there is no way back from here; a third time abandons"
+        if count == 1 or not self._forward:
+            self._reporter.tell(Mark.NOTE, detail=text)
+
+    async def _carry_out(self, stage: Stage) -> list[GausscertError]:
+        if self._job.restart is RestartScope.NONE and stage in STARTS | PROOFS:
+            self._reporter.tell(Mark.NOTE, detail=_OUTSIDE)
+            return []
+        if stage is Stage.ACQUIRE:
+            return await self._acquire_as_planned(self._replacement())
+        if stage is Stage.PREPARE:
+            return await self._prepare(self._replacement())
+        if stage is Stage.VERIFY:
+            return await self._verify()
+        if stage is Stage.ROLLBACK_VERIFY:
+            return await self._verify_rollback()
+        if stage is Stage.ENSURE_UP:
+            return await self._ensure_up()
+        if stage in (Stage.ABORT, Stage.CLEAN) and not self._prepare_sent:
+            return await self._release(stage)
+        if stage in (Stage.STOP, Stage.START, Stage.ROLLBACK_STOP, Stage.ROLLBACK_START):
+            return await self._hands.restart(stage)
+        return await self._hands.command(stage, self._job.participants)
+
+    def _replacement(self) -> Replacement:
+        if self._job.replacement is None:
+            raise InternalError(Reason.INTERNAL, "a recovery has nothing to prepare")
+        return self._job.replacement
+
+    async def _acquire_as_planned(self, replacement: Replacement) -> list[GausscertError]:
+        """Reads first: nodes that are away or not as planned are then found before anything is locked."""
+        read = await self._hands.read()
+        wrong = list(read.bad.values()) or _unlike_plan(read.good, replacement)
+        if wrong:
+            return wrong
+        self._hands.epoch = recovery_view.promised_epoch(read.good) + 1
+        answers = await self._hands.acquire()
+        self._granted = tuple(answers.good)
+        return list(answers.bad.values()) or _unlike_plan(answers.good, replacement)
+
+    async def _release(self, stage: Stage) -> list[GausscertError]:
+        """Tell those that granted Acquire that nothing will come. Nothing was prepared anywhere, so a node
+        that does not hear of it only keeps its lease until that runs out."""
+        for error in await self._hands.command(stage, self._granted):
+            self._reporter.tell(Mark.NOTE, error.node, f"keeps its lease until it runs out: {error.message}")
+        return []
+
+    async def _prepare(self, replacement: Replacement) -> list[GausscertError]:
+        self._prepare_sent = True
+        answers = await self._hands.prepare(replacement)
+        self._findings.extend(merge({node: answer.findings for node, answer in answers.good.items()}))
+        wrong = list(answers.bad.values())
+        for node, answer in answers.good.items():
+            leaf = answer.stage.fingerprint(CertificateKind.SERVER)
+            if leaf and replacement.leaf and leaf != replacement.leaf:
+                wrong.append(_staged_another(node))
+        if wrong or self._job.restart is RestartScope.NONE:
+            return wrong
+        probes = await self._hands.probe(query=True)
+        self._before = proof.baseline(probes.good)
+        return list(probes.bad.values())
+
+    async def _verify(self) -> list[GausscertError]:
+        read = await self._hands.read()
+        if not read.complete:
+            return list(read.bad.values())
+        replacement = self._job.replacement
+        leaf = replacement.leaf if replacement is not None else ""
+        return await self._prove(proof.new_set(read.good, leaf, self._before), forward=True)
+
+    async def _verify_rollback(self) -> list[GausscertError]:
+        read = await self._hands.read()
+        if not read.complete:
+            return list(read.bad.values())
+        wrong = await self._prove(proof.old_set(read.good, self._before), forward=False)
+        if self._before is None or self._before.sound:
+            return wrong
+        self._findings.extend(_as_finding(error) for error in wrong)
+        return []
+
+    async def _ensure_up(self) -> list[GausscertError]:
+        """The decision is durable everywhere already: what is not proven here is told, no more."""
+        wrong = await self._hands.restart(Stage.ENSURE_UP)
+        if wrong:
+            return wrong
+        read = await self._hands.read()
+        expectation = proof.new_set(read.good, "", None)
+        unproven = [*read.bad.values(), *await self._prove(expectation, forward=False)]
+        self._findings.extend(_as_finding(error) for error in unproven)
+        return []
+
+    async def _prove(self, expectation: Expectation, *, forward: bool) -> list[GausscertError]:
+        async def pause(seconds: float) -> None:
+            event = self._interrupt.first if forward else self._interrupt.third
+            await unless(event, _wait(self._sleep, seconds))
+
+        return await self._prover.prove(
+            expectation,
+            within_s=self._job.timeouts.verify_s,
+            pause=pause,
+            enough=lambda: forward and self._interrupt.requested,
+        )
+
+    def _verdict(self, course: Course, *, recovering: bool) -> Verdict:
+        """The course counts Abort and Clean after a failed Prepare as a rollback; for the operator nothing
+        has happened as long as CM was not touched."""
+        if self._abandoned:
+            return Verdict.IN_DOUBT if self._prepare_sent else Verdict.NOTHING_DONE
+        if not isinstance(course.now, Verdict):
+            raise InternalError(Reason.INTERNAL, f"the course ended at {course.now}")
+        untouched = not recovering and not course.touched_cm
+        if course.now is Verdict.ROLLED_BACK and untouched:
+            return Verdict.NOTHING_DONE
+        return course.now
+
+    def _result(self, verdict: Verdict) -> Result:
+        if verdict is Verdict.IN_DOUBT:
+            self._failures.append(self._in_doubt())
+        committed = verdict is Verdict.COMMITTED
+        return Result(
+            transaction_id=self._job.transaction_id,
+            verdict=verdict,
+            failures=() if committed else tuple(self._failures),
+            proof=self._prover.evidence,
+            cluster_state=self._prover.cluster_state,
+            findings=tuple(self._findings),
+            duration_s=self._reporter.elapsed_s,
+            last_stage=self._stopped_at if verdict is Verdict.IN_DOUBT else self._turned_back_at,
+            interrupted=self._interrupted,
+        )
+
+    def _in_doubt(self) -> InDoubt:
+        stage = self._stopped_at or self._reporter.stage
+        nodes = sorted({error.node for error in self._failures if error.node})
+        command = "gausscert recover --roll-back" if stage in _BACK else "gausscert recover"
+        return InDoubt(
+            Reason.IN_DOUBT,
+            f"transaction {self._job.transaction_id} stopped at {stage}; every node has one whole set,"
+            " but they may not be of one mind and CM may be down",
+            remedy=f"bring back {', '.join(nodes) or 'all nodes'}, then run: {command}",
+        )
+
+
+def _unlike_plan(reports: Mapping[str, NodeReport], replacement: Replacement) -> list[GausscertError]:
+    """Nodes that somebody else has changed or begun to change since the plan was made."""
+    wrong: list[GausscertError] = []
+    for node, report in reports.items():
+        told = report.transaction
+        if told.phase is not Phase.NONE:
+            wrong.append(
+                NodeRefusal(
+                    Reason.OTHER_TRANSACTION,
+                    f"transaction {told.transaction_id} of {told.holder} is in phase {told.phase} here",
+                    node=node,
+                    remedy="run: gausscert recover",
+                )
+            )
+        elif report.live.digest != replacement.old_digests[node]:
+            wrong.append(
+                NodeRefusal(
+                    Reason.LIVE_CHANGED,
+                    "the live set is not the one the plan was made for",
+                    node=node,
+                    remedy="find out who changes certificates here, then plan again",
+                )
+            )
+    return wrong
+
+
+def _staged_another(node: str) -> NodeFailure:
+    return NodeFailure(
+        Reason.STORE_FAILED,
+        "staged another server certificate than the one that was sent",
+        node=node,
+        remedy="look at the agent's log",
+    )
+
+
+def _as_finding(error: GausscertError) -> Finding:
+    return Finding(error.reason.value, Severity.WARNING, error.message, remedy=error.remedy, node=error.node)
+
+
+async def _wait(sleep: Callable[[float], Awaitable[None]], seconds: float) -> None:
+    await sleep(seconds)

@@ -1,0 +1,162 @@
+"""The engine's hands: sends the present stage's command to the nodes and collects what they answer.
+Knows how a stage is carried out, never what comes next."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from gausscert_common.errors import GausscertError
+from gausscert_common.protocol.commands import Command
+from gausscert_common.protocol.coordinator import TABLE, Stage
+
+from gausscert_coordinator.fanout import Answers, ask
+from gausscert_coordinator.job import STARTS, waves
+from gausscert_coordinator.ports import Preparation, RestartOrders
+from gausscert_coordinator.report import Mark
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
+
+    from gausscert_common.model import NodeReport, ProbeReport
+
+    from gausscert_coordinator.job import Job, Replacement
+    from gausscert_coordinator.ports import AgentClient, Prepared
+    from gausscert_coordinator.reporter import Reporter
+
+T = TypeVar("T")
+
+PROBE_TIMEOUT_S: Final = 5.0
+"""Longest time for one cm_server; a healthy one answers within milliseconds (facts section 17)."""
+
+
+class Hands:
+    """Calls to the participants of one job."""
+
+    def __init__(self, job: Job, clients: Mapping[str, AgentClient], reporter: Reporter) -> None:
+        self._job = job
+        self._clients = clients
+        self._reporter = reporter
+        self.epoch = 0
+        """Goes with every command; known once the nodes have been read."""
+
+    async def read(self) -> Answers[NodeReport]:
+        """Every participant's report, without preflight."""
+        return await ask(self._of(self._job.participants), lambda client: client.get_node())
+
+    async def probe(self, *, query: bool) -> Answers[ProbeReport]:
+        """What every participant sees of the running cluster."""
+        timeout_s = min(PROBE_TIMEOUT_S, self._job.timeouts.verify_s)
+        return await ask(
+            self._of(self._job.participants), lambda client: client.probe(query=query, timeout_s=timeout_s)
+        )
+
+    async def acquire(self) -> Answers[NodeReport]:
+        """Take the fence and the lease everywhere."""
+        job = self._job
+        command = self._command(Stage.ACQUIRE)
+
+        async def call(client: AgentClient) -> NodeReport:
+            return await client.acquire(
+                command, holder=job.holder, lease_s=job.lease_s, take_over=job.take_over
+            )
+
+        return await self._send(job.participants, call)
+
+    async def prepare(self, replacement: Replacement) -> Answers[Prepared]:
+        """Have the bundle staged everywhere."""
+        command = self._command(Stage.PREPARE)
+
+        async def call(client: AgentClient) -> Prepared:
+            preparation = Preparation(
+                participants=self._job.participants,
+                expected_live_digest=replacement.old_digests[client.name],
+                bundle=replacement.bundle,
+                ssl_wish=replacement.ssl_wish,
+                restart=self._job.restart,
+                drop_crls=replacement.drop_crls,
+            )
+            return await client.prepare(command, preparation)
+
+        return await self._send(self._job.participants, call)
+
+    async def restart(self, stage: Stage) -> list[GausscertError]:
+        """Stop or start CM, in the order the scope demands."""
+        for wave in waves(stage, self._job.restart, self._job.participants):
+            answers = await self._send(wave, self._restart_call(stage))
+            if not answers.complete:
+                return list(answers.bad.values())
+        return []
+
+    async def command(self, stage: Stage, names: Iterable[str]) -> list[GausscertError]:
+        """Swap, Commit, Purge, Abort or Clean."""
+        command = self._command(stage)
+
+        async def call(client: AgentClient) -> None:
+            await _METHODS[stage](client, command)
+
+        answers = await self._send(names, call)
+        return list(answers.bad.values())
+
+    def _restart_call(self, stage: Stage) -> Callable[[AgentClient], Awaitable[None]]:
+        command = self._command(stage)
+        timeouts = self._job.timeouts
+
+        async def call(client: AgentClient) -> None:
+            executor = client.name == self._job.executor
+            if stage in STARTS:
+                await client.start(command, RestartOrders(self._job.restart, executor, timeouts.start_s))
+            else:
+                await client.stop(command, RestartOrders(self._job.restart, executor, timeouts.stop_s))
+
+        return call
+
+    async def _send(self, names: Iterable[str], call: Callable[[AgentClient], Awaitable[T]]) -> Answers[T]:
+        async def told(client: AgentClient) -> T:
+            self._reporter.tell(Mark.STARTED, client.name)
+            try:
+                answer = await call(client)
+            except GausscertError as error:
+                self._reporter.tell(Mark.FAILED, client.name, error.message)
+                raise
+            self._reporter.tell(Mark.DONE, client.name)
+            return answer
+
+        return await ask(self._of(names), told)
+
+    def _command(self, stage: Stage) -> Command:
+        step = TABLE[stage].step
+        if step is None:
+            raise ValueError(f"{stage} sends no command")
+        return Command(self._job.transaction_id, self.epoch, step)
+
+    def _of(self, names: Iterable[str]) -> list[AgentClient]:
+        return [self._clients[name] for name in names]
+
+
+async def _swap(client: AgentClient, command: Command) -> None:
+    await client.swap(command)
+
+
+async def _commit(client: AgentClient, command: Command) -> None:
+    await client.commit(command)
+
+
+async def _purge(client: AgentClient, command: Command) -> None:
+    await client.purge(command)
+
+
+async def _abort(client: AgentClient, command: Command) -> None:
+    await client.abort(command)
+
+
+async def _clean(client: AgentClient, command: Command) -> None:
+    await client.clean(command)
+
+
+_METHODS: Final[dict[Stage, Callable[[AgentClient, Command], Awaitable[None]]]] = {
+    Stage.SWAP: _swap,
+    Stage.COMMIT: _commit,
+    Stage.PURGE: _purge,
+    Stage.ABORT: _abort,
+    Stage.CLEAN: _clean,
+}

@@ -1,0 +1,82 @@
+"""What one run of the engine is about, as a value, and in which order a stage visits the nodes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from gausscert_common.protocol.coordinator import Stage
+from gausscert_common.protocol.words import RestartScope, SslWish
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gausscert_common.bundle import Bundle
+
+    from gausscert_coordinator.inventory import Timeouts
+
+SHORTEST_LEASE_S: Final = 120.0
+LONGEST_LEASE_S: Final = 600.0
+"""The wire's limit (agent_service.proto, AcquireRequest.lease)."""
+LEASE_MARGIN_S: Final = 60.0
+
+STOPS: Final = frozenset({Stage.STOP, Stage.ROLLBACK_STOP})
+STARTS: Final = frozenset({Stage.START, Stage.ENSURE_UP, Stage.ROLLBACK_START})
+PROOFS: Final = frozenset({Stage.VERIFY, Stage.ROLLBACK_VERIFY})
+
+
+@dataclass(frozen=True, slots=True)
+class Replacement:
+    """What is to be staged."""
+
+    bundle: Bundle = field(repr=False)
+    ssl_wish: SslWish
+    drop_crls: bool
+    old_digests: Mapping[str, str]
+    """By node: the live set the plan was made for."""
+    leaf: str
+    """SHA-256 of the new server certificate."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One transaction, or the recovery of one."""
+
+    transaction_id: str
+    holder: str
+    participants: tuple[str, ...]
+    """Sorted."""
+    restart: RestartScope
+    timeouts: Timeouts
+    take_over: bool = False
+    replacement: Replacement | None = None
+    """None in recovery: whatever was staged is staged."""
+
+    @property
+    def executor(self) -> str:
+        """With scope CLUSTER, the node that runs cm_ctl: always the same one for a transaction, also in
+        recovery (reliability section 2.2)."""
+        return self.participants[0]
+
+    @property
+    def lease_s(self) -> float:
+        """Longer than any node goes without a command: the others wait while the executor stops or
+        starts CM, and all wait while the proof is looked for. A lease that ran out meanwhile would
+        make PREPARED nodes abort on their own."""
+        longest = max(
+            self.timeouts.verify_s, self.timeouts.prepare_s, self.timeouts.stop_s, self.timeouts.start_s
+        )
+        return min(LONGEST_LEASE_S, max(SHORTEST_LEASE_S, longest + LEASE_MARGIN_S))
+
+
+def waves(stage: Stage, restart: RestartScope, participants: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
+    """Who is asked together, in order; a wave begins only when the one before it went well.
+
+    With scope CLUSTER one node acts for all. It stops CM before the others look whether it has stopped,
+    and starts CM only when the others have taken the fence: no earlier command can then act on them.
+    """
+    if restart is not RestartScope.CLUSTER or stage not in STOPS | STARTS:
+        return (participants,)
+    executor, others = participants[:1], participants[1:]
+    order = (executor, others) if stage in STOPS else (others, executor)
+    return tuple(wave for wave in order if wave)

@@ -1,0 +1,37 @@
+"""Names of transactions and of those who run them."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import re
+import secrets
+import socket
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+TRANSACTION_ID: Final = re.compile(r"[a-z0-9-]{8,64}")
+"""What agents accept (agent_service.proto, TransactionRef)."""
+
+
+def transaction_id(now: datetime) -> str:
+    """A fresh id such as `20251123t141502z-9f3c1a`: sorts by time, unlikely to meet another.
+
+    Args:
+        now: The present, in UTC.
+    """
+    return f"{now:%Y%m%dt%H%M%Sz}-{secrets.token_hex(3)}"
+
+
+def holder() -> str:
+    """Who this coordinator is: "user@host:pid". Another run of the same operator is another holder."""
+    return f"{_user()}@{socket.gethostname()}:{os.getpid()}"
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # no such uid in the user database, as in a container
+        return str(os.getuid())

@@ -1,0 +1,222 @@
+"""What every cm_server must be seen to serve, and whether it was. Pure: probes in, objections out.
+
+The certificate on disk proves nothing: cm_server reads its files once (facts section 3), and `cm_ctl start`
+exits 0 whatever happens. Only a handshake with each running cm_server, from every node, tells.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from gausscert_common.errors import NodeFailure, Reason
+from gausscert_common.model import CertificateKind, ServedState, SslValue
+
+from gausscert_coordinator.report import Proof
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gausscert_common.model import ClusterState, NodeReport, ProbeReport, Served
+
+NORMAL: Final = "Normal"
+"""The word of `cm_ctl query` for a cluster in which all is well (facts section 8)."""
+
+SSL_OFF: Final = ""
+"""Stands among the accepted leaves for "answers that SSL is off"."""
+
+_SHOWN: Final = 16
+"""Hex digits of a fingerprint that people compare."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What one cm_server must be seen to do."""
+
+    leaves: frozenset[str]
+    """SHA-256 fingerprints, any of which will do; `SSL_OFF` among them accepts SSL off."""
+    chain: bool = True
+    """The chain must verify against the prober's live cacert.pem."""
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """What the whole cluster must be seen to do."""
+
+    servers: Mapping[int, Wanted]
+    """By CM node id; each of them must be seen from every node."""
+    normal: bool
+    """`cm_ctl query` must say Normal on every node."""
+    others: Wanted | None = None
+    """What holds for a cm_server that no topology lists; None: it is not looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """How the cluster was before CM was stopped."""
+
+    served: Mapping[int, Served] = field(default_factory=dict)
+    """By CM node id, the best that any node saw."""
+    normal: bool = False
+
+    @property
+    def sound(self) -> bool:
+        """There was a working cluster, so that a rollback can be held to bring it back."""
+        return self.normal and any(_rank(served) > 0 for served in self.served.values())
+
+
+def baseline(probes: Mapping[str, ProbeReport]) -> Baseline:
+    """Sum up what all nodes saw before anything was stopped."""
+    best: dict[int, Served] = {}
+    for report in probes.values():
+        for served in report.served:
+            if _rank(served) > _rank(best.get(served.cm_node_id)):
+                best[served.cm_node_id] = served
+    states = [report.cluster for report in probes.values() if report.cluster is not None]
+    return Baseline(best, normal=any(state.cluster_state == NORMAL for state in states))
+
+
+def new_set(reports: Mapping[str, NodeReport], leaf: str, before: Baseline | None) -> Expectation:
+    """What is wanted after Swap and Start.
+
+    Args:
+        reports: All nodes, asked after Swap: `enable_ssl` is what the files say now.
+        leaf: Fingerprint of the new server certificate; "" takes each node's own live one.
+        before: None when this coordinator has not seen the cluster before; it must then be Normal,
+            because no transaction begins on a cluster that is not.
+    """
+    owners = _owners(reports)
+    servers = {
+        cm_node_id: Wanted(_accepted(owner, leaf or _live_leaf(owner), _seen(before, cm_node_id)))
+        for cm_node_id, owner in owners.items()
+    }
+    others = Wanted(frozenset({leaf})) if leaf else None
+    return Expectation(servers, normal=before is None or before.normal, others=others)
+
+
+def old_set(reports: Mapping[str, NodeReport], before: Baseline | None) -> Expectation:
+    """What is wanted after a rollback: what was there before, no more. A cm_server that served nothing
+    then, or a chain that did not verify then, must not hold the rollback up."""
+    servers: dict[int, Wanted] = {}
+    for cm_node_id, owner in _owners(reports).items():
+        seen = _seen(before, cm_node_id)
+        if before is not None and (seen is None or _rank(seen) == 0):
+            continue
+        accepted = _accepted(owner, _live_leaf(owner), seen)
+        if seen is not None and seen.fingerprint:
+            accepted |= {seen.fingerprint}
+        if not accepted:  # there was no set before, so there is nothing to serve again
+            continue
+        servers[cm_node_id] = Wanted(accepted, chain=seen is not None and seen.chain_verified)
+    return Expectation(servers, normal=before is not None and before.normal)
+
+
+def objections(expectation: Expectation, probes: Mapping[str, ProbeReport]) -> list[NodeFailure]:
+    """Everything that is not as wanted, by the node that sees it; [] proves the expectation."""
+    found: list[NodeFailure] = []
+    for node, report in sorted(probes.items()):
+        seen = {served.cm_node_id: served for served in report.served}
+        for cm_node_id, wanted in sorted(expectation.servers.items()):
+            found.extend(_judge(node, cm_node_id, wanted, seen.get(cm_node_id)))
+        for cm_node_id in sorted(seen.keys() - expectation.servers.keys()):
+            if expectation.others is not None:
+                found.extend(_judge(node, cm_node_id, expectation.others, seen[cm_node_id]))
+        if not seen and not expectation.servers and expectation.others is not None:
+            found.append(_not_proven(node, "knows of no cm_server to probe"))
+    return found
+
+
+def state_objections(expectation: Expectation, probes: Mapping[str, ProbeReport]) -> list[NodeFailure]:
+    """Where `cm_ctl query` does not say Normal although it must."""
+    if not expectation.normal:
+        return []
+    found: list[NodeFailure] = []
+    for node, report in sorted(probes.items()):
+        state = report.cluster
+        if state is None or state.cluster_state != NORMAL:
+            found.append(_not_proven(node, f"cm_ctl query says {_state_text(state)}, not {NORMAL}"))
+    return found
+
+
+def evidence(probes: Mapping[str, ProbeReport]) -> tuple[Proof, ...]:
+    """Every served certificate that was seen, by node."""
+    return tuple(
+        Proof(node, served)
+        for node, report in sorted(probes.items())
+        for served in report.served
+        if served.state is ServedState.SSL_ON
+    )
+
+
+def cluster_state(probes: Mapping[str, ProbeReport]) -> ClusterState | None:
+    """What `cm_ctl query` said, of the first node where it said anything."""
+    states = [report.cluster for _, report in sorted(probes.items()) if report.cluster is not None]
+    return next((state for state in states if state.cluster_state), states[0] if states else None)
+
+
+def _owners(reports: Mapping[str, NodeReport]) -> dict[int, NodeReport | None]:
+    """Each cm_server of the cluster, by CM node id, and the report of the node it runs on."""
+    by_id = {report.topology.local_node_id: report for report in reports.values()}
+    listed = {node.id for report in reports.values() for node in report.topology.nodes if node.server_address}
+    return {cm_node_id: by_id.get(cm_node_id) for cm_node_id in listed}
+
+
+def _live_leaf(report: NodeReport | None) -> str:
+    return "" if report is None else report.live.fingerprint(CertificateKind.SERVER)
+
+
+def _seen(before: Baseline | None, cm_node_id: int) -> Served | None:
+    return None if before is None else before.served.get(cm_node_id)
+
+
+def _accepted(owner: NodeReport | None, leaf: str, seen: Served | None) -> frozenset[str]:
+    """By the switch in cm_server.conf; where it says nothing, by what the cm_server did before."""
+    switch = SslValue.ABSENT if owner is None else owner.enable_ssl.server
+    off = switch is SslValue.OFF
+    if switch not in (SslValue.ON, SslValue.OFF) and seen is not None:
+        off = seen.state is ServedState.SSL_OFF
+    return frozenset({SSL_OFF}) if off else frozenset({leaf} - {SSL_OFF})
+
+
+def _rank(served: Served | None) -> int:
+    if served is None or served.state in (ServedState.UNREACHABLE, ServedState.REFUSED):
+        return 0
+    return 2 if served.chain_verified else 1
+
+
+def _judge(node: str, cm_node_id: int, wanted: Wanted, served: Served | None) -> list[NodeFailure]:
+    if served is None:
+        return [_not_proven(node, f"did not probe the cm_server of CM node {cm_node_id}")]
+    where = f"cm_server {cm_node_id} at {served.target}"
+    if served.state is ServedState.SSL_OFF:
+        accepted = SSL_OFF in wanted.leaves
+        return [] if accepted else [_not_proven(node, f"{where} has SSL off, must serve {_names(wanted)}")]
+    if served.state is not ServedState.SSL_ON:
+        return [_not_proven(node, f"{where} is {served.state}: {served.cause or 'no answer'}")]
+    if served.fingerprint not in wanted.leaves:
+        text = f"{where} serves {served.fingerprint[:_SHOWN]}, must serve {_names(wanted)}"
+        return [_not_proven(node, text)]
+    if wanted.chain and not served.chain_verified:
+        text = f"{where} serves the right certificate, but its chain does not verify: {served.cause}"
+        return [_not_proven(node, text)]
+    return []
+
+
+def _names(wanted: Wanted) -> str:
+    leaves = sorted(leaf[:_SHOWN] if leaf else "nothing (SSL off)" for leaf in wanted.leaves)
+    return " or ".join(leaves) or "a certificate"
+
+
+def _state_text(state: ClusterState | None) -> str:
+    if state is None:
+        return "nothing"
+    return state.cluster_state or f"nothing ({state.cause})"
+
+
+def _not_proven(node: str, message: str) -> NodeFailure:
+    return NodeFailure(
+        Reason.NOT_PROVEN,
+        message,
+        node=node,
+        remedy="look at cm_server's log on the node it runs on",
+    )

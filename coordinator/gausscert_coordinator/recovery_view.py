@@ -1,0 +1,93 @@
+"""What the nodes' reports say of a transaction in doubt, in the words of the recovery table. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from gausscert_common.model import SslValue
+from gausscert_common.protocol.recovery import Answer
+from gausscert_common.protocol.words import Phase, SslWish
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gausscert_common.model import NodeReport
+    from gausscert_common.protocol.words import Outcome, RestartScope
+
+_CM_PROCESSES: Final = frozenset({"cm_server", "cm_agent"})
+"""What must be gone before a set is exchanged; om_monitor may stay (facts section 14)."""
+
+
+def cm_runs(report: NodeReport) -> bool:
+    """Whether a cm_server or cm_agent runs on the node."""
+    return any(process.name in _CM_PROCESSES for process in report.processes)
+
+
+def in_flight(reports: Mapping[str, NodeReport]) -> tuple[str, ...]:
+    """The ids of all transactions that some node takes part in; more than one is a contradiction."""
+    ids = {
+        report.transaction.transaction_id
+        for report in reports.values()
+        if report.transaction.phase is not Phase.NONE
+    }
+    return tuple(sorted(ids))
+
+
+def participants(reports: Mapping[str, NodeReport], transaction_id: str) -> tuple[str, ...]:
+    """All nodes of the transaction, as those that are still in it remember; () when none is."""
+    named: set[str] = set()
+    for report in reports.values():
+        if report.transaction.transaction_id == transaction_id:
+            named.update(report.transaction.participants)
+    return tuple(sorted(named))
+
+
+def restart_of(reports: Mapping[str, NodeReport], transaction_id: str) -> RestartScope | None:
+    """How the transaction meant to restart CM, or None when no node remembers."""
+    for report in reports.values():
+        if report.transaction.transaction_id == transaction_id and report.transaction.restart is not None:
+            return report.transaction.restart
+    return None
+
+
+def promised_epoch(reports: Mapping[str, NodeReport]) -> int:
+    """The highest epoch that any node has promised."""
+    return max((report.transaction.fence.epoch for report in reports.values()), default=0)
+
+
+def answers(reports: Mapping[str, NodeReport], transaction_id: str) -> dict[str, Answer]:
+    """One answer per node, for `recovery.decide`."""
+    return {name: _answer(report, transaction_id) for name, report in reports.items()}
+
+
+def _answer(report: NodeReport, transaction_id: str) -> Answer:
+    told = report.transaction
+    if told.phase is Phase.NONE:
+        return Answer(Phase.NONE, outcome=_outcome(report, transaction_id), running=cm_runs(report))
+    return Answer(
+        phase=_voted_phase(report),
+        transaction_id=told.transaction_id,
+        live=told.live_state,
+        outcome=_outcome(report, transaction_id),
+        participants=told.participants,
+        running=cm_runs(report),
+    )
+
+
+def _outcome(report: NodeReport, transaction_id: str) -> Outcome | None:
+    for tombstone in report.transaction.tombstones:
+        if tombstone.transaction_id == transaction_id:
+            return tombstone.outcome
+    return None
+
+
+def _voted_phase(report: NodeReport) -> Phase:
+    """A node that died between the exchange and `enable_ssl` comes back as SWAPPED by what its disk shows,
+    but its vote is not whole: finishing must go through Swap again, so it counts as PREPARED."""
+    told = report.transaction
+    wanted = {SslWish.ON: SslValue.ON, SslWish.OFF: SslValue.OFF}.get(told.ssl_wish)
+    if told.phase is not Phase.SWAPPED or wanted is None:
+        return told.phase
+    switches = (report.enable_ssl.server, report.enable_ssl.agent)
+    whole = all(value in (wanted, SslValue.ABSENT) for value in switches)
+    return Phase.SWAPPED if whole else Phase.PREPARED

@@ -1,0 +1,39 @@
+"""Tells whoever watches what the engine does, and when."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gausscert_common.protocol.coordinator import Stage
+
+from gausscert_coordinator.report import Mark, Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gausscert_coordinator.ports import RetryNotice
+
+
+class Reporter:
+    """Progress of one transaction; times count from its making."""
+
+    def __init__(self, watch: Callable[[Progress], None], clock: Callable[[], float]) -> None:
+        self._watch = watch
+        self._clock = clock
+        self._began_s = clock()
+        self.stage = Stage.ACQUIRE
+        """The stage the next words are about."""
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since the transaction began."""
+        return self._clock() - self._began_s
+
+    def tell(self, mark: Mark, node: str = "", detail: str = "") -> None:
+        """Say one thing about the present stage."""
+        self._watch(Progress(self.elapsed_s, self.stage, mark, node, detail))
+
+    def retrying(self, notice: RetryNotice) -> None:
+        """Say that a call is about to be repeated."""
+        text = f"{notice.rpc}: {notice.cause}; attempt {notice.attempt} in {notice.wait_s:.1f} s"
+        self.tell(Mark.RETRYING, notice.node, text)
