@@ -133,8 +133,14 @@ class ExpiryWatch:
         return min(interval_s, LOOK_EVERY_S)
 
     def _run(self) -> None:
-        while not self._stopped.wait(self.look()):
-            pass
+        wait_s = 0.0
+        while not self._stopped.wait(wait_s):
+            try:
+                wait_s = self.look()
+            except Exception:  # noqa: BLE001 - the outermost loop of this thread
+                # An alarm that dies unheard is none.
+                self._log.exception("certificates could not be checked")
+                wait_s = LOOK_EVERY_S
 
     def _interval(self) -> float:
         try:

@@ -38,8 +38,9 @@ _VERDICTS: Final[tuple[tuple[str, Said], ...]] = (
 )
 
 _CMSERVER_ROW: Final = re.compile(
-    r"^\s*(\d+)\s+\S+\s+\d+\s+\S+.*\s(Primary|Standby|Down|Init|UNKNOWN)\s*$", re.IGNORECASE
+    r"^\s*(\d+)\s+\S+\s.*?\b(Primary|Standby|Down|Init|UNKNOWN)\s*$", re.IGNORECASE
 )
+"""Between the name and the role stand an id, and an address or a path where options ask for them."""
 _CLUSTER_STATE: Final = re.compile(r"cluster_state\s*:\s*(\w+)")
 _VIEW_LINE: Final = re.compile(r"^\s*([A-Za-z_][A-Za-z_ ]*?)\s*(\d*)\s*:\s*(.*?)\s*$")
 

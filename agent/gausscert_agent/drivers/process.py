@@ -2,7 +2,9 @@
 
 Every child leads a session of its own, so it has no controlling terminal (cm_ctl would read the
 password from one, facts section 3.2) and all of it can be ended. It dies with the agent, because an
-orphaned cm_ctl acts after its transaction has been decided (design section 5, rule 9).
+orphaned cm_ctl acts after its transaction has been decided (design section 5, rule 9). It begins only
+when the caller has written down that it runs: until then it waits at a gate, and gives up if the agent
+dies.
 """
 
 from __future__ import annotations
@@ -29,8 +31,14 @@ OUTPUT_LIMIT: Final = 256 * 1024
 
 _TAIL_LINES: Final = 5
 _TAIL_CHARS: Final = 600
-_STDIN_LIMIT: Final = 4096
-"""PIPE_BUF: that much is written to an empty pipe without waiting for the reader (pipe(7))."""
+_STDIN_LIMIT: Final = 4095
+"""PIPE_BUF less the line for the gate: that much goes into an empty pipe without waiting (pipe(7))."""
+
+
+_GATE: Final = ("/bin/sh", "-c", 'read -r go && exec "$@"', "sh")
+"""Becomes the program, with the same pid, when an empty line comes in; ends when input ends instead.
+`read` takes no byte after the line (POSIX, read utility), so the program finds the rest of stdin."""
+
 _SAFE_PATH: Final = "/usr/bin:/bin:/usr/sbin:/sbin"
 
 
@@ -104,9 +112,9 @@ class ProcessRunner:
             argv: An absolute path and its arguments; never a secret among them.
             env: The whole environment of the child.
             timeout_s: Longest time, in seconds.
-            stdin: At most 4096 bytes; the child sees the end of input after them.
-            on_start: Told pid and start ticks before anything is waited for. What it raises ends the
-                child and is passed on.
+            stdin: At most 4095 bytes; the child sees the end of input after them.
+            on_start: Told pid and start ticks before the program begins. What it raises is passed on,
+                and the program never begins.
 
         Raises:
             NodeFailure: CM_CTL_FAILED when it cannot be run at all, CM_CTL_TIMEOUT when it was ended
@@ -116,7 +124,7 @@ class ProcessRunner:
         if len(stdin) > _STDIN_LIMIT:
             raise ValueError(f"stdin of {len(stdin)} bytes would have to be written piece by piece")
         with _Capture() as stdout, _Capture() as stderr:
-            child = self._spawn(argv, env, stdin, stdout, stderr)
+            child = self._spawn(argv, env, stdout, stderr)
             ticks = start_ticks(child.pid)
             try:
                 if on_start is not None:
@@ -136,7 +144,6 @@ class ProcessRunner:
         self,
         argv: Sequence[str],
         env: Mapping[str, str],
-        stdin: bytes,
         stdout: _Capture,
         stderr: _Capture,
     ) -> subprocess.Popen[bytes]:
@@ -144,8 +151,8 @@ class ProcessRunner:
             if self._wrapper is None:
                 self._wrapper = find_wrapper()
             return subprocess.Popen(
-                [*self._wrapper, *argv],
-                stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
+                [*self._wrapper, *_GATE, *argv],
+                stdin=subprocess.PIPE,
                 stdout=stdout.fd,
                 stderr=stderr.fd,
                 env=dict(env),
@@ -217,10 +224,11 @@ def _require_runnable(argv: Sequence[str]) -> None:
 
 
 def _feed(child: subprocess.Popen[bytes], stdin: bytes) -> None:
+    """Open the gate and hand over the input."""
     if child.stdin is None:
         return
     try:
-        child.stdin.write(stdin)
+        child.stdin.write(b"\n" + stdin)
     except BrokenPipeError:
         pass  # it ended without reading; its output says why
     finally:
