@@ -65,7 +65,8 @@ def split(body: bytes) -> PemFile:
     """Split a file into its blocks. Never raises."""
     blocks: list[Block] = []
     truncated = False
-    label, lines = b"", []
+    label = b""
+    lines: list[bytes] = []
     for line in body.removeprefix(BOM).split(b"\n"):
         line = line.rstrip()
         boundary = _BOUNDARY.fullmatch(line)
