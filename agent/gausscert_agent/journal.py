@@ -161,7 +161,7 @@ class Journal:
         if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid() or mode & FOR_OTHERS:
             raise self._failed(
                 f"is not a private file of user {os.geteuid()} (owner {status.st_uid}, mode {mode:04o})",
-                "find out who changed it; if its content can be trusted, give it back its owner and mode 0600",
+                "find out who changed it; if it can be trusted, give it back its owner and mode 0600",
             )
 
     def _parse(self, raw: bytes) -> Record:

@@ -6,7 +6,7 @@ record with something left out.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 from gausscert_common.protocol.node import NodeState, Operation, SslSetting, Transaction
@@ -34,7 +34,7 @@ _T = TypeVar("_T")
 class Record:
     """All that an agent journals. Never holds a password or a key."""
 
-    node: NodeState = NodeState()
+    node: NodeState = field(default_factory=NodeState)
     requests: tuple[str, ...] = ()
     """Done outside of a transaction, newest first."""
     request_in_flight: str = ""
@@ -72,7 +72,7 @@ def decode(values: object) -> Record:
         fence=_decode_fence(found["fence"]),
         owner=_typed(found["owner"], str),
         holder=_typed(found["holder"], str),
-        phase=Phase(found["phase"]),
+        phase=Phase(_typed(found["phase"], str)),
         transaction=None if transaction is None else _decode_transaction(transaction),
         operation=None if operation is None else _decode_operation(operation),
         tombstones=tuple(_decode_tombstone(stone) for stone in _typed(found["tombstones"], list)),
@@ -114,8 +114,8 @@ def _decode_transaction(values: object) -> Transaction:
         transaction_id=_typed(found["transaction_id"], str),
         participants=_texts(found["participants"]),
         old_digest=_typed(found["old_digest"], str),
-        ssl_wish=SslWish(found["ssl_wish"]),
-        restart=RestartScope(found["restart"]),
+        ssl_wish=SslWish(_typed(found["ssl_wish"], str)),
+        restart=RestartScope(_typed(found["restart"], str)),
         begun_at=float(_typed(found["begun_at"], int, float)),
         new_digest=_typed(found["new_digest"], str),
         bundle_digest=_typed(found["bundle_digest"], str),
