@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from gausscert_common import certset
 from gausscert_common.errors import GausscertError, Reason
 from gausscert_common.findings import Finding, Severity
 from gausscert_common.model import SslValue
@@ -21,7 +22,7 @@ from gausscert_agent.drivers.cm_conf import ALERT_THRESHOLD, Conf
 from gausscert_agent.drivers.cm_ctl import os_user
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from gausscert_agent.cm import LocalCm
     from gausscert_agent.config import CmSettings
@@ -125,6 +126,22 @@ NODE_FINDINGS: Final[dict[str, NodeFinding]] = {
         "CM was stopped on purpose",
         "nothing, if that is so; with --restart none it stays stopped, else the replacement starts it",
     ),
+    "NODE_SET_STRAYS": NodeFinding(
+        _E,
+        "the live set holds what is no part of a set and cannot be carried over",
+        "move links, directories and large files out of share/sslcert/cm",
+    ),
+    "NODE_SET_INCOMPLETE": NodeFinding(
+        _W, "the live set is not whole", "replacing it mends that; a rollback would bring it back as it is"
+    ),
+    "NODE_SET_MODE": NodeFinding(
+        _W,
+        "files of the live set have a mode that CM refuses",
+        "chmod 0400, or replace the set: cm_server does not start with them again",
+    ),
+    "NODE_NOT_OBSERVED": NodeFinding(
+        _W, "part of the node could not be looked at", "mend what the cause says, then look again"
+    ),
     "NODE_VERSION_UNKNOWN": NodeFinding(
         _W, "the version of CM is unknown", "compare `cm_ctl --version` with the versions in the manual"
     ),
@@ -171,12 +188,35 @@ class NodeFacts:
     manually_stopped: bool = False
 
 
+def node_finding(code: str, detail: str = "", *, file: str = "") -> Finding:
+    """A row of the table, said of something."""
+    row = NODE_FINDINGS[code]
+    cause = f"{row.title}: {detail}" if detail else row.title
+    return Finding(code, row.severity, cause, row.remedy, file=file)
+
+
 def judge(facts: NodeFacts) -> tuple[Finding, ...]:
     """Everything that is wrong, in the order of the table."""
+    rules: tuple[Callable[[NodeFacts], Iterator[Finding]], ...]
     rules = (_directories, _room, _exchange, _cm_ctl, _configuration, _activity)
     found = [finding for rule in rules for finding in rule(facts)]
     order = list(NODE_FINDINGS)
     return tuple(sorted(found, key=lambda finding: order.index(finding.code)))
+
+
+def judge_live(files: Iterable[str], modes: Mapping[str, int], strays: Sequence[str]) -> tuple[Finding, ...]:
+    """What is wrong with the live set as files; what is in them is for `validate` to judge."""
+    found = []
+    if strays:
+        found.append(node_finding("NODE_SET_STRAYS", ", ".join(strays)))
+    missing = [name for name in certset.NAMES if name not in files]
+    if missing:
+        found.append(node_finding("NODE_SET_INCOMPLETE", f"missing: {', '.join(missing)}"))
+    # Only these are checked by CM (facts section 2); 0000 would pass, and then not be readable.
+    wrong = [f"{name} {modes[name]:04o}" for name in certset.PEM_NAMES if _is_refused(modes.get(name))]
+    if wrong:
+        found.append(node_finding("NODE_SET_MODE", ", ".join(wrong)))
+    return tuple(found)
 
 
 def look(
@@ -220,76 +260,74 @@ def look(
 
 def _directories(facts: NodeFacts) -> Iterator[Finding]:
     if not facts.sslcert.exists:
-        yield _finding("NODE_DIRECTORY_MISSING", file=facts.sslcert.path)
+        yield node_finding("NODE_DIRECTORY_MISSING", file=facts.sslcert.path)
     for directory in (facts.sslcert, facts.set_directory):
         if not directory.exists:
             continue
         if directory.uid != facts.uid:
             detail = f"it belongs to uid {directory.uid}, the agent runs as {facts.user} (uid {facts.uid})"
-            yield _finding("NODE_WRONG_USER", detail, file=directory.path)
+            yield node_finding("NODE_WRONG_USER", detail, file=directory.path)
         if directory.mode & _OTHERS_WRITE:
-            yield _finding("NODE_DIRECTORY_WRITABLE", f"mode {directory.mode:04o}", file=directory.path)
+            yield node_finding("NODE_DIRECTORY_WRITABLE", f"mode {directory.mode:04o}", file=directory.path)
 
 
 def _room(facts: NodeFacts) -> Iterator[Finding]:
     for directory in (facts.sslcert, facts.state_directory):
         if directory.free_bytes is not None and directory.free_bytes < MIN_FREE_BYTES:
             detail = f"{directory.free_bytes // 1024} KiB free, {MIN_FREE_BYTES // 1024} KiB needed"
-            yield _finding("NODE_NO_SPACE", detail, file=directory.path)
+            yield node_finding("NODE_NO_SPACE", detail, file=directory.path)
         elif directory.free_inodes is not None and directory.free_inodes < MIN_FREE_INODES:
             detail = f"{directory.free_inodes} inodes free, {MIN_FREE_INODES} needed"
-            yield _finding("NODE_NO_SPACE", detail, file=directory.path)
+            yield node_finding("NODE_NO_SPACE", detail, file=directory.path)
 
 
 def _exchange(facts: NodeFacts) -> Iterator[Finding]:
     # Without the parent directory there is nothing to exchange, and that is said already.
     if facts.exchange_cause and facts.sslcert.exists:
-        yield _finding("NODE_CANNOT_EXCHANGE", facts.exchange_cause, file=facts.set_directory.path)
+        yield node_finding("NODE_CANNOT_EXCHANGE", facts.exchange_cause, file=facts.set_directory.path)
 
 
 def _cm_ctl(facts: NodeFacts) -> Iterator[Finding]:
     if not facts.static_config_exists:
-        yield _finding("NODE_STATIC_CONFIG_MISSING")
+        yield node_finding("NODE_STATIC_CONFIG_MISSING")
     if not facts.cm_ctl_exists:
-        yield _finding("NODE_CM_CTL_MISSING", file=facts.cm_ctl)
+        yield node_finding("NODE_CM_CTL_MISSING", file=facts.cm_ctl)
     elif facts.cm_ctl_cause and facts.static_config_exists:
-        yield _finding("NODE_CM_CTL_FAILS", facts.cm_ctl_cause, file=facts.cm_ctl)
+        yield node_finding("NODE_CM_CTL_FAILS", facts.cm_ctl_cause, file=facts.cm_ctl)
     if facts.cm_ctl_exists and not facts.version:
-        yield _finding("NODE_VERSION_UNKNOWN", file=facts.cm_ctl)
+        yield node_finding("NODE_VERSION_UNKNOWN", file=facts.cm_ctl)
 
 
 def _configuration(facts: NodeFacts) -> Iterator[Finding]:
     if facts.conf_cause:
-        yield _finding("NODE_CONF_UNREADABLE", facts.conf_cause)
+        yield node_finding("NODE_CONF_UNREADABLE", facts.conf_cause)
         return
     for path, conf in (facts.server_conf, facts.agent_conf):
         if conf.enable_ssl is SslValue.COMMENTED:
-            yield _finding("NODE_SSL_COMMENTED", file=path)
+            yield node_finding("NODE_SSL_COMMENTED", file=path)
         if conf.enable_ssl is SslValue.MISSING:
-            yield _finding("NODE_SSL_MISSING", file=path)
+            yield node_finding("NODE_SSL_MISSING", file=path)
     server, agent = facts.server_conf[1].enable_ssl, facts.agent_conf[1].enable_ssl
     if {server, agent} == {SslValue.ON, SslValue.OFF}:
-        yield _finding("NODE_SSL_UNEQUAL", f"{server} in cm_server.conf, {agent} in cm_agent.conf")
+        yield node_finding("NODE_SSL_UNEQUAL", f"{server} in cm_server.conf, {agent} in cm_agent.conf")
     path, days = facts.server_conf[0], facts.server_conf[1].alert_threshold_days
     if days is not None and days not in THRESHOLD_DAYS:
-        yield _finding("NODE_THRESHOLD_INVALID", f"{ALERT_THRESHOLD} is {days}", file=path)
+        yield node_finding("NODE_THRESHOLD_INVALID", f"{ALERT_THRESHOLD} is {days}", file=path)
 
 
 def _activity(facts: NodeFacts) -> Iterator[Finding]:
     if facts.foreign_cm_ctl:
-        yield _finding("NODE_CM_CTL_RUNNING", f"pid {', '.join(map(str, facts.foreign_cm_ctl))}")
+        yield node_finding("NODE_CM_CTL_RUNNING", f"pid {', '.join(map(str, facts.foreign_cm_ctl))}")
     if facts.upgrading:
-        yield _finding("NODE_UPGRADING")
+        yield node_finding("NODE_UPGRADING")
     if facts.paused:
-        yield _finding("NODE_PAUSED")
+        yield node_finding("NODE_PAUSED")
     if facts.manually_stopped:
-        yield _finding("NODE_MANUALLY_STOPPED")
+        yield node_finding("NODE_MANUALLY_STOPPED")
 
 
-def _finding(code: str, detail: str = "", *, file: str = "") -> Finding:
-    row = NODE_FINDINGS[code]
-    cause = f"{row.title}: {detail}" if detail else row.title
-    return Finding(code, row.severity, cause, row.remedy, file=file)
+def _is_refused(mode: int | None) -> bool:
+    return mode is not None and mode != certset.FILE_MODE
 
 
 def _directory(path: Path) -> DirectoryFacts:

@@ -1,0 +1,251 @@
+"""What this node is and holds, as one report. A part that cannot be seen becomes a finding; the rest
+is reported all the same, because a node is looked at most when something is wrong with it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from gausscert_common import VERSION, certset
+from gausscert_common.errors import GausscertError
+from gausscert_common.model import (
+    Capabilities,
+    CertificateSet,
+    CmProcess,
+    CmTopology,
+    ExpiryReport,
+    NodeReport,
+    Paths,
+    ProbeReport,
+    RetiredSet,
+    SetFile,
+    SetState,
+    SslSwitch,
+    TransactionReport,
+)
+
+from gausscert_agent import preflight
+from gausscert_agent.drivers import cm_probe
+from gausscert_agent.drivers.cm_ctl import os_user
+from gausscert_agent.expiry import DEFAULT_THRESHOLD_DAYS, expiry_report
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gausscert_common.findings import Finding
+    from gausscert_common.model import Certificate, Served
+
+    from gausscert_agent.cm import LocalCm
+    from gausscert_agent.config import AgentConfig
+    from gausscert_agent.exchange_probe import ExchangeProbe
+    from gausscert_agent.store import SetOnDisk, Store
+
+T = TypeVar("T")
+
+_CA_FILE: Final = "cacert.pem"
+_NO_RETIRED: Final[tuple[RetiredSet, ...]] = ()
+_NO_PROCESSES: Final[tuple[CmProcess, ...]] = ()
+
+
+class Observer:
+    """Looks at one node; changes nothing.
+
+    Args:
+        config: The agent's.
+        store: The sets on disk.
+        cm: CM on this node.
+        transaction: The durable state, as the runner tells it.
+        clock: The node's clock.
+        probe_all: How cm_servers are probed.
+    """
+
+    def __init__(
+        self,
+        config: AgentConfig,
+        store: Store,
+        cm: LocalCm,
+        *,
+        transaction: Callable[[], TransactionReport],
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        probe_all: Callable[[CmTopology, str, bytes, float], tuple[Served, ...]] = cm_probe.probe_all,
+    ) -> None:
+        self._config = config
+        self._store = store
+        self._cm = cm
+        self._transaction = transaction
+        self._clock = clock
+        self._probe_all = probe_all
+        self._exchange: ExchangeProbe | None = None
+
+    def report(self, preflight: bool = False) -> NodeReport:
+        """The node at this moment.
+
+        Args:
+            preflight: Also look for everything that would refuse a replacement.
+        """
+        look = _Look()
+        transaction = look.at("the transaction", self._transaction, TransactionReport())
+        live = look.at("the live set", self._store.read_live, None)
+        ssl = look.at("enable_ssl", self._cm.read_ssl, SslSwitch())
+        version = look.at("the version of CM", self._cm.version, "")
+        topology = look.at("the topology", self._cm.topology, CmTopology())
+        stage = look.at("the stage", lambda: self._stage(transaction), None)
+        retired = look.at("the retired sets", self._retired, _NO_RETIRED)
+        processes = look.at("the process list", self._cm.processes, _NO_PROCESSES)
+        exchange = look.at("the file system", lambda: self._probe_exchange(again=preflight), None)
+        return NodeReport(
+            cluster=self._config.cluster,
+            name=self._config.name,
+            agent_version=VERSION,
+            clock=self._clock(),
+            cm_version=version,
+            paths=self._paths(),
+            capabilities=Capabilities(
+                atomic_exchange=exchange is not None and exchange.capable,
+                cm_ctl=bool(topology.nodes),
+                factor_build=self._cm.factor_build(),
+            ),
+            transaction=transaction,
+            live=describe_set(live),
+            stage=describe_set(stage),
+            retired=retired,
+            enable_ssl=ssl,
+            processes=processes,
+            manually_stopped=self._cm.manually_stopped(),
+            topology=topology,
+            findings=self._findings(look.findings, live, exchange, preflight),
+        )
+
+    def probe(self, query: bool, timeout_s: float) -> ProbeReport:
+        """What each cm_server serves, seen from here.
+
+        Args:
+            query: Also run `cm_ctl query`.
+            timeout_s: Longest time for each cm_server, and for the query.
+
+        Raises:
+            NodeFailure: CM_CTL_FAILED, CM_CTL_TIMEOUT; which cm_servers there are is not known. An
+                empty answer would look as if there was nothing left to prove.
+        """
+        topology = self._cm.topology()
+        served = self._probe_all(topology, os_user(), self._live_ca(), timeout_s)
+        return ProbeReport(served, self._cm.query(timeout_s) if query else None)
+
+    def expiry(self) -> ExpiryReport:
+        """Every certificate of the live set, soonest first."""
+        look = _Look()
+        live = look.at("the live set", self._store.read_live, None)
+        threshold = look.at("cm_server.conf", self.alert_threshold_days, DEFAULT_THRESHOLD_DAYS)
+        return expiry_report(self._config.name, _certificates(live), self._clock(), threshold, look.findings)
+
+    def alert_threshold_days(self) -> int:
+        """How long before expiry to warn, in days: ours, else CM's, else 90.
+
+        Raises:
+            NodeFailure: CONF_FAILED, CM_CTL_FAILED, CM_CTL_TIMEOUT.
+        """
+        if self._config.alert_threshold_days is not None:
+            return self._config.alert_threshold_days
+        days = self._cm.conf("server").alert_threshold_days
+        return days if days is not None and days in preflight.THRESHOLD_DAYS else DEFAULT_THRESHOLD_DAYS
+
+    def check_interval_s(self) -> int | None:
+        """CM's ssl_cert_expire_check_interval, or None.
+
+        Raises:
+            NodeFailure: CONF_FAILED, CM_CTL_FAILED, CM_CTL_TIMEOUT.
+        """
+        return self._cm.conf("server").check_interval_s
+
+    def _findings(
+        self,
+        unseen: list[Finding],
+        live: SetOnDisk | None,
+        exchange: ExchangeProbe | None,
+        full: bool,
+    ) -> tuple[Finding, ...]:
+        judged: tuple[Finding, ...] = ()
+        if full:
+            cause = exchange.cause if exchange is not None else ""
+            facts = preflight.look(self._config.cm, self._config.state_dir, self._cm, lambda: cause)
+            judged = preflight.judge(facts)
+        if live is not None:
+            judged += preflight.judge_live(live.files, live.modes, live.strays)
+        found = tuple(finding.at_node(self._config.name) for finding in (*judged, *unseen))
+        return tuple(dict.fromkeys(found))
+
+    def _probe_exchange(self, *, again: bool) -> ExchangeProbe:
+        """The last answer is good enough for a status; a preflight asks anew."""
+        if self._exchange is None or again:
+            self._exchange = self._store.probe_exchange()
+        return self._exchange
+
+    def _stage(self, transaction: TransactionReport) -> SetOnDisk | None:
+        if not transaction.transaction_id:
+            return None
+        return self._store.read_stage(transaction.transaction_id)
+
+    def _retired(self) -> tuple[RetiredSet, ...]:
+        return tuple(
+            RetiredSet(one.generation, one.contents.digest, _server_fingerprint(one.contents))
+            for one in self._store.retired()
+        )
+
+    def _live_ca(self) -> bytes:
+        """What to verify chains with; b"" has the probe say that there is nothing to do it with."""
+        try:
+            live = self._store.read_live()
+        except GausscertError:
+            return b""
+        return b"" if live is None else live.files.get(_CA_FILE, b"")
+
+    def _paths(self) -> Paths:
+        cm = self._config.cm
+        return Paths(str(cm.home), str(cm.set_directory), str(self._config.state_dir))
+
+
+class _Look:
+    """Collects what could not be seen."""
+
+    def __init__(self) -> None:
+        self.findings: list[Finding] = []
+
+    def at(self, what: str, see: Callable[[], T], otherwise: T) -> T:
+        try:
+            return see()
+        except GausscertError as error:
+            self._note(what, str(error))
+        except OSError as error:
+            self._note(what, error.strerror or str(error))
+        return otherwise
+
+    def _note(self, what: str, cause: str) -> None:
+        self.findings.append(preflight.node_finding("NODE_NOT_OBSERVED", f"{what}: {cause}"))
+
+
+def describe_set(found: SetOnDisk | None) -> CertificateSet:
+    """A set as a report tells it: names, modes, dates, digests, and no content."""
+    if found is None:
+        return CertificateSet()
+    files = tuple(SetFile(name, found.modes[name], len(body)) for name, body in sorted(found.files.items()))
+    return CertificateSet(
+        state=SetState.WHOLE if certset.is_whole(found.files) else SetState.INCOMPLETE,
+        digest=found.digest,
+        bundle_digest=certset.bundle_digest(found.files),
+        files=files,
+        certificates=_certificates(found),
+    )
+
+
+def _certificates(found: SetOnDisk | None) -> tuple[Certificate, ...]:
+    # Late: an idle agent does without cryptography (design section 11).
+    from gausscert_common import certificates
+
+    return certificates.describe(found.files) if found is not None else ()
+
+
+def _server_fingerprint(found: SetOnDisk) -> str:
+    from gausscert_common import certificates
+
+    described = certificates.describe({"server.crt": found.files.get("server.crt", b"")})
+    return described[0].fingerprint if described else ""
