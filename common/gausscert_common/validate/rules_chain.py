@@ -134,7 +134,7 @@ CHAINS: Final = table(
         "LEAF_SELF_SIGNED",
         WARNING,
         "A leaf is self-signed",
-        "It lies in cacert.pem itself, so peers accept it; but it is never replaced without a new cacert.pem.",
+        "It lies in cacert.pem itself, so peers accept it, but it never changes without cacert.pem.",
         "use a CA and leaves issued by it",
     ),
     Rule(
