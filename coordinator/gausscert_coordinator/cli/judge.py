@@ -1,0 +1,116 @@
+"""What the reports mean, for tables and documents alike. Pure; the node's own clock decides about days."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+from gausscert_common import certset
+from gausscert_common.model import CertificateKind, SetState
+from gausscert_common.protocol.words import Phase
+
+from gausscert_coordinator.exit_codes import ExitCode
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from gausscert_common.model import Certificate, CertificateSet, NodeReport
+
+    from gausscert_coordinator.report import ClusterStatus, NodeExpiry
+
+SECONDS_PER_DAY: Final = 86_400
+CM_PROCESSES: Final = ("cm_server", "cm_agent")
+
+
+class ExpiryState(StrEnum):
+    """Where a certificate stands."""
+
+    OK = "ok"
+    EXPIRING = "expiring"
+    EXPIRED = "expired"
+    NOT_YET_VALID = "not yet valid"
+
+
+@dataclass(frozen=True, slots=True)
+class ExpiryLine:
+    """One certificate on one node."""
+
+    node: str
+    certificate: Certificate
+    days_left: int
+    """Whole days; negative once it has expired."""
+    state: ExpiryState
+
+
+def days_between(now: datetime, then: datetime) -> int:
+    """Whole days, rounded towards the past: 0 is less than a day ahead, -1 is up to a day ago."""
+    return int((then - now).total_seconds() // SECONDS_PER_DAY)
+
+
+def days_left(report: NodeReport) -> int | None:
+    """Until the first certificate or CRL of the live set expires; None without one that counts."""
+    counted = [each for each in report.live.certificates if each.kind is not CertificateKind.EXTRA]
+    if not counted:
+        return None
+    return days_between(report.clock, min(each.not_after for each in counted))
+
+
+def modes_ok(live: CertificateSet) -> bool | None:
+    """Whether CM will accept the modes (facts section 2); None without a whole set."""
+    if live.state is not SetState.WHOLE:
+        return None
+    return all(file.mode == certset.FILE_MODE for file in live.files if file.name in certset.NAMES)
+
+
+def cm_running(report: NodeReport) -> bool:
+    """Whether a cm_server or cm_agent runs."""
+    return any(process.name in CM_PROCESSES for process in report.processes)
+
+
+def in_doubt(status: ClusterStatus) -> bool:
+    """Whether some node is in a transaction that nobody carries on: no node has a lease for it left."""
+    reports = [node.report.transaction for node in status.nodes if node.report is not None]
+    open_ones = [each for each in reports if each.phase is not Phase.NONE]
+    carried_on = any(each.lease_left_s > 0 for each in reports)
+    return bool(open_ones) and not carried_on
+
+
+def status_code(status: ClusterStatus) -> ExitCode:
+    """Doubt weighs more than a node that does not answer."""
+    if in_doubt(status):
+        return ExitCode.IN_DOUBT
+    if any(node.report is None for node in status.nodes):
+        return ExitCode.UNREACHABLE
+    return ExitCode.DONE
+
+
+def expiry_lines(nodes: tuple[NodeExpiry, ...]) -> list[ExpiryLine]:
+    """Every certificate on every node, soonest first."""
+    lines = [
+        ExpiryLine(
+            node.node,
+            each,
+            days_between(node.report.clock, each.not_after),
+            _state(each, node.report.clock, node.report.alert_threshold_days),
+        )
+        for node in nodes
+        if node.report is not None
+        for each in node.report.certificates
+    ]
+    return sorted(lines, key=lambda line: (line.certificate.not_after, line.node, line.certificate.file))
+
+
+def _state(certificate: Certificate, now: datetime, threshold_days: int) -> ExpiryState:
+    if certificate.not_after <= now:
+        return ExpiryState.EXPIRED
+    if certificate.not_before > now:
+        return ExpiryState.NOT_YET_VALID
+    if days_between(now, certificate.not_after) < threshold_days:
+        return ExpiryState.EXPIRING
+    return ExpiryState.OK
+
+
+def server_fingerprint(live: CertificateSet) -> str:
+    """Of the certificate that cm_server loads: the first one in server.crt, or ""."""
+    return live.fingerprint(CertificateKind.SERVER)

@@ -1,0 +1,99 @@
+"""`gausscert`: from the arguments to an exit code. The outermost loop; nothing escapes it."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from typing import TYPE_CHECKING, NoReturn
+
+import click
+from gausscert_common.errors import GausscertError, InvalidInput, Reason
+
+from gausscert_coordinator.cli.group import VerbGroup
+from gausscert_coordinator.cli.settings import Invocation, OutputFormat
+from gausscert_coordinator.cli.verbs import ROOT
+from gausscert_coordinator.exit_codes import MEANING, ExitCode, exit_code
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+PROGRAM = "gausscert"
+
+cli = VerbGroup(
+    name=PROGRAM,
+    table=ROOT,
+    help="Replace every TLS certificate of a running openGauss CM cluster as one transaction:"
+    " every node, or none.",
+    examples=(
+        ("Look at the cluster:", "gausscert status"),
+        ("Make a self-signed bundle, check it, and see what it would do:", "gausscert bundle new new-bundle"),
+        ("", "gausscert bundle verify new-bundle"),
+        ("", "gausscert plan new-bundle"),
+        ("Replace the certificates of all nodes:", "gausscert replace new-bundle"),
+        ("See all of it on a simulated cluster on this machine:", "gausscert demo"),
+    ),
+    exits=MEANING,
+)
+
+
+def run(args: Sequence[str], invocation: Invocation | None = None) -> int:
+    """Run one command line.
+
+    Args:
+        args: Without the program's name.
+        invocation: What the verb is given; tests give their own.
+
+    Returns:
+        The exit code of design section 9.
+    """
+    invocation = invocation or Invocation()
+    try:
+        returned = cli.main(list(args), prog_name=PROGRAM, standalone_mode=False, obj=invocation)
+    except click.exceptions.NoArgsIsHelpError as error:
+        return _help_instead(invocation, error)
+    except click.ClickException as error:
+        return _wrong_usage(invocation, args, error)
+    except (click.Abort, KeyboardInterrupt):
+        stopped = InvalidInput(Reason.USAGE, "stopped by the operator; nothing was changed")
+        return invocation.render.failure(stopped, ExitCode.REFUSED)
+    except GausscertError as error:
+        return invocation.render.failure(error, exit_code(error))
+    except Exception as error:  # noqa: BLE001 - the outermost loop: a bug ends as exit code 5, never as a traceback
+        return invocation.render.bug(error)
+    return int(returned or ExitCode.DONE)
+
+
+def main() -> NoReturn:
+    """The entry point."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def _wrong_usage(invocation: Invocation, args: Sequence[str], error: click.ClickException) -> int:
+    """Options that click had no chance to process still decide how the error is written."""
+    if _asks_for_json(args):
+        invocation.settings.output = OutputFormat.JSON
+    context = getattr(error, "ctx", None)
+    path = context.command_path if isinstance(context, click.Context) else PROGRAM
+    wrong = InvalidInput(
+        Reason.USAGE, _sentence(error.format_message()), remedy=f"see {path} --help for options and examples"
+    )
+    return invocation.render.failure(wrong, ExitCode.REFUSED)
+
+
+def _help_instead(invocation: Invocation, error: click.exceptions.NoArgsIsHelpError) -> int:
+    invocation.render.help_text(error.message)
+    return ExitCode.REFUSED
+
+
+def _asks_for_json(args: Sequence[str]) -> bool:
+    return "--output=json" in args or ("--output", "json") in itertools.pairwise(args)
+
+
+def _sentence(text: str) -> str:
+    """In the form of all our messages: lower case, no full stop."""
+    text = text.strip().removesuffix(".")
+    return text[:1].lower() + text[1:]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,169 @@
+"""Where passwords come from: a file that only its owner can read, standard input, or the terminal.
+
+Never the command line, which every user of the machine sees, and never the environment, which CM
+writes into its log (facts section 17).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+from gausscert_common.errors import InvalidInput, Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gausscert_common.bundle import Bundle
+
+    from gausscert_coordinator.cli.terminal import Terminal
+
+STDIN: Final = Path("-")
+LONGEST: Final = 4096
+"""Bytes taken from a password file: far beyond CM's 15, so that "too long" is said by validation."""
+
+
+@dataclass(frozen=True, slots=True)
+class PasswordFiles:
+    """What the operator named; None: ask on the terminal."""
+
+    server: Path | None = None
+    client: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Passwords:
+    """Of the two keys."""
+
+    server: str = field(repr=False)
+    client: str = field(repr=False)
+
+
+def password_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`--server-password-file` and `--client-password-file`."""
+    for which in ("client", "server"):
+        option = click.option(
+            f"--{which}-password-file",
+            type=click.Path(path_type=Path, allow_dash=True),
+            metavar="FILE",
+            help=f"Password of {which}.key, one line, readable by you alone; - is standard input."
+            " Asked on the terminal otherwise.",
+        )
+        function = option(function)
+    return function
+
+
+def read_both(files: PasswordFiles, terminal: Terminal, *, new: bool = False) -> Passwords:
+    """Both passwords, the server's first; with both from standard input, one line each.
+
+    Args:
+        files: What the operator named.
+        terminal: Asked for what was not named.
+        new: The passwords are being chosen: ask twice.
+
+    Raises:
+        InvalidInput: A file is unfit, or nobody is there to be asked.
+    """
+    missing = [which for which in ("server", "client") if getattr(files, which) is None]
+    if missing and not terminal.present:
+        options = " and ".join(f"--{which}-password-file" for which in missing)
+        raise InvalidInput(
+            Reason.ARGUMENT_INVALID,
+            "no password, and no terminal to ask for it",
+            remedy=f"give {options}, or run this on a terminal",
+        )
+    server = read_one(files.server, "password of server.key", terminal, new=new)
+    client = read_one(files.client, "password of client.key", terminal, new=new)
+    return Passwords(server, client)
+
+
+def read_one(file: Path | None, what: str, terminal: Terminal, *, new: bool = False) -> str:
+    """One password. Arguments and errors as for `read_both`."""
+    if file is None:
+        return _ask(what, terminal, new=new)
+    if file == STDIN:
+        return _from_stdin(what, terminal)
+    return _from_file(file)
+
+
+def complete(bundle: Bundle, files: PasswordFiles, terminal: Terminal) -> Bundle:
+    """The bundle with its passwords; ready factor files need none, so nobody is asked for any."""
+    nothing_named = files == PasswordFiles()
+    if bundle.factor_files is not None and nothing_named:
+        return bundle
+    passwords = read_both(files, terminal)
+    return replace(bundle, server_password=passwords.server, client_password=passwords.client)
+
+
+def _ask(what: str, terminal: Terminal, *, new: bool) -> str:
+    if not terminal.present:
+        raise InvalidInput(
+            Reason.ARGUMENT_INVALID, f"no {what}, and no terminal to ask for it", remedy="give it in a file"
+        )
+    password = terminal.secret(what)
+    if new and terminal.secret(f"{what}, again") != password:
+        raise InvalidInput(
+            Reason.ARGUMENT_INVALID, f"the two entries of the {what} differ", remedy="try again"
+        )
+    return password
+
+
+def _from_stdin(what: str, terminal: Terminal) -> str:
+    if terminal.present:
+        raise InvalidInput(
+            Reason.ARGUMENT_INVALID,
+            "standard input is a terminal, which would show the password",
+            remedy="leave the option out to be asked without echo",
+        )
+    return _decoded(terminal.piped_line(LONGEST), f"standard input ({what})")
+
+
+def _from_file(file: Path) -> str:
+    try:
+        descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY)
+    except OSError as error:
+        raise _unfit(file, f"cannot be read: {error.strerror}", "name a file that you can read") from error
+    with os.fdopen(descriptor, "rb") as opened:
+        _check_private(file, os.fstat(descriptor))
+        try:
+            return _decoded(opened.read(LONGEST), str(file))
+        except IsADirectoryError as error:
+            raise _unfit(file, os.strerror(errno.EISDIR), "name a file") from error
+
+
+def _check_private(file: Path, status: os.stat_result) -> None:
+    if stat.S_ISDIR(status.st_mode):
+        raise _unfit(file, "is a directory", "name a file")
+    if stat.S_ISREG(status.st_mode) and status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        mode = f"{stat.S_IMODE(status.st_mode):04o}"
+        raise _unfit(file, f"others may read or write it (mode {mode})", f"chmod 600 {file}")
+
+
+def _decoded(raw: bytes, where: str) -> str:
+    line = raw.removesuffix(b"\n").removesuffix(b"\r")
+    try:
+        password = line.decode()
+    except UnicodeDecodeError as error:
+        # The offending bytes are part of the password: neither the error nor its cause may show them.
+        error.object = b""
+        raise InvalidInput(
+            Reason.ARGUMENT_INVALID, "the password is not UTF-8 text", file=where, remedy="choose another one"
+        ) from None
+    if "\n" in password:
+        raise InvalidInput(
+            Reason.ARGUMENT_INVALID, "more than one line", file=where, remedy="write the password on one line"
+        )
+    if not password:
+        raise InvalidInput(
+            Reason.ARGUMENT_INVALID, "the password is empty", file=where, remedy="write it on the first line"
+        )
+    return password
+
+
+def _unfit(file: Path, cause: str, remedy: str) -> InvalidInput:
+    return InvalidInput(Reason.ARGUMENT_INVALID, f"the password file {cause}", file=str(file), remedy=remedy)

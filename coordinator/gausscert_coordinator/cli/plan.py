@@ -1,0 +1,66 @@
+"""`gausscert plan DIR`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from gausscert_common.protocol.words import RestartScope, SslWish
+
+from gausscert_coordinator.cli.group import Verb, pass_invocation
+from gausscert_coordinator.cli.replacing import bundle_argument, options_of, read_bundle, replace_options
+from gausscert_coordinator.cli.settings import Invocation
+from gausscert_coordinator.cli.verbs import ROOT
+from gausscert_coordinator.exit_codes import ExitCode, exit_code
+
+
+@click.command(
+    "plan",
+    cls=Verb,
+    short_help=ROOT["plan"].short_help,
+    examples=(
+        ("What would a replacement do:", "gausscert plan new-bundle"),
+        ("With SSL switched on by the same restart:", "gausscert plan new-bundle --enable-ssl on"),
+        (
+            "Without a terminal:",
+            "gausscert plan new-bundle --server-password-file s.pw --client-password-file c.pw",
+        ),
+    ),
+    exits={
+        ExitCode.DONE: "a replacement would be possible",
+        ExitCode.REFUSED: "it would be refused; the findings say why",
+        ExitCode.IN_DOUBT: "a transaction is in doubt: run gausscert recover",
+        ExitCode.UNREACHABLE: "nodes are unreachable or locked",
+    },
+)
+@bundle_argument
+@replace_options
+@pass_invocation
+def command(
+    invocation: Invocation,
+    directory: Path,
+    enable_ssl: SslWish,
+    restart: RestartScope,
+    drop_crls: bool,
+    take_over: bool,
+    server_password_file: Path | None,
+    client_password_file: Path | None,
+) -> int:
+    """Show what `gausscert replace DIR` would do on each node, and everything that speaks against it.
+
+    Changes nothing: every node checks the bundle against its own files, clock and CM, and answers.
+    """
+    from gausscert_coordinator.cli import documents, tables
+    from gausscert_coordinator.cli.session import Session
+
+    bundle = read_bundle(invocation, directory, server_password_file, client_password_file)
+    options = options_of(enable_ssl, restart, drop_crls, take_over)
+    with Session(invocation) as session:
+        made = session.ask(lambda cluster: cluster.plan(bundle, options))
+    render = invocation.render
+    render.result("plan", documents.plan(made), lambda: tables.plan(made, render.width))
+    if made.feasible:
+        render.note(f"nothing was changed; to do it: gausscert replace {directory}")
+    else:
+        render.note("a replacement would be refused")
+    return exit_code(made)

@@ -1,0 +1,89 @@
+"""What `plan` and `replace` have in common: their options, and the bundle with its passwords."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from gausscert_common.protocol.words import RestartScope, SslWish
+
+from gausscert_coordinator.cli.passwords import PasswordFiles, complete, password_options
+from gausscert_coordinator.report import ReplaceOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gausscert_common.bundle import Bundle
+
+    from gausscert_coordinator.cli.settings import Invocation
+
+
+def bundle_argument(function: Callable[..., Any]) -> Callable[..., Any]:
+    """DIR."""
+    return click.argument(
+        "directory", metavar="DIR", type=click.Path(path_type=Path, file_okay=False, exists=True)
+    )(function)
+
+
+def restart_option(default: RestartScope | None) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """`--restart`."""
+    return click.option(
+        "--restart",
+        type=click.Choice(RestartScope, case_sensitive=False),
+        metavar="cluster|node|none",
+        default=default,
+        help="Who stops and starts CM: one node for all (needs the cluster's ssh trust), each node for"
+        " itself, or nobody because you do it."
+        + (f" [default: {default.value}]" if default is not None else " [default: as the transaction began]"),
+    )
+
+
+def replace_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """What the operator may choose about a replacement."""
+    options = (
+        click.option(
+            "--enable-ssl",
+            type=click.Choice(SslWish, case_sensitive=False),
+            metavar="on|off|keep",
+            default=SslWish.KEEP,
+            help="What enable_ssl is to be afterwards, on every node. [default: keep]",
+        ),
+        restart_option(RestartScope.CLUSTER),
+        click.option(
+            "--drop-crls",
+            is_flag=True,
+            help="Do not carry the live server.crl and client.crl over; a CRL of the old CA makes CM"
+            " refuse every new certificate.",
+        ),
+        click.option(
+            "--take-over",
+            is_flag=True,
+            help="Take the nodes from another gausscert that you know to be dead.",
+        ),
+        password_options,
+    )
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def options_of(
+    enable_ssl: SslWish, restart: RestartScope, drop_crls: bool, take_over: bool
+) -> ReplaceOptions:
+    """As a value."""
+    return ReplaceOptions(ssl_wish=enable_ssl, restart=restart, drop_crls=drop_crls, take_over=take_over)
+
+
+def read_bundle(
+    invocation: Invocation, directory: Path, server_file: Path | None, client_file: Path | None
+) -> Bundle:
+    """The bundle of a directory, with the passwords that the operator gives.
+
+    Raises:
+        InvalidInput: The directory cannot be read, or a password cannot be had.
+    """
+    from gausscert_coordinator import bundle_files
+
+    read = bundle_files.read_directory(directory)
+    return complete(read, PasswordFiles(server_file, client_file), invocation.terminal)

@@ -1,0 +1,123 @@
+"""One visit to a cluster: questions first, then perhaps a transaction that the operator can turn back."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final, Self, TypeVar
+
+from gausscert_coordinator.interrupt import ABANDON_AFTER, Interrupt
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator
+    from contextlib import AbstractAsyncContextManager
+    from types import TracebackType
+
+    from gausscert_coordinator.cli.ports import Cluster
+    from gausscert_coordinator.cli.progress import Watcher
+    from gausscert_coordinator.cli.settings import Invocation
+    from gausscert_coordinator.report import Progress, Result
+
+T = TypeVar("T")
+
+TURNING_BACK: Final = (
+    "stopping: turning back to the old certificates if that is still possible, else finishing; please wait"
+)
+NOTED: Final = "noted; still ending cleanly. Once more leaves the transaction as it is, in doubt"
+ABANDONED: Final = "abandoned: the transaction stays in doubt; run gausscert recover"
+
+
+class Session:
+    """An open cluster. Its event loop stands still between questions, so the operator can be asked."""
+
+    def __init__(self, invocation: Invocation) -> None:
+        self._invocation = invocation
+        self._runner = asyncio.Runner()
+        self._opened: AbstractAsyncContextManager[Cluster] | None = None
+        self._cluster: Cluster | None = None
+        self.nodes: tuple[str, ...] = ()
+        """Of the inventory."""
+
+    def __enter__(self) -> Self:
+        self._runner.__enter__()
+        try:
+            inventory = self._invocation.inventory()
+            self.nodes = tuple(node.name for node in inventory.nodes)
+            self._opened = self._invocation.open_cluster(inventory)
+            self._cluster = self._runner.run(self._opened.__aenter__())
+        except BaseException:
+            self._runner.close()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        raised: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            if self._opened is not None:
+                self._runner.run(_leave(self._opened))
+        finally:
+            self._runner.close()
+
+    def ask(self, question: Callable[[Cluster], Awaitable[T]]) -> T:
+        """Ask the cluster something and wait for the answer."""
+        return self._runner.run(self._asked(question))
+
+    def carry_out(
+        self,
+        transaction: Callable[[Cluster, Callable[[Progress], None], Interrupt], Awaitable[Result]],
+        nodes: tuple[str, ...],
+    ) -> Result:
+        """Carry out a transaction, shown as it goes; Ctrl-C and SIGTERM turn it back."""
+        return self._runner.run(self._carried_out(transaction, nodes))
+
+    async def _asked(self, question: Callable[[Cluster], Awaitable[T]]) -> T:
+        return await question(self._open())
+
+    async def _carried_out(
+        self,
+        transaction: Callable[[Cluster, Callable[[Progress], None], Interrupt], Awaitable[Result]],
+        nodes: tuple[str, ...],
+    ) -> Result:
+        interrupt = Interrupt()
+        with self._invocation.render.progress(nodes) as watcher, _signals_turn_back(interrupt, watcher):
+            return await transaction(self._open(), watcher, interrupt)
+
+    def _open(self) -> Cluster:
+        if self._cluster is None:
+            raise RuntimeError("the session is not open")
+        return self._cluster
+
+
+async def _leave(opened: AbstractAsyncContextManager[Cluster]) -> None:
+    await opened.__aexit__(None, None, None)
+
+
+@contextmanager
+def _signals_turn_back(interrupt: Interrupt, watcher: Watcher) -> Iterator[None]:
+    """A closed terminal is no wish to stop: the transaction goes on without anybody to see it."""
+    loop = asyncio.get_running_loop()
+
+    def explain(count: int) -> None:
+        watcher.say(TURNING_BACK if count == 1 else NOTED if count < ABANDON_AFTER else ABANDONED)
+
+    def terminate() -> None:
+        # Service managers repeat SIGTERM; only a person at the keyboard may insist until abandoned.
+        if not interrupt.requested:
+            interrupt.request()
+
+    interrupt.listen(explain)
+    loop.add_signal_handler(signal.SIGINT, interrupt.request)
+    loop.add_signal_handler(signal.SIGTERM, terminate)
+    hangup = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, hangup)
+        loop.remove_signal_handler(signal.SIGTERM)
+        loop.remove_signal_handler(signal.SIGINT)
+        interrupt.forget(explain)

@@ -1,0 +1,90 @@
+"""What every verb is given: the global options, and the ways to the outside that tests replace."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractAsyncContextManager
+    from pathlib import Path
+
+    from gausscert_coordinator.cli.ports import Cluster
+    from gausscert_coordinator.cli.render import Renderer
+    from gausscert_coordinator.cli.terminal import Terminal
+    from gausscert_coordinator.inventory import Inventory
+
+
+class OutputFormat(StrEnum):
+    """How results are written."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+@dataclass(slots=True)
+class Settings:
+    """The global options; click fills them in as it meets them, before or after the verb."""
+
+    inventory: Path | None = None
+    output: OutputFormat = OutputFormat.TEXT
+    quiet: bool = False
+    verbose: bool = False
+
+
+def _open_cluster(inventory: Inventory) -> AbstractAsyncContextManager[Cluster]:
+    from gausscert_coordinator.coordinator import Coordinator
+
+    return Coordinator(inventory)
+
+
+def _load_inventory(path: Path | None) -> Inventory:
+    from gausscert_coordinator import inventory_file
+
+    return inventory_file.load(inventory_file.find(path, os.environ))
+
+
+def _controlling_terminal() -> Terminal:
+    from gausscert_coordinator.cli.terminal import Terminal
+
+    return Terminal(sys.stdin, sys.stderr)
+
+
+@dataclass
+class Invocation:
+    """One run of the command."""
+
+    settings: Settings = field(default_factory=Settings)
+    open_cluster: Callable[[Inventory], AbstractAsyncContextManager[Cluster]] = _open_cluster
+    load_inventory: Callable[[Path | None], Inventory] = _load_inventory
+    open_terminal: Callable[[], Terminal] = _controlling_terminal
+
+    @cached_property
+    def render(self) -> Renderer:
+        """The one that prints; made when the global options are known."""
+        from gausscert_coordinator.cli.render import Renderer
+
+        return Renderer(self.settings, sys.stdout, sys.stderr)
+
+    @property
+    def wants_json(self) -> bool:
+        """Whether results are for a program."""
+        return self.settings.output is OutputFormat.JSON
+
+    @cached_property
+    def terminal(self) -> Terminal:
+        """The operator, if there is one."""
+        return self.open_terminal()
+
+    def inventory(self) -> Inventory:
+        """The cluster that `--inventory` or the default order names.
+
+        Raises:
+            InvalidInput: There is none, or it cannot be read.
+        """
+        return self.load_inventory(self.settings.inventory)

@@ -1,0 +1,205 @@
+"""What people see of reports and plans. Values in, renderables out; `render` prints them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from gausscert_common.findings import Severity
+from gausscert_common.model import ServedState, SslValue
+from gausscert_common.protocol.words import Phase
+
+from gausscert_coordinator.cli import judge
+from gausscert_coordinator.cli.layout import BAD, DOUBTFUL, FAINT, GOOD, STRONG, cell, counted, fitted, short
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from gausscert_common.errors import GausscertError
+    from gausscert_common.findings import Finding
+    from gausscert_common.model import NodeReport, Served, SslSwitch
+    from rich.console import RenderableType
+    from rich.text import Text
+
+    from gausscert_coordinator.report import ClusterStatus, NodeExpiry, NodeStatus, Plan, PlannedNode
+
+READABLE: Final = 32
+"""Columns below which a sentence in a table column is no longer read but spelled."""
+
+SOON_DAYS: Final = 30
+"""`status` marks what expires sooner; `expiry` uses the threshold of the node."""
+
+_EXPIRY_STYLE: Final = {
+    judge.ExpiryState.OK: GOOD,
+    judge.ExpiryState.EXPIRING: DOUBTFUL,
+    judge.ExpiryState.EXPIRED: BAD,
+    judge.ExpiryState.NOT_YET_VALID: BAD,
+}
+
+
+def status(shown: ClusterStatus, width: int) -> list[RenderableType]:
+    """One line per node, then what is wrong."""
+    headings = ("node", "live", "served", "days left", "modes", "enable_ssl", "CM", "transaction", "drift")
+    parts: list[RenderableType] = [
+        cell(f"cluster {shown.cluster}, {counted(len(shown.nodes), 'node')}", STRONG),
+        fitted(headings, [_status_row(node) for node in shown.nodes], width),
+    ]
+    parts.extend(failures([node.error for node in shown.nodes if node.error is not None]))
+    found = [each for node in shown.nodes if node.report is not None for each in node.report.findings]
+    if found:
+        parts.append(findings(found, width))
+    if judge.in_doubt(shown):
+        parts.append(cell("a transaction is in doubt: run gausscert recover", BAD))
+    return parts
+
+
+def _status_row(node: NodeStatus) -> list[Text]:
+    if node.report is None:
+        reason = node.error.reason.value if node.error is not None else "no answer"
+        return [cell(node.node, BAD), cell(f"({reason})", BAD), *(cell("") for _ in range(7))]
+    report = node.report
+    live = short(judge.server_fingerprint(report.live))
+    return [
+        cell(node.node),
+        cell(live if live != "-" else report.live.state.value, "" if live != "-" else DOUBTFUL),
+        _served(node.served),
+        _days(judge.days_left(report)),
+        _modes(judge.modes_ok(report.live)),
+        cell(switches(report.enable_ssl)),
+        cell("running", GOOD) if judge.cm_running(report) else cell("stopped", DOUBTFUL),
+        _transaction(report),
+        cell("DRIFT", BAD) if node.drift else cell("no"),
+    ]
+
+
+def _served(served: Served | None) -> Text:
+    if served is None:
+        return cell("-")
+    if served.state is ServedState.SSL_ON:
+        return cell(short(served.fingerprint))
+    style = DOUBTFUL if served.state is ServedState.SSL_OFF else BAD
+    return cell(served.state.value, style)
+
+
+def _days(days: int | None) -> Text:
+    if days is None:
+        return cell("-")
+    style = BAD if days < 0 else DOUBTFUL if days < SOON_DAYS else GOOD
+    return cell(str(days), style)
+
+
+def _modes(fine: bool | None) -> Text:
+    if fine is None:
+        return cell("-")
+    return cell("ok", GOOD) if fine else cell("WRONG", BAD)
+
+
+def _transaction(report: NodeReport) -> Text:
+    if report.transaction.phase is Phase.NONE:
+        return cell("none")
+    return cell(f"{report.transaction.transaction_id} {report.transaction.phase.value}", DOUBTFUL)
+
+
+def switches(switch: SslSwitch) -> str:
+    """`enable_ssl` of cm_server.conf and cm_agent.conf; one word where they agree."""
+    if switch.server is switch.agent:
+        return switch.server.value
+    if switch.server is SslValue.ABSENT:
+        return f"{switch.agent.value} (agent only)"
+    return f"{switch.server.value}/{switch.agent.value}"
+
+
+def expiry(nodes: tuple[NodeExpiry, ...], width: int) -> list[RenderableType]:
+    """Every certificate on every node, soonest first."""
+    headings = ("days left", "state", "node", "file", "kind", "expires (UTC)", "fingerprint", "subject")
+    rows = [
+        [
+            cell(str(line.days_left), _EXPIRY_STYLE[line.state]),
+            cell(line.state.value, _EXPIRY_STYLE[line.state]),
+            cell(line.node),
+            cell(line.certificate.file),
+            cell(line.certificate.kind.value),
+            cell(f"{line.certificate.not_after:%Y-%m-%d %H:%M}"),
+            cell(short(line.certificate.fingerprint)),
+            cell(line.certificate.subject),
+        ]
+        for line in judge.expiry_lines(nodes)
+    ]
+    parts: list[RenderableType] = [cell("no certificates")]
+    if rows:
+        parts = [fitted(headings, rows, width, flexible=READABLE)]
+    parts.extend(failures([node.error for node in nodes if node.error is not None]))
+    found = [each for node in nodes if node.report is not None for each in node.report.findings]
+    return [*parts, findings(found, width)] if found else parts
+
+
+def plan(shown: Plan, width: int) -> list[RenderableType]:
+    """What would happen, and what speaks against it."""
+    headings = ("node", "old", "new", "valid from (UTC)", "until (UTC)", "enable_ssl")
+    wish = shown.options.ssl_wish.value
+    parts: list[RenderableType] = [
+        cell(f"cluster {shown.cluster}, {counted(len(shown.nodes), 'node')}", STRONG)
+    ]
+    if shown.nodes:
+        parts.append(fitted(headings, [_planned_row(node, wish) for node in shown.nodes], width))
+    parts.append(cell(f"restart: {shown.options.restart.value}"))
+    if shown.outage:
+        parts.append(cell(f"outage: {shown.outage}"))
+    if shown.cluster_state is not None:
+        parts.append(cell(f"cluster now: {shown.cluster_state.cluster_state or shown.cluster_state.cause}"))
+    if shown.findings:
+        parts.append(findings(shown.findings, width))
+    parts.extend(failures([*shown.unreachable, *shown.blocked]))
+    return parts
+
+
+def _planned_row(node: PlannedNode, wish: str) -> list[Text]:
+    now = switches(node.enable_ssl)
+    new = node.new_server
+    return [
+        cell(node.node),
+        cell(short(node.old_server.fingerprint) if node.old_server is not None else "none"),
+        cell(f"-> {short(new.fingerprint)}" if new is not None else "-> ?", STRONG),
+        cell(f"{new.not_before:%Y-%m-%d %H:%M}" if new is not None else ""),
+        cell(f"{new.not_after:%Y-%m-%d %H:%M}" if new is not None else ""),
+        cell(now if wish in ("keep", now) else f"{now} -> {wish}"),
+    ]
+
+
+def findings(found: Iterable[Finding], width: int) -> RenderableType:
+    """All of them, worst first, each with what to do."""
+    ranked = sorted(found, key=lambda each: each.severity is not Severity.ERROR)
+    rows = [
+        [
+            cell(each.severity.value, BAD if each.severity is Severity.ERROR else DOUBTFUL),
+            cell(each.code),
+            cell(each.node or "bundle"),
+            cell(each.file),
+            _cause_and_remedy(each.cause, each.remedy),
+        ]
+        for each in ranked
+    ]
+    return fitted(
+        ("severity", "code", "where", "file", "what, and what to do"), rows, width, flexible=READABLE
+    )
+
+
+def _cause_and_remedy(cause: str, remedy: str) -> Text:
+    text = cell(cause)
+    if remedy:
+        text.append("\n")
+        text.append(cell(f"do: {remedy}", FAINT))
+    return text
+
+
+def failures(errors: Sequence[GausscertError]) -> list[RenderableType]:
+    """Each with its node, cause and remedy."""
+    return [part for error in errors for part in failure(error)]
+
+
+def failure(error: GausscertError) -> list[RenderableType]:
+    """One error, as lines that wrap."""
+    where = ": ".join(part for part in (error.node, error.file) if part)
+    text = cell("error ", BAD)
+    text.append(cell(f"{error.reason.value} ", STRONG))
+    text.append(cell(f"{where}: {error.message}" if where else error.message))
+    return [text, cell(f"  do: {error.remedy}", FAINT)] if error.remedy else [text]

@@ -1,0 +1,43 @@
+"""The verbs as a table: where each lives and what it says of itself in one line.
+
+`gausscert --help` is answered from here alone, so that it loads none of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One verb, or one group of verbs."""
+
+    module: str
+    """Below `gausscert_coordinator.cli`; its attribute `command` is the verb."""
+    short_help: str
+
+
+ROOT: Final[dict[str, Entry]] = {
+    "status": Entry("status", "Show every node: certificates on disk and served, days left, what runs."),
+    "expiry": Entry("expiry", "List every certificate on every node, soonest first."),
+    "bundle": Entry("bundle", "Make and check bundles."),
+    "plan": Entry("plan", "Show what a replacement would do, and all that speaks against it."),
+    "replace": Entry("replace", "Replace the certificates of the whole cluster: every node, or none."),
+    "recover": Entry("recover", "Finish or roll back a transaction that is in doubt."),
+    "pki": Entry("pki", "Make the identities with which gausscert and its agents know each other."),
+    "demo": Entry("demo", "Show it all on a simulated cluster on this machine."),
+    "completion": Entry("completion", "Print the completion script of a shell."),
+    "version": Entry("version", "Print the version."),
+}
+"""In the order of the help text."""
+
+BUNDLE: Final[dict[str, Entry]] = {
+    "new": Entry("bundle_new", "Make a self-signed bundle: a new CA, server and client certificates."),
+    "verify": Entry("bundle_verify", "Check a bundle offline and report everything wrong with it."),
+}
+
+PKI: Final[dict[str, Entry]] = {
+    "init": Entry("pki_init", "Make the control plane's own CA."),
+    "issue": Entry("pki_issue", "Issue the credential of an agent or a person."),
+}
