@@ -1,0 +1,251 @@
+"""The control plane's own CA and the identities it issues.
+
+Apart from the certificates that gausscert replaces, so that it works when all of those have expired. P-256
+and ECDSA with SHA-256 throughout. Files are created 0400 and never written over.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from gausscert_common import identity
+from gausscert_common.errors import InvalidInput, Reason
+from gausscert_common.identity import Identity, Role
+
+from gausscert_coordinator import pki_certificates, private_files
+from gausscert_coordinator.pki_certificates import Authority
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+CA_CERT: Final = "ca.crt"
+CA_KEY: Final = "ca.key"
+CA_DAYS: Final = 3650
+NODE_DAYS: Final = 825
+PERSON_DAYS: Final = 365
+
+_MAX_DAYS: Final = 36500
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """An identity that was issued, and where it lies."""
+
+    identity: Identity
+    cert: Path
+    key: Path
+    ca: Path
+    not_after: datetime
+    fingerprint: str
+    """SHA-256 of the certificate, hex."""
+
+
+def init(
+    directory: Path, cluster: str, passphrase: bytes | None, days: int = CA_DAYS, now: datetime | None = None
+) -> Path:
+    """Make a CA for a cluster's control plane.
+
+    Args:
+        directory: Made with mode 0700 if it is not there; must not hold a CA already.
+        cluster: The cluster's name; all identities of this CA belong to it.
+        passphrase: Encrypts the CA's key; None leaves it in the clear, for machines that are locked away.
+        days: How long the CA is good.
+        now: For tests.
+
+    Returns:
+        The CA's certificate.
+
+    Raises:
+        InvalidInput: ARGUMENT_INVALID: a file is there already, or the name or the days cannot be used.
+    """
+    identity.check_name("cluster", cluster)
+    _check_days(days)
+    key = ec.generate_private_key(ec.SECP256R1())
+    cert = pki_certificates.ca_certificate(cluster, key, _now(now), days)
+    encryption: serialization.KeySerializationEncryption = serialization.NoEncryption()
+    if passphrase is not None:
+        if not passphrase:
+            raise InvalidInput(Reason.ARGUMENT_INVALID, "the passphrase is empty", remedy="give one, or none")
+        encryption = serialization.BestAvailableEncryption(passphrase)
+    private_files.make_directory(directory)
+    private_files.write_new({directory / CA_KEY: _key_pem(key, encryption), directory / CA_CERT: _pem(cert)})
+    return directory / CA_CERT
+
+
+def issue(
+    directory: Path,
+    role: Role,
+    name: str,
+    sans: Sequence[str] = (),
+    passphrase: bytes | None = None,
+    days: int | None = None,
+    out: Path | None = None,
+    now: datetime | None = None,
+) -> Issued:
+    """Issue an identity.
+
+    Args:
+        directory: Where `init` made the CA.
+        role: What the identity is for. A node may serve and dial, a person may only dial.
+        name: The node's or the person's name.
+        sans: Further DNS names and IP addresses of a node, for other tools; gausscert dials by the name
+            that `identity.node_dns_name` makes.
+        passphrase: That of the CA's key, None when it has none.
+        days: How long; by role when None.
+        out: Where the files go, `<role>-<name>.crt` and `.key` and a copy of ca.crt; the CA's directory
+            when None.
+        now: For tests.
+
+    Raises:
+        InvalidInput: ARGUMENT_INVALID, CREDENTIAL_INVALID: a file is there already, the CA cannot be read or
+            ends earlier, or a name cannot be used.
+    """
+    at = _now(now)
+    authority = _load(directory, passphrase)
+    granted = Identity(authority.cluster, role, name)
+    not_after = _end(authority.cert, role, at, days)
+    key = ec.generate_private_key(ec.SECP256R1())
+    cert = pki_certificates.leaf(
+        authority, granted, key, pki_certificates.names(granted, sans), at, not_after
+    )
+    target = directory if out is None else out
+    private_files.make_directory(target)
+    base = f"{role}-{name}"
+    cert_path, key_path = target / f"{base}.crt", target / f"{base}.key"
+    private_files.write_new(
+        {key_path: _key_pem(key, serialization.NoEncryption()), cert_path: _pem(cert)},
+        shared={target / CA_CERT: _pem(authority.cert)},
+    )
+    fingerprint = cert.fingerprint(hashes.SHA256()).hex()
+    return Issued(granted, cert_path, key_path, target / CA_CERT, cert.not_valid_after_utc, fingerprint)
+
+
+def renew(
+    directory: Path,
+    certificate: Path,
+    out: Path,
+    passphrase: bytes | None = None,
+    days: int | None = None,
+    now: datetime | None = None,
+) -> Issued:
+    """Issue the identity of an existing certificate anew, with a fresh key.
+
+    Args:
+        directory: Where `init` made the CA.
+        certificate: The one to follow; expired or not.
+        out: Another directory than that of the certificate: nothing is written over. Agents notice changed
+            files by themselves.
+        passphrase: As for `issue`.
+        days: As for `issue`.
+        now: For tests.
+
+    Raises:
+        InvalidInput: As `issue`; also CREDENTIAL_INVALID when the certificate is not one of this CA.
+    """
+    authority = _load(directory, passphrase)
+    old = _parse(certificate)
+    if old == authority.cert or not _issued_by(old, authority.cert):
+        raise _unusable(certificate, "this CA has not issued it")
+    names = old.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    (uri,) = names.get_values_for_type(x509.UniformResourceIdentifier)
+    was = identity.parse(uri)
+    dialled = identity.node_dns_name(was.cluster, was.name)
+    extra = [dns for dns in names.get_values_for_type(x509.DNSName) if dns != dialled]
+    extra += [str(address) for address in names.get_values_for_type(x509.IPAddress)]
+    return issue(directory, was.role, was.name, extra, passphrase, days, out, now)
+
+
+def _end(ca: x509.Certificate, role: Role, now: datetime, days: int | None) -> datetime:
+    """A term that was asked for is kept or refused; the usual one ends with the CA."""
+    last = ca.not_valid_after_utc
+    if now >= last:
+        raise InvalidInput(
+            Reason.CREDENTIAL_INVALID,
+            f"the CA expired on {last:%Y-%m-%d}",
+            remedy="make a new one: gausscert pki init",
+        )
+    if days is None:
+        return min(now + timedelta(days=NODE_DAYS if role is Role.NODE else PERSON_DAYS), last)
+    _check_days(days)
+    if now + timedelta(days=days) > last:
+        raise InvalidInput(
+            Reason.ARGUMENT_INVALID,
+            f"{days} days are longer than the CA lasts ({last:%Y-%m-%d})",
+            remedy=f"ask for at most {(last - now).days} days",
+        )
+    return now + timedelta(days=days)
+
+
+def _load(directory: Path, passphrase: bytes | None) -> Authority:
+    cert = _parse(directory / CA_CERT)
+    path = directory / CA_KEY
+    try:
+        key = serialization.load_pem_private_key(_body(path), passphrase)
+    except TypeError:
+        wants = "needs its passphrase" if passphrase is None else "has no passphrase, but one was given"
+        raise _unusable(path, f"the CA's key {wants}") from None
+    except ValueError:
+        raise _unusable(path, "the passphrase is wrong, or this is no key") from None
+    if not isinstance(key, ec.EllipticCurvePrivateKey) or key.public_key() != cert.public_key():
+        raise _unusable(path, f"the key does not belong to {directory / CA_CERT}")
+    (organization,) = cert.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)
+    return Authority(cert, key, str(organization.value))
+
+
+def _parse(path: Path) -> x509.Certificate:
+    try:
+        return x509.load_pem_x509_certificate(_body(path))
+    except ValueError:
+        raise _unusable(path, "it holds no certificate in PEM form") from None
+
+
+def _body(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise _unusable(path, f"it cannot be read: {error.strerror}") from None
+
+
+def _issued_by(cert: x509.Certificate, ca: x509.Certificate) -> bool:
+    try:
+        cert.verify_directly_issued_by(ca)
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    return True
+
+
+def _pem(cert: x509.Certificate) -> bytes:
+    return cert.public_bytes(serialization.Encoding.PEM)
+
+
+def _key_pem(key: ec.EllipticCurvePrivateKey, encryption: serialization.KeySerializationEncryption) -> bytes:
+    return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)
+
+
+def _check_days(days: int) -> None:
+    if not 1 <= days <= _MAX_DAYS:
+        raise InvalidInput(
+            Reason.ARGUMENT_INVALID, f"{days} days cannot be used", remedy=f"ask for 1 to {_MAX_DAYS}"
+        )
+
+
+def _now(now: datetime | None) -> datetime:
+    """Certificates know whole seconds."""
+    return (now or datetime.now(UTC)).replace(microsecond=0)
+
+
+def _unusable(path: Path, message: str) -> InvalidInput:
+    return InvalidInput(
+        Reason.CREDENTIAL_INVALID,
+        message,
+        file=str(path),
+        remedy="use the directory that gausscert pki init made",
+    )

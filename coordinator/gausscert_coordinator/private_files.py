@@ -1,0 +1,90 @@
+"""New files that nobody else may read: created 0400, durable, never over anything that is there."""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import TYPE_CHECKING, Final
+
+from gausscert_common.errors import InvalidInput, Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+FILE_MODE: Final = 0o400
+DIRECTORY_MODE: Final = 0o700
+_CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def make_directory(directory: Path) -> None:
+    """Make a directory with mode 0700, or take one that nobody else may write to.
+
+    Raises:
+        InvalidInput: ARGUMENT_INVALID: its parent is missing, it is no directory, or others may write to it.
+    """
+    try:
+        os.mkdir(directory, DIRECTORY_MODE)
+    except FileExistsError:
+        pass
+    except OSError as error:
+        raise _refused(directory, f"the directory cannot be made: {error.strerror}") from None
+    else:
+        _sync_directory(directory.parent)
+    status = os.stat(directory)
+    if not stat.S_ISDIR(status.st_mode):
+        raise _refused(directory, "it is no directory")
+    if stat.S_IMODE(status.st_mode) & 0o022:
+        raise _refused(directory, "others may write to this directory", f"chmod 0700 {directory}")
+
+
+def write_new(files: Mapping[Path, bytes], shared: Mapping[Path, bytes] | None = None) -> None:
+    """Write all of them, or none.
+
+    Args:
+        files: None of them may exist.
+        shared: May exist with the very same content, and is then left alone.
+
+    Raises:
+        InvalidInput: ARGUMENT_INVALID: something is there already, or cannot be written.
+    """
+    wanted = dict(files)
+    for path, body in (shared or {}).items():
+        if not path.exists():
+            wanted[path] = body
+        elif path.read_bytes() != body:
+            raise _refused(path, "another file of this name is there", "use an empty directory")
+    for path in files:
+        if os.path.lexists(path):
+            raise _refused(path, "it is there already, and nothing is ever written over", "move it away")
+    made: list[Path] = []
+    try:
+        for path, body in wanted.items():
+            _create(path, body, made)
+        for directory in {path.parent for path in wanted}:
+            _sync_directory(directory)
+    except OSError as error:
+        for path in made:
+            path.unlink()
+        raise _refused(path, f"it cannot be written: {error.strerror}") from None
+
+
+def _create(path: Path, body: bytes, made: list[Path]) -> None:
+    descriptor = os.open(path, _CREATE, FILE_MODE)
+    made.append(path)
+    with os.fdopen(descriptor, "wb") as opened:
+        opened.write(body)
+        opened.flush()
+        os.fsync(opened.fileno())
+
+
+def _sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _refused(path: Path, message: str, remedy: str = "") -> InvalidInput:
+    return InvalidInput(Reason.ARGUMENT_INVALID, message, file=str(path), remedy=remedy)
