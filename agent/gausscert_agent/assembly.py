@@ -1,0 +1,100 @@
+"""Puts the agent's core together."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gausscert_agent.effects import Effects
+from gausscert_agent.files import Disk
+from gausscert_agent.journal import Journal
+from gausscert_agent.lease import Lease
+from gausscert_agent.ledger import Ledger
+from gausscert_agent.restart import Restarter
+from gausscert_agent.runner import Runner
+from gausscert_agent.staging import StageBuilder, default_judge
+from gausscert_agent.standalone import Standalone
+from gausscert_agent.store import Store
+from gausscert_agent.watch import Hub
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gausscert_agent.config import AgentConfig
+    from gausscert_agent.ports import Cm, Rehearse
+    from gausscert_agent.staging import Judge
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """The node's clocks and its way to wait."""
+
+    clock: Callable[[], float] = time.time
+    """Seconds since the epoch."""
+    monotonic: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
+
+
+@dataclass(frozen=True, slots=True)
+class Core:
+    """What a server needs."""
+
+    runner: Runner
+    store: Store
+    hub: Hub
+
+
+def assemble(
+    config: AgentConfig,
+    cm: Cm,
+    rehearse: Rehearse,
+    *,
+    judge: Judge = default_judge,
+    threshold_days: Callable[[], int] | None = None,
+    times: Times | None = None,
+    disk: Disk | None = None,
+) -> Core:
+    """The core of one agent; nothing is read or written before `Runner.recover`.
+
+    Args:
+        config: The agent's configuration.
+        cm: CM on this node.
+        rehearse: Holds the handshakes with a staged set.
+        judge: The rules about a set.
+        threshold_days: Days before expiry at which a warning is due; None: the configuration's, else 90.
+        times: The node's clocks.
+        disk: Makes every change to the disk.
+    """
+    times = times or Times()
+    disk = disk or Disk()
+    days = config.alert_threshold_days or 90
+    hub = Hub()
+    store = Store(config.cm, disk=disk, clock=times.clock)
+    ledger = Ledger(Journal(config.state_dir, disk=disk), hub, times.clock)
+    builder = StageBuilder(
+        store,
+        cm,
+        rehearse=rehearse,
+        judge=judge,
+        clock=times.clock,
+        threshold_days=threshold_days or (lambda: days),
+    )
+    restarter = Restarter(
+        cm,
+        stopped_for_s=config.cm.stopped_for_s,
+        monotonic=times.monotonic,
+        sleep=times.sleep,
+        activity=ledger.activity,
+    )
+    effects = Effects(
+        store,
+        cm,
+        builder,
+        restarter,
+        activity=ledger.activity,
+        retired_generations=config.retired_generations,
+    )
+    standalone = Standalone(ledger, store, cm, builder, restarter)
+    lease = Lease(times.monotonic, times.clock)
+    return Core(Runner(ledger, store, cm, effects, standalone, lease), store, hub)

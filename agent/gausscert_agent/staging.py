@@ -1,0 +1,256 @@
+"""Builds the stage: the bundle's files, the node's factor files, what is carried over from the live
+set; then has it judged with the node's own clock and rehearsed.
+
+It is all or nothing: whatever goes wrong, the stage is gone when the error is raised.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final, Literal, Protocol
+
+from gausscert_common import certset
+from gausscert_common.errors import InvalidInput, NodeFailure, NodeRefusal, Reason
+from gausscert_common.findings import Finding, Severity, errors
+from gausscert_common.model import FactorBuild
+
+from gausscert_agent.files import store_errors
+from gausscert_agent.stage import Contents
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from gausscert_common.bundle import Bundle
+
+    from gausscert_agent.ports import Cm, Rehearse
+    from gausscert_agent.store import SetOnDisk, Store
+
+_OWNER_BITS: Final = 0o700
+"""A file carried over keeps its mode but for group and others, who get nothing in a set (I11)."""
+
+_MODES: Final[tuple[Literal["server", "client"], ...]] = ("server", "client")
+
+
+class Judge(Protocol):
+    """`gausscert_common.validate.certificate_set`."""
+
+    def __call__(
+        self,
+        files: Mapping[str, bytes],
+        modes: Mapping[str, int],
+        *,
+        now: datetime,
+        threshold_days: int = 90,
+        build: FactorBuild | None = None,
+    ) -> tuple[Finding, ...]:
+        """Everything wrong with a set on disk."""
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """What Prepare hands in."""
+
+    bundle: Bundle
+    drop_crls: bool = False
+    """The new set has only the CRLs of the bundle; else those of the live set are carried over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A stage that is durable and found good."""
+
+    digest: str
+    bundle_digest: str
+    findings: tuple[Finding, ...] = ()
+    """Warnings only."""
+
+
+class StageBuilder:
+    """Builds stages.
+
+    Args:
+        store: Where.
+        cm: Encrypts, and knows its own factor file format.
+        rehearse: Holds the handshakes.
+        judge: The rules about a set.
+        clock: The node's clock, seconds since the epoch.
+        threshold_days: Days before expiry at which a warning is due.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        cm: Cm,
+        *,
+        rehearse: Rehearse,
+        judge: Judge,
+        clock: Callable[[], float],
+        threshold_days: Callable[[], int],
+    ) -> None:
+        self._store = store
+        self._cm = cm
+        self._rehearse = rehearse
+        self._judge = judge
+        self._clock = clock
+        self._threshold_days = threshold_days
+
+    def build(self, transaction_id: str, material: Material) -> Built:
+        """Build a transaction's stage; leftovers of an earlier try are removed first.
+
+        Raises:
+            InvalidInput: BUNDLE_INVALID, ARGUMENT_INVALID.
+            NodeRefusal: SET_INVALID with all findings; NODE_UNFIT.
+            NodeFailure: CM_CTL_FAILED, CM_CTL_TIMEOUT, STORE_FAILED.
+        """
+        self._store.require_fit()
+        self._store.remove_stage(transaction_id)
+        good = False
+        try:
+            built = self._build(transaction_id, material)
+            good = True
+            return built
+        finally:
+            if not good:
+                self._store.remove_stage(transaction_id)
+
+    def findings(self, transaction_id: str) -> tuple[Finding, ...]:
+        """What is to be said of a stage that was built before; nothing if it is gone."""
+        staged = self._store.read_stage(transaction_id)
+        return () if staged is None else self._judged(staged)
+
+    def _build(self, transaction_id: str, material: Material) -> Built:
+        live = self._store.read_live()
+        contents = _carried_over(live, material)
+        fresh = _pem(material.bundle) | self._factor_files(transaction_id, material.bundle)
+        contents = Contents(
+            {**contents.files, **fresh}, {**contents.modes, **dict.fromkeys(fresh, certset.FILE_MODE)}
+        )
+        self._store.write_stage(transaction_id, contents)
+        staged = self._store.read_stage(transaction_id)
+        if staged is None or staged.files != contents.files:
+            raise NodeFailure(
+                Reason.STORE_FAILED,
+                "the stage does not read back as it was written",
+                file=str(self._store.stage_path(transaction_id)),
+                remedy="see to the health of that file system",
+            )
+        found = self._judged(staged)
+        if not errors(found):
+            found += self._rehearsed(transaction_id)
+        if live is not None and live.digest == staged.digest:
+            found += (_UNCHANGED,)
+        if errors(found):
+            raise NodeRefusal(
+                Reason.SET_INVALID,
+                f"the new set is not fit for use: {len(errors(found))} errors",
+                remedy="mend what the findings say and prepare again",
+                findings=found,
+            )
+        return Built(staged.digest, certset.bundle_digest(staged.files), found)
+
+    def _judged(self, staged: SetOnDisk) -> tuple[Finding, ...]:
+        return self._judge(
+            staged.files,
+            staged.modes,
+            now=datetime.fromtimestamp(self._clock(), UTC),
+            threshold_days=self._threshold_days(),
+            build=self._cm.factor_build(),
+        )
+
+    def _rehearsed(self, transaction_id: str) -> tuple[Finding, ...]:
+        path = self._store.stage_path(transaction_id)
+        with store_errors("read the stage", path):
+            return self._rehearse(path)
+
+    def _factor_files(self, transaction_id: str, bundle: Bundle) -> dict[str, bytes]:
+        if bundle.factor_files is not None:
+            return bundle.factor_files.as_files()
+        passwords = (bundle.server_password, bundle.client_password)
+        made: dict[str, bytes] = {}
+        for mode, password in zip(_MODES, passwords, strict=True):
+            if password is None:
+                raise InvalidInput(
+                    Reason.BUNDLE_INVALID,
+                    f"there is neither a password for {mode}.key nor the factor files",
+                    file=f"{mode}.key",
+                    remedy="hand in both key passwords, or all four factor files",
+                )
+            made |= self._encrypted(transaction_id, mode, password)
+        return made
+
+    def _encrypted(
+        self, transaction_id: str, mode: Literal["server", "client"], password: str
+    ) -> dict[str, bytes]:
+        from gausscert_common import factors
+
+        names = f"{mode}.key.cipher", f"{mode}.key.rand"
+        if not self._cm.has_cm_ctl():
+            pair = factors.write(password, self._cm.factor_build() or FactorBuild.RELEASED)
+            return dict(zip(names, pair, strict=True))
+        with self._store.scratch(transaction_id) as directory:
+            self._cm.encrypt(mode, directory, password)
+            written = self._store.read_scratch(transaction_id)
+        pair = written.get(names[0], b""), written.get(names[1], b"")
+        if not _holds(pair, password):
+            raise NodeFailure(
+                Reason.CM_CTL_FAILED,
+                "cm_ctl encrypt reported success, but its files do not hold the password",
+                file=names[0],
+                remedy="try `cm_ctl encrypt` by hand in an empty directory and compare",
+            )
+        return dict(zip(names, pair, strict=True))
+
+
+def default_judge(
+    files: Mapping[str, bytes],
+    modes: Mapping[str, int],
+    *,
+    now: datetime,
+    threshold_days: int = 90,
+    build: FactorBuild | None = None,
+) -> tuple[Finding, ...]:
+    """`validate.certificate_set`, loaded when it is needed: an idle agent holds no cryptography."""
+    from gausscert_common.validate import certificate_set
+
+    return certificate_set(files, modes, now=now, threshold_days=threshold_days, build=build)
+
+
+def _holds(pair: tuple[bytes, bytes], password: str) -> bool:
+    from gausscert_common import factors
+
+    try:
+        return factors.read(*pair) == password
+    except InvalidInput:
+        return False
+
+
+def _pem(bundle: Bundle) -> dict[str, bytes]:
+    for name, body in bundle.pem.items():
+        if name not in certset.BUNDLE_NAMES:
+            raise InvalidInput(Reason.ARGUMENT_INVALID, "is no file of a bundle", file=name)
+        if len(body) > certset.MAX_FILE_BYTES:
+            raise InvalidInput(
+                Reason.BUNDLE_INVALID,
+                f"is longer than {certset.MAX_FILE_BYTES} bytes",
+                file=name,
+                remedy="leave out what the cluster does not need",
+            )
+    return dict(bundle.pem)
+
+
+def _carried_over(live: SetOnDisk | None, material: Material) -> Contents:
+    """Files of the live set that are not among the nine, and CRLs unless they are to be dropped."""
+    left_behind = certset.NAMES + (certset.CRL_NAMES if material.drop_crls else ())
+    if live is None:
+        return Contents({}, {})
+    kept = {name: body for name, body in live.files.items() if name not in left_behind}
+    return Contents(kept, {name: live.modes[name] & _OWNER_BITS for name in kept})
+
+
+_UNCHANGED: Final = Finding(
+    "SET_UNCHANGED",
+    Severity.ERROR,
+    "the bundle is what is live already; replacing it would cost a restart and change nothing",
+    "nothing to do; check whether this is the right directory",
+)

@@ -1,0 +1,115 @@
+"""What an operator may ask of a node outside of a transaction. The runner lets it in only when no
+transaction is in flight. Idempotent by the request's id."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gausscert_common import certset
+from gausscert_common.bundle import Bundle
+from gausscert_common.errors import InvalidInput, NodeRefusal, Reason
+from gausscert_common.protocol.words import SslWish
+
+from gausscert_agent import ssl_switch, stage
+from gausscert_agent.staging import Material
+
+if TYPE_CHECKING:
+    from gausscert_common.findings import Finding
+    from gausscert_common.model import SslSwitch
+
+    from gausscert_agent.ledger import Ledger
+    from gausscert_agent.ports import Cm
+    from gausscert_agent.restart import Restarter
+    from gausscert_agent.staging import StageBuilder
+    from gausscert_agent.store import SetOnDisk, Store
+
+
+class Standalone:
+    """See the methods.
+
+    Args:
+        ledger: Remembers the ids of requests.
+        store: The sets.
+        cm: CM.
+        builder: Builds stages.
+        restarter: Knows whether CM has stopped.
+    """
+
+    def __init__(
+        self, ledger: Ledger, store: Store, cm: Cm, builder: StageBuilder, restarter: Restarter
+    ) -> None:
+        self._ledger = ledger
+        self._store = store
+        self._cm = cm
+        self._builder = builder
+        self._restarter = restarter
+
+    def encrypt_live(
+        self, request_id: str, server_password: str, client_password: str
+    ) -> tuple[Finding, ...]:
+        """Make the factor files of the live set anew: a whole new set with the same PEM files is
+        staged, judged and exchanged; the former one is removed, for it differs in nothing else.
+
+        Returns:
+            Warnings; () for a repeat.
+
+        Raises:
+            NodeRefusal: NOT_STOPPED; NODE_UNFIT without a live set; SET_INVALID with all findings.
+            NodeFailure: CM_CTL_FAILED, CM_CTL_TIMEOUT, STORE_FAILED, JOURNAL_FAILED.
+            InvalidInput: ARGUMENT_INVALID, BUNDLE_INVALID.
+        """
+        stage.stage_name(request_id)
+        if request_id in self._ledger.record.requests:
+            return ()
+        self._restarter.require_stopped()
+        live = self._live()
+        self._ledger.begin_request(request_id)
+        ended = False
+        try:
+            pem: dict[str, bytes] = {
+                name: live.files[name] for name in certset.BUNDLE_NAMES if name in live.files
+            }
+            bundle = Bundle(pem, server_password=server_password, client_password=client_password)
+            built = self._builder.build(request_id, Material(bundle))
+            self._restarter.require_stopped()
+            self._store.ensure_live(request_id, built.digest, live.digest)
+            self._store.remove_stage(request_id)
+            self._ledger.end_request(request_id)
+            ended = True
+        finally:
+            if not ended:
+                self._store.remove_stage(request_id)
+                self._ledger.forget_request()
+        return built.findings
+
+    def set_enable_ssl(self, request_id: str, wish: SslWish) -> SslSwitch:
+        """Set enable_ssl in both configuration files; it counts when CM starts next.
+
+        Returns:
+            What the files say afterwards.
+
+        Raises:
+            InvalidInput: ARGUMENT_INVALID; the wish is to keep what is.
+            NodeRefusal: NODE_UNFIT; a file has no such line.
+            NodeFailure: CM_CTL_FAILED, CM_CTL_TIMEOUT, CONF_FAILED, JOURNAL_FAILED.
+        """
+        stage.stage_name(request_id)
+        if wish is SslWish.KEEP:
+            raise InvalidInput(Reason.ARGUMENT_INVALID, "enable_ssl is to be on or off")
+        if request_id not in self._ledger.record.requests:
+            ssl_switch.require_settable(self._cm.read_ssl(), wish)
+            self._ledger.activity("setting enable_ssl")
+            ssl_switch.apply(self._cm, wish)
+            self._ledger.end_request(request_id)
+        return self._cm.read_ssl()
+
+    def _live(self) -> SetOnDisk:
+        live = self._store.read_live()
+        if live is None:
+            raise NodeRefusal(
+                Reason.NODE_UNFIT,
+                "there is no live set",
+                file=str(self._store.parent / stage.LIVE),
+                remedy="install one with gausscert replace",
+            )
+        return live
