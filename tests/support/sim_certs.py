@@ -67,7 +67,7 @@ def authority(name: str) -> Authority:
 
 
 @cache
-def make_set(recipe: Recipe = Recipe()) -> dict[str, bytes]:  # noqa: B008 - frozen
+def make_set(recipe: Recipe = Recipe()) -> dict[str, bytes]:
     """The nine files."""
     layout = cm_cipher.layout_for(libpq_off=recipe.libpq_off)
     trusted = recipe.trusted or (recipe.authority,)

@@ -1,0 +1,258 @@
+"""What cm_ctl does, whoever provides it: the same expectations for the simulated CM and for a real one.
+
+To hold a real installation against them, run as its OS user with GAUSSCERT_REAL_CM_HOME set to GAUSSHOME
+(PATH, LD_LIBRARY_PATH and the rest as that user has them). Nothing here stops, starts or changes a
+running cluster; what does is in test_simulated_cluster.py.
+"""
+
+import os
+import pty
+import re
+import stat
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from gausscert_sim import cm_cipher
+from gausscert_sim.cluster import SimulatedCluster
+from support import sim_certs, sim_run
+
+REAL_HOME = "GAUSSCERT_REAL_CM_HOME"
+PASSWORD = "Gauss#9Test"
+
+
+@dataclass(frozen=True)
+class Installation:
+    """A node with cm_ctl, its cluster running and Normal."""
+
+    home: Path
+    environment: dict[str, str]
+
+    def run(self, *arguments, stdin="", **more):
+        argv = [str(self.home / "bin" / "cm_ctl"), *arguments]
+        return sim_run.run(argv, {**self.environment, **more}, stdin)
+
+
+class CmCtlContract:
+    """Expectations taken from the facts on CM; the section stands beside each."""
+
+    @pytest.fixture
+    def own_id(self, cm):
+        return re.search(r"^node:(\d+)$", cm.run("view").out, re.MULTILINE)[1]
+
+    # encrypt, section 3
+
+    def test_encrypt_writes_a_pair_that_decrypts(self, cm, tmp_path):
+        done = cm.run("encrypt", "-M", "server", "-D", str(tmp_path), stdin=f"{PASSWORD}\n{PASSWORD}\n")
+        assert (done.code, "cm_ctl: encrypt success." in done.out) == (0, True)
+        cipher, rand = (tmp_path / f"server.key.{kind}" for kind in ("cipher", "rand"))
+        layout = cm_cipher.layout_for(libpq_off=cipher.stat().st_size != 56)
+        assert cm_cipher.decrypt(cipher.read_bytes(), rand.read_bytes(), layout) == PASSWORD.encode()
+
+    def test_encrypt_leaves_0600_which_cm_itself_refuses(self, cm, tmp_path):
+        cm.run("encrypt", "-M", "client", "-D", str(tmp_path), stdin=f"{PASSWORD}\n{PASSWORD}\n")
+        modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+        assert modes == {"client.key.cipher": 0o600, "client.key.rand": 0o600}
+
+    def test_encrypt_prompts_on_stderr_without_a_terminal(self, cm, tmp_path):
+        done = cm.run("encrypt", "-D", str(tmp_path), stdin=f"{PASSWORD}\n{PASSWORD}\n")
+        assert "please enter the password:" in done.err
+        assert "please enter the password again:" in done.err
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["server.key.cipher", "server.key.rand"]
+
+    def test_encrypt_prefers_the_terminal_to_stdin(self, cm, tmp_path):
+        leader, follower = pty.openpty()
+        process = subprocess.Popen(
+            ["setsid", "--ctty", str(cm.home / "bin" / "cm_ctl"), "encrypt", "-D", str(tmp_path)],
+            env=cm.environment,
+            stdin=follower,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        os.close(follower)
+        seen = b""
+        for prompt in (b"please enter the password:", b"please enter the password again:"):
+            while prompt not in seen:
+                seen += os.read(leader, 1024)
+            # The echo is off before the prompt is out, so the password cannot show up.
+            os.write(leader, PASSWORD.encode() + b"\n")
+            seen = b""
+        out, err = process.communicate(timeout=20)
+        os.close(leader)
+        assert (process.returncode, b"encrypt success." in out, err) == (0, True, b"")
+
+    @pytest.mark.parametrize(
+        ("first", "second", "words"),
+        [
+            ("Ab#4567", "", "must contain at least eight characters"),
+            ("Ab#4567890123456", "", "the length exceed 15"),
+            ("abcdefgh12", "", "must contain at least three kinds of characters"),
+            ("", "", "must contain at least eight characters"),
+            (PASSWORD, "Gauss#9Tesd", "two passwords do not match!"),
+        ],
+    )
+    def test_encrypt_refuses_in_these_words(self, cm, tmp_path, first, second, words):
+        done = cm.run("encrypt", "-D", str(tmp_path), stdin=f"{first}\n{second}\n")
+        assert (done.code, words in done.out) == (1, True)
+        assert list(tmp_path.iterdir()) == []
+
+    def test_encrypt_says_the_rule_behind_a_refused_password(self, cm, tmp_path):
+        done = cm.run("encrypt", "-D", str(tmp_path), stdin="short\n")
+        assert "The input key must be 8~15 bytes and contain at least three kinds" in done.out
+
+    @pytest.mark.parametrize("protected", ["cipher", "rand"])
+    def test_encrypt_cannot_replace_a_0400_file_and_may_break_the_pair(self, cm, tmp_path, protected):
+        for kind in ("cipher", "rand"):
+            (tmp_path / f"server.key.{kind}").write_bytes(b"old")
+        (tmp_path / f"server.key.{protected}").chmod(0o400)
+        done = cm.run("encrypt", "-D", str(tmp_path), stdin=f"{PASSWORD}\n{PASSWORD}\n")
+        assert (done.code, "encrypt fail." in done.out) == (1, True)
+        assert "for writing: Permission denied" in done.out
+        assert (tmp_path / f"server.key.{protected}").read_bytes() == b"old"
+        # .cipher goes first, section 3.4
+        replaced = (tmp_path / "server.key.cipher").read_bytes() != b"old"
+        assert replaced is (protected == "rand")
+
+    @pytest.mark.parametrize(
+        ("arguments", "words"),
+        [
+            (("-M", "both", "-D", "."), 'mode "both" is not support'),
+            (("-M", "-D"), "-M is invalid"),
+            ((), "no data directory specified."),
+            (("-D", "/nowhere/at/all"), "-D path not exist or permission denied."),
+            (("-D", ".", "-n", "1"), "Commands and options do not match"),
+        ],
+    )
+    def test_encrypt_refuses_these_arguments(self, cm, arguments, words):
+        done = cm.run("encrypt", *arguments, stdin=f"{PASSWORD}\n{PASSWORD}\n")
+        assert (done.code, words in done.out) == (1, True)
+
+    def test_a_percent_sign_ends_it_with_255(self, cm, tmp_path):
+        done = cm.run("encrypt", "-D", f"{tmp_path}/%s")
+        assert (done.code, "input constains invalid character." in done.out) == (255, True)
+
+    def test_a_home_without_static_config_ends_it_with_255(self, cm, tmp_path):
+        done = self.elsewhere(cm, tmp_path)
+        assert done.code == 255
+
+    # set and list, section 6
+
+    def test_set_to_the_same_value_says_success_and_the_misleading_hint(self, cm, own_id):
+        conf = self.enable_ssl(cm, own_id)
+        done = cm.run("set", "--param", "--server", "-n", own_id, "-k", f"enable_ssl={conf}")
+        assert (done.code, "cm_ctl: set cm_server.conf success." in done.out) == (0, True)
+        assert "'cm_ctl reload --param --server'" in done.out
+        assert self.enable_ssl(cm, own_id) == conf
+
+    @pytest.mark.parametrize(
+        ("value", "words"),
+        [('"on"', "exists illegal character"), ("maybe", "is outside the valid range(on|off|yes|no|")],
+    )
+    def test_set_refuses_these_values_with_255(self, cm, own_id, value, words):
+        before = self.enable_ssl(cm, own_id)
+        done = cm.run("set", "--param", "--agent", "-n", own_id, "-k", f"enable_ssl={value}")
+        assert (done.code, words in done.out) == (255, True)
+        assert "set cm_agent.conf fail." in done.out
+        assert self.enable_ssl(cm, own_id) == before
+
+    def test_set_needs_its_switches(self, cm, own_id):
+        bare = cm.run("set", "--server", "-n", own_id, "-k", "enable_ssl=on")
+        assert (bare.code, 'need add "--param"' in bare.out) == (255, True)
+        untyped = cm.run("set", "--param", "-n", own_id, "-k", "enable_ssl=on")
+        assert (untyped.code, 'need add "--agent" or "--server"' in untyped.out) == (255, True)
+
+    def test_a_second_equals_sign_is_one_argument_too_many(self, cm, own_id):
+        done = cm.run("set", "--param", "--server", "-n", own_id, "-k", "enable_ssl=on=off")
+        assert (done.code, "too many command line arguments." in done.out) == (1, True)
+
+    def test_list_names_the_node_and_cuts_values_at_blanks(self, cm, own_id):
+        done = cm.run("list", "--param", "--agent", "-n", own_id)
+        assert done.out.startswith(f"\n[conf of node({own_id})]\n")
+        assert re.search(r"^enable_ssl = (on|off)$", done.out, re.MULTILINE)
+
+    # view and query, section 7
+
+    def test_view_names_the_local_node_and_every_cm_server(self, cm):
+        out = cm.run("view").out
+        count = int(re.search(r"^nodeCount:(\d+)$", out, re.MULTILINE)[1])
+        assert len(re.findall(r"^node :\d+$", out, re.MULTILINE)) == count
+        assert len(re.findall(r"^cmAgentIP :\S+$", out, re.MULTILINE)) >= count
+        assert re.search(r"^cmDataPath :/\S+$", out, re.MULTILINE)
+        assert re.search(r"^cmServer 1:\S+\nport :\d+$", out, re.MULTILINE)
+
+    def test_query_shows_one_primary_and_the_clusters_state(self, cm):
+        done = cm.run("query", "-Cv")
+        rows = re.findall(r"^\d+\s+\S+\s+\d+\s+(Primary|Standby|Down)\s*$", done.out, re.MULTILINE)
+        assert done.code == 0
+        assert rows.count("Primary") == 1
+        assert re.search(r"^cluster_state\s*:\s*Normal$", done.out, re.MULTILINE)
+
+    # check, section 8.2
+
+    def test_check_says_running_with_2(self, cm):
+        path = str(cm.home / "bin" / "cm_agent")
+        assert cm.run("check", "-B", "cm_agent", "-T", path).code == 2
+
+    def enable_ssl(self, cm, own_id):
+        out = cm.run("list", "--param", "--server", "-n", own_id).out
+        return re.search(r"^enable_ssl = (\w+)$", out, re.MULTILINE)[1]
+
+    def elsewhere(self, cm, tmp_path):
+        raise NotImplementedError
+
+
+@pytest.fixture(scope="module")
+def simulated(tmp_path_factory):
+    with SimulatedCluster.create(tmp_path_factory.mktemp("contract"), nodes=2) as cluster:
+        for node in cluster.nodes:
+            node.install(sim_certs.old_set())
+        cluster.start()
+        yield cluster
+
+
+class TestSimulatedCm(CmCtlContract):
+    @pytest.fixture
+    def cm(self, simulated):
+        node = simulated.nodes[0]
+        return Installation(node.home, node.environment())
+
+    def elsewhere(self, cm, tmp_path):
+        config = cm.home / "bin" / "cluster_static_config"
+        config.rename(tmp_path / "kept")
+        try:
+            return cm.run("view")
+        finally:
+            (tmp_path / "kept").rename(config)
+
+    def test_it_says_that_it_is_simulated(self, cm):
+        for argument in ("--version", "--help"):
+            assert "simulated CM" in cm.run(argument).out
+        for name in ("cm_server", "cm_agent", "om_monitor"):
+            done = sim_run.run([str(cm.home / "bin" / name), "-V"], cm.environment)
+            assert (done.code, "simulated CM" in done.out) == (0, True)
+
+    def test_it_needs_no_more_than_four_variables(self, cm):
+        least = {name: cm.environment[name] for name in ("GAUSSHOME", "PATH", "HOME", "USER")}
+        done = sim_run.run([str(cm.home / "bin" / "cm_ctl"), "query", "-Cv"], least)
+        assert (done.code, "Normal" in done.out) == (0, True)
+
+    def test_it_loads_no_cryptography_and_no_grpc_where_it_needs_none(self, cm):
+        program = "import sys; from gausscert_sim import cm_ctl; cm_ctl.main()"
+        argv = [sys.executable, "-X", "importtime", "-c", program, "view"]
+        done = sim_run.run(argv, cm.environment)
+        assert "NodeHeader:" in done.out
+        assert not re.search(r"\b(cryptography|grpc|ssl|asyncio)\b", done.err)
+
+
+@pytest.mark.skipif(not os.environ.get(REAL_HOME), reason=f"{REAL_HOME} is not set: no real CM to compare")
+class TestRealCm(CmCtlContract):
+    @pytest.fixture
+    def cm(self):
+        home = Path(os.environ[REAL_HOME])
+        return Installation(home, {**os.environ, "GAUSSHOME": str(home)})
+
+    def elsewhere(self, cm, tmp_path):
+        (tmp_path / "bin").mkdir()
+        return cm.run("view", GAUSSHOME=str(tmp_path), CM_HOME="")
