@@ -8,7 +8,13 @@ import click
 from gausscert_common.protocol.words import RestartScope, SslWish
 
 from gausscert_coordinator.cli.group import Verb, pass_invocation
-from gausscert_coordinator.cli.replacing import bundle_argument, options_of, read_bundle, replace_options
+from gausscert_coordinator.cli.replacing import (
+    bundle_argument,
+    options_of,
+    read_bundle,
+    replace_options,
+    with_findings_of,
+)
 from gausscert_coordinator.cli.settings import Invocation
 from gausscert_coordinator.cli.verbs import ROOT
 from gausscert_coordinator.exit_codes import ExitCode, exit_code
@@ -53,10 +59,10 @@ def command(
     from gausscert_coordinator.cli import documents, tables
     from gausscert_coordinator.cli.session import Session
 
-    bundle = read_bundle(invocation, directory, server_password_file, client_password_file)
+    given = read_bundle(invocation, directory, server_password_file, client_password_file)
     options = options_of(enable_ssl, restart, drop_crls, take_over)
     with Session(invocation) as session:
-        made = session.ask(lambda cluster: cluster.plan(bundle, options))
+        made = with_findings_of(given, session.ask(lambda cluster: cluster.plan(given.bundle, options)))
     render = invocation.render
     render.result("plan", documents.plan(made), lambda: tables.plan(made, render.width))
     if made.feasible:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, Protocol, Self
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from gausscert_coordinator.report import Progress
 
 REFRESHES_PER_S: Final = 4
-LINES_BESIDE_NODES: Final = 5
-"""Heading, stage, notes and the line that counts the nodes that do not fit."""
+LINES_BESIDE_NODES: Final = 4
+"""Stage, headings, the line that counts the nodes that do not fit, and the cursor's."""
 
 _STYLE: Final = {
     Mark.STARTED: "",
@@ -51,9 +51,6 @@ class Watcher(Protocol):
     def __call__(self, progress: Progress) -> None:
         """Something happened."""
 
-    def say(self, text: str) -> None:
-        """A sentence of the command itself, such as what a Ctrl-C does."""
-
 
 @dataclass(slots=True)
 class NodeLine:
@@ -77,15 +74,12 @@ class Board:
     nodes: dict[str, NodeLine]
     stage: Stage | None = None
     stage_since_s: float = 0.0
-    notes: list[str] = field(default_factory=list)
 
     def take(self, progress: Progress) -> None:
         """Note what happened."""
         if progress.stage is not self.stage:
             self.stage, self.stage_since_s = progress.stage, progress.at_s
-        if progress.mark is Mark.NOTE:
-            self.notes.append(f"{progress.node}: {progress.detail}" if progress.node else progress.detail)
-        elif progress.node:
+        if progress.node and progress.mark is not Mark.NOTE:
             self._take_node(progress)
 
     def _take_node(self, progress: Progress) -> None:
@@ -151,10 +145,10 @@ class LiveProgress:
         """Note it; the next redraw shows it."""
         self._began = self._clock() - progress.at_s
         self._board.take(progress)
-
-    def say(self, text: str) -> None:
-        """Above the board, for good."""
-        self._live.console.print(cell(text, STRONG))
+        if progress.mark is Mark.NOTE:
+            # Above the board, for good: it says what a Ctrl-C does, or what the operator has to do.
+            said = f"{progress.node}: {progress.detail}" if progress.node else progress.detail
+            self._live.console.print(cell(said, STRONG))
 
     def draw(self) -> RenderableType:
         """The board as it is now."""
@@ -168,7 +162,6 @@ class LiveProgress:
             )
         if more:
             parts.append(cell(f"and {counted(more, 'more node')}", FAINT))
-        parts.extend(cell(note, FAINT) for note in self._board.notes[-2:])
         return Group(*parts)
 
     def _heading(self, now_s: float) -> Text:
@@ -216,10 +209,6 @@ class LineProgress:
         line = " ".join(part for part in parts if part)
         self._write(f"+{progress.at_s:.1f}s {line}" + (f": {progress.detail}" if progress.detail else ""))
 
-    def say(self, text: str) -> None:
-        """As a line among the others."""
-        self._write(text)
-
     def _write(self, text: str) -> None:
         stamp = f"{self._now():%Y-%m-%dT%H:%M:%SZ}"
         self._console.print(cell(f"{stamp} {text}"), soft_wrap=True)
@@ -240,7 +229,4 @@ class Silent:
         return
 
     def __call__(self, progress: Progress) -> None:
-        """Nothing."""
-
-    def say(self, text: str) -> None:
         """Nothing."""

@@ -48,8 +48,8 @@ from gausscert_coordinator.exit_codes import ExitCode, exit_code
 def command(invocation: Invocation, finish: bool, restart: RestartScope | None, take_over: bool) -> int:
     """Finish or roll back a transaction whose coordinator died or lost a node on the way.
 
-    Works from any machine with an operator's credential: all that counts is what the nodes answer. All nodes must
-    be reachable. CM is stopped and started where that is needed.
+    Works from any machine with an operator's or a recoverer's credential: all that counts is what the nodes
+    answer. All nodes must be reachable. CM is stopped and started where that is needed.
     """
     from gausscert_coordinator.cli import documents, ending
     from gausscert_coordinator.cli.session import Session

@@ -10,7 +10,13 @@ from gausscert_common.errors import GausscertError, InDoubt, InvalidInput, Reaso
 from gausscert_common.protocol.words import RestartScope, SslWish
 
 from gausscert_coordinator.cli.group import Verb, pass_invocation
-from gausscert_coordinator.cli.replacing import bundle_argument, options_of, read_bundle, replace_options
+from gausscert_coordinator.cli.replacing import (
+    bundle_argument,
+    options_of,
+    read_bundle,
+    replace_options,
+    with_findings_of,
+)
 from gausscert_coordinator.cli.settings import Invocation
 from gausscert_coordinator.cli.verbs import ROOT
 from gausscert_coordinator.exit_codes import MEANING, ExitCode, exit_code
@@ -33,10 +39,10 @@ if TYPE_CHECKING:
             "gausscert replace new-bundle --restart node",
         ),
         (
-            "From a script, with one document for a program:",
-            "gausscert replace new-bundle --yes --output json"
-            " --server-password-file s.pw --client-password-file c.pw",
+            "From a script:",
+            "gausscert replace new-bundle --yes --server-password-file s.pw --client-password-file c.pw",
         ),
+        ("With one document for a program:", "gausscert replace new-bundle --yes --output json ..."),
     ),
     exits=MEANING,
 )
@@ -57,9 +63,9 @@ def command(
 ) -> int:
     """Replace the certificates of every node with the bundle in DIR, or of none.
 
-    First the plan, as `gausscert plan` shows it; anything that speaks against it refuses here, before anything
-    changed. Then CM is stopped, all nodes exchange their sets, CM starts, and every cm_server is asked what it
-    serves. Any failure until then puts every node back as it was.
+    First the plan, as `gausscert plan` shows it; anything that speaks against it refuses here, before
+    anything changed. Then CM is stopped, all nodes exchange their sets, CM starts, and every cm_server is
+    asked what it serves. Any failure until then puts every node back as it was.
 
     Ctrl-C and SIGTERM turn back as long as that is possible. A closed terminal does not stop it.
     """
@@ -71,13 +77,13 @@ def command(
         )
     from gausscert_coordinator.cli.session import Session
 
-    bundle = read_bundle(invocation, directory, server_password_file, client_password_file)
+    given = read_bundle(invocation, directory, server_password_file, client_password_file)
     options = options_of(enable_ssl, restart, drop_crls, take_over)
     with Session(invocation) as session:
-        plan = session.ask(lambda cluster: cluster.plan(bundle, options))
+        plan = with_findings_of(given, session.ask(lambda cluster: cluster.plan(given.bundle, options)))
         if not plan.feasible:
             return _refuse(invocation, plan)
-        return _go(invocation, session, plan, bundle, confirmed=yes)
+        return _go(invocation, session, plan, given.bundle, confirmed=yes)
 
 
 def _go(invocation: Invocation, session: Session, plan: Plan, bundle: Bundle, *, confirmed: bool) -> int:

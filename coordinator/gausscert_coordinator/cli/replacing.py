@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from gausscert_common.findings import Severity
 from gausscert_common.protocol.words import RestartScope, SslWish
 
 from gausscert_coordinator.cli.passwords import PasswordFiles, complete, password_options
@@ -15,8 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gausscert_common.bundle import Bundle
+    from gausscert_common.findings import Finding
 
     from gausscert_coordinator.cli.settings import Invocation
+    from gausscert_coordinator.report import Plan
 
 
 def bundle_argument(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -75,15 +79,36 @@ def options_of(
     return ReplaceOptions(ssl_wish=enable_ssl, restart=restart, drop_crls=drop_crls, take_over=take_over)
 
 
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What the operator handed in."""
+
+    bundle: Bundle
+    unknown: tuple[str, ...]
+    """Other files in the directory; left alone."""
+    findings: tuple[Finding, ...]
+    """What is wrong with the files as they lie there; what is in them is judged elsewhere."""
+
+
 def read_bundle(
     invocation: Invocation, directory: Path, server_file: Path | None, client_file: Path | None
-) -> Bundle:
+) -> Given:
     """The bundle of a directory, with the passwords that the operator gives.
 
     Raises:
         InvalidInput: The directory cannot be read, or a password cannot be had.
     """
+    from gausscert_common.bundle import Bundle
+
     from gausscert_coordinator import bundle_files
 
     read = bundle_files.read_directory(directory)
-    return complete(read, PasswordFiles(server_file, client_file), invocation.terminal)
+    bundle = Bundle(read.pem, factor_files=read.factor_files)
+    files = PasswordFiles(server_file, client_file)
+    return Given(complete(bundle, files, invocation.terminal), read.unknown, read.findings)
+
+
+def with_findings_of(given: Given, plan: Plan) -> Plan:
+    """A plan that also objects to how the files lie in their directory."""
+    merged = sorted((*given.findings, *plan.findings), key=lambda each: each.severity is not Severity.ERROR)
+    return replace(plan, findings=tuple(merged))

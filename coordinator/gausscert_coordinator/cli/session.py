@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import signal
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
-from gausscert_coordinator.interrupt import ABANDON_AFTER, Interrupt
+from gausscert_coordinator.interrupt import Interrupt
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -15,17 +15,10 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from gausscert_coordinator.cli.ports import Cluster
-    from gausscert_coordinator.cli.progress import Watcher
     from gausscert_coordinator.cli.settings import Invocation
     from gausscert_coordinator.report import Progress, Result
 
 T = TypeVar("T")
-
-TURNING_BACK: Final = (
-    "stopping: turning back to the old certificates if that is still possible, else finishing; please wait"
-)
-NOTED: Final = "noted; still ending cleanly. Once more leaves the transaction as it is, in doubt"
-ABANDONED: Final = "abandoned: the transaction stays in doubt; run gausscert recover"
 
 
 class Session:
@@ -84,7 +77,7 @@ class Session:
         nodes: tuple[str, ...],
     ) -> Result:
         interrupt = Interrupt()
-        with self._invocation.render.progress(nodes) as watcher, _signals_turn_back(interrupt, watcher):
+        with self._invocation.render.progress(nodes) as watcher, _signals_turn_back(interrupt):
             return await transaction(self._open(), watcher, interrupt)
 
     def _open(self) -> Cluster:
@@ -98,19 +91,18 @@ async def _leave(opened: AbstractAsyncContextManager[Cluster]) -> None:
 
 
 @contextmanager
-def _signals_turn_back(interrupt: Interrupt, watcher: Watcher) -> Iterator[None]:
-    """A closed terminal is no wish to stop: the transaction goes on without anybody to see it."""
-    loop = asyncio.get_running_loop()
+def _signals_turn_back(interrupt: Interrupt) -> Iterator[None]:
+    """What an interruption does at that moment is the engine's to say; it tells the watcher.
 
-    def explain(count: int) -> None:
-        watcher.say(TURNING_BACK if count == 1 else NOTED if count < ABANDON_AFTER else ABANDONED)
+    A closed terminal is no wish to stop: the transaction goes on without anybody to see it.
+    """
+    loop = asyncio.get_running_loop()
 
     def terminate() -> None:
         # Service managers repeat SIGTERM; only a person at the keyboard may insist until abandoned.
         if not interrupt.requested:
             interrupt.request()
 
-    interrupt.listen(explain)
     loop.add_signal_handler(signal.SIGINT, interrupt.request)
     loop.add_signal_handler(signal.SIGTERM, terminate)
     hangup = signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -120,4 +112,3 @@ def _signals_turn_back(interrupt: Interrupt, watcher: Watcher) -> Iterator[None]
         signal.signal(signal.SIGHUP, hangup)
         loop.remove_signal_handler(signal.SIGTERM)
         loop.remove_signal_handler(signal.SIGINT)
-        interrupt.forget(explain)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from gausscert_common.errors import GausscertError
     from gausscert_common.findings import Finding
-    from gausscert_common.model import NodeReport, Served, SslSwitch
+    from gausscert_common.model import Certificate, NodeReport, Served, SslSwitch
     from rich.console import RenderableType
     from rich.text import Text
 
@@ -130,6 +130,23 @@ def expiry(nodes: tuple[NodeExpiry, ...], width: int) -> list[RenderableType]:
     parts.extend(failures([node.error for node in nodes if node.error is not None]))
     found = [each for node in nodes if node.report is not None for each in node.report.findings]
     return [*parts, findings(found, width)] if found else parts
+
+
+def certificates(held: Sequence[Certificate], width: int) -> RenderableType:
+    """What a bundle holds."""
+    headings = ("file", "kind", "valid from (UTC)", "until (UTC)", "fingerprint", "subject")
+    rows = [
+        [
+            cell(each.file),
+            cell(each.kind.value),
+            cell(f"{each.not_before:%Y-%m-%d %H:%M}"),
+            cell(f"{each.not_after:%Y-%m-%d %H:%M}"),
+            cell(short(each.fingerprint)),
+            cell(each.subject),
+        ]
+        for each in held
+    ]
+    return fitted(headings, rows, width, flexible=READABLE)
 
 
 def plan(shown: Plan, width: int) -> list[RenderableType]:
