@@ -66,9 +66,8 @@ class Standalone:
         self._ledger.begin_request(request_id)
         ended = False
         try:
-            pem: dict[str, bytes] = {
-                name: live.files[name] for name in certset.BUNDLE_NAMES if name in live.files
-            }
+            names = (name for name in certset.BUNDLE_NAMES if name in live.files)
+            pem: dict[str, bytes] = {name: live.files[name] for name in names}
             bundle = Bundle(pem, server_password=server_password, client_password=client_password)
             built = self._builder.build(request_id, Material(bundle))
             self._restarter.require_stopped()
