@@ -29,9 +29,8 @@ repeated only once per interval."""
 _SHORTEST_S: Final = 60.0
 """CM allows an interval of 0; nobody wants such a log."""
 
-EXPIRED: Final = "CERT_EXPIRED"
-EXPIRING: Final = "CERT_EXPIRING"
-NOT_YET_VALID: Final = "CERT_NOT_YET_VALID"
+_PREFIXES: Final = {CertificateKind.CA: "CA", CertificateKind.CRL: "CRL"}
+"""With _EXPIRED, _EXPIRING and _NOT_YET_VALID these are the codes that `validate` has for bundles."""
 
 _RENEW: Final = "make a new bundle and replace the set: gausscert bundle new, gausscert replace"
 
@@ -63,17 +62,18 @@ def _judge(certificate: Certificate, clock: datetime, threshold_days: int) -> It
         what = f"CRL of {certificate.subject}"
     # CM ignores further certificates of a .crt (facts section 4), so they break nothing.
     worst = Severity.WARNING if certificate.kind is CertificateKind.EXTRA else Severity.ERROR
+    prefix = _PREFIXES.get(certificate.kind, "CERTIFICATE")
     left = certificate.not_after - clock
     if left < timedelta():
         cause = f"{what} expired on {certificate.not_after:%Y-%m-%d %H:%M} UTC, {(-left).days} days ago"
-        yield Finding(EXPIRED, worst, cause, _RENEW, file=certificate.file)
+        yield Finding(f"{prefix}_EXPIRED", worst, cause, _RENEW, file=certificate.file)
     elif left < timedelta(days=threshold_days):
         cause = f"{what} expires on {certificate.not_after:%Y-%m-%d %H:%M} UTC, in {left.days} days"
-        yield Finding(EXPIRING, Severity.WARNING, cause, _RENEW, file=certificate.file)
+        yield Finding(f"{prefix}_EXPIRING", Severity.WARNING, cause, _RENEW, file=certificate.file)
     if certificate.not_before > clock:
         cause = f"{what} is not valid before {certificate.not_before:%Y-%m-%d %H:%M} UTC"
         remedy = "compare the clocks of the nodes; every handshake fails until then"
-        yield Finding(NOT_YET_VALID, worst, cause, remedy, file=certificate.file)
+        yield Finding(f"{prefix}_NOT_YET_VALID", worst, cause, remedy, file=certificate.file)
 
 
 class ExpiryWatch:

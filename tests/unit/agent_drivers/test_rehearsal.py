@@ -1,0 +1,182 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+from cryptography import x509
+from gausscert_agent.drivers.memory_file import memory_file
+from gausscert_agent.drivers.rehearsal import CODE, rehearse, rehearse_directory
+from gausscert_common import certset
+from gausscert_common.findings import Severity
+from support import sim_certs
+
+SERVER_AUTH = (x509.oid.ExtendedKeyUsageOID.SERVER_AUTH,)
+CLIENT_AUTH = (x509.oid.ExtendedKeyUsageOID.CLIENT_AUTH,)
+
+SERVERS = "cm_server to cm_server (DCC)"
+AGENTS = "cm_agent to cm_agent (MES)"
+CLIENTS = "cm_agent or cm_ctl to cm_server"
+
+
+def failed_links(findings) -> set[str]:
+    assert all(finding.code == CODE and finding.severity is Severity.ERROR for finding in findings)
+    return {finding.cause.partition(", TLS")[0] for finding in findings}
+
+
+def test_a_good_set_passes():
+    assert rehearse(sim_certs.new_set()) == ()
+
+
+def test_leaves_without_purposes_pass():
+    assert rehearse(sim_certs.bent(server_usage=(), client_usage=())) == ()
+
+
+def test_the_other_build_of_cm_passes():
+    assert rehearse(sim_certs.bent(libpq_off=True)) == ()
+
+
+def test_a_server_certificate_for_servers_only_fails_among_servers():
+    findings = rehearse(sim_certs.bent(server_usage=SERVER_AUTH))
+    assert failed_links(findings) == {SERVERS}
+    assert len(findings) == 2
+    assert all("(26)" in finding.cause for finding in findings)
+
+
+def test_a_client_certificate_for_clients_only_fails_among_agents():
+    assert failed_links(rehearse(sim_certs.bent(client_usage=CLIENT_AUTH))) == {AGENTS}
+
+
+def test_a_server_certificate_for_clients_only_fails_towards_agents_too():
+    assert failed_links(rehearse(sim_certs.bent(server_usage=CLIENT_AUTH))) == {CLIENTS, SERVERS}
+
+
+def test_a_client_certificate_of_another_ca_fails_wherever_it_is_shown():
+    findings = rehearse(sim_certs.bent(client_authority="stranger"))
+    assert failed_links(findings) == {CLIENTS, AGENTS}
+
+
+def test_an_expired_leaf_fails():
+    findings = rehearse(sim_certs.bent(server_days=(-9, -2)))
+    assert failed_links(findings) == {CLIENTS, SERVERS}
+    assert all("(10)" in finding.cause for finding in findings)
+
+
+def test_factor_files_with_another_password_fail_at_the_key():
+    (finding, *more) = rehearse(sim_certs.bent(factor_password=b"Other#1Word"))
+    assert finding.file == "server.key"
+    assert [one.file for one in more] == ["client.key"]
+    assert "Other#1Word" not in str(finding)
+
+
+def test_a_key_of_another_certificate_fails():
+    files = sim_certs.new_set() | {"client.key": sim_certs.old_set()["client.key"]}
+    (finding,) = rehearse(files)
+    assert finding.file == "client.key"
+    assert "key values mismatch" in finding.cause
+
+
+def test_damaged_factor_files_fail():
+    files = sim_certs.new_set()
+    (finding,) = rehearse(files | {"client.key.rand": files["client.key.rand"][:-1]})
+    assert finding.file == "client.key.cipher"
+    assert "bytes long" in finding.cause
+
+
+@pytest.mark.parametrize("name", certset.NAMES)
+def test_a_missing_file_is_named(name):
+    files = {key: body for key, body in sim_certs.new_set().items() if key != name}
+    (finding,) = rehearse(files)
+    assert name in finding.cause
+
+
+@pytest.mark.parametrize("name", ["server.crt", "cacert.pem", "client.key"])
+def test_garbage_is_named(name):
+    findings = rehearse(sim_certs.new_set() | {name: b"garbage"})
+    assert {finding.file for finding in findings} == {name}
+
+
+def test_further_certificates_of_a_crt_are_ignored_as_cm_does():
+    files = sim_certs.new_set()
+    assert rehearse(files | {"server.crt": files["server.crt"] + sim_certs.old_set()["server.crt"]}) == ()
+
+
+def test_two_sets_of_one_ca_work_together():
+    assert rehearse(sim_certs.bent(serial=5), sim_certs.bent(serial=6)) == ()
+
+
+def test_two_sets_of_two_cas_do_not():
+    findings = rehearse(sim_certs.new_set(), sim_certs.old_set())
+    assert failed_links(findings) == {CLIENTS, SERVERS, AGENTS}
+
+
+def test_two_sets_that_trust_both_cas_work_together():
+    both = ("old", "new")
+    assert rehearse(sim_certs.bent(trusted=both), sim_certs.bent(authority="new", trusted=both)) == ()
+
+
+def test_one_side_that_trusts_both_is_not_enough():
+    assert rehearse(sim_certs.bent(trusted=("old", "new")), sim_certs.new_set()) != ()
+
+
+def test_a_good_revocation_list_passes():
+    crl = sim_certs.revocation_list("new", 999)
+    assert rehearse(sim_certs.new_set() | {"server.crl": crl, "client.crl": crl}) == ()
+
+
+def test_a_revoked_client_fails_at_cm_server():
+    crl = sim_certs.revocation_list("new", 22)
+    findings = rehearse(sim_certs.new_set() | {"server.crl": crl})
+    assert failed_links(findings) == {CLIENTS}
+    assert all("accepting side refuses" in finding.cause and "(23)" in finding.cause for finding in findings)
+
+
+def test_a_revocation_list_left_over_from_the_old_ca_fails():
+    findings = rehearse(sim_certs.new_set() | {"client.crl": sim_certs.revocation_list("old")})
+    assert failed_links(findings) == {CLIENTS}
+    assert all("(3)" in finding.cause for finding in findings)
+
+
+def test_a_directory_is_rehearsed_with_its_crls(tmp_path):
+    for name, body in sim_certs.new_set().items():
+        (tmp_path / name).write_bytes(body)
+    assert rehearse_directory(tmp_path) == ()
+    (tmp_path / "client.crl").write_bytes(sim_certs.revocation_list("old"))
+    assert failed_links(rehearse_directory(tmp_path)) == {CLIENTS}
+
+
+def test_an_empty_directory_is_told(tmp_path):
+    (finding,) = rehearse_directory(tmp_path)
+    assert "missing: cacert.pem" in finding.cause
+
+
+def test_memory_files_leave_no_descriptor_behind():
+    before = os.listdir("/proc/self/fd")
+    assert rehearse(sim_certs.new_set()) == ()
+    assert rehearse(sim_certs.new_set() | {"client.key": b"garbage"}) != ()
+    assert os.listdir("/proc/self/fd") == before
+
+
+NOT_DUMPABLE = """
+import ctypes, os, sys
+from gausscert_agent.drivers.memory_file import memory_file
+if os.geteuid() == 0:
+    os.setresuid(65534, 65534, 65534)
+assert ctypes.CDLL(None).prctl(4, 0, 0, 0, 0) == 0  # PR_SET_DUMPABLE
+with memory_file(b"x" * 100_000) as path:
+    assert open(path, "rb").read() == b"x" * 100_000
+"""
+
+
+def test_memory_files_work_for_an_ordinary_user_in_a_process_that_is_not_dumpable():
+    completed = subprocess.run(
+        [sys.executable, "-c", NOT_DUMPABLE], capture_output=True, text=True, check=False
+    )
+    assert (completed.returncode, completed.stderr) == (0, "")
+
+
+def test_a_memory_file_is_gone_after_its_block():
+    with memory_file(b"body") as path, open(path, "rb") as file:
+        assert file.read() == b"body"
+    assert not os.path.exists(path)
