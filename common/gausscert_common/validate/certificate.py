@@ -276,6 +276,8 @@ def verify(
     signature, body = signed.signature, signed.tbs_certificate_bytes
     parameters, digest = signed.signature_algorithm_parameters, signed.signature_hash_algorithm
     match key:
+        case rsa.RSAPublicKey() if parameters is None and digest is not None:
+            raise UnsupportedAlgorithm(f"no padding known for RSA with {digest.name}")  # MD5
         case rsa.RSAPublicKey() if digest is not None and not isinstance(parameters, ec.ECDSA | None):
             key.verify(signature, body, parameters, digest)
         case ec.EllipticCurvePublicKey() if isinstance(parameters, ec.ECDSA):

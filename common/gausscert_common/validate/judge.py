@@ -155,8 +155,10 @@ def _substance(
         leaf = material.leaf(role)
         if leaf is None:
             continue
-        if role in opened.keys:
-            yield from keys.judge_match(role, opened.keys[role], material.crts[role], _places(material, role))
+        if (key := opened.keys.get(role)) is not None:
+            # Behind a misplaced leaf the others are judged as they are meant: one fault, one finding.
+            leaf = next((cert for cert in material.crts[role] if cert.spki == key.spki), leaf)
+            yield from keys.judge_match(role, key, leaf, _places(material, role))
         yield from leaves.judge(leaf, now, threshold_days)
         chains[role] = chain.build(leaf, material.cas, extras, now)
         yield from chain.judge(chains[role], now, threshold_days)

@@ -15,7 +15,7 @@ from gausscert_common.validate.catalogue import finding
 from gausscert_common.validate.certificate import CRYPTO_ERRORS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
@@ -76,28 +76,26 @@ def _why_closed(block: Block, error: Exception) -> Closed:
     return Closed.CIPHER if isinstance(error, UnsupportedAlgorithm) else Closed.PASSWORD
 
 
-def judge_match(role: str, key: Key, crt: tuple[Cert, ...], others: dict[str, str]) -> Iterator[Finding]:
-    """Whether the key belongs to the first certificate of the role's .crt.
+def judge_match(role: str, key: Key, leaf: Cert, others: Mapping[str, str]) -> Iterator[Finding]:
+    """Whether the key belongs to the certificate that CM uses.
 
     Args:
         role: "server" or "client".
         key: The role's key.
-        crt: All certificates of the role's .crt.
-        others: Hints by the hex of a public key: where else this key's certificate was seen.
+        leaf: The certificate of the role's .crt that belongs to the key; the first one if none does.
+        others: Files by the hex of the public key that a certificate in them has, for a better cause.
     """
     file = f"{role}.key"
-    if key.spki == crt[0].spki:
-        if not possession(key, crt[0]):
-            yield finding("KEY_MISMATCH", "a signature made with the key does not verify", file)
+    if key.spki != leaf.spki:
+        cause = f"it is not the key of the first certificate in {role}.crt"
+        hint = others.get(key.spki.hex(), "")
+        yield finding("KEY_MISMATCH", f"{cause}, but of one in {hint}" if hint else cause, file)
         return
-    place = next((cert.index + 1 for cert in crt if cert.spki == key.spki), 0)
-    if place:
-        cause = f"the key belongs to certificate {place} of the file, and CM uses the first one"
-        yield finding("LEAF_NOT_FIRST", cause, crt[0].file)
-        return
-    hint = others.get(key.spki.hex(), "")
-    cause = f"it is not the key of the first certificate in {role}.crt"
-    yield finding("KEY_MISMATCH", f"{cause}, but of {hint}" if hint else cause, file)
+    if leaf.index > 0:
+        cause = f"the key belongs to certificate {leaf.index + 1} of the file, and CM uses the first one"
+        yield finding("LEAF_NOT_FIRST", cause, leaf.file)
+    if not possession(key, leaf):
+        yield finding("KEY_MISMATCH", "a signature made with the key does not verify", file)
 
 
 _PROBE: Final = b"gausscert proof of possession"

@@ -1,0 +1,253 @@
+"""Bundles that real CM accepts: none may be refused. `WARNINGS` says what may be worth knowing of some.
+
+`CASES` maps a name to a function that makes a bundle; those made by the openssl command line are in
+`openssl_bundles`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import PrivateFormat
+from gausscert_common.bundle import Bundle
+from gausscert_common.model import FactorBuild
+from support import pki
+from support.broken_bundles import factor_files, with_factors
+
+CASES = {}
+WARNINGS = {}
+
+ROLES = ("server", "client")
+
+
+def good(*warnings):
+    """Put a function into the table, with the warnings that are to be given."""
+
+    def register(make):
+        CASES[make.__name__] = make
+        WARNINGS[make.__name__] = set(warnings)
+        return make
+
+    return register
+
+
+@good()
+def as_documented():
+    return pki.bundle()
+
+
+@good()
+def leaves_without_any_extension():
+    return pki.of_ca(pki.ca("", key=pki.key("ec", "OM")), **pki.BARE)
+
+
+@good()
+def rsa_keys():
+    authority = pki.ca("RSA CA", key=pki.key("rsa", "CA"))
+    leaves = (pki.leaf(authority, role, key=pki.key("rsa", role)) for role in ROLES)
+    return pki.bundle((authority,), *leaves)
+
+
+@good()
+def rsa_pss_signatures():
+    authority = pki.ca("PSS CA", key=pki.key("rsa", "CA"), rsa_padding=pki.PSS)
+    return pki.of_ca(authority, rsa_padding=pki.PSS)
+
+
+@good()
+def p384_and_p521():
+    authority = pki.ca("P-521 CA", key=pki.key("p521"))
+    leaves = (pki.leaf(authority, role, key=pki.key("p384", role)) for role in ROLES)
+    return pki.bundle((authority,), *leaves)
+
+
+@good()
+def intermediate_in_cacert():
+    root = pki.ca("root")
+    middle = pki.ca("middle", root, basic=x509.BasicConstraints(ca=True, path_length=0))
+    return pki.bundle((middle, root), *(pki.leaf(middle, role) for role in ROLES))
+
+
+@good()
+def ten_intermediates():
+    cas = [pki.ca("root")]
+    for level in range(10):
+        cas.append(pki.ca(f"level {level}", cas[-1]))
+    return pki.bundle(tuple(cas), *(pki.leaf(cas[-1], role) for role in ROLES))
+
+
+@good()
+def leaves_of_different_cas():
+    one, two = pki.ca("one"), pki.ca("two")
+    return pki.bundle((one, two), pki.leaf(one, "server"), pki.leaf(two, "client"))
+
+
+@good()
+def overlap_of_old_and_new_ca():
+    return pki.bundle((pki.ca("old CA"), pki.good_ca()))
+
+
+@good()
+def two_cas_of_one_name_and_leaves_with_akid():
+    old, new = (pki.ca("", key=pki.key("ec", f"OM {age}")) for age in ("old", "new"))
+    return pki.bundle((old, new), *(pki.leaf(new, role) for role in ROLES))
+
+
+@good()
+def the_same_ca_twice():
+    return pki.bundle((pki.good_ca(), pki.good_ca()))
+
+
+@good("CA_UNUSED_EXPIRED")
+def expired_ca_of_the_same_name():
+    old = pki.ca("", key=pki.key("ec", "OM old"), end=pki.NOW - timedelta(days=1))
+    new = pki.ca("", key=pki.key("ec", "OM new"))
+    return pki.bundle((old, new), *(pki.leaf(new, role, **pki.BARE) for role in ROLES))
+
+
+@good()
+def issuer_in_other_case_and_spacing():
+    authority = pki.ca("Good  CA", key=pki.key("ec", "case"))
+    alias = replace(authority, certificate=pki.ca("good ca", key=pki.key("ec", "case")).certificate)
+    return pki.bundle((authority,), *(pki.leaf(alias, role) for role in ROLES))
+
+
+@good()
+def text_before_pem_blocks():
+    bundle = pki.bundle()
+    headed = {name: b"subject=/CN=x\nBag Attributes: <none>\n\n" + body for name, body in bundle.pem.items()}
+    return replace(bundle, pem=headed)
+
+
+@good("FILE_CRLF")
+def windows_line_ends():
+    bundle = pki.bundle()
+    return replace(bundle, pem={name: body.replace(b"\n", b"\r\n") for name, body in bundle.pem.items()})
+
+
+@good()
+def no_line_end_at_the_end():
+    bundle = pki.bundle()
+    return replace(bundle, pem={name: body.rstrip() for name, body in bundle.pem.items()})
+
+
+@good("CRT_SEVERAL")
+def leaf_and_ca_in_crt():
+    return pki.bundle(files={"server.crt": pki.good_leaf("server").pem + pki.good_ca().pem})
+
+
+@good("PRIVATE_KEY_IN_CRT", "FILE_OTHER_BLOCKS")
+def certificate_and_key_in_one_file():
+    both = pki.good_leaf("server").pem + pki.good_leaf("server").key_pem(pki.SERVER_PASSWORD)
+    return pki.bundle(files={"server.crt": both})
+
+
+@good()
+def traditional_keys():
+    form = PrivateFormat.TraditionalOpenSSL
+    server = pki.private_pem(pki.key("ec", "server"), pki.SERVER_PASSWORD, form)
+    return pki.bundle(
+        client=pki.leaf(pki.good_ca(), "client", key=pki.key("rsa")),
+        files={
+            "server.key": server,
+            "client.key": pki.private_pem(pki.key("rsa"), pki.CLIENT_PASSWORD, form),
+        },
+    )
+
+
+@good("KEY_UNENCRYPTED")
+def plain_keys_with_passwords():
+    keys = {f"{role}.key": pki.good_leaf(role).key_pem(None) for role in ROLES}
+    return pki.bundle(files=keys)
+
+
+@good()
+def ready_made_factor_files():
+    return with_factors(factor_files())
+
+
+@good()
+def factor_files_of_the_other_build():
+    return with_factors(factor_files(builds=(FactorBuild.LIBPQ_OFF, FactorBuild.LIBPQ_OFF)))
+
+
+@good()
+def factor_files_and_passwords():
+    return replace(pki.bundle(), factor_files=factor_files())
+
+
+@good("FACTOR_CRC_WRONG")
+def factor_file_with_a_wrong_checksum():
+    made = factor_files()
+    return with_factors(made, server_rand=made.server_rand[:-1] + bytes([made.server_rand[-1] ^ 1]))
+
+
+@good()
+def one_password_for_both():
+    keys = {f"{role}.key": pki.good_leaf(role).key_pem("Gauss@123") for role in ROLES}
+    return pki.bundle(files=keys, server_password="Gauss@123", client_password="Gauss@123")
+
+
+@good("KEYS_SHARED")
+def one_key_for_both():
+    return pki.bundle(client=pki.leaf(pki.good_ca(), "client", key=pki.key("ec", "server")))
+
+
+@good()
+def crls_of_the_issuing_ca():
+    return pki.bundle(files={"server.crl": pki.crl(pki.good_ca()), "client.crl": pki.crl(pki.good_ca())})
+
+
+@good("CRL_SEVERAL")
+def crl_of_another_ca_behind_the_right_one():
+    return pki.bundle(files={"client.crl": pki.crl(pki.good_ca()) + pki.crl(pki.ca("other CA"))})
+
+
+@good("CRL_EXPIRING")
+def crl_of_three_days():
+    return pki.bundle(files={"client.crl": pki.crl(pki.good_ca(), end=pki.NOW + timedelta(days=3))})
+
+
+@good("LEAF_OUTLIVES_CA")
+def leaf_longer_than_its_ca():
+    return pki.of_ca(pki.ca("CA"), end=pki.NOW + timedelta(days=2000))
+
+
+@good("CERTIFICATE_EXPIRING")
+def leaves_of_a_month():
+    return pki.of_ca(pki.good_ca(), end=pki.NOW + timedelta(days=30))
+
+
+@good("CA_EXPIRING", "LEAF_OUTLIVES_CA")
+def ca_of_a_month():
+    return pki.of_ca(pki.ca("short CA", end=pki.NOW + timedelta(days=30)))
+
+
+@good("SERIAL_REUSED")
+def one_serial_for_both():
+    return pki.of_ca(pki.good_ca(), serial=1)
+
+
+@good("LEAF_SELF_SIGNED")
+def self_signed_leaf_in_cacert():
+    lonely = pki.ca("lonely", key=pki.key("ec", "server"), usage=("digital_signature", "key_cert_sign"))
+    return pki.bundle((lonely, pki.good_ca()), server=lonely)
+
+
+@good("FILE_UNKNOWN")
+def readme_beside_the_files():
+    return pki.bundle(files={"README": b"made on a Monday"})
+
+
+@good()
+def other_dns_and_addresses():
+    names = x509.SubjectAlternativeName([x509.DNSName("nowhere.example")])
+    return pki.of_ca(pki.good_ca(), extra=((names, False),))
+
+
+def as_set(bundle: Bundle) -> dict[str, bytes]:
+    """The nine files, and CRLs, that a node makes of a bundle."""
+    made = bundle.factor_files or factor_files(bundle.server_password, bundle.client_password)
+    return {**bundle.pem, **made.as_files()}
