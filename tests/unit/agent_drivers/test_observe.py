@@ -1,0 +1,271 @@
+from __future__ import annotations
+
+import hashlib
+import os
+import ssl
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from gausscert_agent.cm import LocalCm
+from gausscert_agent.config import AgentConfig, CmSettings, TlsFiles
+from gausscert_agent.drivers.process import Completed
+from gausscert_agent.observe import Observer
+from gausscert_agent.store import Contents, Store
+from gausscert_common import VERSION, certset
+from gausscert_common.errors import NodeFailure, Reason
+from gausscert_common.model import (
+    CertificateKind,
+    FactorBuild,
+    Served,
+    ServedState,
+    SetState,
+    SslSwitch,
+    SslValue,
+    TransactionReport,
+)
+from gausscert_common.protocol.words import Phase
+from support import sim_certs
+
+NOW = datetime(2026, 7, 1, tzinfo=UTC)
+QUERY = "[  CMServer State   ]\n1  db1 1   Primary\n[   Cluster State   ]\ncluster_state   : Normal\n"
+
+
+class FakeCmCtl:
+    """A cm_ctl that answers, or fails as a whole when `broken`."""
+
+    def __init__(self, data: Path) -> None:
+        self.broken = False
+        self.texts = {
+            "view": f"node:1\nnode :1\nnodeName:db1\ncmDataPath :{data}\n"
+            "cmServer 1:10.0.0.1\nport :5000\ncmAgentIP :10.0.0.1\n",
+            "--version": "cm_ctl 7.0.0\n",
+            "query": QUERY,
+        }
+
+    def run(self, argv, **_):
+        if self.broken:
+            raise NodeFailure(Reason.CM_CTL_FAILED, "cannot be run")
+        return Completed(0, self.texts[argv[1]], "")
+
+
+class Bench:
+    """A node on a real disk with a fake cm_ctl and an observer of it."""
+
+    def __init__(self, root: Path) -> None:
+        self.home, data, state = root / "home", root / "data", root / "state"
+        (self.home / "bin").mkdir(parents=True)
+        (self.home / "bin" / "cluster_static_config").touch()
+        (self.home / "bin" / "cm_ctl").touch(0o700)
+        self.live = self.home / "share" / "sslcert" / "cm"
+        self.live.mkdir(parents=True)
+        for folder in (self.live, self.live.parent):
+            folder.chmod(0o700)
+        for component in ("server", "agent"):
+            (data / f"cm_{component}").mkdir(parents=True)
+        self.conf = data / "cm_server" / "cm_server.conf"
+        self.conf.write_text("enable_ssl = on\nssl_cert_expire_alert_threshold = 30\n")
+        (data / "cm_agent" / "cm_agent.conf").write_text("enable_ssl = off\n")
+        state.mkdir()
+        cm = CmSettings(self.home)
+        tls = TlsFiles(root, root, root)
+        self.config = AgentConfig("n1", "prod", "127.0.0.1:0", state, tls, cm)
+        self.store = Store(cm)
+        self.ctl = FakeCmCtl(data)
+        self.cm = LocalCm(cm, self.ctl)
+        self.transaction = TransactionReport()
+        self.probed: list[tuple] = []
+
+    def install(self, files: dict[str, bytes], mode: int = 0o400) -> None:
+        for name, body in files.items():
+            descriptor = os.open(self.live / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+            os.write(descriptor, body)
+            os.close(descriptor)
+
+    @property
+    def observer(self) -> Observer:
+        return Observer(
+            self.config,
+            self.store,
+            self.cm,
+            transaction=lambda: self.transaction,
+            clock=lambda: NOW,
+            probe_all=self.probe_all,
+        )
+
+    def probe_all(self, *asked):
+        self.probed.append(asked)
+        return (Served(1, "10.0.0.1:5000", ServedState.SSL_ON),)
+
+
+@pytest.fixture
+def bench(tmp_path):
+    return Bench(tmp_path)
+
+
+def fingerprint(files, name="server.crt") -> str:
+    return hashlib.sha256(ssl.PEM_cert_to_DER_cert(files[name].decode())).hexdigest()
+
+
+def test_a_report_tells_what_the_node_is_and_holds(bench):
+    files = sim_certs.old_set()
+    bench.install(files)
+    report = bench.observer.report()
+    assert (report.cluster, report.name, report.agent_version, report.clock) == ("prod", "n1", VERSION, NOW)
+    assert report.cm_version == "cm_ctl 7.0.0"
+    assert report.live.state is SetState.WHOLE
+    assert report.live.digest == certset.digest(files)
+    assert report.live.bundle_digest == certset.bundle_digest(files)
+    assert {(one.name, one.mode, one.size) for one in report.live.files} == {
+        (name, 0o400, len(body)) for name, body in files.items()
+    }
+    assert report.live.fingerprint(CertificateKind.SERVER) == fingerprint(files)
+    assert report.enable_ssl == SslSwitch(SslValue.ON, SslValue.OFF)
+    assert report.topology.local.name == "db1"
+    assert report.capabilities.cm_ctl
+    assert report.capabilities.factor_build is FactorBuild.RELEASED
+    assert report.capabilities.atomic_exchange == bench.store.probe_exchange().capable
+    assert report.paths.set_directory == str(bench.live)
+    assert report.processes == ()
+    assert report.findings == ()
+
+
+def test_a_node_without_a_set_is_reported(bench):
+    bench.live.rmdir()
+    report = bench.observer.report()
+    assert report.live.state is SetState.ABSENT
+    assert report.findings == ()
+
+
+def test_the_stage_of_the_transaction_in_flight_is_reported(bench):
+    bench.install(sim_certs.old_set())
+    files = sim_certs.new_set()
+    bench.store.write_stage("20260701-abcdef", Contents(files, dict.fromkeys(files, 0o400)))
+    assert bench.observer.report().stage.state is SetState.ABSENT
+    bench.transaction = TransactionReport("20260701-abcdef", Phase.PREPARED)
+    report = bench.observer.report()
+    assert report.transaction.phase is Phase.PREPARED
+    assert report.stage.digest == certset.digest(files)
+
+
+def test_retired_sets_are_reported(bench):
+    old, new = sim_certs.old_set(), sim_certs.new_set()
+    bench.install(old)
+    bench.store.write_stage("20260701-abcdef", Contents(new, dict.fromkeys(new, 0o400)))
+    bench.store.ensure_live("20260701-abcdef", certset.digest(new), certset.digest(old))
+    bench.store.retire("20260701-abcdef", 2, expected=certset.digest(old))
+    (retired,) = bench.observer.report().retired
+    assert retired.digest == certset.digest(old)
+    assert retired.server_fingerprint == fingerprint(old)
+
+
+def test_a_report_comes_even_when_cm_ctl_does_not_work(bench):
+    bench.install(sim_certs.old_set())
+    bench.ctl.broken = True
+    report = bench.observer.report()
+    assert report.live.state is SetState.WHOLE
+    assert not report.capabilities.cm_ctl
+    assert {finding.code for finding in report.findings} == {"NODE_NOT_OBSERVED"}
+    assert {finding.node for finding in report.findings} == {"n1"}
+    assert any("the topology: " in finding.cause for finding in report.findings)
+
+
+def test_a_report_comes_even_when_the_set_cannot_be_read(bench):
+    bench.live.rmdir()
+    bench.live.write_text("no directory")
+    report = bench.observer.report()
+    assert report.live.state is SetState.ABSENT
+    assert report.topology.local is not None
+    assert any("the live set: " in finding.cause for finding in report.findings)
+
+
+def test_a_report_comes_even_when_the_journal_cannot_be_read(bench):
+    def fail():
+        raise NodeFailure(Reason.JOURNAL_FAILED, "torn")
+
+    observer = Observer(bench.config, bench.store, bench.cm, transaction=fail)
+    (finding,) = [one for one in observer.report().findings if "transaction" in one.cause]
+    assert finding.cause.endswith("the transaction: torn")
+
+
+def test_the_live_sets_faults_are_reported(bench):
+    files = {name: body for name, body in sim_certs.old_set().items() if name != "client.key"}
+    bench.install(files, 0o600)
+    codes = [finding.code for finding in bench.observer.report().findings]
+    assert codes == ["NODE_SET_INCOMPLETE", "NODE_SET_MODE"]
+
+
+def test_only_a_preflight_looks_for_everything(bench):
+    bench.install(sim_certs.old_set())
+    (bench.home / "bin" / "cluster_manual_pause").touch()
+    assert bench.observer.report().findings == ()
+    codes = [finding.code for finding in bench.observer.report(preflight=True).findings]
+    assert "NODE_PAUSED" in codes
+    assert "NODE_SSL_UNEQUAL" in codes
+
+
+def test_looking_leaves_the_sets_as_they_are(bench):
+    bench.install(sim_certs.old_set())
+    before = sorted(os.listdir(bench.live.parent)), bench.store.live_digest()
+    bench.observer.report(preflight=True)
+    assert (sorted(os.listdir(bench.live.parent)), bench.store.live_digest()) == before
+
+
+def test_a_probe_verifies_with_the_live_ca_and_asks_for_the_state(bench):
+    files = sim_certs.old_set()
+    bench.install(files)
+    report = bench.observer.probe(query=True, timeout_s=2.0)
+    ((topology, _, ca, timeout_s),) = bench.probed
+    assert topology.local.agent_address == "10.0.0.1"
+    assert (ca, timeout_s) == (files["cacert.pem"], 2.0)
+    assert report.served[0].state is ServedState.SSL_ON
+    assert report.cluster.cluster_state == "Normal"
+    assert report.cluster.server_roles == {1: "Primary"}
+
+
+def test_a_probe_asks_for_the_state_only_when_told_to(bench):
+    assert bench.observer.probe(query=False, timeout_s=2.0).cluster is None
+    assert bench.probed[0][2] == b""
+
+
+def test_a_probe_that_does_not_know_the_cm_servers_fails_instead_of_proving_nothing(bench):
+    bench.ctl.broken = True
+    with pytest.raises(NodeFailure):
+        bench.observer.probe(query=False, timeout_s=2.0)
+    assert bench.probed == []
+
+
+def test_the_expiry_report_uses_the_threshold_of_cm(bench):
+    bench.install(sim_certs.old_set())
+    report = bench.observer.expiry()
+    assert (report.node, report.clock, report.alert_threshold_days) == ("n1", NOW, 30)
+    assert len(report.certificates) == 3
+    assert bench.observer.check_interval_s() is None
+
+
+@pytest.mark.parametrize("line", ["", "ssl_cert_expire_alert_threshold = 1000"])
+def test_without_a_usable_threshold_it_is_90_days(bench, line):
+    bench.conf.write_text(line)
+    assert bench.observer.expiry().alert_threshold_days == 90
+
+
+def test_the_expiry_report_comes_even_when_the_configuration_does_not(bench):
+    bench.install(sim_certs.old_set())
+    bench.ctl.broken = True
+    report = bench.observer.expiry()
+    assert len(report.certificates) == 3
+    assert report.findings[0].code == "NODE_NOT_OBSERVED"
+
+
+def test_an_idle_agent_loads_no_cryptography():
+    script = (
+        "import sys\n"
+        "import gausscert_agent.observe, gausscert_agent.cm, gausscert_agent.expiry\n"
+        "import gausscert_agent.drivers.rehearsal, gausscert_agent.drivers.cm_probe\n"
+        "unwanted = {'cryptography', 'rich', 'tenacity', 'sqlite3'} & set(sys.modules)\n"
+        "assert not unwanted, unwanted\n"
+    )
+    completed = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert completed.stderr == ""
