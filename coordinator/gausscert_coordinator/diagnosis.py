@@ -1,0 +1,145 @@
+"""Why a node does not answer. gRPC says no more than "Socket closed" when either end refuses the other's
+certificate, so this dials once more with the standard library and looks."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from gausscert_common import identity
+from gausscert_common.errors import Denied, GausscertError, InvalidInput, Reason, Unreachable
+
+if TYPE_CHECKING:
+    from gausscert_coordinator.inventory import Credentials
+
+TIMEOUT_S: Final = 3.0
+
+_EXPIRED: Final = 10
+_NOT_YET_VALID: Final = 9
+"""X509_V_ERR_CERT_HAS_EXPIRED and X509_V_ERR_CERT_NOT_YET_VALID."""
+
+START: Final = "start gausscert-agent on the node, and look at the address in the inventory"
+
+
+@dataclass(frozen=True, slots=True)
+class Dialled:
+    """Whom the coordinator wanted to reach, and as who."""
+
+    cluster: str
+    node: str
+    address: str
+    """"host:port"."""
+    credentials: Credentials
+
+
+def endpoint(address: str) -> tuple[str, int]:
+    """Host and port of "host:port" or "[v6]:port"."""
+    host, _, port = address.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+def look(dialled: Dialled, timeout_s: float = TIMEOUT_S) -> GausscertError | None:
+    """Dial and say what is wrong; None if nothing is any more. Blocks; at most a few timeouts.
+
+    An `Unreachable` may pass by itself; any other error stays until somebody mends it.
+    """
+    host, port = endpoint(dialled.address)
+    try:
+        with socket.create_connection((host, port), timeout_s) as raw:
+            return _look_at_tls(dialled, raw)
+    except ConnectionRefusedError:
+        return _unreachable(dialled, f"nothing listens on {dialled.address}", START)
+    except TimeoutError:
+        return _unreachable(dialled, f"{dialled.address} does not answer", "look at network and firewall")
+    except socket.gaierror:
+        return _unreachable(
+            dialled, f"the name {host} cannot be resolved", "look at the address in the inventory"
+        )
+    except OSError as error:
+        return _unreachable(dialled, f"{dialled.address}: {error.strerror}", "look at network and firewall")
+
+
+def _look_at_tls(dialled: Dialled, raw: socket.socket) -> GausscertError | None:
+    try:
+        with _context(dialled).wrap_socket(raw) as connection:
+            return _wrong_peer(dialled, connection) or _refused_by_peer(dialled, connection)
+    except ssl.SSLCertVerificationError as error:
+        return _untrusted(dialled, error)
+    except (ssl.SSLError, ConnectionError, EOFError):
+        return _no_agent(dialled)
+
+
+def _context(dialled: Dialled) -> ssl.SSLContext:
+    """The name is looked at afterwards, so that we can tell who answered instead."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.set_alpn_protocols(["h2"])
+    context.load_verify_locations(dialled.credentials.ca)
+    context.load_cert_chain(dialled.credentials.cert, dialled.credentials.key)
+    return context
+
+
+def _wrong_peer(dialled: Dialled, connection: ssl.SSLSocket) -> GausscertError | None:
+    if connection.selected_alpn_protocol() != "h2":
+        return _no_agent(dialled)
+    said: dict[str, Any] = connection.getpeercert() or {}
+    names = said.get("subjectAltName", ())
+    if ("DNS", identity.node_dns_name(dialled.cluster, dialled.node)) in names:
+        return None
+    who = [uri for kind, uri in names if kind == "URI"]
+    return InvalidInput(
+        Reason.CREDENTIAL_INVALID,
+        f"at {dialled.address} answers {', '.join(who) or 'somebody without identity'} instead",
+        node=dialled.node,
+        remedy="mend the address in the inventory, or the credential on the node",
+    )
+
+
+def _refused_by_peer(dialled: Dialled, connection: ssl.SSLSocket) -> GausscertError | None:
+    """With TLS 1.3 a client learns only after its own handshake what the server thinks of it; a
+    server that accepts us sends its HTTP/2 settings at once."""
+    try:
+        if connection.recv(1):
+            return None
+        cause = "it closed the connection"
+    except TimeoutError:
+        return _unreachable(dialled, f"the agent at {dialled.address} hangs", "look into the agent's log")
+    except ssl.SSLError as error:
+        cause = (error.reason or "TLS alert").lower().replace("_", " ")
+    except ConnectionError:
+        cause = "it closed the connection"
+    return Denied(
+        Reason.UNAUTHENTICATED,
+        f"the agent does not accept our credential: {cause}",
+        node=dialled.node,
+        remedy="look whether it is expired, and whether the node's ca.crt is the one that issued it",
+    )
+
+
+def _untrusted(dialled: Dialled, error: ssl.SSLCertVerificationError) -> GausscertError:
+    if error.verify_code == _EXPIRED:
+        what, remedy = "has expired", f"renew it: gausscert pki renew, then copy it to {dialled.node}"
+    elif error.verify_code == _NOT_YET_VALID:
+        what, remedy = "is not valid yet", "look at the clock of this machine"
+    else:
+        what = f"is not trusted here: {error.verify_message}"
+        remedy = "look whether both ends have the ca.crt of the same control plane"
+    return InvalidInput(
+        Reason.CREDENTIAL_INVALID, f"the node's credential {what}", node=dialled.node, remedy=remedy
+    )
+
+
+def _no_agent(dialled: Dialled) -> GausscertError:
+    return InvalidInput(
+        Reason.CONFIG_INVALID,
+        f"what listens on {dialled.address} is no gausscert agent",
+        node=dialled.node,
+        remedy="mend the address in the inventory",
+    )
+
+
+def _unreachable(dialled: Dialled, message: str, remedy: str) -> Unreachable:
+    return Unreachable(Reason.UNREACHABLE, message, node=dialled.node, remedy=remedy)

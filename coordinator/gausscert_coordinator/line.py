@@ -1,0 +1,151 @@
+"""A line to one node: sends a request as often as `policy` allows, and turns everything gRPC can raise into
+an error of ours with the node's name on it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import grpc
+import grpc.aio
+from gausscert_common import identity
+from gausscert_common.errors import GausscertError, Reason, Unreachable
+from gausscert_common.wire import errors
+from google.protobuf.message import Message
+
+from gausscert_coordinator import diagnosis, policy
+from gausscert_coordinator.policy import Repeatable
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from gausscert_coordinator.diagnosis import Dialled
+    from gausscert_coordinator.inventory import Timeouts
+    from gausscert_coordinator.policy import Call
+    from gausscert_coordinator.ports import OnRetry
+
+Answer = TypeVar("Answer", bound=Message)
+M = TypeVar("M")
+T = TypeVar("T")
+
+_REFUSED: Final = "Connection refused"
+_SILENT: Final = ("timed out", "Timeout occurred", "No route to host", "Network is unreachable")
+"""gRPC's words for a node that is not there. Anything else is looked into with a handshake of our own."""
+
+
+class Line:
+    """One channel to one node.
+
+    Args:
+        dialled: Whom to reach.
+        channel: Closed by `close`.
+        timeouts: From the inventory.
+        on_retry: Told before a call is repeated.
+        sleep: For tests.
+    """
+
+    def __init__(
+        self,
+        dialled: Dialled,
+        channel: grpc.aio.Channel,
+        timeouts: Timeouts,
+        on_retry: OnRetry | None,
+        sleep: Callable[[float], Awaitable[None]],
+    ) -> None:
+        self.dialled = dialled
+        self._channel = channel
+        self._timeouts = timeouts
+        self._on_retry = on_retry
+        self._sleep = sleep
+        self._met = False
+
+    async def call(
+        self, call: Call, request: Message, answer: type[Answer], *, extra_s: float = 0.0
+    ) -> Answer:
+        """Send the same bytes until there is an answer, an error that stays, or no budget left.
+
+        Args:
+            call: The row of `policy.TABLE`.
+            request: What to send.
+            answer: What to expect.
+            extra_s: Added to the deadline.
+        """
+        method: grpc.aio.UnaryUnaryMultiCallable[bytes, Answer] = self._channel.unary_unary(
+            f"/{identity.AGENT_SERVICE}/{call.method}", response_deserializer=answer.FromString
+        )
+        body = request.SerializeToString()
+        deadline_s = policy.TABLE[call].deadline_s(self._timeouts) + extra_s
+
+        async def attempt() -> Answer:
+            try:
+                found: Answer = await method(body, timeout=deadline_s)
+            except grpc.aio.AioRpcError as failed:
+                error = await self._error(failed)
+                if failed.code() is grpc.StatusCode.UNAVAILABLE and _may_pass(error):
+                    raise Repeatable(error) from failed
+                raise error from failed
+            self._met = True
+            return found
+
+        retrying = policy.retrying(
+            call,
+            self._timeouts,
+            met=self._met,
+            node=self.dialled.node,
+            on_retry=self._on_retry,
+            sleep=self._sleep,
+        )
+        try:
+            return await retrying(attempt)
+        except Repeatable as last:
+            raise last.error from last
+
+    async def stream(self, method: str, request: Message, answer: type[Answer]) -> AsyncIterator[Answer]:
+        """Everything the node sends. Ends with an error when the connection does; never repeated."""
+        open_stream: grpc.aio.UnaryStreamMultiCallable[bytes, Answer] = self._channel.unary_stream(
+            f"/{identity.AGENT_SERVICE}/{method}", response_deserializer=answer.FromString
+        )
+        stream = open_stream(request.SerializeToString())
+        try:
+            async for found in stream:
+                yield found
+        except grpc.aio.AioRpcError as failed:
+            raise await self._error(failed) from failed
+        finally:
+            stream.cancel()
+
+    def read(self, reader: Callable[[M], T], message: M) -> T:
+        """Read an answer; what cannot be read is said of this node."""
+        try:
+            return reader(message)
+        except GausscertError as error:
+            error.node = self.dialled.node
+            raise
+
+    async def close(self) -> None:
+        """Close the channel."""
+        await self._channel.close()
+
+    async def _error(self, failed: grpc.aio.AioRpcError) -> GausscertError:
+        """What the agent raised, or why there was no answer."""
+        serialized = dict(failed.trailing_metadata() or ()).get(errors.DETAILS_KEY)
+        said = serialized if isinstance(serialized, bytes) else None
+        text = failed.details() or ""
+        error = errors.from_rpc(failed.code(), text, said, node=self.dialled.node)
+        self._met = self._met or said is not None
+        if failed.code() is not grpc.StatusCode.UNAVAILABLE or said is not None:
+            return error
+        if _REFUSED in text:
+            return self._unreachable(f"nothing listens on {self.dialled.address}", diagnosis.START)
+        if any(words in text for words in _SILENT):
+            message = f"{self.dialled.address} does not answer"
+            return self._unreachable(message, "look at network and firewall")
+        return await asyncio.to_thread(diagnosis.look, self.dialled) or error
+
+    def _unreachable(self, message: str, remedy: str) -> Unreachable:
+        return Unreachable(Reason.UNREACHABLE, message, node=self.dialled.node, remedy=remedy)
+
+
+def _may_pass(error: GausscertError) -> bool:
+    """Whether time may mend it: not so a refused certificate, or an address where somebody else lives."""
+    return errors.code_of(error) is grpc.StatusCode.UNAVAILABLE
