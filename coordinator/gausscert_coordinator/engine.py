@@ -8,30 +8,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from gausscert_common.errors import (
-    GausscertError,
-    InDoubt,
-    InternalError,
-    NodeFailure,
-    NodeRefusal,
-    Reason,
-)
-from gausscert_common.findings import Finding, Severity
+from gausscert_common.errors import GausscertError, InternalError, Reason
 from gausscert_common.model import CertificateKind
 from gausscert_common.protocol.coordinator import Stage, Verdict
-from gausscert_common.protocol.words import Phase, RestartScope
+from gausscert_common.protocol.words import RestartScope
 
 from gausscert_coordinator import proof, recovery_view
 from gausscert_coordinator.hands import Hands
 from gausscert_coordinator.interrupt import unless
 from gausscert_coordinator.job import PROOFS, STARTS
 from gausscert_coordinator.merging import merge
+from gausscert_coordinator.objections import as_finding, in_doubt, staged_another, unlike_plan
 from gausscert_coordinator.prover import Prover
 from gausscert_coordinator.report import Mark, Result
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
+    from gausscert_common.findings import Finding
     from gausscert_common.model import NodeReport
     from gausscert_common.protocol.coordinator import Course
 
@@ -41,10 +35,6 @@ if TYPE_CHECKING:
     from gausscert_coordinator.ports import AgentClient
     from gausscert_coordinator.proof import Baseline, Expectation
     from gausscert_coordinator.reporter import Reporter
-
-_BACK: Final = frozenset(
-    {Stage.ROLLBACK_STOP, Stage.ABORT, Stage.ROLLBACK_START, Stage.ROLLBACK_VERIFY, Stage.CLEAN}
-)
 
 _OUTSIDE: Final = "CM is not started from here: start the cluster now; what it serves is not proven"
 
@@ -172,13 +162,13 @@ class Engine:
     async def _acquire_as_planned(self, replacement: Replacement) -> list[GausscertError]:
         """Reads first: nodes that are away or not as planned are then found before anything is locked."""
         read = await self._hands.read()
-        wrong = list(read.bad.values()) or _unlike_plan(read.good, replacement)
+        wrong = list(read.bad.values()) or unlike_plan(read.good, replacement)
         if wrong:
             return wrong
         self._hands.epoch = recovery_view.promised_epoch(read.good) + 1
         answers = await self._hands.acquire()
         self._granted = tuple(answers.good)
-        return list(answers.bad.values()) or _unlike_plan(answers.good, replacement)
+        return list(answers.bad.values()) or unlike_plan(answers.good, replacement)
 
     async def _release(self, stage: Stage) -> list[GausscertError]:
         """Tell those that granted Acquire that nothing will come. Nothing was prepared anywhere, so a node
@@ -195,7 +185,7 @@ class Engine:
         for node, answer in answers.good.items():
             leaf = answer.stage.fingerprint(CertificateKind.SERVER)
             if leaf and replacement.leaf and leaf != replacement.leaf:
-                wrong.append(_staged_another(node))
+                wrong.append(staged_another(node))
         if wrong or self._job.restart is RestartScope.NONE:
             return wrong
         probes = await self._hands.probe(query=True)
@@ -217,7 +207,7 @@ class Engine:
         wrong = await self._prove(proof.old_set(read.good, self._before), forward=False)
         if self._before is None or self._before.sound:
             return wrong
-        self._findings.extend(_as_finding(error) for error in wrong)
+        self._findings.extend(as_finding(error) for error in wrong)
         return []
 
     async def _ensure_up(self) -> list[GausscertError]:
@@ -228,13 +218,15 @@ class Engine:
         read = await self._hands.read()
         expectation = proof.new_set(read.good, "", None)
         unproven = [*read.bad.values(), *await self._prove(expectation, forward=False)]
-        self._findings.extend(_as_finding(error) for error in unproven)
+        self._findings.extend(as_finding(error) for error in unproven)
         return []
 
     async def _prove(self, expectation: Expectation, *, forward: bool) -> list[GausscertError]:
         async def pause(seconds: float) -> None:
-            event = self._interrupt.first if forward else self._interrupt.third
-            await unless(event, _wait(self._sleep, seconds))
+            if forward:
+                await unless(self._interrupt.first, _wait(self._sleep, seconds))
+            else:
+                await self._sleep(seconds)
 
         return await self._prover.prove(
             expectation,
@@ -257,7 +249,8 @@ class Engine:
 
     def _result(self, verdict: Verdict) -> Result:
         if verdict is Verdict.IN_DOUBT:
-            self._failures.append(self._in_doubt())
+            stage = self._stopped_at or self._reporter.stage
+            self._failures.append(in_doubt(self._job.transaction_id, stage, self._failures))
         committed = verdict is Verdict.COMMITTED
         return Result(
             transaction_id=self._job.transaction_id,
@@ -270,56 +263,6 @@ class Engine:
             last_stage=self._stopped_at if verdict is Verdict.IN_DOUBT else self._turned_back_at,
             interrupted=self._interrupted,
         )
-
-    def _in_doubt(self) -> InDoubt:
-        stage = self._stopped_at or self._reporter.stage
-        nodes = sorted({error.node for error in self._failures if error.node})
-        command = "gausscert recover --roll-back" if stage in _BACK else "gausscert recover"
-        return InDoubt(
-            Reason.IN_DOUBT,
-            f"transaction {self._job.transaction_id} stopped at {stage}; every node has one whole set,"
-            " but they may not be of one mind and CM may be down",
-            remedy=f"bring back {', '.join(nodes) or 'all nodes'}, then run: {command}",
-        )
-
-
-def _unlike_plan(reports: Mapping[str, NodeReport], replacement: Replacement) -> list[GausscertError]:
-    """Nodes that somebody else has changed or begun to change since the plan was made."""
-    wrong: list[GausscertError] = []
-    for node, report in reports.items():
-        told = report.transaction
-        if told.phase is not Phase.NONE:
-            wrong.append(
-                NodeRefusal(
-                    Reason.OTHER_TRANSACTION,
-                    f"transaction {told.transaction_id} of {told.holder} is in phase {told.phase} here",
-                    node=node,
-                    remedy="run: gausscert recover",
-                )
-            )
-        elif report.live.digest != replacement.old_digests[node]:
-            wrong.append(
-                NodeRefusal(
-                    Reason.LIVE_CHANGED,
-                    "the live set is not the one the plan was made for",
-                    node=node,
-                    remedy="find out who changes certificates here, then plan again",
-                )
-            )
-    return wrong
-
-
-def _staged_another(node: str) -> NodeFailure:
-    return NodeFailure(
-        Reason.STORE_FAILED,
-        "staged another server certificate than the one that was sent",
-        node=node,
-        remedy="look at the agent's log",
-    )
-
-
-def _as_finding(error: GausscertError) -> Finding:
-    return Finding(error.reason.value, Severity.WARNING, error.message, remedy=error.remedy, node=error.node)
 
 
 async def _wait(sleep: Callable[[float], Awaitable[None]], seconds: float) -> None:

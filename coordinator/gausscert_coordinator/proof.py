@@ -45,8 +45,9 @@ class Expectation:
 
     servers: Mapping[int, Wanted]
     """By CM node id; each of them must be seen from every node."""
-    normal: bool
-    """`cm_ctl query` must say Normal on every node."""
+    normal: frozenset[str] = frozenset()
+    """Nodes on which `cm_ctl query` must say Normal; it tells that the node's client certificate is
+    accepted, too."""
     others: Wanted | None = None
     """What holds for a cm_server that no topology lists; None: it is not looked at."""
 
@@ -57,12 +58,13 @@ class Baseline:
 
     served: Mapping[int, Served] = field(default_factory=dict)
     """By CM node id, the best that any node saw."""
-    normal: bool = False
+    normal: frozenset[str] = frozenset()
+    """Nodes on which `cm_ctl query` said Normal."""
 
     @property
     def sound(self) -> bool:
         """There was a working cluster, so that a rollback can be held to bring it back."""
-        return self.normal and any(_rank(served) > 0 for served in self.served.values())
+        return bool(self.normal) and any(_rank(served) > 0 for served in self.served.values())
 
 
 def baseline(probes: Mapping[str, ProbeReport]) -> Baseline:
@@ -72,8 +74,8 @@ def baseline(probes: Mapping[str, ProbeReport]) -> Baseline:
         for served in report.served:
             if _rank(served) > _rank(best.get(served.cm_node_id)):
                 best[served.cm_node_id] = served
-    states = [report.cluster for report in probes.values() if report.cluster is not None]
-    return Baseline(best, normal=any(state.cluster_state == NORMAL for state in states))
+    normal = {node for node, report in probes.items() if _is_normal(report.cluster)}
+    return Baseline(best, normal=frozenset(normal))
 
 
 def new_set(reports: Mapping[str, NodeReport], leaf: str, before: Baseline | None) -> Expectation:
@@ -91,7 +93,8 @@ def new_set(reports: Mapping[str, NodeReport], leaf: str, before: Baseline | Non
         for cm_node_id, owner in owners.items()
     }
     others = Wanted(frozenset({leaf})) if leaf else None
-    return Expectation(servers, normal=before is None or before.normal, others=others)
+    normal = frozenset(reports) if before is None else before.normal
+    return Expectation(servers, normal=normal, others=others)
 
 
 def old_set(reports: Mapping[str, NodeReport], before: Baseline | None) -> Expectation:
@@ -108,7 +111,7 @@ def old_set(reports: Mapping[str, NodeReport], before: Baseline | None) -> Expec
         if not accepted:  # there was no set before, so there is nothing to serve again
             continue
         servers[cm_node_id] = Wanted(accepted, chain=seen is not None and seen.chain_verified)
-    return Expectation(servers, normal=before is not None and before.normal)
+    return Expectation(servers, normal=frozenset() if before is None else before.normal)
 
 
 def objections(expectation: Expectation, probes: Mapping[str, ProbeReport]) -> list[NodeFailure]:
@@ -128,13 +131,10 @@ def objections(expectation: Expectation, probes: Mapping[str, ProbeReport]) -> l
 
 def state_objections(expectation: Expectation, probes: Mapping[str, ProbeReport]) -> list[NodeFailure]:
     """Where `cm_ctl query` does not say Normal although it must."""
-    if not expectation.normal:
-        return []
     found: list[NodeFailure] = []
     for node, report in sorted(probes.items()):
-        state = report.cluster
-        if state is None or state.cluster_state != NORMAL:
-            found.append(_not_proven(node, f"cm_ctl query says {_state_text(state)}, not {NORMAL}"))
+        if node in expectation.normal and not _is_normal(report.cluster):
+            found.append(_not_proven(node, f"cm_ctl query says {_state_text(report.cluster)}, not {NORMAL}"))
     return found
 
 
@@ -176,6 +176,10 @@ def _accepted(owner: NodeReport | None, leaf: str, seen: Served | None) -> froze
     if switch not in (SslValue.ON, SslValue.OFF) and seen is not None:
         off = seen.state is ServedState.SSL_OFF
     return frozenset({SSL_OFF}) if off else frozenset({leaf} - {SSL_OFF})
+
+
+def _is_normal(state: ClusterState | None) -> bool:
+    return state is not None and state.cluster_state == NORMAL
 
 
 def _rank(served: Served | None) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from gausscert_common.protocol.coordinator import Stage
@@ -14,11 +15,18 @@ if TYPE_CHECKING:
     from gausscert_coordinator.ports import RetryNotice
 
 
+_logger = logging.getLogger(__name__)
+
+
 class Reporter:
-    """Progress of one transaction; times count from its making."""
+    """Progress of one transaction; times count from its making.
+
+    A watcher that raises is told nothing more: a terminal that went away must not turn a transaction
+    back, let alone leave it in doubt.
+    """
 
     def __init__(self, watch: Callable[[Progress], None], clock: Callable[[], float]) -> None:
-        self._watch = watch
+        self._watch: Callable[[Progress], None] | None = watch
         self._clock = clock
         self._began_s = clock()
         self.stage = Stage.ACQUIRE
@@ -31,7 +39,13 @@ class Reporter:
 
     def tell(self, mark: Mark, node: str = "", detail: str = "") -> None:
         """Say one thing about the present stage."""
-        self._watch(Progress(self.elapsed_s, self.stage, mark, node, detail))
+        if self._watch is None:
+            return
+        try:
+            self._watch(Progress(self.elapsed_s, self.stage, mark, node, detail))
+        except Exception:
+            self._watch = None
+            _logger.exception("the watcher of progress failed")
 
     def retrying(self, notice: RetryNotice) -> None:
         """Say that a call is about to be repeated."""

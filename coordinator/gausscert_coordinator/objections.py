@@ -1,0 +1,74 @@
+"""The words for what does not go as it should, where the coordinator itself finds it. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from gausscert_common.errors import GausscertError, InDoubt, NodeFailure, NodeRefusal, Reason
+from gausscert_common.findings import Finding, Severity
+from gausscert_common.protocol.coordinator import Stage
+from gausscert_common.protocol.words import Phase
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from gausscert_common.model import NodeReport
+
+    from gausscert_coordinator.job import Replacement
+
+_BACK: Final = frozenset(
+    {Stage.ROLLBACK_STOP, Stage.ABORT, Stage.ROLLBACK_START, Stage.ROLLBACK_VERIFY, Stage.CLEAN}
+)
+
+
+def in_doubt(transaction_id: str, stage: Stage, failures: Iterable[GausscertError]) -> InDoubt:
+    """How it stands, and the command to run."""
+    nodes = sorted({error.node for error in failures if error.node})
+    command = "gausscert recover --roll-back" if stage in _BACK else "gausscert recover"
+    return InDoubt(
+        Reason.IN_DOUBT,
+        f"transaction {transaction_id} stopped at {stage}; every node has one whole set,"
+        " but they may not be of one mind and CM may be down",
+        remedy=f"bring back {', '.join(nodes) or 'all nodes'}, then run: {command}",
+    )
+
+
+def unlike_plan(reports: Mapping[str, NodeReport], replacement: Replacement) -> list[GausscertError]:
+    """Nodes that somebody else has changed or begun to change since the plan was made."""
+    wrong: list[GausscertError] = []
+    for node, report in reports.items():
+        told = report.transaction
+        if told.phase is not Phase.NONE:
+            wrong.append(
+                NodeRefusal(
+                    Reason.OTHER_TRANSACTION,
+                    f"transaction {told.transaction_id} of {told.holder} is in phase {told.phase} here",
+                    node=node,
+                    remedy="run: gausscert recover",
+                )
+            )
+        elif report.live.digest != replacement.old_digests[node]:
+            wrong.append(
+                NodeRefusal(
+                    Reason.LIVE_CHANGED,
+                    "the live set is not the one the plan was made for",
+                    node=node,
+                    remedy="find out who changes certificates here, then plan again",
+                )
+            )
+    return wrong
+
+
+def staged_another(node: str) -> NodeFailure:
+    """A node answered Prepare with a set that is not the bundle's."""
+    return NodeFailure(
+        Reason.STORE_FAILED,
+        "staged another server certificate than the one that was sent",
+        node=node,
+        remedy="look at the agent's log",
+    )
+
+
+def as_finding(error: GausscertError) -> Finding:
+    """What is told, but decides nothing."""
+    return Finding(error.reason.value, Severity.WARNING, error.message, remedy=error.remedy, node=error.node)

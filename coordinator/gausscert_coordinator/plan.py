@@ -1,0 +1,113 @@
+"""From everything the nodes said to a plan. Two rules bind this file: it asks nobody anything, and every
+objection to a replacement is in its answer, not only the first."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gausscert_common.errors import GausscertError, InDoubt, NodeRefusal, Reason
+from gausscert_common.model import Certificate, CertificateKind, Served, ServedState
+from gausscert_common.protocol.words import Phase, RestartScope
+
+from gausscert_coordinator import proof
+from gausscert_coordinator.merging import merge, worst_first
+from gausscert_coordinator.plan_rules import RULES, Evidence
+from gausscert_coordinator.report import Plan, PlannedNode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from gausscert_common.findings import Finding
+    from gausscert_common.model import NodeReport
+
+    from gausscert_coordinator.inventory import Timeouts
+
+__all__ = ["Evidence", "make"]
+
+
+def make(seen: Evidence, new_server: Certificate | None) -> Plan:
+    """What `replace` would do, and everything that speaks against it.
+
+    Args:
+        seen: What the nodes answered.
+        new_server: The bundle's server certificate; None when it cannot be read.
+    """
+    options = seen.options
+    return Plan(
+        cluster=seen.inventory.cluster,
+        bundle_digest=seen.bundle_digest,
+        options=options,
+        nodes=tuple(_planned(node, report, new_server) for node, report in seen.reports.items()),
+        findings=worst_first(_findings(seen)),
+        unreachable=tuple(seen.errors.values()),
+        blocked=tuple(_blocked(seen)),
+        served=_served(seen),
+        cluster_state=proof.cluster_state(seen.probes),
+        outage=outage(options.restart, seen.inventory.timeouts),
+    )
+
+
+def outage(restart: RestartScope, timeouts: Timeouts) -> str:
+    """For a person: what will be down, and for how long at most."""
+    if restart is RestartScope.NONE:
+        return (
+            "none by gausscert: CM must be stopped before and started after by you;"
+            " what it serves then is not proven"
+        )
+    who = "one node for all" if restart is RestartScope.CLUSTER else "each node for itself"
+    longest = timeouts.stop_s + timeouts.start_s + timeouts.verify_s
+    return (
+        f"CM and the database of all nodes, from stop to start ({who}): usually under a minute,"
+        f" at most {longest:.0f} s before it is turned back"
+    )
+
+
+def _findings(seen: Evidence) -> Iterator[Finding]:
+    yield from seen.inventory.findings
+    yield from merge(seen.bundle_findings)
+    for node, report in seen.reports.items():
+        yield from (finding.at_node(node) for finding in report.findings)
+    for rule in RULES:
+        yield from rule(seen)
+
+
+def _planned(node: str, report: NodeReport, new_server: Certificate | None) -> PlannedNode:
+    certificates = report.live.certificates
+    return PlannedNode(
+        node=node,
+        old_server=next((each for each in certificates if each.kind is CertificateKind.SERVER), None),
+        new_server=new_server,
+        old_digest=report.live.digest,
+        enable_ssl=report.enable_ssl,
+        promised_epoch=report.transaction.fence.epoch,
+    )
+
+
+def _blocked(seen: Evidence) -> Iterator[GausscertError]:
+    for node, report in seen.reports.items():
+        told = report.transaction
+        since = f" since {told.held_since:%Y-%m-%d %H:%M:%S %Z}" if told.held_since is not None else ""
+        if told.phase is not Phase.NONE:
+            begun = f" since {told.begun_at:%Y-%m-%d %H:%M:%S %Z}" if told.begun_at is not None else since
+            yield InDoubt(
+                Reason.IN_DOUBT,
+                f"transaction {told.transaction_id} of {told.holder} is in phase {told.phase}{begun}",
+                node=node,
+                remedy="run: gausscert recover",
+            )
+        elif told.lease_left_s > 0 and not seen.options.take_over:
+            yield NodeRefusal(
+                Reason.LOCKED,
+                f"locked by {told.holder}{since}, for at most {told.lease_left_s:.0f} s more",
+                node=node,
+                remedy="wait for it to end, or use --take-over if you know that it is gone",
+            )
+
+
+def _served(seen: Evidence) -> tuple[Served, ...]:
+    """As seen from the first node that could look."""
+    views = [report.served for report in seen.probes.values() if report.served]
+    for served in views:
+        if any(each.state is not ServedState.UNREACHABLE for each in served):
+            return served
+    return views[0] if views else ()

@@ -1,0 +1,120 @@
+"""Every kind of finding that a plan adds to those about the bundle and about single nodes."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from gausscert_common.validate.rule import ERROR, WARNING, table
+from gausscert_common.validate.rule import Rule as _Rule
+
+PLAN: Final = table(
+    _Rule(
+        "CLOCK_SKEW",
+        ERROR,
+        "A node's clock is off",
+        "Certificates are judged by each node's own clock: one node refuses what another accepts. A"
+        " warning from 60 s, an error from 300 s.",
+        "set the clock right, for example with chrony, then plan again",
+    ),
+    _Rule(
+        "SSL_UNEQUAL",
+        ERROR,
+        "enable_ssl is not the same on all nodes",
+        "cm_servers (DCC) and cm_agents (MES) talk to each other with it on or off on both sides, or not at"
+        " all. Only a warning when the replacement sets it anyway.",
+        "set it with --enable-ssl on or off",
+    ),
+    _Rule(
+        "NODE_MISNAMED",
+        ERROR,
+        "Another node answers at the address",
+        "The set would go to a machine that is not the one meant.",
+        "correct the address in the inventory, or name in the agent's configuration",
+    ),
+    _Rule(
+        "CLUSTER_MISNAMED",
+        ERROR,
+        "The node belongs to another cluster",
+        "The agent's configuration names another cluster than the inventory.",
+        "use the inventory of that cluster, or correct cluster in the agent's configuration",
+    ),
+    _Rule(
+        "NODE_NOT_IN_INVENTORY",
+        ERROR,
+        "CM lists a node that the inventory does not have",
+        "A set must go to all nodes of the cluster: a node with the old CA cannot talk to the others.",
+        "install an agent there and add the node to the inventory",
+    ),
+    _Rule(
+        "NODE_NOT_IN_CLUSTER",
+        ERROR,
+        "The inventory has a node that CM does not list",
+        "The inventory is out of date, or names a machine of another cluster.",
+        "remove the node from the inventory, or add it to the cluster first",
+    ),
+    _Rule(
+        "NODE_TWICE",
+        ERROR,
+        "Two nodes of the inventory are one node of CM",
+        "Two agents would exchange the set of one node.",
+        "keep one of them in the inventory",
+    ),
+    _Rule(
+        "TOPOLOGY_UNKNOWN",
+        WARNING,
+        "No node could tell which nodes the cluster has",
+        "Whether the inventory is complete was not checked.",
+        "compare the inventory with `cm_ctl view` yourself",
+    ),
+    _Rule(
+        "CLUSTER_NOT_NORMAL",
+        ERROR,
+        "The cluster is not Normal",
+        "Afterwards nobody could tell what the replacement broke; and a cluster that cannot start with the"
+        " old set cannot be rolled back to it.",
+        "bring the cluster to Normal; or stop it and use --restart none, for example when its certificates"
+        " have expired",
+    ),
+    _Rule(
+        "CLUSTER_STATE_UNKNOWN",
+        WARNING,
+        "A node cannot ask for the cluster's state",
+        "`cm_ctl query` fails there while it works elsewhere; the proof will not count on this node's word.",
+        "see the cause; a client certificate that the cm_servers refuse is the usual one",
+    ),
+    _Rule(
+        "MANUALLY_STOPPED",
+        ERROR,
+        "CM was stopped on purpose on a node",
+        "The replacement would start it again, and could not prove that node before that.",
+        "start it with `cm_ctl start`, or stop all and use --restart none",
+    ),
+    _Rule(
+        "CM_RUNS",
+        ERROR,
+        "CM runs, and is not to be stopped",
+        "With --restart none the set is exchanged only where the operator has stopped CM.",
+        "stop the cluster first, or choose --restart cluster or node",
+    ),
+    _Rule(
+        "SET_UNCHANGED",
+        ERROR,
+        "Every node has this bundle already",
+        "Replacing it would cost a restart and change nothing. Only a warning when enable_ssl changes.",
+        "nothing to do; check whether this is the right directory",
+    ),
+    _Rule(
+        "SETS_DIFFER",
+        WARNING,
+        "The nodes do not have the same set now",
+        "They may run with certificates of different CAs; a rollback gives each node its own set back.",
+        "nothing; after the replacement all nodes have the same",
+    ),
+    _Rule(
+        "SSL_GOES_OFF",
+        WARNING,
+        "SSL is switched off",
+        "CM's traffic is then in the clear, and no certificate is served or proven.",
+        "use --enable-ssl keep unless this is meant",
+    ),
+)

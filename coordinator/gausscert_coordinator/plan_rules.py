@@ -1,0 +1,192 @@
+"""What speaks against a replacement when all nodes are seen together: one small function a rule. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final
+
+from gausscert_common.findings import Severity
+from gausscert_common.model import SslValue
+from gausscert_common.protocol.words import RestartScope, SslWish
+
+from gausscert_coordinator.plan_catalogue import PLAN
+from gausscert_coordinator.proof import NORMAL
+from gausscert_coordinator.recovery_view import cm_runs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from datetime import datetime
+
+    from gausscert_common.errors import GausscertError
+    from gausscert_common.findings import Finding
+    from gausscert_common.model import ClusterState, NodeReport, ProbeReport, SslSwitch
+
+    from gausscert_coordinator.inventory import Inventory
+    from gausscert_coordinator.report import ReplaceOptions
+
+SKEW_WARNING_S: Final = 60.0
+SKEW_ERROR_S: Final = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What was asked and answered; everything by node name."""
+
+    inventory: Inventory
+    options: ReplaceOptions
+    bundle_digest: str
+    reports: Mapping[str, NodeReport]
+    errors: Mapping[str, GausscertError] = field(default_factory=dict)
+    """Nodes that did not answer, or not all questions."""
+    probes: Mapping[str, ProbeReport] = field(default_factory=dict)
+    bundle_findings: Mapping[str, tuple[Finding, ...]] = field(default_factory=dict)
+    """The bundle as judged by each node's clock."""
+    clock_offsets_s: Mapping[str, float] = field(default_factory=dict)
+    """Node's clock minus the coordinator's."""
+
+
+def clock_offset_s(sent: datetime, answered: datetime, received: datetime) -> float:
+    """The smallest offset of a node's clock that its answer allows: it was made somewhere between sending
+    and receiving, and a slow preflight must not look like a wrong clock.
+
+    Args:
+        sent: When the question left, by the coordinator's clock.
+        answered: When the answer was made, by the node's clock.
+        received: When it came, by the coordinator's clock.
+    """
+    if answered < sent:
+        return (answered - sent).total_seconds()
+    if answered > received:
+        return (answered - received).total_seconds()
+    return 0.0
+
+
+def names(seen: Evidence) -> Iterator[Finding]:
+    """Each address leads to the node that is meant."""
+    for node, report in seen.reports.items():
+        if report.name != node:
+            yield _at("NODE_MISNAMED", node, f"the agent there is {report.name!r}")
+        if report.cluster != seen.inventory.cluster:
+            cause = f"it belongs to {report.cluster!r}, the inventory is of {seen.inventory.cluster!r}"
+            yield _at("CLUSTER_MISNAMED", node, cause)
+
+
+def clocks(seen: Evidence) -> Iterator[Finding]:
+    """Each clock is near the coordinator's."""
+    for node, offset_s in seen.clock_offsets_s.items():
+        if abs(offset_s) > SKEW_WARNING_S:
+            direction = "ahead of" if offset_s > 0 else "behind"
+            found = _at("CLOCK_SKEW", node, f"its clock is {abs(offset_s):.0f} s {direction} this machine's")
+            severity = Severity.ERROR if abs(offset_s) > SKEW_ERROR_S else Severity.WARNING
+            yield replace(found, severity=severity)
+
+
+def topology(seen: Evidence) -> Iterator[Finding]:
+    """Inventory and CM name the same nodes; looked at only when all nodes answered."""
+    if seen.errors:
+        return
+    listed = {node.id: node.name for report in seen.reports.values() for node in report.topology.nodes}
+    if not listed:
+        yield PLAN["TOPOLOGY_UNKNOWN"].finding("`cm_ctl view` told no node's agent anything")
+        return
+    present = Counter(report.topology.local_node_id for report in seen.reports.values())
+    for cm_node_id in sorted(listed.keys() - present.keys()):
+        cause = f"CM's node {cm_node_id} ({listed[cm_node_id]}) is none of the inventory's"
+        yield PLAN["NODE_NOT_IN_INVENTORY"].finding(cause)
+    for node, report in seen.reports.items():
+        local = report.topology.local_node_id
+        if local not in listed:
+            yield _at("NODE_NOT_IN_CLUSTER", node, f"`cm_ctl view` lists no node {local}")
+        elif present[local] > 1:
+            yield _at("NODE_TWICE", node, f"it is CM's node {local}, and so is another")
+
+
+def ssl_switch(seen: Evidence) -> Iterator[Finding]:
+    """enable_ssl is equal over nodes, in each of both files."""
+    for file, values in _switches(seen).items():
+        if len(set(values.values())) > 1:
+            said = ", ".join(f"{node} {value}" for node, value in values.items())
+            found = replace(PLAN["SSL_UNEQUAL"].finding(f"{file}: {said}"), file=file)
+            decided = seen.options.ssl_wish is not SslWish.KEEP
+            yield replace(found, severity=Severity.WARNING) if decided else found
+    if seen.options.ssl_wish is SslWish.OFF and _switch_changes(seen):
+        yield PLAN["SSL_GOES_OFF"].finding("--enable-ssl off")
+
+
+def cluster_state(seen: Evidence) -> Iterator[Finding]:
+    """The cluster is Normal, where it is to be restarted."""
+    if seen.options.restart is RestartScope.NONE or not seen.reports:
+        return
+    states = {node: report.cluster for node, report in seen.probes.items()}
+    words = {state.cluster_state for state in states.values() if state is not None and state.cluster_state}
+    for word in sorted(words - {NORMAL}):
+        yield PLAN["CLUSTER_NOT_NORMAL"].finding(f"`cm_ctl query` says {word}")
+    if not words:
+        causes = {_cause(state) for state in states.values()}
+        yield PLAN["CLUSTER_NOT_NORMAL"].finding(
+            f"`cm_ctl query` works on no node: {'; '.join(sorted(causes)) or 'nobody was asked'}"
+        )
+        return
+    for node, state in states.items():
+        if state is None or not state.cluster_state:
+            yield _at("CLUSTER_STATE_UNKNOWN", node, _cause(state))
+
+
+def processes(seen: Evidence) -> Iterator[Finding]:
+    """CM runs where it is to be restarted, and is stopped where it is not."""
+    outside = seen.options.restart is RestartScope.NONE
+    for node, report in seen.reports.items():
+        if outside and cm_runs(report):
+            running = ", ".join(f"{process.name} ({process.pid})" for process in report.processes)
+            yield _at("CM_RUNS", node, f"these run: {running}")
+        if not outside and report.manually_stopped:
+            yield _at("MANUALLY_STOPPED", node, "`cluster_manual_start` is there")
+
+
+def live_sets(seen: Evidence) -> Iterator[Finding]:
+    """The bundle is new, and the nodes are alike now."""
+    digests = {node: report.live.bundle_digest for node, report in seen.reports.items()}
+    found = set(digests.values())
+    if found == {seen.bundle_digest} and not seen.errors:
+        unchanged = PLAN["SET_UNCHANGED"].finding("same files, byte for byte, on all nodes")
+        changes = _switch_changes(seen)
+        yield replace(unchanged, severity=Severity.WARNING) if changes else unchanged
+    if len(found) > 1:
+        groups = (
+            " and ".join(node for node, digest in digests.items() if digest == each)
+            for each in dict.fromkeys(digests.values())
+        )
+        yield PLAN["SETS_DIFFER"].finding(f"alike are: {'; '.join(groups)}")
+
+
+RULES: Final = (names, clocks, topology, ssl_switch, cluster_state, processes, live_sets)
+
+
+def _at(code: str, node: str, cause: str) -> Finding:
+    return PLAN[code].finding(cause).at_node(node)
+
+
+def _cause(state: ClusterState | None) -> str:
+    return "it was not asked" if state is None else state.cause or "it said nothing"
+
+
+def _switches(seen: Evidence) -> dict[str, dict[str, SslValue]]:
+    """By file and node; a node without the file has no say."""
+    found: dict[str, dict[str, SslValue]] = {"cm_server.conf": {}, "cm_agent.conf": {}}
+    for node, report in seen.reports.items():
+        for file, value in zip(found, _pair(report.enable_ssl), strict=True):
+            if value is not SslValue.ABSENT:
+                found[file][node] = value
+    return found
+
+
+def _pair(switch: SslSwitch) -> tuple[SslValue, SslValue]:
+    return switch.server, switch.agent
+
+
+def _switch_changes(seen: Evidence) -> bool:
+    wanted = {SslWish.ON: SslValue.ON, SslWish.OFF: SslValue.OFF}.get(seen.options.ssl_wish)
+    if wanted is None:
+        return False
+    return any(value is not wanted for values in _switches(seen).values() for value in values.values())
