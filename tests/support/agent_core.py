@@ -1,0 +1,304 @@
+"""One node for tests of the agent's core: a real disk below a temporary directory, a CM that is a
+small class, clocks that move only when somebody sleeps.
+
+    node = Node(tmp_path)
+    node.start()                        # what a starting agent does: recover, then serve
+    node.run(Step.ACQUIRE)
+    node.prepare()
+    ...
+    node.restart()                      # the process dies and a new one recovers
+
+`Disk` of the agent is handed in, so that a test can count, fail or stop at any change.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from gausscert_agent.assembly import Core, Times, assemble
+from gausscert_agent.config import AgentConfig, CmSettings, TlsFiles
+from gausscert_agent.effects import Given
+from gausscert_agent.files import Disk
+from gausscert_agent.restart import RestartOrders
+from gausscert_agent.runner import Done
+from gausscert_agent.staging import Material
+from gausscert_common import certset
+from gausscert_common.bundle import Bundle, FactorFiles
+from gausscert_common.findings import Finding
+from gausscert_common.model import CmProcess, FactorBuild, SslSwitch, SslValue
+from gausscert_common.protocol.commands import AcquireCommand, Command, PrepareCommand
+from gausscert_common.protocol.state import NodeState
+from gausscert_common.protocol.words import RestartScope, SslWish, Step
+
+TX = "tx-00000001"
+OTHER_TX = "tx-00000002"
+HOLDER = "alice@host:1"
+
+OLD = {name: f"old {name}\n".encode() for name in certset.NAMES}
+NEW = {name: f"new {name}\n".encode() for name in certset.NAMES}
+
+FORWARD = (Step.ACQUIRE, Step.PREPARE, Step.STOP, Step.SWAP, Step.START, Step.COMMIT, Step.PURGE)
+BACKWARD = (Step.ROLLBACK_STOP, Step.ABORT, Step.ROLLBACK_START, Step.CLEAN)
+
+
+def bundle(files: dict[str, bytes] | None = None) -> Bundle:
+    """A bundle with ready factor files."""
+    files = files or NEW
+    return Bundle(
+        {name: files[name] for name in files if name in certset.BUNDLE_NAMES},
+        factor_files=FactorFiles(*(files[name] for name in certset.FACTOR_NAMES)),
+    )
+
+
+@dataclass
+class FakeCm:
+    """A CM of one node. `fail` names methods that raise once; `calls` has what was asked of it."""
+
+    running: set[str] = field(default_factory=lambda: {"cm_agent", "cm_server"})
+    manual: bool = False
+    ssl: dict[str, SslValue] = field(default_factory=lambda: {"server": SslValue.ON, "agent": SslValue.ON})
+    ctl: bool = False
+    build: FactorBuild | None = FactorBuild.RELEASED
+    calls: list[str] = field(default_factory=list)
+    fail: dict[str, Exception] = field(default_factory=dict)
+    stop_leaves: set[str] = field(default_factory=set)
+    """Processes that survive `cm_ctl stop`."""
+    orphans_ended: list[tuple[int, int]] = field(default_factory=list)
+    during: object = None
+    """Called with the state of things while a cm_ctl child runs."""
+
+    def _called(self, name: str) -> None:
+        self.calls.append(name)
+        if name in self.fail:
+            raise self.fail.pop(name)
+
+    def has_cm_ctl(self) -> bool:
+        return self.ctl
+
+    def encrypt(self, mode, directory: Path, password: str) -> None:
+        from gausscert_common import factors
+
+        self._called(f"encrypt {mode}")
+        assert stat.S_IMODE(directory.stat().st_mode) == 0o700
+        assert not list(directory.iterdir())
+        for kind, body in zip(("cipher", "rand"), factors.write(password), strict=True):
+            path = directory / f"{mode}.key.{kind}"
+            path.write_bytes(body)
+            path.chmod(0o600)  # as cm_ctl leaves them
+
+    def read_ssl(self) -> SslSwitch:
+        self._called("read_ssl")
+        return SslSwitch(self.ssl["server"], self.ssl["agent"])
+
+    def set_ssl(self, component, value: bool) -> None:
+        self._called(f"set_ssl {component} {value}")
+        self.ssl[component] = SslValue.ON if value else SslValue.OFF
+
+    def stop(self, scope, timeout_s: float, on_start) -> None:
+        on_start(4711, 99)
+        if callable(self.during):
+            self.during()
+        self._called(f"stop {scope}")
+        self.running = set(self.stop_leaves)
+        self.manual = True
+
+    def start(self, scope, timeout_s: float, on_start) -> None:
+        on_start(4712, 100)
+        self._called(f"start {scope}")
+        self.running = {"cm_agent", "cm_server"}
+        self.manual = False
+
+    def processes(self) -> tuple[CmProcess, ...]:
+        at = datetime(2026, 1, 1, tzinfo=UTC)
+        return tuple(CmProcess(name, 100 + number, at) for number, name in enumerate(sorted(self.running)))
+
+    def manually_stopped(self) -> bool:
+        return self.manual
+
+    def factor_build(self) -> FactorBuild | None:
+        return self.build
+
+    def end_orphan(self, pid: int, start_ticks: int) -> None:
+        self.orphans_ended.append((pid, start_ticks))
+
+
+@dataclass
+class Clock:
+    """Time that passes only while somebody sleeps."""
+
+    now: float = 1_000.0
+
+    def read(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@dataclass
+class Judge:
+    """Finds what it was told to find."""
+
+    findings: tuple[Finding, ...] = ()
+
+    def __call__(self, files, modes, *, now, threshold_days=90, build=None) -> tuple[Finding, ...]:
+        assert now.tzinfo is not None
+        return self.findings
+
+
+def write_set(directory: Path, files: dict[str, bytes], mode: int = 0o400) -> None:
+    """A set as CM's installer leaves it."""
+    directory.mkdir(mode=0o700, parents=True)
+    directory.chmod(0o700)
+    for name, body in files.items():
+        path = directory / name
+        path.write_bytes(body)
+        path.chmod(mode)
+
+
+def snapshot(root: Path) -> dict[str, tuple[int, bytes]]:
+    """Every entry below a directory with mode and content; directories and links, too."""
+    found: dict[str, tuple[int, bytes]] = {}
+    for path in sorted([root, *root.rglob("*")]):
+        status = path.lstat()
+        if stat.S_ISLNK(status.st_mode):
+            body = os.readlink(path).encode()
+        else:
+            body = path.read_bytes() if stat.S_ISREG(status.st_mode) else b""
+        found[str(path.relative_to(root))] = (status.st_mode, body)
+    return found
+
+
+def live_files(sslcert: Path) -> dict[str, bytes]:
+    """The live set by name."""
+    return {path.name: path.read_bytes() for path in (sslcert / "cm").iterdir()}
+
+
+class Node:
+    """See the module."""
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        live: dict[str, bytes] | None = OLD,
+        disk: Disk | None = None,
+        cm: FakeCm | None = None,
+        retired: int = 2,
+        fresh: bool = True,
+    ) -> None:
+        self.root = root
+        self.home = root / "home"
+        self.sslcert = self.home / "share" / "sslcert"
+        self.state_dir = root / "state"
+        if fresh:
+            self.sslcert.mkdir(parents=True, mode=0o755)
+            self.sslcert.chmod(0o755)
+            if live is not None:
+                write_set(self.sslcert / "cm", live)
+        self.disk = disk
+        self.cm = cm or FakeCm()
+        self.clock = Clock()
+        self.judge = Judge()
+        self.rehearsed: list[Path] = []
+        self.rehearsal: tuple[Finding, ...] = ()
+        none = root / "none"
+        self.config = AgentConfig(
+            name="node1",
+            cluster="c",
+            listen="127.0.0.1:0",
+            state_dir=self.state_dir,
+            tls=TlsFiles(none, none, none),
+            cm=CmSettings(home=self.home, stopped_for_s=2.0),
+            retired_generations=retired,
+        )
+        self.core: Core | None = None
+        self.epoch = 1
+        self.transaction_id = TX
+
+    @property
+    def runner(self):
+        assert self.core is not None
+        return self.core.runner
+
+    @property
+    def store(self):
+        assert self.core is not None
+        return self.core.store
+
+    @property
+    def state(self) -> NodeState:
+        return self.runner.state
+
+    def assemble(self) -> None:
+        self.core = assemble(
+            self.config,
+            self.cm,
+            self._rehearse,
+            judge=self.judge,
+            times=Times(self.clock.read, self.clock.read, self.clock.sleep),
+            disk=self.disk,
+        )
+
+    def start(self) -> None:
+        self.assemble()
+        self.runner.recover()
+
+    def stop(self) -> None:
+        if self.core is not None:
+            self.core.runner.close()
+            self.core = None
+
+    def restart(self, disk: Disk | None = None) -> None:
+        """The agent ends without a word, and a new one starts."""
+        self.stop()
+        self.disk = disk
+        self.start()
+
+    def run(self, step: Step, *, epoch: int | None = None, tx: str | None = None, **options) -> Done:
+        """Any command, with what usually comes with it."""
+        tx, epoch = tx or self.transaction_id, epoch or self.epoch
+        if step is Step.ACQUIRE:
+            command: Command = AcquireCommand(tx, epoch, step, holder=options.pop("holder", HOLDER))
+            return self.runner.execute(command, Given(lease_s=options.pop("lease_s", 30.0)), **options)
+        if step is Step.PREPARE:
+            return self.prepare(tx=tx, epoch=epoch, **options)
+        orders = RestartOrders(options.pop("scope", RestartScope.NODE), options.pop("executor", False), 60.0)
+        given = Given(orders=orders)
+        return self.runner.execute(Command(tx, epoch, step), given, **options)
+
+    def prepare(
+        self,
+        *,
+        tx: str | None = None,
+        epoch: int | None = None,
+        material: Material | None = None,
+        wish: SslWish = SslWish.KEEP,
+        expected: str | None = None,
+        **options,
+    ) -> Done:
+        command = PrepareCommand(
+            tx or self.transaction_id,
+            epoch or self.epoch,
+            Step.PREPARE,
+            participants=("node1", "node2"),
+            expected_live_digest=self.store.live_digest() if expected is None else expected,
+            ssl_wish=wish,
+            restart=RestartScope.NODE,
+            begun_at=self.clock.now,
+        )
+        return self.runner.execute(command, Given(material=material or Material(bundle())), **options)
+
+    def run_all(self, steps, **options) -> None:
+        for step in steps:
+            self.run(step, **options)
+
+    def everything(self) -> dict[str, tuple[int, bytes]]:
+        """Disk and journal; the lock file left out, for it holds a pid."""
+        found = snapshot(self.root)
+        found.pop("state/lock", None)
+        return found
