@@ -180,6 +180,8 @@ def remove_set(disk: Disk, parent: int, name: str) -> bool:
     """
     try:
         with files.opened(name, parent) as directory:
+            if not os.fstat(directory).st_mode & stat.S_IWUSR:
+                disk.set_directory_mode(directory, certset.DIRECTORY_MODE)
             for entry in sorted(os.listdir(directory)):
                 disk.unlink(directory, entry)
     except FileNotFoundError:

@@ -117,7 +117,7 @@ def test_reprs_show_no_key(made, live):
 # Staging
 
 
-@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077, 0o177])
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o027, 0o077])
 def test_the_stage_has_the_modes_asked_for_under_any_umask(made, live, sslcert, umask):
     modes = dict.fromkeys(NEW, 0o400) | {"extra": 0o600}
     before = os.umask(umask)
@@ -138,8 +138,7 @@ def test_a_umask_that_takes_away_what_is_needed_fails_loudly(made, live, sslcert
         refusal(Reason.STORE_FAILED, made.write_stage, TX, contents())
     finally:
         os.umask(before)
-    made.remove_stage(TX)
-    assert [path.name for path in sslcert.iterdir()] == ["cm"]
+    assert live_files(sslcert) == OLD
 
 
 @pytest.mark.parametrize("mode", [0o700, 0o750, 0o500])
@@ -147,6 +146,8 @@ def test_the_stage_takes_the_mode_of_the_live_directory(made, live, sslcert, mod
     live.chmod(mode)
     made.write_stage(TX, contents())
     assert stat.S_IMODE((sslcert / f".cm.{TX}").stat().st_mode) == mode
+    made.remove_stage(TX)
+    assert [path.name for path in sslcert.iterdir()] == ["cm"]
 
 
 def test_no_file_is_ever_chmodded_and_all_are_created_exclusively(made, live, monkeypatch):
@@ -169,11 +170,8 @@ def test_the_stage_belongs_to_whom_the_live_set_belongs(made, live, sslcert):
     os.chown(live / "server.key", 1236, 1237)
     made.write_stage(TX, contents(NEW | {"extra": b""}))
     new = sslcert / f".cm.{TX}"
-    owners = {
-        path.name: (path.stat().st_uid, path.stat().st_gid)
-        for path in (new, new / "server.key", new / "extra")
-    }
-    assert owners == {new.name: (1234, 1235), "server.key": (1236, 1237), "extra": (1234, 1235)}
+    owners = [(path.stat().st_uid, path.stat().st_gid) for path in (new, new / "server.key", new / "extra")]
+    assert owners == [(1234, 1235), (1236, 1237), (1234, 1235)]
 
 
 def acl(*entries: tuple[int, int, int]) -> bytes:
@@ -192,7 +190,8 @@ def with_acl(path, name="system.posix_acl_access"):
     try:
         os.setxattr(path, name, FOR_USER_1001)
     except OSError as error:
-        assert error.errno in (errno.ENOTSUP, errno.EPERM)
+        if error.errno not in (errno.ENOTSUP, errno.EPERM):
+            raise
         pytest.skip("this file system has no ACLs")
 
 
@@ -264,12 +263,8 @@ def test_a_link_in_place_of_a_set_file_is_not_written_through(made, live, sslcer
             super().make_directory(directory, name)
             os.symlink(victim, sslcert / name / "server.key")
 
-    refusal(
-        Reason.STORE_FAILED,
-        Store(CmSettings(home=tmp_path / "home"), disk=Planting()).write_stage,
-        TX,
-        contents(),
-    )
+    made = Store(CmSettings(home=tmp_path / "home"), disk=Planting())
+    refusal(Reason.STORE_FAILED, made.write_stage, TX, contents())
     assert victim.read_text() == "precious"
 
 
@@ -559,13 +554,8 @@ def test_a_stage_is_removed_with_its_scratch_directory(made, live, sslcert):
 
 
 def test_names_of_siblings_never_meet():
-    names = {
-        stage.stage_name(TX),
-        stage.scratch_name(TX),
-        stage.retired_name(TX),
-        stage.gone_name(TX),
-        *stage.PROBE,
-    }
+    made = (stage.stage_name, stage.scratch_name, stage.retired_name, stage.gone_name)
+    names = {name(TX) for name in made} | set(stage.PROBE)
     assert len(names) == 6
     assert stage.generation_of(stage.retired_name(TX)) == TX
     for name in names - {stage.retired_name(TX)}:

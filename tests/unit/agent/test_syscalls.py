@@ -67,13 +67,11 @@ def test_the_file_system_is_the_one_that_holds_the_file():
 
 
 def test_a_closed_descriptor_is_an_error():
-    with pytest.raises(OSError) as caught:
+    with pytest.raises(OSError, match=os.strerror(errno.EBADF)):
         syscalls.file_system_type(-1)
-    assert caught.value.errno == errno.EBADF
 
 
 def test_an_unknown_machine_without_the_symbol_is_told(monkeypatch):
     monkeypatch.setattr(platform, "machine", lambda: "abacus")
-    with pytest.raises(OSError) as caught:
+    with pytest.raises(OSError, match="not known on this machine"):
         syscalls._by_number()
-    assert caught.value.errno == errno.ENOSYS
