@@ -1,4 +1,4 @@
-"""The real `ports.AgentClient`: one agent over gRPC, one channel per node as long as the coordinator lives."""
+"""The real `ports.AgentClient`: one agent over gRPC, one channel per node for the coordinator's life."""
 
 from __future__ import annotations
 
