@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 from gausscert_common import certset, pem
-from gausscert_common.errors import GausscertError
+from gausscert_common.errors import GausscertError, NodeFailure, Reason
 from gausscert_common.findings import Finding, Severity
 
 from gausscert_agent.drivers.memory_file import memory_file
@@ -100,10 +100,16 @@ def rehearse_directory(directory: Path) -> tuple[Finding, ...]:
     """`rehearse` with the files of a directory, under the names of the set.
 
     Raises:
-        OSError: A file is there and cannot be read.
+        NodeFailure: STORE_FAILED; a file is there and cannot be read.
     """
     names = certset.NAMES + certset.CRL_NAMES
-    return rehearse({name: (directory / name).read_bytes() for name in names if (directory / name).exists()})
+    try:
+        files = {name: (directory / name).read_bytes() for name in names if (directory / name).exists()}
+    except OSError as error:
+        raise NodeFailure(
+            Reason.STORE_FAILED, f"cannot be read: {error.strerror}", file=str(error.filename)
+        ) from error
+    return rehearse(files)
 
 
 @dataclass(frozen=True, slots=True)

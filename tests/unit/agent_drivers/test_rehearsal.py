@@ -9,6 +9,7 @@ from cryptography import x509
 from gausscert_agent.drivers.memory_file import memory_file
 from gausscert_agent.drivers.rehearsal import CODE, rehearse, rehearse_directory
 from gausscert_common import certset
+from gausscert_common.errors import NodeFailure, Reason
 from gausscert_common.findings import Severity
 from support import sim_certs
 
@@ -149,6 +150,13 @@ def test_a_directory_is_rehearsed_with_its_crls(tmp_path):
 def test_an_empty_directory_is_told(tmp_path):
     (finding,) = rehearse_directory(tmp_path)
     assert "missing: cacert.pem" in finding.cause
+
+
+def test_a_file_that_cannot_be_read_is_a_failure(tmp_path):
+    (tmp_path / "server.crt").mkdir()
+    with pytest.raises(NodeFailure) as caught:
+        rehearse_directory(tmp_path)
+    assert caught.value.reason is Reason.STORE_FAILED
 
 
 def test_memory_files_leave_no_descriptor_behind():
