@@ -15,13 +15,18 @@ from gausscert_coordinator.plan_catalogue import PLAN
 
 HERE = Path(__file__).parent
 
-AGENT_FINDINGS = """\
-| code | severity | what, why | what to do |
-|---|---|---|---|
-| REHEARSAL_FAILED | error | **The staged set does not shake hands with itself.** Server and client certificates are \
-tried against each other in memory, under CM's rules, before anything is stopped. | look at the OpenSSL reason in \
-the cause; most often it is the extended key usage or a missing intermediate |
-"""
+STAGED = [
+    "REHEARSAL_FAILED",
+    "error",
+    (
+        "**The staged set does not shake hands with itself.** Server and client certificates are tried against"
+        " each other in memory, under CM's rules, before anything is stopped."
+    ),
+    (
+        "look at the OpenSSL reason in the cause; most often it is the extended key usage or a missing"
+        " intermediate"
+    ),
+]
 
 
 def findings_page() -> str:
@@ -38,7 +43,7 @@ def findings_page() -> str:
         [
             catalogue_markdown(),
             "# Findings about a staged set\n",
-            AGENT_FINDINGS,
+            table(header, [STAGED]),
             "# Findings about a node\n",
             table(header, node),
             "# Findings about a plan\n",
@@ -68,7 +73,7 @@ def errors_page() -> str:
             "## Exit codes of gausscert\n",
             table(["exit", "meaning"], codes),
             "## Reasons\n",
-            "The exit code is that of an error met before anything changed; what happens later ends in 1 or 3.\n",
+            "The exit code is that of an error met before anything changed; later it is 1 or 3.\n",
             table(["reason", "kind", "what the kind means", "gRPC code", "exit"], reasons),
         ]
     )
