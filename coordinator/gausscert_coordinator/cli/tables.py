@@ -12,7 +12,7 @@ from gausscert_coordinator.cli import judge
 from gausscert_coordinator.cli.layout import BAD, DOUBTFUL, FAINT, GOOD, STRONG, cell, counted, fitted, short
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from gausscert_common.errors import GausscertError
     from gausscert_common.findings import Finding
@@ -206,6 +206,20 @@ def _cause_and_remedy(cause: str, remedy: str) -> Text:
         text.append("\n")
         text.append(cell(f"do: {remedy}", FAINT))
     return text
+
+
+def demo(
+    seen: Sequence[tuple[str, Mapping[str, str]]], claims: int, failed: int, duration_s: float, width: int
+) -> list[RenderableType]:
+    """What was served at each moment of the demo, and how it ended."""
+    nodes = list(seen[0][1]) if seen else []
+    rows = [[cell(moment), *(cell(short(served[node])) for node in nodes)] for moment, served in seen]
+    verdict = f"{counted(claims, 'claim')}, each checked; {counted(failed, 'failure')}; {duration_s:.0f} s"
+    return [
+        cell("served by the simulated cm_servers", STRONG),
+        fitted(("moment", *nodes), rows, width),
+        cell(f"demo of gausscert on a simulated CM: {verdict}", BAD if failed else GOOD),
+    ]
 
 
 def failures(errors: Sequence[GausscertError]) -> list[RenderableType]:

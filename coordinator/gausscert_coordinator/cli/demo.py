@@ -1,0 +1,203 @@
+"""`gausscert demo`: the one place outside of tests that may import the simulated CM."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import tempfile
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from gausscert_coordinator.cli.group import Verb, pass_invocation
+from gausscert_coordinator.cli.settings import Invocation
+from gausscert_coordinator.cli.verbs import ROOT
+from gausscert_coordinator.exit_codes import ExitCode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from gausscert_sim.cluster import SimulatedCluster
+
+    from gausscert_coordinator.cli.demo_claims import Claim, Claims, Served
+    from gausscert_coordinator.cli.demo_story import Failure, Story
+
+FAILURES = {
+    "prepare:fail": ("`cm_ctl encrypt` fails on one node", "last", {"encrypt": "fail"}),
+    "prepare:wrong": (
+        "`cm_ctl encrypt` takes a wrong password on one node",
+        "last",
+        {"encrypt": "wrong"},
+    ),
+    "stop:fail": ("`cm_ctl stop` fails", "first", {"stop": "fail"}),
+    "stop:lie": ("`cm_ctl stop` says success and stops nothing", "first", {"stop": "lie"}),
+    "start:refuses": ("the new cm_server of one node refuses to start", "last", {}),
+}
+"""By STEP:KIND: for the audience, which node, and which words of `gausscert_sim.faults.Faults`."""
+
+FROM_PREPARE = "prepare"
+
+
+@click.command(
+    "demo",
+    cls=Verb,
+    short_help=ROOT["demo"].short_help,
+    examples=(
+        ("All of it, in under a minute:", "gausscert demo"),
+        ("Five nodes, and the failure in an earlier step:", "gausscert demo --nodes 5 --fail prepare:wrong"),
+        ("Keep the files, to look at the logs:", "gausscert demo --keep"),
+    ),
+    exits={
+        ExitCode.DONE: "every claim that was printed had been checked and held",
+        ExitCode.REFUSED: "usage, or stopped with Ctrl-C",
+        ExitCode.OWN_ERROR: "a claim did not hold",
+    },
+)
+@click.option("--nodes", type=click.IntRange(1, 9), default=3, show_default=True, help="Simulated nodes.")
+@click.option(
+    "--fail",
+    "fails",
+    type=click.Choice(list(FAILURES)),
+    metavar="STEP:KIND",
+    default="start:refuses",
+    help="What fails in the second replacement: " + ", ".join(FAILURES) + ". [default: start:refuses]",
+)
+@click.option("--keep", is_flag=True, help="Leave the directory with all files and logs; no process stays.")
+@pass_invocation
+def command(invocation: Invocation, nodes: int, fails: str, keep: bool) -> int:
+    """Show gausscert at work on a simulated cluster on loopback, in a temporary directory.
+
+    The CM is simulated; the agents, their credentials and every gausscert command are real. A replacement,
+    one that fails and rolls back, and a faulty bundle that is refused. Each claim is checked in the files and
+    in what the running cm_servers serve.
+    """
+    began = time.monotonic()
+    root = Path(tempfile.mkdtemp(prefix="gausscert-demo-"))
+    claims = _claims(invocation)
+    try:
+        with _terminated_like_interrupted():
+            story = _play(invocation, root, nodes, fails, claims)
+    finally:
+        if not keep:
+            shutil.rmtree(root, ignore_errors=True)
+    if keep:
+        invocation.render.important(f"the files are in {root}")
+    else:
+        claims.check(f"{root} is gone", not root.exists())
+    return _end(invocation, story, claims, time.monotonic() - began)
+
+
+def _play(invocation: Invocation, root: Path, nodes: int, fails: str, claims: Claims) -> Story:
+    from gausscert_sim.cluster import SimulatedCluster
+
+    from gausscert_coordinator.cli.demo_cluster import DemoCluster
+    from gausscert_coordinator.cli.demo_story import Story
+
+    say = _sayer(invocation)
+    say(
+        "This demo runs on a SIMULATED CM, not on openGauss. The agents, their credentials and the commands"
+        f" are real. Directory: {root}"
+    )
+    homes = root / "nodes"
+    homes.mkdir(mode=0o700)
+    simulated = SimulatedCluster.create(homes, nodes)
+    with DemoCluster(
+        root, simulated, show=not (invocation.wants_json or invocation.settings.quiet)
+    ) as cluster:
+        cluster.start()
+        story = Story(cluster, claims, say, _failure(simulated, fails))
+        story.tell()
+    left = cluster.left_over()
+    claims.check("every process of the demo is gone", not left, "; ".join(left))
+    return story
+
+
+def _failure(simulated: SimulatedCluster, fails: str) -> Failure:
+    from gausscert_sim.faults import EncryptFault, Faults, StopFault
+
+    from gausscert_coordinator.cli.demo_story import Failure
+
+    text, which, words = FAILURES[fails]
+    node = simulated.nodes[0 if which == "first" else -1]
+
+    def inflict(served: Served) -> None:
+        faults = Faults(encrypt=EncryptFault(words.get("encrypt", "")), stop=StopFault(words.get("stop", "")))
+        if not words:
+            # Only the certificate it has now: the new set fails at its start, and the rollback works.
+            faults = Faults(server_accepts_only=(served[node.name],))
+        node.faults = faults
+
+    def cure() -> None:
+        node.faults = Faults()
+
+    # Before anything was stopped there is nothing to roll back: it is a refusal.
+    ends = ExitCode.REFUSED if fails.startswith(FROM_PREPARE) else ExitCode.ROLLED_BACK
+    return Failure(f"{text} ({node.name}, simulated)", inflict, cure, ends)
+
+
+def _claims(invocation: Invocation) -> Claims:
+    from gausscert_coordinator.cli.demo_claims import Claims
+    from gausscert_coordinator.cli.layout import BAD, GOOD, cell
+
+    def tell(claim: Claim) -> None:
+        if claim.holds:
+            line = cell("  checked: ", GOOD)
+            line.append(claim.text)
+            invocation.render.note(line)
+        else:
+            line = cell("  NOT SO: ", BAD)
+            line.append(f"{claim.text}; {claim.detail}")
+            invocation.render.important(line)
+
+    return Claims(tell)
+
+
+def _sayer(invocation: Invocation) -> Callable[[str], None]:
+    from gausscert_coordinator.cli.layout import STRONG, cell
+
+    def say(text: str) -> None:
+        if not text.startswith("\n"):
+            invocation.render.note("")
+        invocation.render.note(cell(text, STRONG))
+
+    return say
+
+
+def _end(invocation: Invocation, story: Story, claims: Claims, duration_s: float) -> int:
+    from gausscert_coordinator.cli import tables
+
+    failed = [claim for claim in claims.made if not claim.holds]
+    document = {
+        "simulated": True,
+        "ok": claims.all_hold,
+        "duration_s": round(duration_s, 1),
+        "claims": [
+            {"claim": claim.text, "holds": claim.holds, "detail": claim.detail} for claim in claims.made
+        ],
+        "served": [{"moment": moment, "fingerprints": served} for moment, served in story.seen],
+    }
+    render = invocation.render
+    render.result(
+        "demo",
+        document,
+        lambda: tables.demo(story.seen, len(claims.made), len(failed), duration_s, render.width),
+    )
+    return ExitCode.DONE if claims.all_hold else ExitCode.OWN_ERROR
+
+
+@contextmanager
+def _terminated_like_interrupted() -> Iterator[None]:
+    """SIGTERM and SIGHUP end the demo as Ctrl-C does: with everything cleaned up."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,148 @@
+"""The files of the demo: configuration, credentials, passwords, the first set, and the faulty bundle."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+from gausscert_common import factors
+from gausscert_common.bundle import Bundle
+from gausscert_common.identity import Role
+
+from gausscert_coordinator import bundle_files, issue, pki
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from gausscert_coordinator.cli.demo_claims import SimulatedNode
+
+CLUSTER: Final = "demo"
+AGENT_PORT: Final = 7443
+"""Every simulated cluster has loopback addresses of its own, so a port needs no search."""
+
+_AGENT: Final = """\
+[agent]
+name = "{name}"
+cluster = "{cluster}"
+listen = "{address}:{port}"
+state_dir = "{state}"
+
+[tls]
+ca = "{pki}/ca.crt"
+cert = "{pki}/node-{name}.crt"
+key = "{pki}/node-{name}.key"
+
+[cm]
+home = "{home}"
+data_path = "{data}"
+log_path = "{log}"
+command_timeout_s = 20.0
+stopped_for_s = 0.5
+
+[cm.environment]
+PATH = "{path}"
+USER = "{user}"
+HOME = "{own}"
+"""
+
+_INVENTORY: Final = """\
+[cluster]
+name = "{cluster}"
+
+[credentials]
+ca = "pki/ca.crt"
+cert = "pki/operator-demo.crt"
+key = "pki/operator-demo.key"
+
+[timeouts]
+stop_s = 15.0
+start_s = 10.0
+verify_s = 15.0
+"""
+
+_NODE: Final = """
+[[node]]
+name = "{name}"
+address = "{address}:{port}"
+"""
+
+
+def write_private(path: Path, text: str) -> None:
+    """A new file for its owner alone."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as opened:
+        opened.write(text)
+
+
+def password() -> str:
+    """One that suits CM: 15 bytes of four kinds, the random ones hexadecimal."""
+    return f"Demo-{secrets.token_hex(5)}"
+
+
+def issue_credentials(root: Path, names: Iterable[str]) -> None:
+    """The control plane's CA, one credential per agent, one for the operator."""
+    directory = root / "pki"
+    pki.init(directory, CLUSTER, None)
+    for name in names:
+        pki.issue(directory, Role.NODE, name)
+    pki.issue(directory, Role.OPERATOR, "demo")
+
+
+def write_inventory(root: Path, nodes: Sequence[SimulatedNode]) -> None:
+    """`gausscert.toml` in the demo's directory, where the command finds it."""
+    text = _INVENTORY.format(cluster=CLUSTER)
+    for node in nodes:
+        text += _NODE.format(name=node.name, address=node.address, port=AGENT_PORT)
+    write_private(root / "gausscert.toml", text)
+
+
+def write_agent_config(root: Path, node: SimulatedNode) -> Path:
+    """One agent's configuration, as `deploy/config/agent.toml` explains it."""
+    environment = node.environment()
+    text = _AGENT.format(
+        name=node.name,
+        cluster=CLUSTER,
+        address=node.address,
+        port=AGENT_PORT,
+        state=root / f"agent-{node.name}",
+        pki=root / "pki",
+        home=node.home,
+        data=node.data_path,
+        log=node.log_path,
+        path=environment["PATH"],
+        user=environment["USER"],
+        own=environment["HOME"],
+    )
+    path = root / f"agent-{node.name}.toml"
+    write_private(path, text)
+    return path
+
+
+def first_set() -> dict[str, bytes]:
+    """What the simulated nodes serve before the demo begins; the cluster's installer would have made it."""
+    chosen = password()
+    options = issue.IssueOptions(key_type=issue.KeyType.EC_P256, common_name="openGauss CM CA (simulated)")
+    made = issue.issue_bundle(options, chosen, chosen)
+    files = dict(made.bundle.pem)
+    for role in ("server", "client"):
+        files[f"{role}.key.cipher"], files[f"{role}.key.rand"] = factors.write(chosen)
+    return files
+
+
+def faulty_bundle(directory: Path, good: Path, server_password: str, client_password: str) -> None:
+    """A bundle with an expired server certificate of another CA, and with the client key of another one."""
+    read = bundle_files.read_directory(good)
+    long_ago = datetime.now(UTC) - timedelta(days=400)
+    expired = issue.issue_bundle(
+        issue.IssueOptions(key_type=issue.KeyType.EC_P256, now=long_ago, leaf_days=30),
+        server_password,
+        client_password,
+    )
+    pem = dict(read.pem)
+    pem["server.crt"] = expired.bundle.pem["server.crt"]
+    pem["server.key"] = expired.bundle.pem["server.key"]
+    pem["client.key"] = expired.bundle.pem["client.key"]
+    bundle_files.write_directory(directory, Bundle(pem, server_password, client_password), None)
