@@ -234,6 +234,10 @@ class Node:
     def state(self) -> NodeState:
         return self.runner.state
 
+    def _rehearse(self, directory: Path) -> tuple[Finding, ...]:
+        self.rehearsed.append(directory)
+        return self.rehearsal
+
     def assemble(self) -> None:
         self.core = assemble(
             self.config,
@@ -302,3 +306,38 @@ class Node:
         found = snapshot(self.root)
         found.pop("state/lock", None)
         return found
+
+
+class HookedDisk(Disk):
+    """Calls `hook(name of the change)` before every change."""
+
+    def __init__(self, hook) -> None:
+        self._hook = hook
+
+
+def _hooked(name: str):
+    real = getattr(Disk, name)
+
+    def change(self, *arguments):
+        self._hook(name)
+        return real(self, *arguments)
+
+    return change
+
+
+CHANGES = tuple(name for name in vars(Disk) if not name.startswith("_"))
+for _name in CHANGES:
+    setattr(HookedDisk, _name, _hooked(_name))
+
+
+class Fault:
+    """A hook that fails with OSError at the n-th change, once; `count` tells how many there were."""
+
+    def __init__(self, at: int = 0) -> None:
+        self.at = at
+        self.count = 0
+
+    def __call__(self, name: str) -> None:
+        self.count += 1
+        if self.count == self.at:
+            raise OSError(5, f"Input/output error at {name}")
