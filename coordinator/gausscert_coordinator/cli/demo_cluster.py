@@ -129,15 +129,19 @@ class DemoCluster:
         state.mkdir(mode=0o700)
         log = os.open(self._log(node), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
-            return subprocess.Popen(
-                [*AGENT, "serve", "--config", str(config)],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+            return self.launch_agent(config, log)
         finally:
             os.close(log)
+
+    def launch_agent(self, config: Path, log: int) -> subprocess.Popen[bytes]:
+        """Start one agent that writes into an open log."""
+        return subprocess.Popen(
+            [*AGENT, "serve", "--config", str(config)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
 
     def _await_agent(self, node: SimulatedNode) -> None:
         deadline = time.monotonic() + AGENT_START_S

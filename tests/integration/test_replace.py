@@ -1,0 +1,146 @@
+"""The main job on real processes: every node serves the new set, and the tool proves it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from gausscert_common import certset
+from gausscert_coordinator.cli import demo_claims
+from support import openssl_bundles
+from support.local_cluster import LocalCluster
+
+pytestmark = pytest.mark.xdist_group("replace")
+
+
+def write_passwords(directory: Path, password: str) -> tuple[str, ...]:
+    options: list[str] = []
+    for role in ("server", "client"):
+        path = directory / f"{role}.password"
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w") as opened:
+            opened.write(f"{password}\n")
+        options += [f"--{role}-password-file", str(path)]
+    return tuple(options)
+
+
+@pytest.mark.parametrize("restart", ["cluster", "node"])
+def test_every_node_serves_the_new_certificate(cluster: LocalCluster, restart: str):
+    bundle = cluster.new_bundle(f"bundle-{restart}")
+    before = cluster.picture()
+
+    done = cluster.run(
+        "replace", bundle, "--yes", "--restart", restart, "--output", "json", *cluster.passwords
+    )
+
+    assert done.code == 0, done.err
+    result = done.document["result"]
+    after = cluster.picture()
+    wanted = {each["fingerprint"] for each in result["proof"]}
+    assert result["verdict"] == "committed"
+    assert len(result["proof"]) == 9  # three cm_servers, each seen from three nodes
+    assert wanted == set(after.served.values())
+    assert wanted.isdisjoint(before.served.values())
+    assert after.conf == before.conf
+    assert all(demo_claims.holds_bundle(disk, cluster.root / bundle) for disk in after.disks.values())
+    assert cluster.in_flight() == []
+
+
+def test_a_retired_set_is_the_former_one_and_no_stage_is_left(cluster: LocalCluster):
+    former = cluster.picture().disks
+    bundle = cluster.new_bundle("retiring")
+
+    done = cluster.run("replace", bundle, "--yes", "--output", "json", *cluster.passwords)
+
+    assert done.code == 0, done.err
+    generation = done.document["result"]["transaction_id"]
+    for node in cluster.nodes:
+        retired = node.set_directory.parent / f".cm.retired.{generation}"
+        assert demo_claims._disk(retired) == former[node.name]
+        assert not (node.set_directory.parent / f".cm.{generation}").exists()
+
+
+@pytest.mark.skipif(not shutil.which("openssl"), reason="openssl is not installed")
+@pytest.mark.parametrize("style", ["om", "documented", "traditional"])
+def test_bundles_made_by_openssl_are_served(cluster: LocalCluster, style: str):
+    directory = cluster.root / f"openssl-{style}"
+    openssl_bundles.make_bundle(directory, style=style)
+    passwords = write_passwords(cluster.root, openssl_bundles.PASSWORD)
+
+    done = cluster.run("replace", str(directory), "--yes", *passwords)
+
+    assert done.code == 0, done.err
+    picture = cluster.picture()
+    assert all(demo_claims.holds_bundle(disk, directory) for disk in picture.disks.values())
+    assert len(set(picture.served.values())) == 1
+
+
+def test_ssl_is_switched_off_and_on_with_the_replacement(cluster: LocalCluster):
+    for wish, served in (("off", False), ("on", True)):
+        bundle = cluster.new_bundle(f"ssl-{wish}")
+
+        done = cluster.run("replace", bundle, "--yes", "--enable-ssl", wish, *cluster.passwords)
+
+        assert done.code == 0, done.err
+        picture = cluster.picture()
+        assert all(bool(fingerprint) is served for fingerprint in picture.served.values())
+        assert all(f"enable_ssl = {wish}" in text for text in picture.conf.values())
+
+
+def test_ready_factor_files_are_taken_instead_of_passwords(cluster: LocalCluster):
+    bundle = cluster.root / cluster.new_bundle("with-factors")
+    first = cluster.run("replace", str(bundle), "--yes", *cluster.passwords)
+    assert first.code == 0, first.err
+    live = cluster.nodes[0].set_directory
+    ready = cluster.root / "ready"
+    shutil.copytree(bundle, ready)
+    for name in certset.FACTOR_NAMES:
+        shutil.copyfile(live / name, ready / name)
+        (ready / name).chmod(0o600)
+    second = cluster.run("replace", cluster.new_bundle("between"), "--yes", *cluster.passwords)
+    assert second.code == 0, second.err
+
+    done = cluster.run("replace", str(ready), "--yes")
+
+    assert done.code == 0, done.err
+    for node in cluster.nodes:
+        for name in certset.NAMES:
+            assert (node.set_directory / name).read_bytes() == (ready / name).read_bytes()
+
+
+def test_the_same_bundle_again_is_refused_as_nothing_to_do(cluster: LocalCluster):
+    bundle = cluster.new_bundle("again")
+    assert cluster.run("replace", bundle, "--yes", *cluster.passwords).code == 0
+    before = cluster.picture()
+
+    done = cluster.run("replace", bundle, "--yes", "--output", "json", *cluster.passwords)
+
+    assert done.code == 2
+    assert {"SET_UNCHANGED"} == {each["code"] for each in done.document["plan"]["findings"]}
+    assert cluster.picture() == before
+
+
+def test_no_password_is_in_any_log_journal_or_command_line(cluster: LocalCluster):
+    seen: list[str] = []
+
+    def look(_: object) -> None:
+        for entry in filter(str.isdigit, os.listdir("/proc")):
+            for name in ("cmdline", "environ"):
+                try:
+                    seen.append(Path(f"/proc/{entry}/{name}").read_bytes().decode(errors="replace"))
+                except OSError:
+                    continue
+
+    bundle = cluster.new_bundle("secret")
+    done = cluster.run(
+        "replace", bundle, "--yes", *cluster.passwords, on={"prepare started": look, "stop started": look}
+    )
+
+    assert done.code == 0, done.err
+    assert len(done.acted) == 2
+    written = [path for path in cluster.root.rglob("*") if path.is_file() and path.suffix != ".pw"]
+    texts = [*seen, done.out, done.err, *(path.read_bytes().decode(errors="replace") for path in written)]
+    for password in (cluster.server_password, cluster.client_password):
+        assert not any(password in text for text in texts)
