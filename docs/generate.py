@@ -19,8 +19,8 @@ STAGED = [
     "REHEARSAL_FAILED",
     "error",
     (
-        "**The staged set does not shake hands with itself.** Server and client certificates are tried against"
-        " each other in memory, under CM's rules, before anything is stopped."
+        "**The staged set does not shake hands with itself.** Server and client certificates are tried"
+        " against each other in memory, under CM's rules, before anything is stopped."
     ),
     (
         "look at the OpenSSL reason in the cause; most often it is the extended key usage or a missing"

@@ -56,9 +56,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as scratch:
         generate(root, Path(scratch))
         fresh, present = stubs(Path(scratch)), stubs(root)
-        same = {
-            path for path in fresh if path in present and filecmp.cmp(fresh[path], present[path], shallow=False)
-        }
+        shared = fresh.keys() & present.keys()
+        same = {path for path in shared if filecmp.cmp(fresh[path], present[path], shallow=False)}
         drift = sorted((fresh.keys() | present.keys()) - same)
         if options.check:
             for path in drift:
