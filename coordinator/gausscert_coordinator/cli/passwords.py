@@ -6,7 +6,6 @@ writes into its log (facts section 17).
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
 from dataclasses import dataclass, field, replace
@@ -128,12 +127,13 @@ def _from_file(file: Path) -> str:
         descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY)
     except OSError as error:
         raise _unfit(file, f"cannot be read: {error.strerror}", "name a file that you can read") from error
-    with os.fdopen(descriptor, "rb") as opened:
+    try:
         _check_private(file, os.fstat(descriptor))
-        try:
-            return _decoded(opened.read(LONGEST), str(file))
-        except IsADirectoryError as error:
-            raise _unfit(file, os.strerror(errno.EISDIR), "name a file") from error
+        with os.fdopen(descriptor, "rb", closefd=False) as opened:
+            raw = opened.read(LONGEST)
+    finally:
+        os.close(descriptor)
+    return _decoded(raw, str(file))
 
 
 def _check_private(file: Path, status: os.stat_result) -> None:

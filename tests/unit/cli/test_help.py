@@ -1,0 +1,150 @@
+"""--help: quick, complete, and the same everywhere."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+
+import click
+import pytest
+from gausscert_coordinator.cli import bundle_new, verbs
+from gausscert_coordinator.cli.group import Verb, VerbGroup
+from gausscert_coordinator.cli.main import cli as root
+from gausscert_coordinator.exit_codes import ExitCode
+from support.cli_fakes import cli
+
+TABLES = {(): verbs.ROOT, ("bundle",): verbs.BUNDLE, ("pki",): verbs.PKI}
+EVERY = [(*prefix, name) for prefix, table in TABLES.items() for name in table]
+NOT_YET = ("check", "rollback", "ssl", "history", "inventory")
+HEAVY = ("grpc", "cryptography", "rich", "asyncio", "sqlite3")
+
+
+def load(path):
+    command = root
+    for name in path:
+        command = command.get_command(click.Context(command), name)
+    return command
+
+
+@pytest.mark.parametrize("path", EVERY, ids=" ".join)
+def test_the_table_says_what_the_verb_says_of_itself(path):
+    command = load(path)
+
+    assert command.name == path[-1]
+    assert command.get_short_help_str(200) == TABLES[path[:-1]][path[-1]].short_help
+
+
+@pytest.mark.parametrize("path", EVERY, ids=" ".join)
+def test_every_verb_has_examples_global_options_and_exit_codes_in_its_help(path):
+    run = cli(*path, "--help")
+
+    assert run.code == 0
+    assert "Examples:" in run.out
+    assert f"gausscert {' '.join(path)}" in run.out.split("Examples:")[1]
+    for option in ("--inventory", "--output", "--quiet", "--verbose"):
+        assert option in run.out.split("Global options:")[1]
+    if isinstance(load(path), Verb):
+        codes = load(path).exits
+        assert "Exit codes:" in run.out
+        assert ExitCode.DONE in codes
+        assert all(isinstance(code, ExitCode) for code in codes)
+
+
+def test_help_of_the_whole_lists_all_verbs_and_all_exit_codes():
+    run = cli("--help")
+
+    listed = run.out.split("Verbs:")[1].split("Options:")[0]
+    assert all(f"  {name} " in listed for name in verbs.ROOT)
+    assert not any(f"  {name} " in listed for name in NOT_YET)
+    exits = run.out.split("Exit codes:")[1]
+    assert [line.split()[0] for line in exits.strip().splitlines()] == ["0", "1", "2", "3", "4", "5"]
+
+
+@pytest.mark.parametrize("verb", NOT_YET)
+def test_verbs_that_do_not_exist_yet_are_unknown(verb):
+    run = cli(verb)
+
+    assert run.code == 2
+    assert "no such command" in run.err
+
+
+@pytest.mark.parametrize("path", [(), *EVERY], ids=" ".join)
+def test_help_loads_nothing_heavy(path):
+    script = (
+        "import sys\n"
+        "from gausscert_coordinator.cli.main import run\n"
+        f"code = run({[*path, '--help']!r})\n"
+        f"heavy = [name for name in {HEAVY!r} if name in sys.modules]\n"
+        "sys.exit(f'loaded {heavy}' if heavy or code else 0)\n"
+    )
+
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stderr
+
+
+def test_help_of_the_whole_loads_no_verb():
+    script = (
+        "import sys\n"
+        "from gausscert_coordinator.cli.main import run\n"
+        "run(['--help'])\n"
+        f"verbs = {[entry.module for entry in verbs.ROOT.values()]!r}\n"
+        "loaded = [v for v in verbs if 'gausscert_coordinator.cli.' + v in sys.modules]\n"
+        "sys.exit(f'loaded {loaded}' if loaded else 0)\n"
+    )
+
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stderr
+
+
+def test_without_a_verb_the_help_is_shown_and_it_is_a_usage_error():
+    run = cli()
+
+    assert run.code == 2
+    assert "Verbs:" in run.err
+    assert run.out == ""
+
+
+def test_every_module_in_the_table_has_a_command_of_the_right_kind():
+    for path in EVERY:
+        entry = TABLES[path[:-1]][path[-1]]
+        command = importlib.import_module(f"gausscert_coordinator.cli.{entry.module}").command
+        assert isinstance(command, Verb | VerbGroup)
+
+
+def test_key_types_in_the_help_are_those_that_can_be_issued():
+    from gausscert_coordinator.issue import KeyType
+
+    assert list(bundle_new.KEY_TYPES) == [kind.value for kind in KeyType]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_is_clicks_own_script_for_our_name(shell):
+    run = cli("completion", shell)
+
+    assert run.code == 0
+    assert "_GAUSSCERT_COMPLETE" in run.out
+    assert f"{shell}_complete" in run.out
+
+
+def test_completion_completes_verbs():
+    environment = {"_GAUSSCERT_COMPLETE": "bash_complete", "COMP_WORDS": "gausscert re", "COMP_CWORD": "1"}
+
+    done = subprocess.run(
+        [sys.executable, "-c", "from gausscert_coordinator.cli.main import main; main()"],
+        env={"PATH": "/usr/bin:/bin", **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert [line.split(",")[1] for line in done.stdout.split()] == ["replace", "recover"]
+
+
+def test_version_names_the_version_of_the_distribution():
+    from gausscert_common import VERSION
+
+    assert cli("version").out.startswith(f"gausscert {VERSION} ")
+    assert cli("version", "--output", "json").document["version"] == VERSION

@@ -1,0 +1,186 @@
+"""Where passwords may come from, and where not."""
+
+from __future__ import annotations
+
+import io
+import os
+import pty
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from gausscert_common.bundle import Bundle, FactorFiles
+from gausscert_common.errors import InvalidInput
+from gausscert_coordinator.cli import verbs
+from gausscert_coordinator.cli.passwords import STDIN, PasswordFiles, complete, read_both, read_one
+from gausscert_coordinator.cli.terminal import Terminal
+from support.cli_fakes import Tty, cli
+
+SECRET = "Canary#7pw"
+
+
+def nobody(piped=b""):
+    return Terminal(io.TextIOWrapper(io.BytesIO(piped)), io.StringIO(), _never)
+
+
+def somebody(*answers):
+    given = iter(answers)
+    return Terminal(Tty(""), io.StringIO(), lambda prompt: next(given))
+
+
+def _never(prompt):
+    raise AssertionError(f"asked for {prompt}")
+
+
+@pytest.fixture
+def file(tmp_path) -> Path:
+    path = tmp_path / "pw"
+    path.write_text(SECRET + "\n")
+    path.chmod(0o600)
+    return path
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o400])
+def test_a_private_file_is_read_without_its_one_newline(file, mode):
+    file.chmod(mode)
+
+    assert read_one(file, "password", nobody()) == SECRET
+
+
+@pytest.mark.parametrize(("body", "password"), [("pw", "pw"), ("pw\r\n", "pw"), (" p w \n", " p w ")])
+def test_only_the_line_end_is_taken_off(file, body, password):
+    file.write_bytes(body.encode())
+
+    assert read_one(file, "password", nobody()) == password
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o644, 0o620, 0o610])
+def test_a_file_that_others_may_use_is_refused_with_the_remedy(file, mode):
+    file.chmod(mode)
+
+    with pytest.raises(InvalidInput) as refused:
+        read_one(file, "password", nobody())
+
+    assert refused.value.file == str(file)
+    assert f"{mode:04o}" in refused.value.message
+    assert refused.value.remedy == f"chmod 600 {file}"
+    assert SECRET not in str(refused.value)
+
+
+@pytest.mark.parametrize("body", [b"", b"\n", b"one\ntwo\n", b"\n\n", b"caf\xe9-canary\n"])
+def test_what_is_no_single_line_of_text_is_refused(file, body):
+    file.write_bytes(body)
+
+    with pytest.raises(InvalidInput) as refused:
+        read_one(file, "password", nobody())
+
+    assert "canary" not in str(refused.value)
+    assert refused.value.__cause__ is None
+
+
+def test_a_missing_file_and_a_directory_are_refused(tmp_path):
+    for path in (tmp_path / "none", tmp_path):
+        with pytest.raises(InvalidInput) as refused:
+            read_one(path, "password", nobody())
+        assert refused.value.file == str(path)
+
+
+def test_a_dash_is_standard_input_one_line_each():
+    terminal = nobody(b"first\nsecond\n")
+
+    found = read_both(PasswordFiles(STDIN, STDIN), terminal)
+
+    assert (found.server, found.client) == ("first", "second")
+
+
+def test_a_dash_at_a_terminal_is_refused_because_it_would_echo():
+    with pytest.raises(InvalidInput, match="terminal"):
+        read_one(STDIN, "password", somebody(SECRET))
+
+
+def test_at_a_terminal_the_operator_is_asked_for_what_no_file_has(file):
+    found = read_both(PasswordFiles(file, None), somebody("typed"))
+
+    assert (found.server, found.client) == (SECRET, "typed")
+
+
+def test_new_passwords_are_asked_twice():
+    found = read_both(PasswordFiles(), somebody("a", "a", "b", "b"), new=True)
+
+    assert (found.server, found.client) == ("a", "b")
+
+
+def test_two_different_entries_are_refused():
+    with pytest.raises(InvalidInput, match="differ") as refused:
+        read_both(PasswordFiles(), somebody("canary1", "canary2"), new=True)
+
+    assert "canary" not in str(refused.value)
+
+
+def test_without_a_terminal_both_missing_options_are_named_before_anything_is_read():
+    terminal = nobody(b"first\n")
+
+    with pytest.raises(InvalidInput) as refused:
+        read_both(PasswordFiles(), terminal)
+
+    assert "--server-password-file and --client-password-file" in refused.value.remedy
+    assert terminal.piped_line(100) == b"first\n"
+
+
+def test_ready_factor_files_need_no_password():
+    bundle = Bundle({}, factor_files=FactorFiles(b"1", b"2", b"3", b"4"))
+
+    assert complete(bundle, PasswordFiles(), nobody()) is bundle
+
+
+def test_passwords_beside_factor_files_are_taken_so_that_they_can_be_compared(file):
+    bundle = Bundle({}, factor_files=FactorFiles(b"1", b"2", b"3", b"4"))
+
+    assert complete(bundle, PasswordFiles(file, file), nobody()).server_password == SECRET
+
+
+def test_a_repr_shows_no_password(file):
+    assert SECRET not in repr(read_both(PasswordFiles(file, file), nobody()))
+
+
+def test_no_option_takes_a_password_itself():
+    tables = {"": verbs.ROOT, "bundle ": verbs.BUNDLE, "pki ": verbs.PKI}
+    for prefix, table in tables.items():
+        for name in table:
+            shown = cli(*f"{prefix}{name}".split(), "--help").out
+            options = re.findall(r"--[a-z-]*(?:password|passphrase)[a-z-]*", shown)
+            assert all(each.endswith("-file") or each == "--no-passphrase" for each in options), options
+
+
+def test_a_prompt_on_a_real_terminal_shows_nothing_that_is_typed(tmp_path):
+    """A pseudo-terminal of its own session: what getpass really does."""
+    parent, child = pty.openpty()
+    script = (
+        "import sys\n"
+        "from gausscert_coordinator.cli.terminal import Terminal\n"
+        "got = Terminal(sys.stdin, sys.stderr).secret('password')\n"
+        f"sys.exit(0 if got == {SECRET!r} else 9)\n"
+    )
+    asking = subprocess.Popen(
+        [sys.executable, "-c", script],
+        stdin=child,
+        stdout=child,
+        stderr=child,
+        start_new_session=True,
+    )
+    os.close(child)
+    shown = b""
+    while b"password: " not in shown:
+        shown += os.read(parent, 1024)
+    os.write(parent, SECRET.encode() + b"\n")
+    try:
+        while chunk := os.read(parent, 1024):
+            shown += chunk
+    except OSError:
+        pass  # EIO is how Linux tells that the other side has closed
+    os.close(parent)
+
+    assert asking.wait(10) == 0
+    assert SECRET.encode() not in shown

@@ -1,0 +1,220 @@
+"""Narrow terminals, NO_COLOR, hostile names, readers that go away, and progress."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+from datetime import UTC, datetime
+
+import pytest
+from gausscert_common.errors import NodeFailure, Reason
+from gausscert_common.protocol.coordinator import Stage
+from gausscert_coordinator.cli import layout
+from gausscert_coordinator.cli.progress import Board, LineProgress, LiveProgress, NodeLine
+from gausscert_coordinator.cli.render import Enduring, Renderer
+from gausscert_coordinator.cli.settings import Settings
+from gausscert_coordinator.report import ClusterStatus, Mark, NodeStatus, Progress
+from rich.console import Console
+from support.cli_fakes import OLD, PROGRESS, Given, Tty, cli, error, finding, status_of, unreachable
+
+ESCAPE = "\x1b"
+
+
+@pytest.fixture(autouse=True)
+def terminal(monkeypatch):
+    for name in ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TERM", "xterm-256color")
+
+
+def healthy():
+    return Given(
+        status=ClusterStatus("prod", (status_of("n1"), NodeStatus("n2", "a", error=unreachable("n2"))))
+    )
+
+
+@pytest.mark.parametrize("columns", [20, 40, 60, 79])
+def test_on_a_narrow_terminal_every_node_becomes_a_block_that_fits(monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", str(columns))
+
+    run = cli("status", given=healthy())
+
+    lines = run.out.splitlines()
+    assert max(len(line) for line in lines) <= columns
+    assert any(line.strip() == "n1" for line in lines)
+    assert OLD[:12] in run.out.replace("\n", "").replace(" ", "")
+
+
+def test_on_a_wide_terminal_it_is_a_table(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
+
+    run = cli("status", given=healthy())
+
+    assert "days left  modes  enable_ssl" in run.out
+
+
+def test_findings_fit_a_narrow_terminal_and_lose_nothing(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "44")
+    found = tuple(finding(f"CODE_{number}") for number in range(3))
+    given = Given(status=ClusterStatus("prod", (status_of("n1", findings=found),)))
+
+    run = cli("status", given=given)
+
+    assert max(len(line) for line in run.out.splitlines()) <= 44
+    for number in range(3):
+        assert f"CODE_{number}" in run.out
+        assert f"remedy for CODE_{number}" in " ".join(run.out.split())
+
+
+def test_colours_on_a_terminal_only():
+    assert ESCAPE in cli("status", given=healthy(), terminal_out=True).out
+    assert ESCAPE not in cli("status", given=healthy()).out
+
+
+@pytest.mark.parametrize(("name", "value"), [("NO_COLOR", "1"), ("TERM", "dumb")])
+def test_no_color_is_honoured_on_a_terminal(monkeypatch, name, value):
+    monkeypatch.setenv(name, value)
+
+    assert ESCAPE not in cli("status", given=healthy(), terminal_out=True).out
+
+
+def test_a_document_has_no_colours_even_on_a_terminal():
+    assert ESCAPE not in cli("status", "--output", "json", given=healthy(), terminal_out=True).out
+
+
+@pytest.mark.parametrize("hostile", ["\x1b[2J", "\x9b2J", "a\rb", "a\x00b", "\u202egnirts", "[bold]x[/bold]"])
+def test_what_nodes_say_never_steers_the_terminal_and_is_never_markup(hostile):
+    raised = error(NodeFailure, Reason.STORE_FAILED, f"at {hostile} end", node=hostile)
+
+    run = cli("status", given=Given(raises=raised))
+
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e]", run.err)
+    assert run.err.count("end") == 1
+    if hostile.startswith("[bold]"):
+        assert hostile in run.err
+
+
+def test_a_reader_that_goes_away_changes_neither_the_end_nor_the_code():
+    class Gone(io.StringIO):
+        def write(self, text):
+            raise BrokenPipeError
+
+    stream = Enduring(Gone())
+    assert stream.write("text") == 4
+    assert stream.write("more") == 4
+    stream.flush()
+
+
+def test_a_closed_pipe_does_not_end_the_process_with_a_traceback(tmp_path):
+    import subprocess
+    import sys
+
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-c", "from gausscert_coordinator.cli.main import main; main()", "version"],
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    os.close(writer)
+
+    assert done.returncode == 0
+    assert done.stderr == ""
+
+
+def test_what_the_terminal_cannot_encode_is_escaped():
+    raw = io.BytesIO()
+    stream = Enduring(io.TextIOWrapper(raw, encoding="ascii", write_through=True))
+
+    stream.write("caf\u00e9 \u4e2d")
+
+    assert raw.getvalue() == b"caf\\xe9 \\u4e2d"
+
+
+def test_short_fingerprints_are_prefixes_and_nothing_is_a_dash():
+    assert OLD.startswith(layout.short(OLD))
+    assert layout.short("") == "-"
+
+
+def line_progress(verbose=False):
+    out = io.StringIO()
+    console = Console(file=out, width=300)
+    moment = datetime(2026, 11, 2, 12, tzinfo=UTC)
+    with LineProgress(console, verbose=verbose, now=lambda: moment) as watch:
+        for each in PROGRESS:
+            watch(each)
+    return out.getvalue().splitlines()
+
+
+def test_without_a_terminal_progress_is_one_timestamped_line_per_event():
+    assert line_progress() == [
+        "2026-11-02T12:00:00Z +0.0s prepare started",
+        "2026-11-02T12:00:00Z +0.4s prepare n1 done",
+        "2026-11-02T12:00:00Z +0.5s prepare n2 retrying: connection refused",
+        "2026-11-02T12:00:00Z +0.6s prepare n3 failed: no space",
+        "2026-11-02T12:00:00Z +0.7s prepare note: turning back",
+    ]
+
+
+def test_verbose_also_tells_that_a_single_node_has_begun():
+    assert "2026-11-02T12:00:00Z +0.0s prepare n1 started" in line_progress(verbose=True)
+
+
+def live(nodes, height=24, events=PROGRESS, width=80):
+    out = Tty()
+    console = Console(file=out, force_terminal=True, color_system=None, width=width, height=height)
+    clock = iter([0.0, 0.0, *(each.at_s for each in events), *([10.0] * 1000)])
+    progress = LiveProgress(console, nodes, clock=lambda: next(clock))
+    for each in events:
+        progress(each)
+    drawn = Console(file=io.StringIO(), width=width, height=height)
+    with drawn.capture() as captured:
+        drawn.print(progress.draw())
+    return captured.get().splitlines(), out.getvalue()
+
+
+def test_on_a_terminal_every_node_has_its_line_with_step_state_and_time():
+    lines, above = live(("n1", "n2", "n3"))
+
+    assert lines[0].startswith("prepare (")
+    assert lines[2].split()[:4] == ["n1", "prepare", "done", "0.4"]
+    assert lines[3].split()[:3] == ["n2", "prepare", "retrying"]
+    assert "connection refused" in lines[3]
+    assert "no space" in lines[4]
+    assert "turning back" in above
+
+
+def test_more_nodes_than_lines_shows_those_in_trouble_and_counts_the_rest():
+    nodes = tuple(f"n{number}" for number in range(100))
+    failed = Progress(1.0, Stage.PREPARE, Mark.FAILED, "n77", "no space")
+
+    lines, _ = live(nodes, height=10, events=(failed,))
+
+    assert len(lines) <= 10
+    assert any(line.startswith("n77") for line in lines)
+    assert "and 94 more nodes" in lines[-1]
+
+
+def test_a_board_counts_the_time_of_a_node_from_its_own_start():
+    board = Board({"n1": NodeLine()})
+    board.take(Progress(5.0, Stage.STOP, Mark.STARTED))
+    board.take(Progress(6.0, Stage.STOP, Mark.STARTED, "n1"))
+
+    assert board.nodes["n1"].elapsed_s(8.5) == 2.5
+    board.take(Progress(9.0, Stage.STOP, Mark.DONE, "n1"))
+    assert board.nodes["n1"].elapsed_s(100.0) == 3.0
+
+
+def test_live_progress_draws_on_the_terminal_and_leaves_the_board():
+    out = Tty()
+    render = Renderer(Settings(), io.StringIO(), out)
+
+    with render.progress(("n1", "n2", "n3")) as watch:
+        assert isinstance(watch, LiveProgress)
+        for each in PROGRESS:
+            watch(each)
+
+    assert "no space" in out.getvalue()

@@ -1,0 +1,312 @@
+"""`plan`, `replace` and `recover`: what is asked of the operator and of the cluster, and how it ends."""
+
+from __future__ import annotations
+
+import pytest
+from gausscert_common.bundle import Bundle
+from gausscert_common.errors import InDoubt, NodeFailure, NodeRefusal, Reason
+from gausscert_common.findings import Severity
+from gausscert_common.protocol.coordinator import Stage, Verdict
+from gausscert_common.protocol.recovery import Choice
+from gausscert_common.protocol.words import RestartScope, SslWish
+from gausscert_coordinator.report import ReplaceOptions
+from support.cli_fakes import (
+    NEW,
+    NODES,
+    OLD,
+    PROGRESS,
+    Given,
+    cli,
+    error,
+    finding,
+    plan,
+    result,
+    unreachable,
+)
+
+SECRET = "Canary#7pw"
+
+
+@pytest.fixture
+def bundle(tmp_path):
+    """A directory that looks like a bundle; the fake cluster judges nothing."""
+    directory = tmp_path / "bundle"
+    directory.mkdir()
+    for name in ("cacert.pem", "server.crt", "client.crt", "server.key", "client.key"):
+        path = directory / name
+        path.write_text(name)
+        path.chmod(0o400)
+    return directory
+
+
+@pytest.fixture
+def passwords(tmp_path):
+    path = tmp_path / "pw"
+    path.write_text(SECRET)
+    path.chmod(0o600)
+    return ("--server-password-file", str(path), "--client-password-file", str(path))
+
+
+def asked(given, what):
+    return [each for each in given.asked if each[0] == what]
+
+
+def test_plan_shows_old_and_new_and_the_outage_and_changes_nothing(bundle, passwords):
+    given = Given(plan=plan())
+
+    run = cli("plan", str(bundle), *passwords, given=given)
+
+    assert run.code == 0
+    line = next(line for line in run.out.splitlines() if line.startswith("n1"))
+    assert OLD[:12] in line
+    assert f"-> {NEW[:12]}" in line
+    assert "outage: CM of all nodes, under a minute" in run.out
+    assert "nothing was changed" in run.err
+    assert asked(given, "replace") == []
+
+
+def test_the_bundle_and_the_options_reach_the_cluster(bundle, passwords):
+    given = Given(plan=plan())
+    chosen = ("--enable-ssl", "on", "--restart", "node", "--drop-crls", "--take-over")
+
+    cli("plan", str(bundle), *chosen, *passwords, given=given)
+
+    (_, sent, options) = asked(given, "plan")[0]
+    assert isinstance(sent, Bundle)
+    assert (sent.server_password, sent.client_password) == (SECRET, SECRET)
+    assert sent.pem["server.crt"] == b"server.crt"
+    assert options == ReplaceOptions(SslWish.ON, RestartScope.NODE, drop_crls=True, take_over=True)
+
+
+REFUSED = [
+    (
+        {"findings": (finding(), finding("OTHER", node="n2"))},
+        2,
+        ("KEY_MISMATCH", "OTHER", "refused; nothing was"),
+    ),
+    (
+        {"unreachable": (unreachable("n2"), unreachable("n3"))},
+        4,
+        ("n2: connection", "n3: connection", "n2, n3"),
+    ),
+    (
+        {"blocked": (error(NodeRefusal, Reason.LOCKED, "locked by alice", node="n1", remedy="wait"),)},
+        4,
+        ("n1: locked by alice", "do: wait"),
+    ),
+    (
+        {"blocked": (error(InDoubt, Reason.IN_DOUBT, "in phase SWAPPED", node="n1", remedy="recover"),)},
+        3,
+        ("n1: in phase SWAPPED", "run gausscert recover"),
+    ),
+]
+
+
+@pytest.mark.parametrize(("changes", "code", "texts"), REFUSED)
+def test_replace_refuses_with_everything_that_speaks_against_it(bundle, passwords, changes, code, texts):
+    given = Given(plan=plan(**changes))
+
+    run = cli("replace", str(bundle), "--yes", *passwords, given=given)
+
+    assert run.code == code
+    assert run.out == ""
+    assert all(text in run.err for text in texts)
+    assert asked(given, "replace") == []
+
+
+@pytest.mark.parametrize(("changes", "code", "texts"), REFUSED)
+def test_a_refusal_is_one_document(bundle, passwords, changes, code, texts):
+    run = cli(
+        "replace", str(bundle), "--yes", "--output", "json", *passwords, given=Given(plan=plan(**changes))
+    )
+
+    assert run.code == code
+    assert run.document["schema"] == "gausscert/replace/v1"
+    assert run.document["result"] is None
+    assert run.document["plan"]["feasible"] is False
+    assert run.document["error"]["reason"] in {"BUNDLE_INVALID", "UNREACHABLE", "LOCKED", "IN_DOUBT"}
+
+
+@pytest.mark.parametrize(("changes", "code", "texts"), REFUSED)
+def test_plan_ends_with_the_same_code(bundle, passwords, changes, code, texts):
+    assert cli("plan", str(bundle), *passwords, given=Given(plan=plan(**changes))).code == code
+
+
+def test_a_key_that_others_may_read_is_a_finding_beside_those_of_the_nodes(bundle, passwords):
+    (bundle / "server.key").chmod(0o644)
+
+    run = cli("plan", str(bundle), "--output", "json", *passwords, given=Given(plan=plan()))
+
+    codes = {each["code"] for each in run.document["findings"]}
+    assert "KEY_FILE_READABLE" in codes
+
+
+def test_a_link_instead_of_a_file_refuses(bundle, passwords):
+    (bundle / "server.key").rename(bundle / "elsewhere")
+    (bundle / "server.key").symlink_to("elsewhere")
+    given = Given(plan=plan())
+
+    run = cli("replace", str(bundle), "--yes", *passwords, given=given)
+
+    assert run.code == 2
+    assert "FILE_NOT_REGULAR" in run.err
+    assert asked(given, "replace") == []
+
+
+def test_without_terminal_and_without_yes_it_is_refused_before_anything_is_read(bundle, passwords):
+    given = Given(plan=plan())
+
+    run = cli("replace", str(bundle), *passwords, given=given)
+
+    assert run.code == 2
+    assert "--yes" in run.err
+    assert given.asked == []
+
+
+@pytest.mark.parametrize("answer", ["no\n", "\n", "", "nonsense\n", "Y e s\n"])
+def test_anything_but_yes_changes_nothing(bundle, passwords, answer):
+    given = Given(plan=plan(), result=result())
+
+    run = cli("replace", str(bundle), *passwords, given=given, typed=answer)
+
+    assert run.code == 2
+    assert "not confirmed; nothing was changed" in run.err
+    assert asked(given, "replace") == []
+
+
+@pytest.mark.parametrize("answer", ["yes\n", "y\n", "YES\n"])
+def test_the_question_says_what_will_be_down_and_yes_goes_on(bundle, passwords, answer):
+    given = Given(plan=plan(), result=result())
+
+    run = cli("replace", str(bundle), *passwords, given=given, typed=answer)
+
+    assert run.code == 0
+    assert "cluster prod on 3 nodes? Outage: CM of all nodes, under a minute." in run.err
+    assert len(asked(given, "replace")) == 1
+
+
+def test_the_plan_is_shown_before_the_question_and_warnings_refuse_nothing(bundle, passwords):
+    warning = finding("SOON", Severity.WARNING, "", "server.crt")
+
+    run = cli(
+        "replace",
+        str(bundle),
+        *passwords,
+        given=Given(plan=plan(findings=(warning,)), result=result()),
+        typed="yes\n",
+    )
+
+    assert run.code == 0
+    assert run.err.index("-> " + NEW[:12]) < run.err.index("SOON") < run.err.index("[yes/no]")
+
+
+def test_passwords_are_asked_at_the_terminal(bundle):
+    given = Given(plan=plan(), result=result())
+
+    run = cli("replace", str(bundle), "--yes", given=given, typed="", hidden=("one", "two"))
+
+    (_, _, sent) = asked(given, "replace")[0]
+    assert run.code == 0
+    assert (sent.server_password, sent.client_password) == ("one", "two")
+
+
+def test_committed_shows_the_proof_and_the_duration(bundle, passwords):
+    run = cli("replace", str(bundle), "--yes", *passwords, given=Given(plan=plan(), result=result()))
+
+    assert run.code == 0
+    proof = next(line for line in run.out.splitlines() if line.startswith("10.0.0.1:5000"))
+    assert NEW[:12] in proof
+    assert all(node in proof for node in NODES)
+    assert "committed" in run.out
+    assert "12.3 s" in run.out
+
+
+FAILED = (
+    error(NodeFailure, Reason.CM_NOT_STARTED, "cm_server ended", node="n2", remedy="read its log"),
+    error(NodeFailure, Reason.NOT_PROVEN, "serves the old one", node="n3"),
+)
+
+
+@pytest.mark.parametrize(
+    ("ended", "code", "word"),
+    [
+        (result(Verdict.ROLLED_BACK, failures=FAILED, last_stage=Stage.START), 1, "rolled back"),
+        (result(Verdict.IN_DOUBT, failures=FAILED, last_stage=Stage.COMMIT), 3, "run gausscert recover"),
+        (result(Verdict.NOTHING_DONE, failures=FAILED), 2, "nothing was changed"),
+        (result(Verdict.NOTHING_DONE, failures=(unreachable("n2"),)), 4, "nothing was changed"),
+        (result(Verdict.NOTHING_DONE, interrupted=True), 1, "as you asked"),
+    ],
+)
+def test_every_way_to_end_has_its_code_its_word_and_each_cause(bundle, passwords, ended, code, word):
+    run = cli("replace", str(bundle), "--yes", *passwords, given=Given(plan=plan(), result=ended))
+
+    assert run.code == code
+    assert word in run.out.splitlines()[-1]
+    for failure in ended.failures:
+        assert f"{failure.node}: {failure.message}" in run.out
+        assert failure.remedy in run.out
+
+
+def test_the_result_is_one_document_and_progress_stays_out_of_it(bundle, passwords):
+    given = Given(plan=plan(), result=result(), progress=PROGRESS)
+
+    run = cli("replace", str(bundle), "--yes", "--output", "json", *passwords, given=given)
+
+    assert run.document["error"] is None
+    ended = run.document["result"]
+    assert ended["verdict"] == "committed"
+    assert ended["duration_s"] == 12.346
+    assert [each["seen_from"] for each in ended["proof"]] == list(NODES)
+    assert ended["proof"][0]["fingerprint"] == NEW
+    assert "prepare n3 failed: no space" in run.err
+
+
+def test_quiet_leaves_only_the_result(bundle, passwords):
+    given = Given(plan=plan(), result=result(), progress=PROGRESS)
+
+    run = cli("replace", str(bundle), "--yes", "--quiet", *passwords, given=given)
+
+    assert run.err == ""
+    assert "committed" in run.out
+
+
+def test_no_password_is_in_any_output(bundle, passwords):
+    for more in ((), ("--output", "json"), ("--verbose",)):
+        given = Given(plan=plan(), raises=None, result=result(Verdict.ROLLED_BACK, failures=FAILED))
+        run = cli("replace", str(bundle), "--yes", *passwords, *more, given=given)
+        assert SECRET not in run.out + run.err
+
+
+@pytest.mark.parametrize(
+    ("args", "sent"),
+    [
+        ((), (Choice.ROLL_BACK, False, None)),
+        (("--roll-back",), (Choice.ROLL_BACK, False, None)),
+        (("--finish", "--take-over", "--restart", "node"), (Choice.FINISH, True, RestartScope.NODE)),
+    ],
+)
+def test_recover_passes_the_operators_choice_on(args, sent):
+    given = Given(result=result(why="every node has voted for the new set"))
+
+    run = cli("recover", *args, given=given)
+
+    assert run.code == 0
+    assert asked(given, "recover") == [("recover", *sent)]
+    assert "every node has voted for the new set" in run.out
+
+
+@pytest.mark.parametrize(
+    ("ended", "code"),
+    [
+        (result(Verdict.COMMITTED), 0),
+        (result(Verdict.NOTHING_DONE, why="no transaction is in doubt"), 0),
+        (result(Verdict.ROLLED_BACK), 1),
+        (result(Verdict.IN_DOUBT), 3),
+    ],
+)
+def test_recover_ends_with_the_code_of_its_verdict(ended, code):
+    run = cli("recover", "--output", "json", given=Given(result=ended))
+
+    assert run.code == code
+    assert run.document["schema"] == "gausscert/recover/v1"
+    assert run.document["verdict"] == ended.verdict.value

@@ -1,0 +1,214 @@
+"""`status` and `expiry`: tables for people, documents for programs, exit codes for scripts."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from gausscert_common.findings import Severity
+from gausscert_common.model import CertificateKind, Served, ServedState, SslSwitch, SslValue
+from gausscert_common.protocol.words import Phase
+from gausscert_coordinator.report import ClusterStatus, NodeExpiry, NodeStatus
+from support.cli_fakes import (
+    NEW,
+    NOW,
+    OLD,
+    Given,
+    certificate,
+    cli,
+    cluster_status,
+    expiry_report,
+    finding,
+    in_transaction,
+    live_set,
+    report,
+    served,
+    status_of,
+    unreachable,
+)
+
+
+def status(*nodes, json=False):
+    args = ("--output", "json") if json else ()
+    return cli("status", *args, given=Given(status=ClusterStatus("prod", nodes)))
+
+
+def lost(name):
+    return NodeStatus(name, f"{name}:7443", error=unreachable(name))
+
+
+def row(run, node):
+    return next(line for line in run.out.splitlines() if line.startswith(node))
+
+
+def test_a_healthy_cluster_is_one_line_per_node():
+    run = status(status_of("n1"), status_of("n2"))
+
+    assert run.code == 0
+    assert row(run, "n1").split() == ["n1", OLD[:12], OLD[:12], "400", "ok", "on", "running", "none", "no"]
+    assert run.err == ""
+
+
+def test_an_unreachable_node_is_four_and_says_why_and_what_to_do():
+    run = status(status_of("n1"), lost("n2"))
+
+    assert run.code == 4
+    assert "UNREACHABLE" in row(run, "n2")
+    assert "error UNREACHABLE n2: connection refused" in run.out
+    assert "do: start gausscert-agent there" in run.out
+
+
+def test_a_transaction_in_doubt_is_three_and_weighs_more_than_a_lost_node():
+    run = status(status_of("n1", transaction=in_transaction()), lost("n2"))
+
+    assert run.code == 3
+    assert "run gausscert recover" in run.out
+    assert "20261102t120000z-abc123 PREPARED" in row(run, "n1")
+
+
+def test_a_transaction_that_somebody_carries_on_is_not_in_doubt():
+    carried = in_transaction(lease_left_s=30.0)
+
+    run = status(status_of("n1", transaction=carried), status_of("n2"))
+
+    assert run.code == 0
+    assert "recover" not in run.out
+
+
+def test_a_lease_on_a_node_without_a_phase_still_means_that_somebody_carries_on():
+    held = in_transaction(Phase.NONE, lease_left_s=5.0)
+
+    run = status(status_of("n1", transaction=in_transaction()), status_of("n2", transaction=held))
+
+    assert run.code == 0
+
+
+def test_drift_wrong_modes_stopped_cm_and_unequal_switches_are_shown():
+    node = NodeStatus(
+        "n1",
+        "n1:7443",
+        report(
+            "n1", live=live_set(0o600), processes=(), enable_ssl=SslSwitch(SslValue.OFF, SslValue.COMMENTED)
+        ),
+        None,
+        served(NEW),
+    )
+
+    shown = row(status(node), "n1")
+
+    assert "DRIFT" in shown
+    assert "WRONG" in shown
+    assert "stopped" in shown
+    assert "off/commented" in shown
+
+
+def test_a_node_without_cm_server_or_without_ssl_is_no_drift():
+    off = Served(1, "10.0.0.1:5000", ServedState.SSL_OFF)
+
+    run = status(
+        NodeStatus("n1", "a", report("n1"), None, None), NodeStatus("n2", "b", report("n2"), None, off)
+    )
+
+    assert "DRIFT" not in run.out
+    assert "ssl off" in row(run, "n2")
+
+
+def test_findings_of_nodes_are_listed_with_their_remedy():
+    run = status(status_of("n1", findings=(finding("CLOCK_SKEW", Severity.WARNING, "n1", ""),)))
+
+    assert "CLOCK_SKEW" in run.out
+    assert "do: remedy for CLOCK_SKEW" in run.out
+
+
+def test_the_status_document_is_whole():
+    run = status(status_of("n1"), lost("n2"), json=True)
+    document = run.document
+
+    assert run.code == 4
+    assert list(document) == ["schema", "cluster", "in_doubt", "unreachable", "nodes"]
+    assert document["unreachable"] == ["n2"]
+    node, other = document["nodes"]
+    assert other["reachable"] is False
+    assert other["error"]["reason"] == "UNREACHABLE"
+    assert node["report"]["clock"] == "2026-11-02T12:00:00Z"
+    assert node["report"]["live"]["certificates"][0]["fingerprint"] == OLD
+    assert node["report"]["live"]["files"][0]["mode"] == "0400"
+    assert node["report"]["days_left"] == 400
+    assert node["report"]["modes_ok"] is True
+    assert node["report"]["cm_running"] is True
+    assert node["report"]["transaction"] is None
+    assert node["served"]["fingerprint"] == OLD
+    assert node["drift"] is False
+
+
+def test_a_transaction_in_the_document_has_its_epoch_and_step():
+    document = status(status_of("n1", transaction=in_transaction()), json=True).document
+
+    told = document["nodes"][0]["report"]["transaction"]
+    assert (told["epoch"], told["step"], told["phase"]) == (4, "PREPARE", "PREPARED")
+    assert document["in_doubt"] is True
+
+
+def test_extra_certificates_do_not_count_for_the_days_left():
+    live = live_set()
+    extra = certificate(CertificateKind.EXTRA, "ee" * 32, 3.0)
+    node = status_of("n1", live=type(live)(live.state, certificates=(*live.certificates, extra)))
+
+    assert status(node, json=True).document["nodes"][0]["report"]["days_left"] == 400
+
+
+def test_expiry_lists_soonest_first_over_all_nodes():
+    given = Given(
+        expiry=(
+            expiry_report("n1", certificate(days=50.0), certificate(CertificateKind.CA, "cc" * 32, 900.0)),
+            expiry_report("n2", certificate(days=-0.5), certificate(days=90.5)),
+        )
+    )
+
+    run = cli("expiry", "--output", "json", given=given)
+
+    lines = [(line["node"], line["days_left"], line["state"]) for line in run.document["certificates"]]
+    assert run.code == 0
+    assert lines == [
+        ("n2", -1, "expired"),
+        ("n1", 50, "expiring"),
+        ("n2", 90, "ok"),
+        ("n1", 900, "ok"),
+    ]
+
+
+def test_a_certificate_of_tomorrow_is_not_yet_valid():
+    early = certificate(days=90.0)
+    early = type(early)(
+        **{
+            name: getattr(early, name)
+            for name in ("file", "index", "kind", "subject", "issuer", "serial", "fingerprint", "not_after")
+        },
+        not_before=NOW + timedelta(days=1),
+    )
+
+    run = cli("expiry", given=Given(expiry=(expiry_report("n1", early),)))
+
+    assert "not yet valid" in run.out
+
+
+@pytest.mark.parametrize("json", [True, False])
+def test_expiry_with_a_lost_node_is_four(json):
+    given = Given(expiry=(expiry_report("n1"), NodeExpiry("n2", error=unreachable("n2"))))
+
+    run = cli("expiry", *(("--output", "json") if json else ()), given=given)
+
+    assert run.code == 4
+    assert "connection refused" in run.out
+
+
+def test_a_cluster_is_closed_again_even_after_an_error():
+    given = Given(raises=ZeroDivisionError())
+
+    cli("status", given=given)
+
+    assert given.asked == [("open",), ("close",)]
+
+
+def test_status_needs_no_answering_cluster_to_be_a_document():
+    assert cli("status", "--output", "json", given=Given(status=cluster_status(lost("n1")))).code == 4

@@ -1,0 +1,169 @@
+"""Wrong usage, errors and bugs: one exit code and one form each."""
+
+from __future__ import annotations
+
+import pytest
+from gausscert_common.errors import (
+    Denied,
+    InDoubt,
+    InternalError,
+    InvalidInput,
+    NodeFailure,
+    NodeRefusal,
+    Reason,
+    Unreachable,
+)
+from support.cli_fakes import Given, cli, cluster_status, error, finding
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("nonsense",),
+        ("status", "surplus"),
+        ("status", "--nonsense"),
+        ("status", "--output", "yaml"),
+        ("replace",),
+        ("replace", "/does/not/exist"),
+        ("replace", ".", "--restart", "twice"),
+        ("replace", ".", "--enable-ssl", "perhaps"),
+        ("completion", "tcsh"),
+        ("pki", "issue", "king", "arthur", "--dir", "x", "--out", "y"),
+        ("demo", "--nodes", "0"),
+        ("demo", "--fail", "everything"),
+    ],
+)
+def test_wrong_usage_is_refused_with_two_and_asks_no_node(args):
+    given = Given(status=cluster_status())
+
+    run = cli(*args, given=given)
+
+    assert run.code == 2
+    assert run.out == ""
+    assert run.err.startswith("error USAGE ")
+    assert "--help" in run.err
+    assert given.asked == []
+
+
+@pytest.mark.parametrize("where", [("--output", "json"), ("--output=json",)])
+@pytest.mark.parametrize("before", [True, False])
+def test_wrong_usage_is_a_document_too(where, before):
+    args = (*where, "status", "--nonsense") if before else ("status", "--nonsense", *where)
+
+    run = cli(*args)
+
+    assert run.code == 2
+    assert run.document["schema"] == "gausscert/error/v1"
+    assert run.document["error"]["reason"] == "USAGE"
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_global_options_stand_before_or_after_the_verb(before):
+    given = Given(status=cluster_status())
+    args = ("--output", "json", "status") if before else ("status", "--output", "json")
+
+    assert cli(*args, given=given).document["schema"] == "gausscert/status/v1"
+
+
+def test_the_later_of_two_global_options_wins():
+    given = Given(status=cluster_status())
+
+    run = cli("--output", "json", "status", "--output", "text", given=given)
+
+    assert run.out.startswith("cluster prod")
+
+
+def test_a_global_option_given_before_is_not_undone_by_a_default_after():
+    given = Given(status=cluster_status())
+
+    assert cli("--output", "json", "bundle", "--quiet", "--help").code == 0
+    assert cli("--output", "json", "status", "--quiet", given=given).document["cluster"] == "prod"
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason", "code"),
+    [
+        (InvalidInput, Reason.CONFIG_INVALID, 2),
+        (Denied, Reason.PERMISSION_DENIED, 2),
+        (NodeRefusal, Reason.NODE_UNFIT, 2),
+        (NodeFailure, Reason.STORE_FAILED, 2),
+        (InDoubt, Reason.IN_DOUBT, 3),
+        (NodeRefusal, Reason.LOCKED, 4),
+        (Unreachable, Reason.DEADLINE, 4),
+        (InternalError, Reason.INTERNAL, 5),
+    ],
+)
+def test_an_error_has_its_exit_code_its_node_and_its_remedy(kind, reason, code):
+    raised = error(kind, reason, "it failed", node="n2", file="server.key", remedy="mend it")
+
+    run = cli("status", given=Given(raises=raised))
+
+    assert run.code == code
+    assert run.out == ""
+    assert f"error {reason} n2: server.key: it failed" in run.err
+    assert "do: mend it" in run.err
+
+
+def test_an_error_as_a_document_has_all_its_fields_and_findings():
+    raised = error(
+        InvalidInput, Reason.CONFIG_INVALID, node="n2", file="f", remedy="r", findings=[finding(node="n2")]
+    )
+
+    run = cli("status", "--output", "json", given=Given(raises=raised))
+
+    assert run.document["error"] == {
+        "reason": "CONFIG_INVALID",
+        "message": "it failed",
+        "node": "n2",
+        "file": "f",
+        "remedy": "r",
+        "findings": [
+            {
+                "code": "KEY_MISMATCH",
+                "severity": "error",
+                "node": "n2",
+                "file": "server.key",
+                "cause": "cause of KEY_MISMATCH",
+                "remedy": "remedy for KEY_MISMATCH",
+            }
+        ],
+    }
+    assert run.err == ""
+
+
+def test_a_bug_is_a_short_message_with_an_incident_and_without_the_exceptions_text():
+    run = cli("status", given=Given(raises=ZeroDivisionError("canary")))
+
+    assert run.code == 5
+    assert "a bug in gausscert, ZeroDivisionError, incident " in run.err
+    assert "canary" not in run.err
+    assert "Traceback" not in run.err
+
+
+def test_a_bug_shows_its_traceback_with_verbose_only():
+    run = cli("status", "--verbose", given=Given(raises=ZeroDivisionError("canary")))
+
+    assert run.code == 5
+    assert "Traceback" in run.err
+    assert "canary" in run.err
+
+
+def test_a_bug_is_a_document_too():
+    run = cli("status", "--output", "json", given=Given(raises=ZeroDivisionError("canary")))
+
+    assert run.code == 5
+    assert run.document["error"]["reason"] == "INTERNAL"
+    assert "canary" not in run.out
+
+
+def test_ctrl_c_before_anything_changed_is_a_refusal():
+    run = cli("status", given=Given(raises=KeyboardInterrupt()))
+
+    assert run.code == 2
+    assert "nothing was changed" in run.err
+
+
+def test_a_missing_inventory_is_refused(tmp_path):
+    from gausscert_coordinator.cli.main import run as run_command
+
+    assert run_command(["status", "--inventory", str(tmp_path / "none.toml"), "--quiet"]) == 2
