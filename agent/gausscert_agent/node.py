@@ -1,0 +1,189 @@
+"""The node as the gRPC edge sees it: what may be asked of it, and the real one.
+
+`Node` knows values only, no messages; the servicer turns one into the other. Commands go to the runner, which
+lets one in at a time; looking goes to the observer and never waits for a command.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Protocol
+
+from gausscert_common import certset
+from gausscert_common.model import TransactionReport
+from gausscert_common.protocol.state import live_state
+
+from gausscert_agent.effects import Given
+from gausscert_agent.observe import describe_set
+from gausscert_agent.staging import Material
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gausscert_common.bundle import Bundle
+    from gausscert_common.findings import Finding
+    from gausscert_common.model import CertificateSet, ExpiryReport, NodeReport, ProbeReport, SslSwitch
+    from gausscert_common.protocol.commands import AcquireCommand, Command, PrepareCommand
+    from gausscert_common.protocol.words import SslWish
+
+    from gausscert_agent.observe import Observer
+    from gausscert_agent.restart import RestartOrders
+    from gausscert_agent.runner import Runner
+    from gausscert_agent.store import Store
+    from gausscert_agent.watch import Hub, Subscription
+
+    IsActive = Callable[[], bool]
+    """Whether the caller still waits."""
+
+
+class Node(Protocol):
+    """One node. Every method raises GausscertErrors only, and may be called from any thread."""
+
+    def report(self, *, preflight: bool) -> NodeReport:
+        """What it is and holds."""
+
+    def expiry(self) -> ExpiryReport:
+        """Every certificate of the live set."""
+
+    def probe(self, *, query: bool, timeout_s: float) -> ProbeReport:
+        """What each cm_server serves, seen from here."""
+
+    def watch(self) -> Subscription:
+        """What happens from now on."""
+
+    def acquire(self, command: AcquireCommand, lease_s: float, is_active: IsActive) -> NodeReport:
+        """Step 0."""
+
+    def prepare(
+        self, command: PrepareCommand, bundle: Bundle, is_active: IsActive, *, drop_crls: bool
+    ) -> tuple[CertificateSet, tuple[Finding, ...]]:
+        """Step 1: the stage, and warnings about it."""
+
+    def restart(self, command: Command, orders: RestartOrders, is_active: IsActive) -> None:
+        """Steps 2, 4, 7 and 9."""
+
+    def move(self, command: Command, is_active: IsActive) -> CertificateSet:
+        """Steps 3 and 8: the live set afterwards."""
+
+    def end(self, command: Command, is_active: IsActive) -> None:
+        """Steps 5, 6 and 10."""
+
+    def encrypt_live(
+        self, request_id: str, server_password: str, client_password: str, is_active: IsActive
+    ) -> CertificateSet:
+        """Make the factor files of the live set anew: the live set afterwards."""
+
+    def set_enable_ssl(self, request_id: str, wish: SslWish, is_active: IsActive) -> SslSwitch:
+        """Set enable_ssl: what the files say afterwards."""
+
+    def drain(self, timeout_s: float) -> bool:
+        """Refuse new commands, end all watches, wait for the running command; whether it has ended."""
+
+
+class LocalNode:
+    """This machine.
+
+    Args:
+        runner: Recovered.
+        store: The sets.
+        observer: Looks.
+        hub: Tells.
+    """
+
+    def __init__(self, runner: Runner, store: Store, observer: Observer, hub: Hub) -> None:
+        self._runner = runner
+        self._store = store
+        self._observer = observer
+        self._hub = hub
+
+    def report(self, *, preflight: bool) -> NodeReport:
+        """What it is and holds."""
+        return self._observer.report(preflight)
+
+    def expiry(self) -> ExpiryReport:
+        """Every certificate of the live set."""
+        return self._observer.expiry()
+
+    def probe(self, *, query: bool, timeout_s: float) -> ProbeReport:
+        """What each cm_server serves, seen from here."""
+        return self._observer.probe(query, timeout_s)
+
+    def watch(self) -> Subscription:
+        """What happens from now on."""
+        return self._hub.subscribe()
+
+    def acquire(self, command: AcquireCommand, lease_s: float, is_active: IsActive) -> NodeReport:
+        """Step 0."""
+        self._runner.execute(command, Given(lease_s=lease_s), is_active=is_active)
+        return self._observer.report(False)
+
+    def prepare(
+        self, command: PrepareCommand, bundle: Bundle, is_active: IsActive, *, drop_crls: bool
+    ) -> tuple[CertificateSet, tuple[Finding, ...]]:
+        """Step 1: the stage, and warnings about it."""
+        given = Given(material=Material(bundle, drop_crls))
+        done = self._runner.execute(command, given, is_active=is_active)
+        return describe_set(self._store.read_stage(command.transaction_id)), done.findings
+
+    def restart(self, command: Command, orders: RestartOrders, is_active: IsActive) -> None:
+        """Steps 2, 4, 7 and 9."""
+        self._runner.execute(command, Given(orders=orders), is_active=is_active)
+
+    def move(self, command: Command, is_active: IsActive) -> CertificateSet:
+        """Steps 3 and 8: the live set afterwards."""
+        self._runner.execute(command, is_active=is_active)
+        return describe_set(self._store.read_live())
+
+    def end(self, command: Command, is_active: IsActive) -> None:
+        """Steps 5, 6 and 10."""
+        self._runner.execute(command, is_active=is_active)
+
+    def encrypt_live(
+        self, request_id: str, server_password: str, client_password: str, is_active: IsActive
+    ) -> CertificateSet:
+        """Make the factor files of the live set anew: the live set afterwards."""
+        self._runner.encrypt_live(request_id, server_password, client_password, is_active=is_active)
+        return describe_set(self._store.read_live())
+
+    def set_enable_ssl(self, request_id: str, wish: SslWish, is_active: IsActive) -> SslSwitch:
+        """Set enable_ssl: what the files say afterwards."""
+        return self._runner.set_enable_ssl(request_id, wish, is_active=is_active)
+
+    def drain(self, timeout_s: float) -> bool:
+        """Refuse new commands, end all watches, wait for the running command; whether it has ended."""
+        self._hub.close()
+        return self._runner.drain(timeout_s)
+
+
+def transaction_report(runner: Runner, store: Store) -> TransactionReport:
+    """The durable state as the node tells it, read beside a running command."""
+    state, lease = runner.state, runner.lease
+    held_since = lease.held_since
+    report = TransactionReport(
+        phase=state.phase,
+        fence=state.fence,
+        holder=state.holder,
+        held_since=None if held_since is None else datetime.fromtimestamp(held_since, UTC),
+        lease_left_s=lease.left_s,
+        tombstones=state.tombstones,
+    )
+    transaction = state.transaction
+    if transaction is None:
+        return report
+    live_digest = store.live_digest() or certset.ABSENT
+    return TransactionReport(
+        transaction_id=transaction.transaction_id,
+        phase=report.phase,
+        fence=report.fence,
+        holder=report.holder,
+        held_since=report.held_since,
+        lease_left_s=report.lease_left_s,
+        participants=transaction.participants,
+        old_digest=transaction.old_digest,
+        new_digest=transaction.new_digest,
+        live_state=live_state(transaction, live_digest),
+        tombstones=report.tombstones,
+        restart=transaction.restart,
+        ssl_wish=transaction.ssl_wish,
+        begun_at=datetime.fromtimestamp(transaction.begun_at, UTC),
+    )

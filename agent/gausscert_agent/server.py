@@ -1,0 +1,175 @@
+"""The gRPC server: sync, mutual TLS, bounded in everything a caller could make grow."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Final
+
+import grpc
+from gausscert.v1 import agent_service_pb2_grpc
+from gausscert_common import identity
+from gausscert_common.errors import InvalidInput, Reason
+from grpc_health.v1 import health_pb2_grpc  # type: ignore[import-untyped] # ships no stubs
+
+from gausscert_agent import health
+from gausscert_agent.health import Health
+from gausscert_agent.interceptors import Doorkeeper, Outermost
+from gausscert_agent.service import AgentService
+from gausscert_agent.watch import WATCHERS
+
+if TYPE_CHECKING:
+    from gausscert_agent.config import AgentConfig
+    from gausscert_agent.credential_source import CredentialSource
+    from gausscert_agent.node import Node
+
+logger = logging.getLogger(__name__)
+
+MAX_REQUEST_BYTES: Final = 1024 * 1024
+"""Nine ordinary files are 30 KiB; this leaves room for a CA file of several hundred certificates."""
+MAX_CONCURRENT_RPCS: Final = 64
+
+OPTIONS: Final[tuple[tuple[str, Any], ...]] = (
+    # A second agent on the same port would silently share its connections.
+    ("grpc.so_reuseport", 0),
+    ("grpc.max_receive_message_length", MAX_REQUEST_BYTES),
+    ("grpc.max_metadata_size", 8 * 1024),
+    ("grpc.absolute_max_metadata_size", 16 * 1024),
+    ("grpc.max_concurrent_streams", 16),
+    # Whoever connects and says nothing is gone after five seconds.
+    ("grpc.server_handshake_timeout_ms", 5_000),
+    ("grpc.max_connection_idle_ms", 60_000),
+    # A connection outlives the CA that let it in; the grace is longer than any Stop or Start may take.
+    ("grpc.max_connection_age_ms", 300_000),
+    ("grpc.max_connection_age_grace_ms", 4_200_000),
+    # Coordinators ping every 20 s (their channel options).
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+)
+
+_LOOKING: Final = frozenset(
+    f"{identity.AGENT_SERVICE}/{method}" for method in ("GetNode", "GetExpiry", "Probe")
+)
+_WATCHING: Final = frozenset(
+    {f"{identity.AGENT_SERVICE}/WatchTransaction", f"{identity.HEALTH_SERVICE}/Watch"}
+)
+
+
+class Pools:
+    """Threads by kind of call, so that no kind can keep another waiting. Threads are made on demand."""
+
+    def __init__(self) -> None:
+        # One command runs at a time; the others wait for it, or are told BUSY.
+        self.work = ThreadPoolExecutor(4, "gausscert-work")
+        self._look = ThreadPoolExecutor(8, "gausscert-look")
+        self._health = ThreadPoolExecutor(2, "gausscert-health")
+        self._watch = ThreadPoolExecutor(WATCHERS + health.WATCHERS, "gausscert-watch")
+
+    def of(self, rpc: str) -> ThreadPoolExecutor:
+        """The pool for `service/method`."""
+        if rpc in _WATCHING:
+            return self._watch
+        if rpc in _LOOKING:
+            return self._look
+        if rpc.startswith(f"{identity.HEALTH_SERVICE}/"):
+            return self._health
+        return self.work
+
+    def close(self) -> None:
+        """Wait for the threads to end. The server must have stopped."""
+        for pool in (self.work, self._look, self._health, self._watch):
+            pool.shutdown()
+
+
+class AgentServer:
+    """One agent's server.
+
+    Args:
+        config: Where to listen, and who we are.
+        node: Does what is asked.
+        source: The credential.
+    """
+
+    def __init__(self, config: AgentConfig, node: Node, source: CredentialSource) -> None:
+        self._config = config
+        self._node = node
+        self._source = source
+        self._pools = Pools()
+        self._health = Health()
+        self._server = grpc.server(
+            self._pools.work,
+            interceptors=[Outermost(config.name, self._pools.of), Doorkeeper(config.cluster)],
+            options=OPTIONS,
+            maximum_concurrent_rpcs=MAX_CONCURRENT_RPCS,
+        )
+        agent_service_pb2_grpc.add_AgentServiceServicer_to_server(
+            AgentService(config.name, node), self._server
+        )
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+
+    def start(self) -> int:
+        """Serve.
+
+        Returns:
+            The port.
+
+        Raises:
+            InvalidInput: CREDENTIAL_INVALID; CONFIG_INVALID: the port cannot be had.
+        """
+        tls = grpc.dynamic_ssl_server_credentials(
+            self._source.first(),
+            self._source.changed,  # type: ignore[arg-type] # None keeps what there is; the stubs do not say so
+            require_client_authentication=True,
+        )
+        try:
+            port = self._server.add_secure_port(self._config.listen, tls)
+        except RuntimeError:
+            raise _cannot_listen(self._config.listen) from None
+        self._server.start()
+        self._health.up()
+        logger.info("serving", extra={"listen": self._config.listen, "port": port, "node": self._config.name})
+        return port
+
+    def drain(self) -> None:
+        """Take nothing more, let what runs come to its end, and stop.
+
+        Calls that still run after `drain_s` lose their caller, but are waited for: half a Stop helps nobody,
+        and whoever has less patience may kill the agent, whose journal is made for that.
+        """
+        logger.info("draining", extra={"drain_s": self._config.drain_s})
+        self._health.down()
+        stopped = self._server.stop(self._config.drain_s)
+        while not self._node.drain(self._config.drain_s):
+            logger.warning("still waiting for the running command")
+        stopped.wait()
+        self._pools.close()
+        logger.info("stopped")
+
+    def close(self) -> None:
+        """Stop at once; for a server that was never to serve."""
+        self._health.down()
+        self._server.stop(None)
+        self._pools.close()
+
+
+def _cannot_listen(listen: str) -> InvalidInput:
+    """gRPC says only that it failed; a socket of our own says why."""
+    host, _, port = listen.rpartition(":")
+    cause = "gRPC cannot bind it"
+    try:
+        found = socket.getaddrinfo(
+            host.strip("[]"), int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        family, kind, protocol, _, address = found[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+            probe.listen()
+    except OSError as error:
+        cause = (error.strerror or str(error)).lower()
+    return InvalidInput(
+        Reason.CONFIG_INVALID,
+        f"cannot listen on port {port} of {host}: {cause}",
+        remedy="see what else listens there (ss -ltnp), or set another agent.listen",
+    )
