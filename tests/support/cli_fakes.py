@@ -118,7 +118,7 @@ def cluster_status(*nodes):
 
 def in_transaction(phase=Phase.PREPARED, lease_left_s=0.0):
     return TransactionReport(
-        "20261102t120000z-abc123", phase, Fence(4, Step.PREPARE), lease_left_s=lease_left_s
+        "20261102t120000z-abc123", phase, Fence(4, Step.PREPARE), "alice@ops:7", lease_left_s=lease_left_s
     )
 
 

@@ -45,7 +45,8 @@ def result(shown: Result, width: int) -> list[RenderableType]:
 
 def _verdict(shown: Result) -> Text:
     sentence, style = _SENTENCE[shown.verdict]
-    text = cell(sentence, style)
+    text = cell("")
+    text.append(cell(sentence, style))
     stage = f", turned back at {shown.last_stage.value}" if _turned(shown) and shown.last_stage else ""
     asked = ", as you asked" if shown.interrupted and _turned(shown) else ""
     name = f"transaction {shown.transaction_id}, " if shown.transaction_id else ""

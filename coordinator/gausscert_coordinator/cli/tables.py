@@ -47,6 +47,7 @@ def status(shown: ClusterStatus, width: int) -> list[RenderableType]:
     found = [each for node in shown.nodes if node.report is not None for each in node.report.findings]
     if found:
         parts.append(findings(found, width))
+    parts.extend(_transactions(shown))
     if judge.in_doubt(shown):
         parts.append(cell("a transaction is in doubt: run gausscert recover", BAD))
     return parts
@@ -96,7 +97,21 @@ def _modes(fine: bool | None) -> Text:
 def _transaction(report: NodeReport) -> Text:
     if report.transaction.phase is Phase.NONE:
         return cell("none")
-    return cell(f"{report.transaction.transaction_id} {report.transaction.phase.value}", DOUBTFUL)
+    return cell(report.transaction.phase.value, DOUBTFUL)
+
+
+def _transactions(shown: ClusterStatus) -> list[RenderableType]:
+    """Each one that is not over, with who began it and how far every node is."""
+    phases: dict[tuple[str, str], list[str]] = {}
+    for node in shown.nodes:
+        told = node.report.transaction if node.report is not None else None
+        if told is not None and told.phase is not Phase.NONE:
+            known = phases.setdefault((told.transaction_id, told.holder), [])
+            known.append(f"{node.node} {told.phase.value}")
+    return [
+        cell(f"transaction {name} of {holder or 'nobody known'}: {', '.join(known)}", DOUBTFUL)
+        for (name, holder), known in phases.items()
+    ]
 
 
 def switches(switch: SslSwitch) -> str:
@@ -230,7 +245,8 @@ def failures(errors: Sequence[GausscertError]) -> list[RenderableType]:
 def failure(error: GausscertError) -> list[RenderableType]:
     """One error, as lines that wrap."""
     where = ": ".join(part for part in (error.node, error.file) if part)
-    text = cell("error ", BAD)
+    text = cell("")
+    text.append(cell("error ", BAD))
     text.append(cell(f"{error.reason.value} ", STRONG))
     text.append(cell(f"{where}: {error.message}" if where else error.message))
     return [text, cell(f"  do: {error.remedy}", FAINT)] if error.remedy else [text]

@@ -218,3 +218,12 @@ def test_live_progress_draws_on_the_terminal_and_leaves_the_board():
             watch(each)
 
     assert "no space" in out.getvalue()
+
+
+def test_only_the_verdict_is_coloured_and_not_what_follows_it():
+    raised = error(NodeFailure, Reason.STORE_FAILED, "the rest", node="n1")
+
+    run = cli("status", given=Given(raises=raised), terminal_out=True)
+
+    before_rest = run.err.split("n1: the rest")[0]
+    assert before_rest.endswith(("\x1b[0m", " "))

@@ -63,7 +63,8 @@ def test_a_transaction_in_doubt_is_three_and_weighs_more_than_a_lost_node():
 
     assert run.code == 3
     assert "run gausscert recover" in run.out
-    assert "20261102t120000z-abc123 PREPARED" in row(run, "n1")
+    assert "PREPARED" in row(run, "n1")
+    assert "transaction 20261102t120000z-abc123 of alice@ops:7: n1 PREPARED" in run.out
 
 
 def test_a_transaction_that_somebody_carries_on_is_not_in_doubt():
