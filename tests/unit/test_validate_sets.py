@@ -233,3 +233,16 @@ def test_factor_files_of_one_password_that_are_damaged_do_not_count_as_swapped()
     found = errors(validate.bundle(replace(bundle, factor_files=damaged), now=pki.NOW))
 
     assert codes(found) == {"FACTOR_FILES_UNREADABLE"}
+
+
+def test_a_negative_serial_number_beside_a_crl_is_judged(tmp_path):
+    workshop = openssl_bundles.Workshop(tmp_path, {})
+    workshop.run("ecparam", "-genkey", "-name", "prime256v1", "-noout", "-out", "key")
+    words = ("-key", "key", "-subj", "/CN=good CA", "-set_serial", "-5", "-days", "900", "-out", "ca")
+    workshop.run("req", "-x509", *words)
+    crl = {"server.crl": pki.crl(pki.good_ca(), revoked=(5,))}
+
+    found = validate.bundle(_of_openssl_ca(tmp_path), now=pki.NOW, carried_crls=crl)
+
+    assert "CERTIFICATE_SERIAL_NOT_POSITIVE" in codes(found)
+    assert "LEAF_REVOKED" not in codes(found)

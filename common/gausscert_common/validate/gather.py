@@ -37,6 +37,8 @@ class Crl:
     file: str
     x509: x509.CertificateRevocationList
     issuer: certificate.Name
+    revoked: frozenset[int]
+    """Serial numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +168,9 @@ def _crl(name: str, blocks: tuple[pem.Block, ...], findings: list[Finding]) -> C
     try:
         crl = x509.load_der_x509_crl(first.der or b"")
         _ = crl.last_update_utc, crl.next_update_utc, list(crl.extensions)
-        return Crl(name, crl, certificate.canonical(crl.issuer))
+        # Looked up here: `cryptography` cannot look up the negative serial numbers that some CAs make.
+        revoked = frozenset(entry.serial_number for entry in crl)
+        return Crl(name, crl, certificate.canonical(crl.issuer), revoked)
     except CRYPTO_ERRORS:
         findings.append(finding("CRL_UNREADABLE", "the first CRL cannot be read", name))
         return None
