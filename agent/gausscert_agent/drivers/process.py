@@ -13,12 +13,14 @@ import fcntl
 import os
 import shutil
 import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol, Self
 
 from gausscert_common.errors import NodeFailure, Reason
 
+from gausscert_agent.drivers import gate
 from gausscert_agent.drivers.process_list import end_session, start_ticks
 
 if TYPE_CHECKING:
@@ -32,12 +34,11 @@ OUTPUT_LIMIT: Final = 256 * 1024
 _TAIL_LINES: Final = 5
 _TAIL_CHARS: Final = 600
 _STDIN_LIMIT: Final = 4095
-"""PIPE_BUF less the line for the gate: that much goes into an empty pipe without waiting (pipe(7))."""
+"""PIPE_BUF less the byte for the gate: that much goes into an empty pipe without waiting (pipe(7))."""
 
 
-_GATE: Final = ("/bin/sh", "-c", 'read -r go && exec "$@"', "sh")
-"""Becomes the program, with the same pid, when an empty line comes in; ends when input ends instead.
-`read` takes no byte after the line (POSIX, read utility), so the program finds the rest of stdin."""
+_GATE: Final = (sys.executable, "-I", "-S", gate.__file__)
+"""Stands before every program until a byte comes in; isolated and without site, so it is quick."""
 
 _SAFE_PATH: Final = "/usr/bin:/bin:/usr/sbin:/sbin"
 
