@@ -1,0 +1,73 @@
+"""One agent from configuration to its end: recover first, only then serve; drain on a signal."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from gausscert_agent.assembly import assemble
+from gausscert_agent.cm import LocalCm
+from gausscert_agent.credential_source import CredentialSource
+from gausscert_agent.drivers.process import ProcessRunner
+from gausscert_agent.drivers.rehearsal import rehearse_directory
+from gausscert_agent.expiry import ExpiryWatch
+from gausscert_agent.node import LocalNode, transaction_report
+from gausscert_agent.observe import Observer
+from gausscert_agent.server import AgentServer
+
+if TYPE_CHECKING:
+    from gausscert_agent.config import AgentConfig
+
+logger = logging.getLogger(__name__)
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+def serve(config: AgentConfig) -> None:
+    """Serve until SIGTERM or SIGINT, then drain.
+
+    Raises:
+        InvalidInput: CONFIG_INVALID, CREDENTIAL_INVALID; nothing was served.
+        NodeFailure, NodeRefusal: The state a predecessor left cannot be settled; nothing was served.
+    """
+    stop = threading.Event()
+    for number in SIGNALS:
+        signal.signal(number, lambda *_: stop.set())
+    children = ProcessRunner()
+    try:
+        _serve(config, children, stop)
+    finally:
+        children.close()
+
+
+def _serve(config: AgentConfig, children: ProcessRunner, stop: threading.Event) -> None:
+    cm = LocalCm(config.cm, children)
+    observers: list[Observer] = []
+    core = assemble(
+        config, cm, rehearse_directory, threshold_days=lambda: observers[0].alert_threshold_days()
+    )
+    observer = Observer(
+        config, core.store, cm, transaction=lambda: transaction_report(core.runner, core.store)
+    )
+    observers.append(observer)
+    source = CredentialSource(config)
+    source.first()
+    core.runner.recover()
+    try:
+        node = LocalNode(core.runner, core.store, observer, core.hub)
+        server = AgentServer(config, node, source)
+        watch = ExpiryWatch(observer.expiry, observer.check_interval_s, clock=time.monotonic)
+        try:
+            server.start()
+        except BaseException:
+            server.close()
+            raise
+        watch.start()
+        stop.wait()
+        server.drain()
+        watch.stop()
+    finally:
+        core.runner.close()
