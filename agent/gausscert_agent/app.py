@@ -45,14 +45,15 @@ def serve(config: AgentConfig) -> None:
 
 def _serve(config: AgentConfig, children: ProcessRunner, stop: threading.Event) -> None:
     cm = LocalCm(config.cm, children)
-    observers: list[Observer] = []
     core = assemble(
-        config, cm, rehearse_directory, threshold_days=lambda: observers[0].alert_threshold_days()
+        config,
+        cm,
+        rehearse_directory,
+        threshold_days=lambda: observer.alert_threshold_days(),  # noqa: PLW0108 - it needs the core's store first
     )
     observer = Observer(
         config, core.store, cm, transaction=lambda: transaction_report(core.runner, core.store)
     )
-    observers.append(observer)
     source = CredentialSource(config)
     source.first()
     core.runner.recover()
