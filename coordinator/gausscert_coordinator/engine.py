@@ -198,7 +198,8 @@ class Engine:
             return list(read.bad.values())
         replacement = self._job.replacement
         leaf = replacement.leaf if replacement is not None else ""
-        return await self._prove(proof.new_set(read.good, leaf, self._before), forward=True)
+        wish = replacement.ssl_wish if replacement is not None else recovery_view.ssl_wish(read.good)
+        return await self._prove(proof.new_set(read.good, leaf, self._before, wish), forward=True)
 
     async def _verify_rollback(self) -> list[GausscertError]:
         read = await self._hands.read()

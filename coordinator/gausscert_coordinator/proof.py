@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from gausscert_common.errors import NodeFailure, Reason
 from gausscert_common.model import CertificateKind, ServedState, SslValue
+from gausscert_common.protocol.words import SslWish
 
 from gausscert_coordinator.report import Proof
 
@@ -78,22 +79,28 @@ def baseline(probes: Mapping[str, ProbeReport]) -> Baseline:
     return Baseline(best, normal=frozenset(normal))
 
 
-def new_set(reports: Mapping[str, NodeReport], leaf: str, before: Baseline | None) -> Expectation:
+def new_set(
+    reports: Mapping[str, NodeReport], leaf: str, before: Baseline | None, wish: SslWish = SslWish.KEEP
+) -> Expectation:
     """What is wanted after Swap and Start.
 
     Args:
-        reports: All nodes, asked after Swap: `enable_ssl` is what the files say now.
+        reports: All nodes, asked after Swap.
         leaf: Fingerprint of the new server certificate; "" takes each node's own live one.
         before: None when this coordinator has not seen the cluster before; it must then be Normal,
             because no transaction begins on a cluster that is not.
+        wish: What `enable_ssl` was to become. KEEP means what was seen before; the files have a say only
+            where nothing was seen, or a switch that changed by itself would pass for proof.
     """
-    owners = _owners(reports)
-    servers = {
-        cm_node_id: Wanted(_accepted(owner, leaf or _live_leaf(owner), _seen(before, cm_node_id)))
-        for cm_node_id, owner in owners.items()
-    }
-    others = Wanted(frozenset({leaf})) if leaf else None
+    servers: dict[int, Wanted] = {}
+    for cm_node_id, owner in _owners(reports).items():
+        accepted = _accepted(owner, leaf or _live_leaf(owner), _seen(before, cm_node_id))
+        if wish is not SslWish.KEEP:
+            accepted = frozenset({SSL_OFF if wish is SslWish.OFF else leaf or _live_leaf(owner)})
+        servers[cm_node_id] = Wanted(accepted)
     normal = frozenset(reports) if before is None else before.normal
+    unlisted = SSL_OFF if wish is SslWish.OFF else leaf
+    others = Wanted(frozenset({unlisted})) if leaf else None
     return Expectation(servers, normal=normal, others=others)
 
 
@@ -170,10 +177,9 @@ def _seen(before: Baseline | None, cm_node_id: int) -> Served | None:
 
 
 def _accepted(owner: NodeReport | None, leaf: str, seen: Served | None) -> frozenset[str]:
-    """By the switch in cm_server.conf; where it says nothing, by what the cm_server did before."""
-    switch = SslValue.ABSENT if owner is None else owner.enable_ssl.server
-    off = switch is SslValue.OFF
-    if switch not in (SslValue.ON, SslValue.OFF) and seen is not None:
+    """By what the cm_server did before; where nothing was seen, by the switch in cm_server.conf."""
+    off = owner is not None and owner.enable_ssl.server is SslValue.OFF
+    if seen is not None and _rank(seen) > 0:
         off = seen.state is ServedState.SSL_OFF
     return frozenset({SSL_OFF}) if off else frozenset({leaf} - {SSL_OFF})
 

@@ -50,6 +50,12 @@ def restart_of(reports: Mapping[str, NodeReport], transaction_id: str) -> Restar
     return None
 
 
+def ssl_wish(reports: Mapping[str, NodeReport]) -> SslWish:
+    """What the transaction in flight wanted `enable_ssl` to become; KEEP when no node is in one."""
+    wishes = {report.transaction.ssl_wish for report in reports.values()}
+    return next((wish for wish in (SslWish.ON, SslWish.OFF) if wish in wishes), SslWish.KEEP)
+
+
 def promised_epoch(reports: Mapping[str, NodeReport]) -> int:
     """The highest epoch that any node has promised."""
     return max((report.transaction.fence.epoch for report in reports.values()), default=0)

@@ -1,0 +1,172 @@
+"""One command fails at one node, in every way: the verdict, and that all nodes are as before."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from gausscert_common.errors import InDoubt
+from gausscert_common.protocol.coordinator import Stage, Verdict
+from gausscert_common.protocol.words import Outcome, Phase, RestartScope
+from gausscert_coordinator.exit_codes import ExitCode, exit_code
+from gausscert_coordinator.report import ReplaceOptions, Result
+from support.fake_agents import Fault
+from support.fake_cluster import ALWAYS, FakeCluster
+from support.fake_node import bundle
+
+NEW = bundle("new")
+NODES = ("node-a", "node-b", "node-c")
+BEFORE_CM = ("prepare",)
+WITH_CM = ("stop", "swap", "start")
+DECIDED = ("commit", "purge")
+ONCE = [Fault.REFUSED, Fault.FAILED, Fault.LOST_REQUEST, Fault.LOST_REPLY, Fault.CRASH]
+SCOPES = [RestartScope.CLUSTER, RestartScope.NODE]
+
+
+async def run(cluster: FakeCluster, restart: RestartScope = RestartScope.CLUSTER) -> Result:
+    async with cluster.coordinator() as coordinator:
+        plan = await coordinator.plan(NEW, ReplaceOptions(restart=restart))
+        assert plan.feasible
+        return await coordinator.replace(plan, NEW)
+
+
+@pytest.mark.parametrize(
+    ("rpc", "node", "fault", "restart"),
+    list(itertools.product(("acquire", *BEFORE_CM), NODES, ONCE, SCOPES)),
+)
+async def test_before_cm_is_touched_nothing_is_done(rpc, node, fault, restart):
+    cluster = FakeCluster()
+    before = cluster.snapshot()
+    cluster.script(node, rpc, fault)
+
+    result = await run(cluster, restart)
+
+    assert result.verdict is Verdict.NOTHING_DONE
+    assert [error.node for error in result.failures] == [node]
+    assert cluster.snapshot() == before
+    assert not {"stop", "rollback_stop", "rollback_start"} & {rpc for rpc, _ in cluster.calls}
+    assert exit_code(result) in (ExitCode.REFUSED, ExitCode.UNREACHABLE)
+
+
+@pytest.mark.parametrize(
+    ("rpc", "node", "fault", "restart"), list(itertools.product(WITH_CM, NODES, ONCE, SCOPES))
+)
+async def test_with_cm_stopped_everything_is_as_before_and_runs_again(rpc, node, fault, restart):
+    cluster = FakeCluster()
+    before = cluster.snapshot()
+    cluster.script(node, rpc, fault)
+
+    result = await run(cluster, restart)
+
+    assert result.verdict is Verdict.ROLLED_BACK
+    assert exit_code(result) is ExitCode.ROLLED_BACK
+    assert result.last_stage is Stage(rpc)
+    assert {error.node for error in result.failures} == {node}
+    assert cluster.snapshot() == before
+    assert all(node.loaded == node.live for node in cluster.nodes.values())
+    for agent in cluster.agents.values():
+        assert agent.state.outcome_of(result.transaction_id) is Outcome.ABORTED
+        assert agent.lease_holder == ""
+    assert {proof.served.chain_verified for proof in result.proof} == {True}
+
+
+@pytest.mark.parametrize(("rpc", "node", "fault"), list(itertools.product(DECIDED, NODES, ONCE)))
+async def test_after_commit_nothing_is_ever_rolled_back(rpc, node, fault):
+    cluster = FakeCluster()
+    cluster.script(node, rpc, fault)
+
+    result = await run(cluster)
+
+    assert result.verdict is Verdict.IN_DOUBT
+    assert exit_code(result) is ExitCode.IN_DOUBT
+    assert result.last_stage is Stage(rpc)
+    assert not {"abort", "rollback_stop"} & {rpc for rpc, _ in cluster.calls}
+    assert all(each.live.bundle_digest == NEW.digest for each in cluster.nodes.values())
+    assert isinstance(result.failures[-1], InDoubt)
+    assert node in result.failures[-1].remedy
+    assert result.failures[-1].remedy.endswith("gausscert recover")
+
+
+@pytest.mark.parametrize(
+    ("rpc", "node", "fault"),
+    list(
+        itertools.product(
+            ("rollback_stop", "abort", "rollback_start", "clean"),
+            NODES,
+            [Fault.FAILED, Fault.LOST_REQUEST, Fault.LOST_REPLY, Fault.CRASH],
+        )
+    ),
+)
+async def test_a_rollback_that_misses_a_node_is_in_doubt_and_says_what_to_run(rpc, node, fault):
+    cluster = FakeCluster()
+    cluster.script("node-b", "start", Fault.FAILED)
+    cluster.script(node, rpc, fault, times=ALWAYS)
+
+    result = await run(cluster)
+
+    assert result.verdict is Verdict.IN_DOUBT
+    assert result.last_stage.replace(" ", "_") == rpc
+    assert result.failures[-1].remedy.endswith("gausscert recover --roll-back")
+    assert node in result.failures[-1].remedy
+    assert "commit" not in {rpc for rpc, _ in cluster.calls}
+
+
+@pytest.mark.parametrize("node", NODES)
+async def test_abort_and_clean_after_a_failed_acquire_are_only_a_courtesy(node):
+    cluster = FakeCluster()
+    before = cluster.snapshot()
+    others = [name for name in NODES if name != node]
+    cluster.script(node, "acquire", Fault.REFUSED)
+    for rpc in ("abort", "clean"):
+        cluster.script(others[0], rpc, Fault.LOST_REQUEST)
+
+    result = await run(cluster)
+
+    assert result.verdict is Verdict.NOTHING_DONE
+    assert [error.node for error in result.failures] == [node]
+    assert cluster.snapshot() == before
+
+
+@pytest.mark.parametrize("node", NODES)
+@pytest.mark.parametrize("scope", SCOPES)
+async def test_cm_that_does_not_stop_is_left_running_with_the_old_set(node, scope):
+    cluster = FakeCluster()
+    before = cluster.snapshot()
+    cluster.nodes[node].refuses_to_stop = True
+
+    result = await run(cluster, scope)
+
+    assert result.verdict is Verdict.ROLLED_BACK
+    assert result.last_stage is Stage.STOP
+    assert cluster.snapshot() == before
+
+
+async def test_a_lease_that_ran_out_before_the_vote_turns_everything_back():
+    cluster = FakeCluster()
+    before = cluster.snapshot()
+    expired = []
+
+    def expire(rpc: str, node: str) -> None:
+        if rpc == "swap" and not expired:
+            expired.append(True)
+            cluster.expire_leases()
+
+    cluster.on_command = expire
+
+    result = await run(cluster)
+
+    assert expired
+    assert result.verdict is Verdict.ROLLED_BACK
+    assert cluster.snapshot() == before
+
+
+@pytest.mark.parametrize("rpc", ["prepare", "stop", "swap", "start"])
+async def test_all_failures_are_told_not_only_the_first(rpc):
+    cluster = FakeCluster()
+    for node in ("node-b", "node-c"):
+        cluster.script(node, rpc, Fault.REFUSED)
+
+    result = await run(cluster)
+
+    assert {error.node for error in result.failures} == {"node-b", "node-c"}
+    assert all(agent.state.phase is Phase.NONE for agent in cluster.agents.values())
