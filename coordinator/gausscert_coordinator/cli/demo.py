@@ -6,7 +6,7 @@ import shutil
 import signal
 import tempfile
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from gausscert_sim.cluster import SimulatedCluster
 
     from gausscert_coordinator.cli.demo_claims import Claim, Claims, Served
-    from gausscert_coordinator.cli.demo_story import Failure, Story
+    from gausscert_coordinator.cli.demo_story import Failure
 
 FAILURES = {
     "prepare:fail": ("`cm_ctl encrypt` fails on one node", "last", {"encrypt": "fail"}),
@@ -74,23 +74,34 @@ def command(invocation: Invocation, nodes: int, fails: str, keep: bool) -> int:
     one that fails and rolls back, and a faulty bundle that is refused. Each claim is checked in the files and
     in what the running cm_servers serve.
     """
+    from gausscert_coordinator.cli.demo_claims import NotSo
+
     began = time.monotonic()
     root = Path(tempfile.mkdtemp(prefix="gausscert-demo-"))
     claims = _claims(invocation)
+    seen: list[tuple[str, Served]] = []
     try:
-        with _terminated_like_interrupted():
-            story = _play(invocation, root, nodes, fails, claims)
+        with suppress(NotSo), _terminated_like_interrupted():
+            _play(invocation, root, nodes, fails, claims, seen)
     finally:
         if not keep:
             shutil.rmtree(root, ignore_errors=True)
     if keep:
         invocation.render.important(f"the files are in {root}")
     else:
-        claims.check(f"{root} is gone", not root.exists())
-    return _end(invocation, story, claims, time.monotonic() - began)
+        with suppress(NotSo):
+            claims.check(f"{root} is gone", not root.exists())
+    return _end(invocation, seen, claims, time.monotonic() - began)
 
 
-def _play(invocation: Invocation, root: Path, nodes: int, fails: str, claims: Claims) -> Story:
+def _play(
+    invocation: Invocation,
+    root: Path,
+    nodes: int,
+    fails: str,
+    claims: Claims,
+    seen: list[tuple[str, Served]],
+) -> None:
     from gausscert_sim.cluster import SimulatedCluster
 
     from gausscert_coordinator.cli.demo_cluster import DemoCluster
@@ -104,15 +115,15 @@ def _play(invocation: Invocation, root: Path, nodes: int, fails: str, claims: Cl
     homes = root / "nodes"
     homes.mkdir(mode=0o700)
     simulated = SimulatedCluster.create(homes, nodes)
-    with DemoCluster(
-        root, simulated, show=not (invocation.wants_json or invocation.settings.quiet)
-    ) as cluster:
-        cluster.start()
-        story = Story(cluster, claims, say, _failure(simulated, fails))
-        story.tell()
-    left = cluster.left_over()
-    claims.check("every process of the demo is gone", not left, "; ".join(left))
-    return story
+    silent = invocation.wants_json or invocation.settings.quiet
+    cluster = DemoCluster(root, simulated, show=not silent)
+    try:
+        with cluster:
+            cluster.start()
+            Story(cluster, claims, say, _failure(simulated, fails), seen).tell()
+    finally:
+        left = cluster.left_over()
+        claims.check("every process of the demo is gone", not left, "; ".join(left))
 
 
 def _failure(simulated: SimulatedCluster, fails: str) -> Failure:
@@ -146,7 +157,7 @@ def _claims(invocation: Invocation) -> Claims:
         if claim.holds:
             line = cell("  checked: ", GOOD)
             line.append(claim.text)
-            invocation.render.note(line)
+            invocation.render.narrate(line)
         else:
             line = cell("  NOT SO: ", BAD)
             line.append(f"{claim.text}; {claim.detail}")
@@ -160,13 +171,13 @@ def _sayer(invocation: Invocation) -> Callable[[str], None]:
 
     def say(text: str) -> None:
         if not text.startswith("\n"):
-            invocation.render.note("")
-        invocation.render.note(cell(text, STRONG))
+            invocation.render.narrate("")
+        invocation.render.narrate(cell(text, STRONG))
 
     return say
 
 
-def _end(invocation: Invocation, story: Story, claims: Claims, duration_s: float) -> int:
+def _end(invocation: Invocation, seen: list[tuple[str, Served]], claims: Claims, duration_s: float) -> int:
     from gausscert_coordinator.cli import tables
 
     failed = [claim for claim in claims.made if not claim.holds]
@@ -177,13 +188,13 @@ def _end(invocation: Invocation, story: Story, claims: Claims, duration_s: float
         "claims": [
             {"claim": claim.text, "holds": claim.holds, "detail": claim.detail} for claim in claims.made
         ],
-        "served": [{"moment": moment, "fingerprints": served} for moment, served in story.seen],
+        "served": [{"moment": moment, "fingerprints": served} for moment, served in seen],
     }
     render = invocation.render
     render.result(
         "demo",
         document,
-        lambda: tables.demo(story.seen, len(claims.made), len(failed), duration_s, render.width),
+        lambda: tables.demo(seen, len(claims.made), len(failed), duration_s, render.width),
     )
     return ExitCode.DONE if claims.all_hold else ExitCode.OWN_ERROR
 

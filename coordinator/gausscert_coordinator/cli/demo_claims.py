@@ -118,6 +118,10 @@ class Claim:
     detail: str = ""
 
 
+class NotSo(Exception):
+    """A claim did not hold."""
+
+
 @dataclass(slots=True)
 class Claims:
     """All of them; each is told the moment it is checked."""
@@ -132,10 +136,15 @@ class Claims:
             text: What is claimed.
             holds: Whether it is so.
             detail: What was found instead.
+
+        Raises:
+            NotSo: It does not hold, so nothing that follows would mean anything.
         """
         claim = Claim(text, holds, "" if holds else detail)
         self.made.append(claim)
         self.tell(claim)
+        if not holds:
+            raise NotSo(text)
 
     @property
     def all_hold(self) -> bool:

@@ -80,7 +80,7 @@ class DemoCluster:
             cwd=self.root,
             stdin=subprocess.DEVNULL,
             stdout=output,
-            stderr=output,
+            stderr=subprocess.STDOUT,
             start_new_session=True,
         )
         return self._command.wait(COMMAND_S)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from gausscert_common import certset
@@ -44,8 +44,8 @@ class Story:
     claims: Claims
     say: Callable[[str], None]
     failure: Failure
-    seen: list[tuple[str, Served]] = field(default_factory=list)
-    """What was served at each moment, for the closing table."""
+    seen: list[tuple[str, Served]]
+    """Gets what was served at each moment, for the closing table."""
 
     def tell(self) -> None:
         """Play all of it."""

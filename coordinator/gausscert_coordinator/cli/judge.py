@@ -69,11 +69,18 @@ def cm_running(report: NodeReport) -> bool:
 
 
 def in_doubt(status: ClusterStatus) -> bool:
-    """Whether some node is in a transaction that nobody carries on: no node has a lease for it left."""
-    reports = [node.report.transaction for node in status.nodes if node.report is not None]
-    open_ones = [each for each in reports if each.phase is not Phase.NONE]
-    carried_on = any(each.lease_left_s > 0 for each in reports)
-    return bool(open_ones) and not carried_on
+    """Whether some node is in a transaction that has not ended, whoever may still be at it."""
+    return any(
+        node.report is not None and node.report.transaction.phase is not Phase.NONE for node in status.nodes
+    )
+
+
+def lease_left_s(status: ClusterStatus) -> float:
+    """How long some coordinator still holds a node; 0 when nobody does."""
+    return max(
+        (node.report.transaction.lease_left_s for node in status.nodes if node.report is not None),
+        default=0.0,
+    )
 
 
 def status_code(status: ClusterStatus) -> ExitCode:

@@ -123,6 +123,12 @@ class Renderer:
         for part in text():
             _print(self._out, part)
 
+    def narrate(self, *parts: RenderableType) -> None:
+        """A result that comes piece by piece; not with --quiet, and never beside a document."""
+        if not (self._settings.quiet or self._settings.output is OutputFormat.JSON):
+            for part in parts:
+                _print(self._out, part)
+
     def note(self, *parts: RenderableType) -> None:
         """Something on the side; not with --quiet."""
         if not self._settings.quiet:

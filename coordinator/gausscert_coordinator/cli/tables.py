@@ -49,7 +49,7 @@ def status(shown: ClusterStatus, width: int) -> list[RenderableType]:
         parts.append(findings(found, width))
     parts.extend(_transactions(shown))
     if judge.in_doubt(shown):
-        parts.append(cell("a transaction is in doubt: run gausscert recover", BAD))
+        parts.append(_doubt(judge.lease_left_s(shown)))
     return parts
 
 
@@ -98,6 +98,16 @@ def _transaction(report: NodeReport) -> Text:
     if report.transaction.phase is Phase.NONE:
         return cell("none")
     return cell(report.transaction.phase.value, DOUBTFUL)
+
+
+def _doubt(lease_left_s: float) -> Text:
+    if lease_left_s <= 0:
+        return cell("a transaction is in doubt: run gausscert recover", BAD)
+    return cell(
+        f"a transaction is not over; who began it holds the nodes for {lease_left_s:.0f} s more."
+        " If you know that it is gone: gausscert recover --take-over",
+        DOUBTFUL,
+    )
 
 
 def _transactions(shown: ClusterStatus) -> list[RenderableType]:

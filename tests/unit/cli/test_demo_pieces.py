@@ -54,7 +54,8 @@ def test_a_claim_that_does_not_hold_is_told_and_remembered():
 
     claims.check("good", True, "never shown")
     assert claims.all_hold
-    claims.check("bad", False, "what was found")
+    with pytest.raises(demo_claims.NotSo):
+        claims.check("bad", False, "what was found")
 
     assert not claims.all_hold
     assert [(each.text, each.holds, each.detail) for each in told] == [

@@ -67,21 +67,23 @@ def test_a_transaction_in_doubt_is_three_and_weighs_more_than_a_lost_node():
     assert "transaction 20261102t120000z-abc123 of alice@ops:7: n1 PREPARED" in run.out
 
 
-def test_a_transaction_that_somebody_carries_on_is_not_in_doubt():
+def test_a_transaction_that_somebody_may_still_be_at_is_three_with_another_advice():
     carried = in_transaction(lease_left_s=30.0)
 
     run = status(status_of("n1", transaction=carried), status_of("n2"))
 
-    assert run.code == 0
-    assert "recover" not in run.out
+    assert run.code == 3
+    assert "for 30 s more" in run.out
+    assert "recover --take-over" in run.out
 
 
-def test_a_lease_on_a_node_without_a_phase_still_means_that_somebody_carries_on():
+def test_a_lease_without_a_transaction_is_no_doubt():
     held = in_transaction(Phase.NONE, lease_left_s=5.0)
 
-    run = status(status_of("n1", transaction=in_transaction()), status_of("n2", transaction=held))
+    run = status(status_of("n1", transaction=held), status_of("n2"))
 
     assert run.code == 0
+    assert "recover" not in run.out
 
 
 def test_drift_wrong_modes_stopped_cm_and_unequal_switches_are_shown():
