@@ -1,0 +1,187 @@
+"""Stopped is what the process list shows and keeps showing, whatever cm_ctl says."""
+
+from __future__ import annotations
+
+import pytest
+from gausscert_agent.restart import Restarter, RestartOrders
+from gausscert_common.errors import NodeFailure, NodeRefusal, Reason
+from gausscert_common.protocol.words import RestartScope
+from support.agent_core import Clock, FakeCm
+
+CLUSTER, NODE, NONE = RestartScope.CLUSTER, RestartScope.NODE, RestartScope.NONE
+FAILED = NodeFailure(Reason.CM_CTL_FAILED, "cm_ctl failed")
+
+
+class Timed(Clock):
+    """Does things to a CM when their time has come."""
+
+    def __init__(self) -> None:
+        super().__init__(0.0)
+        self.plan: list[tuple[float, dict[str, object]]] = []
+
+    def sleep(self, seconds: float) -> None:
+        super().sleep(seconds)
+        while self.plan and self.plan[0][0] <= self.now:
+            for name, value in self.plan.pop(0)[1].items():
+                setattr(self.cm, name, value)
+
+
+@pytest.fixture
+def cm():
+    return FakeCm()
+
+
+@pytest.fixture
+def clock(cm):
+    made = Timed()
+    made.cm = cm
+    return made
+
+
+@pytest.fixture
+def restarter(cm, clock):
+    return Restarter(
+        cm, stopped_for_s=2.0, monotonic=clock.read, sleep=clock.sleep, activity=lambda text: None
+    )
+
+
+def stop(restarter, scope, *, executor=False, timeout_s=60.0, on_start=lambda pid, ticks: None) -> None:
+    restarter.stop(RestartOrders(scope, executor, timeout_s), on_start)
+
+
+def start(restarter, scope, *, executor=False) -> None:
+    restarter.start(RestartOrders(scope, executor, 60.0), lambda pid, ticks: None)
+
+
+@pytest.mark.parametrize(("scope", "executor"), [(CLUSTER, True), (NODE, False), (NODE, True)])
+def test_who_is_to_stop_stops_and_watches_for_a_while(restarter, cm, clock, scope, executor):
+    stop(restarter, scope, executor=executor)
+    assert cm.calls == [f"stop {scope}"]
+    assert 2.0 <= clock.now < 2.5
+
+
+def test_who_is_not_to_stop_waits_until_it_is(restarter, cm, clock):
+    clock.plan = [(10.0, {"running": {"cm_server"}}), (20.0, {"running": set(), "manual": True})]
+    stop(restarter, CLUSTER)
+    assert cm.calls == []
+    assert 22.0 <= clock.now < 22.5
+
+
+def test_a_process_that_comes_back_starts_the_wait_anew(restarter, cm, clock):
+    cm.running, cm.manual = set(), True
+    clock.plan = [(1.5, {"running": {"cm_agent"}}), (5.0, {"running": set()})]
+    stop(restarter, CLUSTER)
+    assert 7.0 <= clock.now < 7.5
+
+
+def test_other_processes_do_not_count(restarter, cm):
+    cm.running, cm.manual = {"om_monitor", "cm_ctl"}, True
+    stop(restarter, CLUSTER)
+    restarter.require_stopped()
+
+
+def test_what_is_still_running_is_named_with_its_pid(restarter, cm, clock):
+    cm.stop_leaves = {"cm_server"}
+    with pytest.raises(NodeFailure) as caught:
+        stop(restarter, NODE, timeout_s=30.0)
+    assert caught.value.reason is Reason.CM_NOT_STOPPED
+    assert "cm_server (pid 100)" in caught.value.message
+    assert 30.0 <= clock.now < 30.5
+
+
+def test_without_the_file_that_holds_om_monitor_back_cm_has_not_stopped(restarter, cm):
+    cm.running = set()
+    with pytest.raises(NodeFailure) as caught:
+        stop(restarter, CLUSTER, timeout_s=5.0)
+    assert "cluster_manual_start" in caught.value.message
+
+
+@pytest.mark.parametrize("scope", [CLUSTER, NODE])
+def test_what_has_stopped_already_is_not_stopped_again(restarter, cm, clock, scope):
+    cm.running, cm.manual = set(), True
+    stop(restarter, scope, executor=True)
+    assert cm.calls == []
+    assert clock.now >= 2.0
+
+
+def test_a_failure_of_cm_ctl_counts_only_if_cm_has_not_stopped(restarter, cm):
+    class Stops(FakeCm):
+        def _called(self, name):
+            self.running, self.manual = set(), True
+            super()._called(name)
+
+    cm.fail["stop node"] = FAILED
+    with pytest.raises(NodeFailure) as caught:
+        stop(restarter, NODE)
+    assert caught.value is FAILED
+    other = Stops(fail={"stop node": FAILED})
+    clock = Clock()
+    stop(
+        Restarter(
+            other, stopped_for_s=2.0, monotonic=clock.read, sleep=clock.sleep, activity=lambda text: None
+        ),
+        NODE,
+    )
+    assert other.calls == ["stop node"]
+
+
+def test_a_cm_ctl_that_used_all_the_time_still_leaves_time_to_look(restarter, cm, clock):
+    cm.during = lambda: clock.sleep(60.0)
+    stop(restarter, NODE, timeout_s=60.0)
+    assert clock.now >= 62.0
+
+
+def test_the_child_is_told_of(restarter):
+    told = []
+    stop(restarter, NODE, on_start=lambda pid, ticks: told.append((pid, ticks)))
+    assert told == [(4711, 99)]
+
+
+def test_with_scope_none_it_is_only_looked(restarter, cm, clock):
+    with pytest.raises(NodeRefusal) as caught:
+        stop(restarter, NONE)
+    assert caught.value.reason is Reason.NOT_STOPPED
+    assert "cm_agent (pid 100), cm_server (pid 101)" in caught.value.message
+    cm.running = set()
+    stop(restarter, NONE)
+    assert cm.calls == []
+    assert clock.now >= 2.0
+
+
+def test_with_scope_none_a_process_that_comes_back_is_seen(restarter, cm, clock):
+    cm.running = set()
+    clock.plan = [(1.0, {"running": {"cm_agent"}})]
+    with pytest.raises(NodeRefusal):
+        stop(restarter, NONE)
+
+
+@pytest.mark.parametrize(
+    ("scope", "executor", "calls"),
+    [
+        (CLUSTER, True, ["start cluster"]),
+        (CLUSTER, False, []),
+        (NODE, False, ["start node"]),
+        (NONE, True, []),
+    ],
+)
+def test_who_is_to_start_starts(restarter, cm, scope, executor, calls):
+    cm.running, cm.manual = set(), True
+    start(restarter, scope, executor=executor)
+    assert cm.calls == calls
+
+
+def test_what_runs_already_is_not_started_again(restarter, cm):
+    start(restarter, NODE)
+    assert cm.calls == []
+
+
+def test_a_cm_that_is_about_to_stop_does_not_count_as_running(restarter, cm):
+    cm.manual = True
+    start(restarter, NODE)
+    assert cm.calls == ["start node"]
+
+
+def test_a_failed_start_is_passed_on(restarter, cm):
+    cm.running, cm.fail["start node"] = set(), FAILED
+    with pytest.raises(NodeFailure):
+        start(restarter, NODE)
