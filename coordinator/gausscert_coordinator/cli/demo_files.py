@@ -59,7 +59,7 @@ key = "pki/operator-demo.key"
 
 # The simulated CM runs ten times as fast as a real one, so its cm_ctl waits a tenth of these.
 [timeouts]
-stop_s = 50.0
+stop_s = 30.0
 start_s = 50.0
 verify_s = 15.0
 """

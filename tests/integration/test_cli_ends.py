@@ -1,0 +1,142 @@
+"""What only the command itself can show: the live board, a closed terminal, doubt and its end."""
+
+from __future__ import annotations
+
+import os
+import pty
+import signal
+import subprocess
+import time
+
+import pytest
+from gausscert_coordinator.cli.demo_cluster import GAUSSCERT
+from support.local_cluster import LocalCluster
+
+pytestmark = [pytest.mark.xdist_group("cli_ends"), pytest.mark.timeout(180)]
+
+
+def fingerprint(cluster: LocalCluster, bundle: str) -> str:
+    held = cluster.run("bundle", "verify", bundle, "--output", "json", *cluster.passwords).document
+    return next(each["fingerprint"] for each in held["certificates"] if each["kind"] == "server")
+
+
+def read_until(descriptor: int, words: bytes, within_s: float = 120.0) -> bytes:
+    shown = b""
+    deadline = time.monotonic() + within_s
+    while words not in shown:
+        assert time.monotonic() < deadline, shown.decode(errors="replace")
+        shown += os.read(descriptor, 4096)
+    return shown
+
+
+def test_at_a_terminal_it_asks_shows_a_live_board_and_ends_with_the_proof(cluster: LocalCluster):
+    bundle = cluster.new_bundle("shown")
+    parent, child = pty.openpty()
+    process = subprocess.Popen(
+        [*GAUSSCERT, "replace", bundle, *cluster.passwords],
+        cwd=cluster.root,
+        stdin=child,
+        stdout=child,
+        stderr=child,
+        start_new_session=True,
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "120", "LINES": "40"},
+    )
+    os.close(child)
+    shown = read_until(parent, b"[yes/no]")
+    os.write(parent, b"yes\n")
+    board = read_until(parent, b"committed: every node")
+    code = process.wait(60)
+    os.close(parent)
+
+    assert code == 0
+    assert fingerprint(cluster, bundle)[:12].encode() in shown
+    assert b"elapsed" in board
+    assert b"\x1b[1A" in board, "the board is redrawn in place"
+    assert set(cluster.picture().served.values()) == {fingerprint(cluster, bundle)}
+
+
+def test_no_at_a_terminal_changes_nothing(steady: LocalCluster):
+    parent, child = pty.openpty()
+    process = subprocess.Popen(
+        [*GAUSSCERT, "replace", "fresh", *steady.passwords],
+        cwd=steady.root,
+        stdin=child,
+        stdout=child,
+        stderr=child,
+        start_new_session=True,
+    )
+    os.close(child)
+    read_until(parent, b"[yes/no]")
+    os.write(parent, b"no\n")
+    read_until(parent, b"not confirmed; nothing was changed")
+
+    assert process.wait(60) == 2
+    os.close(parent)
+
+
+def test_a_closed_terminal_does_not_stop_it(cluster: LocalCluster):
+    bundle = cluster.new_bundle("unseen")
+    process = subprocess.Popen(
+        [*GAUSSCERT, "replace", bundle, "--yes", *cluster.passwords],
+        cwd=cluster.root,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    assert any(b"stop started" in line for line in process.stderr)
+    process.stdout.close()
+    process.stderr.close()
+    process.send_signal(signal.SIGHUP)
+
+    assert process.wait(120) == 0
+    assert set(cluster.picture().served.values()) == {fingerprint(cluster, bundle)}
+
+
+@pytest.mark.parametrize("stage", ["swap started", "start started"])
+def test_a_killed_coordinator_leaves_doubt_and_recover_rolls_back(steady: LocalCluster, stage: str):
+    run = steady.launch(
+        "replace", "fresh", "--yes", *steady.passwords, on={stage: lambda run: run.process.kill()}
+    )
+    run.done()
+
+    status = steady.run("status")
+    assert status.code == 3
+    assert "recover --take-over" in status.out
+    refused = steady.run("replace", "fresh", "--yes", *steady.passwords)
+    assert refused.code == 3
+    assert "gausscert recover" in refused.err
+    locked = steady.run("recover")
+    assert locked.code == 4, locked.out + locked.err
+
+    recovered = steady.run("recover", "--take-over", "--roll-back")
+
+    assert recovered.code == 1, recovered.out + recovered.err
+    assert "rolled back" in recovered.out
+    assert steady.run("recover").code == 0
+
+
+def test_recover_can_finish_where_all_have_voted(cluster: LocalCluster):
+    bundle = cluster.new_bundle("finished")
+    cluster.launch(
+        "replace",
+        bundle,
+        "--yes",
+        *cluster.passwords,
+        on={"start started": lambda run: run.process.kill()},
+    ).done()
+
+    recovered = cluster.run("recover", "--take-over", "--finish")
+
+    assert recovered.code == 0, recovered.out + recovered.err
+    assert set(cluster.picture().served.values()) == {fingerprint(cluster, bundle)}
+    assert cluster.run("status").code == 0
+
+
+def test_expiry_lists_every_certificate_of_every_node_soonest_first(steady: LocalCluster):
+    lines = steady.run("expiry", "--output", "json").document["certificates"]
+
+    assert len(lines) == 3 * len(steady.nodes)
+    assert [line["not_after"] for line in lines] == sorted(line["not_after"] for line in lines)

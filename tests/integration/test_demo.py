@@ -1,0 +1,100 @@
+"""`gausscert demo`: true to its word, quick enough, and gone without a trace."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from gausscert_coordinator.cli.demo_cluster import GAUSSCERT
+
+pytestmark = [pytest.mark.xdist_group("demo"), pytest.mark.timeout(180)]
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    return tmp_path
+
+
+def left_over(place):
+    """Processes that know the directory, and files in it."""
+    found = [str(path) for path in place.iterdir()]
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                line = (entry / "cmdline").read_bytes()
+            except OSError:
+                continue
+            if str(place).encode() in line:
+                found.append(line.decode())
+    return found
+
+
+def demo(*args):
+    return subprocess.Popen(
+        [*GAUSSCERT, "demo", *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+    )
+
+
+def test_every_claim_holds_and_nothing_is_left(place):
+    began = time.monotonic()
+    process = demo("--output", "json")
+    out, err = process.communicate(timeout=150)
+    document = json.loads(out)
+
+    assert process.returncode == 0, err
+    assert document["simulated"] is True
+    assert document["ok"] is True
+    assert len(document["claims"]) == 20
+    assert all(claim["holds"] for claim in document["claims"])
+    moments = {each["moment"]: set(each["fingerprints"].values()) for each in document["served"]}
+    assert all(len(shown) == 1 for shown in moments.values())
+    assert moments["at first"] != moments["replaced"] == moments["after the failure"] == moments["at the end"]
+    assert left_over(place) == []
+    assert time.monotonic() - began < 60
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("words", [b"1. 3 nodes", b"swap started"])
+def test_stopped_at_any_time_nothing_is_left(place, number, words):
+    process = demo()
+    for line in process.stdout:
+        if words in line:
+            break
+    process.send_signal(number)
+    process.stdout.read()
+    process.communicate(timeout=60)
+
+    assert process.returncode == 2
+    assert left_over(place) == []
+
+
+def test_kept_files_have_the_logs_and_no_process_stays(place):
+    process = demo("--keep", "--fail", "prepare:wrong", "--nodes", "1")
+    _, err = process.communicate(timeout=150)
+    (root,) = place.iterdir()
+
+    assert process.returncode == 0, err
+    assert (root / "agent-n1.log").is_file()
+    assert len(left_over(place)) == 1
+
+
+def test_a_claim_that_does_not_hold_ends_with_five_and_says_so(place, monkeypatch, capsys):
+    from gausscert_coordinator.cli import demo_claims
+    from gausscert_coordinator.cli.main import run
+
+    monkeypatch.setattr(demo_claims, "holds_bundle", lambda disk, bundle: False)
+
+    code = run(["demo", "--nodes", "1", "--output", "json"])
+
+    document = json.loads(capsys.readouterr().out)
+    assert code == 5
+    assert document["ok"] is False
+    assert [claim["claim"] for claim in document["claims"] if not claim["holds"]] == [
+        "every node holds all 9 files of new-bundle, mode 0400"
+    ]
+    assert left_over(place) == []
