@@ -1,7 +1,7 @@
 """Builds the stage: the bundle's files, the node's factor files, what is carried over from the live
 set; then has it judged with the node's own clock and rehearsed.
 
-It is all or nothing: whatever goes wrong, the stage is gone when the error is raised.
+What an error leaves of a stage is for the caller to remove, who has journalled that there is one.
 """
 
 from __future__ import annotations
@@ -105,36 +105,10 @@ class StageBuilder:
         """
         self._store.require_fit()
         self._store.remove_stage(transaction_id)
-        good = False
-        try:
-            built = self._build(transaction_id, material)
-            good = True
-            return built
-        finally:
-            if not good:
-                self._store.remove_stage(transaction_id)
-
-    def findings(self, transaction_id: str) -> tuple[Finding, ...]:
-        """What is to be said of a stage that was built before; nothing if it is gone."""
-        staged = self._store.read_stage(transaction_id)
-        return () if staged is None else self._judged(staged)
-
-    def _build(self, transaction_id: str, material: Material) -> Built:
         live = self._store.read_live()
-        contents = _carried_over(live, material)
-        fresh = _pem(material.bundle) | self._factor_files(transaction_id, material.bundle)
-        contents = Contents(
-            {**contents.files, **fresh}, {**contents.modes, **dict.fromkeys(fresh, certset.FILE_MODE)}
-        )
+        contents = self._contents(transaction_id, material, live)
         self._store.write_stage(transaction_id, contents)
-        staged = self._store.read_stage(transaction_id)
-        if staged is None or staged.files != contents.files:
-            raise NodeFailure(
-                Reason.STORE_FAILED,
-                "the stage does not read back as it was written",
-                file=str(self._store.stage_path(transaction_id)),
-                remedy="see to the health of that file system",
-            )
+        staged = self._read_back(transaction_id, contents)
         found = self._judged(staged)
         if not errors(found):
             found += self._rehearsed(transaction_id)
@@ -148,6 +122,28 @@ class StageBuilder:
                 findings=found,
             )
         return Built(staged.digest, certset.bundle_digest(staged.files), found)
+
+    def findings(self, transaction_id: str) -> tuple[Finding, ...]:
+        """What is to be said of a stage that was built before; nothing if it is gone."""
+        staged = self._store.read_stage(transaction_id)
+        return () if staged is None else self._judged(staged)
+
+    def _contents(self, transaction_id: str, material: Material, live: SetOnDisk | None) -> Contents:
+        kept = _carried_over(live, material)
+        fresh = _pem(material.bundle) | self._factor_files(transaction_id, material.bundle)
+        modes = dict.fromkeys(fresh, certset.FILE_MODE)
+        return Contents({**kept.files, **fresh}, {**kept.modes, **modes})
+
+    def _read_back(self, transaction_id: str, contents: Contents) -> SetOnDisk:
+        staged = self._store.read_stage(transaction_id)
+        if staged is None or staged.files != contents.files:
+            raise NodeFailure(
+                Reason.STORE_FAILED,
+                "the stage does not read back as it was written",
+                file=str(self._store.stage_path(transaction_id)),
+                remedy="see to the health of that file system",
+            )
+        return staged
 
     def _judged(self, staged: SetOnDisk) -> tuple[Finding, ...]:
         return self._judge(

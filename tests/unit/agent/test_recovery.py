@@ -120,8 +120,10 @@ def test_a_swap_that_cannot_be_finished_is_no_vote_and_is_repeated(node, hindran
     assert live_files(node.sslcert) == OLD
 
 
-def test_the_exchange_is_durable_before_the_vote_is(node, tmp_path):
+@pytest.mark.parametrize("phase", [Phase.PREPARED, Phase.ABORTED, Phase.COMMITTED])
+def test_the_disk_is_durable_before_the_journal_says_what_it_shows(node, phase):
     exchanged_but_not_journalled(node)
+    rewrite(node, phase=phase)
     order = []
 
     class Recording(HookedDisk):

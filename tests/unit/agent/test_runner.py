@@ -458,6 +458,18 @@ def test_a_node_unfit_for_staging_still_rolls_back(node, mode):
     assert node.state.phase is Phase.NONE
 
 
+def test_a_live_set_whose_mode_changed_since_prepare_withholds_the_vote(node):
+    node.run_all(FORWARD[:3])
+    (node.sslcert / "cm").chmod(0o750)
+    before = snapshot(node.sslcert / "cm")
+    with pytest.raises(NodeFailure) as caught:
+        node.run(Step.SWAP)
+    assert caught.value.reason is Reason.STORE_FAILED
+    assert journalled(node).phase is Phase.PREPARED
+    node.run_all(BACKWARD)
+    assert snapshot(node.sslcert / "cm") == before
+
+
 # enable_ssl
 
 

@@ -90,6 +90,21 @@ def test_while_cm_runs_it_is_refused(node):
     refused(node, Reason.NOT_STOPPED, encrypt, node)
 
 
+def test_cm_that_appears_meanwhile_keeps_the_live_set_as_it_is(node):
+    before = snapshot(node.sslcert)
+
+    def judge(files, modes, **options):
+        node.cm.running = {"cm_server"}
+        return ()
+
+    node.core.runner._standalone._builder._judge = judge
+    with pytest.raises(NodeRefusal) as caught:
+        encrypt(node)
+    assert caught.value.reason is Reason.NOT_STOPPED
+    assert snapshot(node.sslcert) == before
+    assert Journal(node.state_dir).load() == node.state
+
+
 @pytest.mark.parametrize("length", [2, 4, 6])
 def test_while_a_transaction_is_in_flight_both_are_refused(node, length):
     node.run_all(FORWARD[:length])

@@ -7,7 +7,7 @@ import os
 import stat
 
 import pytest
-from gausscert_agent import stage, store
+from gausscert_agent import stage, store, syscalls
 from gausscert_agent.config import CmSettings
 from gausscert_agent.files import Disk
 from gausscert_agent.stage import Contents
@@ -315,6 +315,17 @@ def test_a_staged_set_becomes_live_and_the_old_one_stays_beside(made, live, sslc
     made.require_alike(TX)
 
 
+def test_the_exchange_is_one_system_call(made, live, sslcert, monkeypatch):
+    """Two renames would leave a moment without a set, in which a power cut leaves none."""
+    calls = []
+    real = syscalls.renameat2
+    monkeypatch.setattr(syscalls, "renameat2", lambda *a: (calls.append((a[1], a[3], a[4])), real(*a)))
+    monkeypatch.setattr(os, "rename", lambda *a, **k: calls.append(a))
+    made.write_stage(TX, contents())
+    made.ensure_live(TX, NEW_DIGEST, OLD_DIGEST)
+    assert calls == [("cm", f".cm.{TX}", syscalls.RENAME_EXCHANGE)]
+
+
 def test_it_is_ensured_and_not_toggled(made, live, sslcert):
     made.write_stage(TX, contents())
     for _ in range(3):
@@ -454,11 +465,12 @@ def generation(number: int) -> dict[str, bytes]:
     return {name: f"{number} {name}".encode() for name in certset.NAMES}
 
 
-def test_a_former_set_is_kept_under_the_transaction_that_retired_it(made, live, sslcert):
+def test_a_former_set_is_kept_under_the_transaction_that_retired_it(made, live, sslcert, tmp_path):
     former = swapped(made, TX, NEW)
+    made = Store(CmSettings(home=tmp_path / "home"), clock=lambda: 12_345.0)
     made.retire(TX, 2, expected=former)
     (kept,) = made.retired()
-    assert (kept.generation, kept.contents.files) == (TX, OLD)
+    assert (kept.generation, kept.retired_at, kept.contents.files) == (TX, 12_345.0, OLD)
     assert set(kept.contents.modes.values()) == {0o400}
     assert sorted(path.name for path in sslcert.iterdir()) == [f".cm.retired.{TX}", "cm"]
 
