@@ -1,0 +1,62 @@
+"""The stage, judged by the real rules and rehearsed with real handshakes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from gausscert_agent.drivers.rehearsal import rehearse_directory
+from gausscert_agent.staging import Material, default_judge
+from gausscert_common.errors import NodeRefusal, Reason
+from gausscert_common.protocol.words import Phase, Step
+from support import pki
+from support.agent_core import FORWARD, Node, live_files, snapshot
+
+
+@pytest.fixture
+def node(tmp_path):
+    made = Node(tmp_path)
+    made.judge = default_judge
+    made._rehearse = rehearse_directory
+    made.clock.now = datetime.now(UTC).timestamp()
+    made.cm.ctl = True
+    made.start()
+    yield made
+    made.stop()
+
+
+def good():
+    return pki.of_ca(pki.good_ca())
+
+
+def test_a_good_bundle_is_staged_and_made_live(node):
+    bundle = good()
+    for step in FORWARD:
+        if step is Step.PREPARE:
+            done = node.prepare(material=Material(bundle))
+            assert done.state.phase is Phase.PREPARED
+        else:
+            node.run(step)
+    live = live_files(node.sslcert)
+    assert {name: live[name] for name in bundle.pem} == dict(bundle.pem)
+
+
+def test_a_wrong_password_is_refused_and_nothing_stays(node):
+    before = snapshot(node.sslcert)
+    node.run(Step.ACQUIRE)
+    with pytest.raises(NodeRefusal) as caught:
+        node.prepare(material=Material(replace(good(), server_password="Another-Pass9")))
+    assert caught.value.reason is Reason.SET_INVALID
+    assert caught.value.findings
+    assert "Another-Pass9" not in str(caught.value.findings)
+    assert snapshot(node.sslcert) == before
+
+
+def test_the_nodes_own_clock_judges(node):
+    node.run(Step.ACQUIRE)
+    node.clock.now += 100 * 365 * 86_400
+    with pytest.raises(NodeRefusal) as caught:
+        node.prepare(material=Material(good()))
+    assert any("EXPIRED" in finding.code for finding in caught.value.findings)
