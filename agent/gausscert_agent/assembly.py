@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from gausscert_agent.effects import Effects
 from gausscert_agent.files import Disk
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from gausscert_agent.config import AgentConfig
     from gausscert_agent.ports import Cm, Rehearse
     from gausscert_agent.staging import Judge
+
+DEFAULT_THRESHOLD_DAYS: Final = 90
+"""CM's own default of ssl_cert_expire_alert_threshold (facts section 5)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +71,6 @@ def assemble(
     """
     times = times or Times()
     disk = disk or Disk()
-    days = config.alert_threshold_days or 90
     hub = Hub()
     store = Store(config.cm, disk=disk, clock=times.clock)
     ledger = Ledger(Journal(config.state_dir, disk=disk), hub, times.clock)
@@ -78,23 +80,21 @@ def assemble(
         rehearse=rehearse,
         judge=judge,
         clock=times.clock,
-        threshold_days=threshold_days or (lambda: days),
+        threshold_days=threshold_days or (lambda: config.alert_threshold_days or DEFAULT_THRESHOLD_DAYS),
     )
-    restarter = Restarter(
+    restarter = _restarter(config, cm, times, ledger)
+    keep = config.retired_generations
+    effects = Effects(store, cm, builder, restarter, activity=ledger.activity, retired_generations=keep)
+    standalone = Standalone(ledger, store, cm, builder, restarter)
+    lease = Lease(times.monotonic, times.clock)
+    return Core(Runner(ledger, store, cm, effects, standalone, lease), store, hub)
+
+
+def _restarter(config: AgentConfig, cm: Cm, times: Times, ledger: Ledger) -> Restarter:
+    return Restarter(
         cm,
         stopped_for_s=config.cm.stopped_for_s,
         monotonic=times.monotonic,
         sleep=times.sleep,
         activity=ledger.activity,
     )
-    effects = Effects(
-        store,
-        cm,
-        builder,
-        restarter,
-        activity=ledger.activity,
-        retired_generations=config.retired_generations,
-    )
-    standalone = Standalone(ledger, store, cm, builder, restarter)
-    lease = Lease(times.monotonic, times.clock)
-    return Core(Runner(ledger, store, cm, effects, standalone, lease), store, hub)

@@ -6,7 +6,6 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
-
 from gausscert_agent.drivers.rehearsal import rehearse_directory
 from gausscert_agent.staging import Material, default_judge
 from gausscert_common.errors import NodeRefusal, Reason
