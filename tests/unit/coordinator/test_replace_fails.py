@@ -5,11 +5,11 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from gausscert_common.errors import InDoubt
+from gausscert_common.errors import InDoubt, NodeFailure, Reason
 from gausscert_common.protocol.coordinator import Stage, Verdict
 from gausscert_common.protocol.words import Outcome, Phase, RestartScope
 from gausscert_coordinator.exit_codes import ExitCode, exit_code
-from gausscert_coordinator.report import ReplaceOptions, Result
+from gausscert_coordinator.report import Progress, ReplaceOptions, Result
 from support.fake_agents import Fault
 from support.fake_cluster import ALWAYS, FakeCluster
 from support.fake_node import bundle
@@ -170,3 +170,38 @@ async def test_all_failures_are_told_not_only_the_first(rpc):
 
     assert {error.node for error in result.failures} == {"node-b", "node-c"}
     assert all(agent.state.phase is Phase.NONE for agent in cluster.agents.values())
+
+
+@pytest.mark.parametrize("reason", [Reason.CM_NOT_STARTED, Reason.CM_CTL_TIMEOUT])
+async def test_what_cm_ctl_says_of_the_start_in_a_rollback_is_left_to_the_proof(reason):
+    """cm_ctl's own timeout may be too short for a cluster that comes up all the same."""
+    cluster = FakeCluster()
+    before = cluster.snapshot()
+    cluster.script("node-a", "start", Fault.FAILED)
+    cluster.script(
+        "node-b", "rollback_start", NodeFailure(reason, "start node failed in (8)s!", node="node-b")
+    )
+
+    def start_late(progress: Progress) -> None:
+        if progress.stage is Stage.ROLLBACK_VERIFY:
+            cluster.nodes["node-b"].start()
+
+    async with cluster.coordinator() as coordinator:
+        plan = await coordinator.plan(NEW, ReplaceOptions(restart=RestartScope.NODE))
+        result = await coordinator.replace(plan, NEW, watch=start_late)
+
+    assert result.verdict is Verdict.ROLLED_BACK
+    assert (reason, "node-b") in {(finding.code, finding.node) for finding in result.findings}
+    assert cluster.snapshot() == before
+
+
+async def test_a_start_in_a_rollback_that_really_failed_is_in_doubt():
+    cluster = FakeCluster()
+    cluster.script("node-a", "start", Fault.FAILED)
+    failure = NodeFailure(Reason.CM_NOT_STARTED, "start node failed in (8)s!", node="node-b")
+    cluster.script("node-b", "rollback_start", failure, times=ALWAYS)
+
+    result = await run(cluster, RestartScope.NODE)
+
+    assert (result.verdict, result.last_stage) == (Verdict.IN_DOUBT, Stage.ROLLBACK_VERIFY)
+    assert "clean" not in {rpc for rpc, _ in cluster.calls}
