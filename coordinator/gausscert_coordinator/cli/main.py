@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING, NoReturn
 
 import click
-from gausscert_common.errors import GausscertError, InvalidInput, Reason
+from gausscert_common.errors import GausscertError, InternalError, InvalidInput, Reason
 
 from gausscert_coordinator.cli.group import VerbGroup
 from gausscert_coordinator.cli.settings import Invocation, OutputFormat
@@ -54,8 +54,7 @@ def run(args: Sequence[str], invocation: Invocation | None = None) -> int:
     except click.ClickException as error:
         return _wrong_usage(invocation, args, error)
     except (click.Abort, KeyboardInterrupt):
-        stopped = InvalidInput(Reason.USAGE, "stopped by the operator; nothing was changed")
-        return invocation.render.failure(stopped, ExitCode.REFUSED)
+        return _stopped(invocation)
     except GausscertError as error:
         return invocation.render.failure(error, exit_code(error))
     except Exception as error:  # noqa: BLE001 - the outermost loop: a bug ends as exit code 5, never as a traceback
@@ -78,6 +77,17 @@ def _wrong_usage(invocation: Invocation, args: Sequence[str], error: click.Click
         Reason.USAGE, _sentence(error.format_message()), remedy=f"see {path} --help for options and examples"
     )
     return invocation.render.failure(wrong, ExitCode.REFUSED)
+
+
+def _stopped(invocation: Invocation) -> int:
+    """A Ctrl-C that no transaction took."""
+    if invocation.transaction_begun:
+        late = InternalError(
+            Reason.INTERNAL, "stopped while the result was being told", remedy="look at gausscert status"
+        )
+        return invocation.render.failure(late, ExitCode.OWN_ERROR)
+    stopped = InvalidInput(Reason.USAGE, "stopped by the operator; nothing was changed")
+    return invocation.render.failure(stopped, ExitCode.REFUSED)
 
 
 def _help_instead(invocation: Invocation, error: click.exceptions.NoArgsIsHelpError) -> int:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from gausscert_common.errors import InternalError, Reason
 from rich.console import Console
+from rich.text import Text
+from rich.text import Text
 
 from gausscert_coordinator.cli import documents, tables
 from gausscert_coordinator.cli.progress import LineProgress, LiveProgress, Silent
@@ -99,6 +101,7 @@ class Renderer:
         self._settings = settings
         self._out = _console(stdout)
         self._err = _console(stderr)
+        self._documented = False
 
     @property
     def width(self) -> int:
@@ -142,7 +145,7 @@ class Renderer:
 
     def failure(self, error: GausscertError, code: int) -> int:
         """Instead of a result; answers the exit code again."""
-        if self._settings.output is OutputFormat.JSON:
+        if self._settings.output is OutputFormat.JSON and not self._documented:
             self._document({"schema": documents.schema("error"), "error": documents.error(error)})
             return code
         self.important(*tables.failure(error))
@@ -176,6 +179,7 @@ class Renderer:
         return LineProgress(self._err, verbose=self._settings.verbose)
 
     def _document(self, document: Mapping[str, Any]) -> None:
+        self._documented = True
         self._out.file.write(json.dumps(document, indent=2) + "\n")
         self._out.file.flush()
 
@@ -184,8 +188,10 @@ def _print(console: Console, part: RenderableType) -> None:
     if isinstance(part, str):  # our own text: as it is, whatever the width
         console.file.write(f"{part}\n")
         console.file.flush()
+    elif isinstance(part, Text) and console.width == WIDE:  # a log: one line stays one line
+        console.print(part, soft_wrap=True)
     else:
-        console.print(part, soft_wrap=False, overflow="fold")
+        console.print(part, overflow="fold")
 
 
 def _console(stream: TextIO) -> Console:

@@ -77,6 +77,7 @@ class Session:
         nodes: tuple[str, ...],
     ) -> Result:
         interrupt = Interrupt()
+        self._invocation.transaction_begun = True
         with self._invocation.render.progress(nodes) as watcher, _signals_turn_back(interrupt):
             return await transaction(self._open(), watcher, interrupt)
 

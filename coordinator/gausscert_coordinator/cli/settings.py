@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from dataclasses import dataclass, field
@@ -52,7 +53,7 @@ def _load_inventory(path: Path | None) -> Inventory:
 def _controlling_terminal() -> Terminal:
     from gausscert_coordinator.cli.terminal import Terminal
 
-    return Terminal(sys.stdin, sys.stderr)
+    return Terminal(sys.stdin or io.StringIO(), sys.stderr or io.StringIO())
 
 
 @dataclass
@@ -63,13 +64,16 @@ class Invocation:
     open_cluster: Callable[[Inventory], AbstractAsyncContextManager[Cluster]] = _open_cluster
     load_inventory: Callable[[Path | None], Inventory] = _load_inventory
     open_terminal: Callable[[], Terminal] = _controlling_terminal
+    transaction_begun: bool = False
+    """From here on nobody may say any more that nothing was changed."""
 
     @cached_property
     def render(self) -> Renderer:
         """The one that prints; made when the global options are known."""
         from gausscert_coordinator.cli.render import Renderer
 
-        return Renderer(self.settings, sys.stdout, sys.stderr)
+        # Python sets them to None where the caller has closed them.
+        return Renderer(self.settings, sys.stdout or io.StringIO(), sys.stderr or io.StringIO())
 
     @property
     def wants_json(self) -> bool:

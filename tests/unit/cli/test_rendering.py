@@ -227,3 +227,11 @@ def test_only_the_verdict_is_coloured_and_not_what_follows_it():
 
     before_rest = run.err.split("n1: the rest")[0]
     assert before_rest.endswith(("\x1b[0m", " "))
+
+
+def test_without_a_terminal_a_long_error_stays_one_line():
+    raised = error(NodeFailure, Reason.STORE_FAILED, "word " * 100 + "end", node="n1")
+
+    run = cli("status", given=Given(raises=raised))
+
+    assert any(line.startswith("error") and line.endswith("end") for line in run.err.splitlines())

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 from gausscert_common.errors import (
     Denied,
@@ -167,3 +170,24 @@ def test_a_missing_inventory_is_refused(tmp_path):
     from gausscert_coordinator.cli.main import run as run_command
 
     assert run_command(["status", "--inventory", str(tmp_path / "none.toml"), "--quiet"]) == 2
+
+
+def test_a_ctrl_c_after_a_transaction_never_says_that_nothing_was_changed():
+    late = cli("recover", given=Given(raises=KeyboardInterrupt()))
+
+    assert late.code == 5
+    assert "nothing was changed" not in late.err
+    assert "gausscert status" in late.err
+
+
+def test_closed_standard_streams_are_no_bug(tmp_path):
+    script = "from gausscert_coordinator.cli.main import main; main()"
+    for closed in ("<&-", ">&-", "2>&-", "<&- >&- 2>&-"):
+        done = subprocess.run(
+            ["sh", "-c", f'exec "$0" -c "$1" status --inventory none.toml {closed}', sys.executable, script],
+            cwd=tmp_path,
+            capture_output=True,
+            check=False,
+        )
+        assert done.returncode == 2, (closed, done.stderr)
+        assert b"Traceback" not in done.stderr
