@@ -89,7 +89,7 @@ class CredentialSource:
         if loaded.not_after - now < EXPIRY_ALARM:
             logger.warning(
                 "the agent's own credential expires soon",
-                extra={"not_after": loaded.not_after.isoformat(), "remedy": "gausscert pki renew"},
+                extra={"not_after": loaded.not_after.isoformat(), "remedy": "gausscert pki issue"},
             )
         return loaded
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _ISSUE: Final = "use files that gausscert pki issue made"
-_RENEW: Final = "renew it: gausscert pki renew"
+_RENEW: Final = "issue a new one: gausscert pki issue"
 MAX_BYTES: Final = 64 * 1024
 _NO_CHECK_TIME: Final = 0x200000
 """X509_V_FLAG_NO_CHECK_TIME: dates are judged here, by the given clock and with the date in the message."""

@@ -121,7 +121,7 @@ def _refused_by_peer(dialled: Dialled, connection: ssl.SSLSocket) -> GausscertEr
 
 def _untrusted(dialled: Dialled, error: ssl.SSLCertVerificationError) -> GausscertError:
     if error.verify_code == _EXPIRED:
-        what, remedy = "has expired", f"renew it: gausscert pki renew, then copy it to {dialled.node}"
+        what, remedy = "has expired", f"issue a new one: gausscert pki issue, then copy it to {dialled.node}"
     elif error.verify_code == _NOT_YET_VALID:
         what, remedy = "is not valid yet", "look at the clock of this machine"
     else:

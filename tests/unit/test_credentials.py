@@ -156,7 +156,7 @@ def test_dates_are_judged_by_the_given_clock_and_named(load, request):
     early = problem(read, files, now=NOW - timedelta(days=1))
 
     assert "expired on 20" in expired.message
-    assert "renew" in expired.remedy
+    assert "pki issue" in expired.remedy
     assert "not valid before 2026-11-23 11:00" in early.message
     assert "clock" in early.remedy
 
