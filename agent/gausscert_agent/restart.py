@@ -43,7 +43,8 @@ def daemons(cm: Cm) -> tuple[CmProcess, ...]:
 
 
 class Restarter:
-    """Stops and starts CM on this node.
+    """Stops and starts CM on this node. Whoever does it for the whole cluster asks cm_ctl even if its
+    own CM is stopped or runs already: a partly successful try before may have left the other nodes behind.
 
     Args:
         cm: CM.
@@ -93,7 +94,7 @@ class Restarter:
             self._keep_looking()
             return
         deadline = self._monotonic() + orders.timeout_s
-        if self._is_mine(orders) and not self._is_stopped():
+        if self._is_mine(orders) and not (orders.scope is RestartScope.NODE and self._is_stopped()):
             self._activity(f"stopping CM ({orders.scope})")
             try:
                 self._cm.stop(orders.scope, orders.timeout_s, on_start)
@@ -110,7 +111,7 @@ class Restarter:
         Raises:
             NodeFailure: CM_CTL_FAILED, CM_CTL_TIMEOUT, CM_NOT_STARTED.
         """
-        if not self._is_mine(orders) or self._is_running():
+        if not self._is_mine(orders) or (orders.scope is RestartScope.NODE and self._is_running()):
             return
         self._activity(f"starting CM ({orders.scope})")
         self._cm.start(orders.scope, orders.timeout_s, on_start)

@@ -246,7 +246,9 @@ def _carried_over(live: SetOnDisk | None, material: Material) -> Contents:
 
 _UNCHANGED: Final = Finding(
     "SET_UNCHANGED",
-    Severity.ERROR,
-    "the bundle is what is live already; replacing it would cost a restart and change nothing",
-    "nothing to do; check whether this is the right directory",
+    Severity.WARNING,
+    "the new set is what is live on this node already, byte for byte",
+    "nothing to do, if the other nodes still need it",
 )
+"""A warning: one node may have been repaired by hand before the others. That no node needs the set is for
+the plan to see."""

@@ -24,12 +24,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from gausscert_coordinator.cli import demo_claims, demo_files
+from gausscert_agent.journal import Journal
+from gausscert_coordinator.cli import demo_claims
 from gausscert_coordinator.cli.demo_cluster import GAUSSCERT, DemoCluster
 from gausscert_sim.cluster import SimulatedCluster
 from gausscert_sim.faults import Faults
 
 COMMAND_S = 100.0
+
+NODES = ("n1", "n2", "n3")
 
 Act = Callable[["Run"], None]
 
@@ -120,6 +123,10 @@ class LocalCluster(DemoCluster):
         """Options of `replace` for the bundles of `new_bundle`."""
         return ("--server-password-file", "server.pw", "--client-password-file", "client.pw")
 
+    def replace(self, *options: str, bundle: str = "fresh", on: Mapping[str, Act] | None = None) -> Done:
+        """Run `replace` without questions; the document is in the answer."""
+        return self.run("replace", bundle, "--yes", "--output", "json", *options, *self.passwords, on=on)
+
     def launch(self, *arguments: str, on: Mapping[str, Act] | None = None, stdin: str = "") -> Run:
         """Start the operator's command; progress comes as lines, because nothing is a terminal."""
         process = subprocess.Popen(
@@ -186,13 +193,18 @@ class LocalCluster(DemoCluster):
         self._await_agent(node)
 
     def in_flight(self) -> list[str]:
-        """Which nodes take part in a transaction, by name."""
-        nodes = self.run("status", "--output", "json").document["nodes"]
-        return [node["node"] for node in nodes if node["report"] and node["report"]["transaction"]]
+        """Which nodes take part in a transaction, by what they have written down."""
+        journals = {node.name: Journal(self.root / f"agent-{node.name}") for node in self.nodes}
+        return [name for name, journal in journals.items() if journal.load().transaction is not None]
 
     def agent_log(self, name: str) -> str:
         """All that an agent has logged."""
         return (self.root / f"agent-{name}.log").read_text()
+
+
+def on_each_node(*faults: Any) -> list[tuple[Any, str]]:
+    """The first kind of failure on every node, the others on one: any node will do for those."""
+    return [(faults[0], node) for node in NODES] + [(fault, NODES[1]) for fault in faults[1:]]
 
 
 def wait_until(holds: Callable[[], bool], within_s: float = 20.0) -> None:
@@ -203,4 +215,4 @@ def wait_until(holds: Callable[[], bool], within_s: float = 20.0) -> None:
         time.sleep(0.05)
 
 
-__all__ = ["Done", "LocalCluster", "Picture", "Run", "demo_files", "wait_until"]
+__all__ = ["NODES", "Done", "LocalCluster", "Picture", "Run", "on_each_node", "wait_until"]

@@ -96,12 +96,18 @@ def test_without_the_file_that_holds_om_monitor_back_cm_has_not_stopped(restarte
     assert "cluster_manual_start" in caught.value.message
 
 
-@pytest.mark.parametrize("scope", [CLUSTER, NODE])
-def test_what_has_stopped_already_is_not_stopped_again(restarter, cm, clock, scope):
+def test_a_node_that_has_stopped_already_is_not_stopped_again(restarter, cm, clock):
     cm.running, cm.manual = set(), True
-    stop(restarter, scope, executor=True)
+    stop(restarter, NODE, executor=True)
     assert cm.calls == []
     assert clock.now >= 2.0
+
+
+def test_the_executor_stops_the_others_even_if_its_own_cm_has_stopped(restarter, cm):
+    """After a stop that was only partly successful a repeat must reach the rest."""
+    cm.running, cm.manual = set(), True
+    stop(restarter, CLUSTER, executor=True)
+    assert cm.calls == ["stop cluster"]
 
 
 def test_a_failure_of_cm_ctl_counts_only_if_cm_has_not_stopped(restarter, cm):
@@ -173,6 +179,11 @@ def test_who_is_to_start_starts(restarter, cm, scope, executor, calls):
 def test_what_runs_already_is_not_started_again(restarter, cm):
     start(restarter, NODE)
     assert cm.calls == []
+
+
+def test_the_executor_starts_the_others_even_if_its_own_cm_runs(restarter, cm):
+    start(restarter, CLUSTER, executor=True)
+    assert cm.calls == ["start cluster"]
 
 
 def test_a_cm_that_is_about_to_stop_does_not_count_as_running(restarter, cm):
