@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Final, TextIO
 from gausscert_common.errors import InternalError, Reason
 from rich.console import Console
 from rich.text import Text
-from rich.text import Text
 
 from gausscert_coordinator.cli import documents, tables
 from gausscert_coordinator.cli.progress import LineProgress, LiveProgress, Silent
