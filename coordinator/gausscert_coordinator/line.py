@@ -29,7 +29,13 @@ M = TypeVar("M")
 T = TypeVar("T")
 
 _REFUSED: Final = "Connection refused"
-_SILENT: Final = ("timed out", "Timeout occurred", "No route to host", "Network is unreachable")
+_SILENT: Final = (
+    "timed out",
+    "Timeout occurred",
+    "Endpoint closing",
+    "No route to host",
+    "Network is unreachable",
+)
 """gRPC's words for a node that is not there. Anything else is looked into with a handshake of our own."""
 
 

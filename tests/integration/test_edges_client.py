@@ -1,0 +1,460 @@
+"""The coordinator's gRPC edge against a real agent server, and against what is none."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import ssl
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from gausscert_common.bundle import Bundle
+from gausscert_common.errors import (
+    Denied,
+    GausscertError,
+    InvalidInput,
+    NodeRefusal,
+    Reason,
+    Unreachable,
+)
+from gausscert_common.identity import Role
+from gausscert_common.protocol.commands import AcquireCommand, Command
+from gausscert_common.protocol.words import RestartScope, SslWish, Step
+from gausscert_coordinator import agents, pki
+from gausscert_coordinator.inventory import Timeouts
+from gausscert_coordinator.policy import FIRST_CONTACT_S
+from gausscert_coordinator.ports import Preparation, RestartOrders
+from support.edges import (
+    CLUSTER,
+    EVENT,
+    NODE,
+    WARNING,
+    Edge,
+    copy_private,
+    credentials_of,
+    expired,
+    make_ca,
+    no_threads_are_left,
+)
+
+__all__ = ["no_threads_are_left"]
+
+TX = "tx-00000001"
+BUNDLE = Bundle({"cacert.pem": b"ca", "server.crt": b"s"}, server_password="Abc@1234", client_password="x")
+
+
+@pytest.fixture
+def edge(tmp_path):
+    with Edge(tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+def operator(edge):
+    return edge.person(Role.OPERATOR, "alice")
+
+
+def command(step: Step) -> Command:
+    return Command(TX, 1, step)
+
+
+@contextlib.asynccontextmanager
+async def connected(inventory, **options):
+    """The only agent of an inventory."""
+    found = agents.connect(inventory, **options)
+    try:
+        (agent,) = found.values()
+        yield agent
+    finally:
+        for each in found.values():
+            await each.close()
+
+
+async def error_of(awaitable):
+    with pytest.raises(GausscertError) as caught:
+        await awaitable
+    return caught.value
+
+
+class Sleeps:
+    def __init__(self) -> None:
+        self.count = 0
+
+    async def __call__(self, length_s: float) -> None:
+        self.count += 1
+
+
+async def test_every_call_arrives_with_its_values_and_answers_come_back(edge, operator):
+    orders = RestartOrders(RestartScope.CLUSTER, executor=True, timeout_s=300.0)
+    preparation = Preparation((NODE, "n2"), "a" * 64, BUNDLE, SslWish.ON, RestartScope.NODE, drop_crls=True)
+    async with connected(edge.inventory(operator)) as agent:
+        assert agent.name == NODE
+        assert (await agent.get_node(preflight=True)).live == edge.node.live
+        assert (await agent.get_expiry()).node == NODE
+        assert (await agent.probe(query=True, timeout_s=2.5)).served == ()
+        report = await agent.acquire(command(Step.ACQUIRE), holder="alice", lease_s=30, take_over=True)
+        prepared = await agent.prepare(command(Step.PREPARE), preparation)
+        await agent.stop(command(Step.STOP), orders)
+        assert await agent.swap(command(Step.SWAP)) == edge.node.live
+        await agent.start(command(Step.START), orders)
+        await agent.commit(command(Step.COMMIT))
+        await agent.purge(command(Step.PURGE))
+        assert await agent.abort(command(Step.ABORT)) == edge.node.live
+        await agent.clean(command(Step.CLEAN))
+        await agent.encrypt("req-0001", server_password="a", client_password="b")
+        await agent.set_enable_ssl("req-0002", SslWish.OFF)
+
+    assert report.name == NODE
+    assert (prepared.stage.digest, prepared.findings) == ("e" * 64, (WARNING,))
+    seen = edge.node.seen
+    assert [name for name, _ in seen] == [
+        *("report", "expiry", "probe", "acquire", "prepare", "restart", "move", "restart"),
+        *("end", "end", "move", "end", "encrypt_live", "set_enable_ssl"),
+    ]
+    assert seen[0][1] is True
+    assert seen[2][1] == (True, 2.5)
+    acquire = AcquireCommand(TX, 1, Step.ACQUIRE, holder="alice", take_over=True)
+    assert seen[3][1] == (acquire, 30.0)
+    prepare, bundle, drop_crls = seen[4][1]
+    assert (prepare.participants, prepare.expected_live_digest) == ((NODE, "n2"), "a" * 64)
+    assert (prepare.ssl_wish, prepare.restart) == (SslWish.ON, RestartScope.NODE)
+    assert (bundle, drop_crls) == (BUNDLE, True)
+    stop, sent = seen[5][1]
+    assert (stop, sent.scope, sent.executor, sent.timeout_s) == (
+        command(Step.STOP),
+        RestartScope.CLUSTER,
+        True,
+        300.0,
+    )
+    assert seen[12][1] == ("req-0001", "a", "b")
+    assert seen[13][1] == ("req-0002", SslWish.OFF)
+
+
+async def test_one_channel_serves_all_calls(edge, operator):
+    async with connected(edge.inventory(operator)) as agent:
+        for _ in range(20):
+            await agent.get_node()
+        peers = _connections(edge.port)
+
+    assert len(peers) == 1
+
+
+def _connections(port: int) -> list[str]:
+    """Established connections to a loopback port."""
+    tables = [Path("/proc/net/tcp").read_text(), Path("/proc/net/tcp6").read_text()]
+    rows = [line.split() for table in tables for line in table.splitlines()[1:]]
+    return [row[1] for row in rows if row[2].endswith(f":{port:04X}") and row[3] == "01"]
+
+
+@pytest.mark.parametrize("name", ["N_1", "db.prod-3", "node.with.dots", "UPPER", "x" * 64])
+async def test_node_names_need_not_be_dns_names(tmp_path, name):
+    with Edge(tmp_path, node=name) as edge:
+        async with connected(edge.inventory(edge.person(Role.OBSERVER, "bob"))) as agent:
+            assert (await agent.get_node()).name == name
+
+
+async def test_a_refusal_arrives_as_the_error_it_was(edge, operator):
+    edge.node.raises = [NodeRefusal(Reason.FENCED, "late", remedy="look", findings=(WARNING,) * 50)]
+    async with connected(edge.inventory(operator)) as agent:
+        error = await error_of(agent.commit(command(Step.COMMIT)))
+
+    assert isinstance(error, NodeRefusal)
+    assert (error.reason, error.node, error.remedy, len(error.findings)) == (Reason.FENCED, NODE, "look", 50)
+
+
+async def test_what_a_role_may_not_do_is_denied(edge):
+    async with connected(edge.inventory(edge.person(Role.OBSERVER, "bob"))) as agent:
+        await agent.get_node()
+        error = await error_of(agent.commit(command(Step.COMMIT)))
+
+    assert isinstance(error, Denied)
+    assert "may not call Commit" in error.message
+
+
+# ---- retries
+
+
+async def test_unavailable_is_repeated_with_the_same_command_and_announced(edge, operator):
+    notices, sleeps = [], Sleeps()
+    async with connected(edge.inventory(operator), on_retry=notices.append, sleep=sleeps) as agent:
+        await agent.get_node()
+        edge.node.raises = [NodeRefusal(Reason.BUSY, "later"), NodeRefusal(Reason.DRAINING, "later")]
+        edge.node.seen.clear()
+        await agent.commit(command(Step.COMMIT))
+
+    assert [value for _, value in edge.node.seen] == [command(Step.COMMIT)] * 3
+    assert [(n.node, n.rpc, n.attempt) for n in notices] == [(NODE, "Commit", 1), (NODE, "Commit", 2)]
+    assert "later" in notices[0].cause
+    assert sleeps.count == 2
+
+
+async def test_a_repetition_is_byte_for_byte_the_same(edge, operator):
+    sent = []
+    async with connected(edge.inventory(operator), sleep=Sleeps()) as agent:
+        unary = agent._line._channel.unary_unary
+
+        def recording(*arguments, **keywords):
+            method = unary(*arguments, **keywords)
+
+            def call(body, **options):
+                sent.append(body)
+                return method(body, **options)
+
+            return call
+
+        agent._line._channel.unary_unary = recording
+        edge.node.raises = [NodeRefusal(Reason.BUSY, "later")] * 3
+        await agent.purge(command(Step.PURGE))
+
+    assert len(sent) == 4
+    assert len(set(sent)) == 1
+
+
+@pytest.mark.parametrize(
+    "reason", [r for r in Reason if r not in (Reason.BUSY, Reason.DRAINING, Reason.UNREACHABLE)]
+)
+async def test_nothing_but_unavailable_is_repeated(edge, operator, reason):
+    sleeps = Sleeps()
+    edge.node.raises = [NodeRefusal(reason, "no")]
+    async with connected(edge.inventory(operator), sleep=sleeps) as agent:
+        error = await error_of(agent.commit(command(Step.COMMIT)))
+
+    assert error.reason is reason
+    assert (len(edge.node.seen), sleeps.count) == (1, 0)
+
+
+async def test_a_deadline_is_not_repeated(edge, operator):
+    edge.node.gate.clear()
+    sleeps = Sleeps()
+    async with connected(edge.inventory(operator, Timeouts(call_s=0.5)), sleep=sleeps) as agent:
+        error = await error_of(agent.commit(command(Step.COMMIT)))
+
+    assert isinstance(error, Unreachable)
+    assert error.reason is Reason.DEADLINE
+    assert (len(edge.node.seen), sleeps.count) == (1, 0)
+
+
+async def test_an_agent_that_restarts_is_found_again_on_the_same_channel(edge, operator, tmp_path):
+    notices = []
+    async with connected(edge.inventory(operator), on_retry=notices.append) as agent:
+        await agent.get_node()
+        await asyncio.to_thread(edge.drain)
+        call = asyncio.create_task(agent.commit(command(Step.COMMIT)))
+        await asyncio.sleep(0.7)
+        second = _same_again(edge)
+        try:
+            await asyncio.wait_for(call, 10)
+        finally:
+            await asyncio.to_thread(second.drain)
+
+    assert notices
+    assert "nothing listens" in notices[-1].cause
+    assert edge.node.finished == ["end"]
+
+
+def _same_again(edge):
+    from gausscert_agent.credential_source import CredentialSource
+    from gausscert_agent.server import AgentServer
+
+    config = replace(edge.config, listen=edge.address)
+    server = AgentServer(config, edge.node, CredentialSource(config))
+    server.start()
+    return server
+
+
+# ---- why a node does not answer
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+async def first_error(inventory):
+    """What the first call ends with, and how long that takes."""
+    began = time.monotonic()
+    async with connected(inventory) as agent:
+        error = await error_of(agent.get_node())
+    assert error.node == inventory.nodes[0].name
+    assert error.remedy
+    return error, time.monotonic() - began
+
+
+async def test_a_node_that_refuses_connections_is_told_within_three_seconds(edge, operator):
+    error, took_s = await first_error(edge.inventory(operator, address=f"127.0.0.1:{free_port()}"))
+
+    assert isinstance(error, Unreachable)
+    assert "nothing listens" in error.message
+    assert took_s < FIRST_CONTACT_S + 1.5
+
+
+async def test_a_node_that_accepts_and_says_nothing_costs_one_connect_deadline(edge, operator):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        error, took_s = await first_error(edge.inventory(operator, Timeouts(connect_s=1.0), address=address))
+
+    assert isinstance(error, Unreachable)
+    assert took_s < 6
+
+
+async def test_a_name_that_cannot_be_resolved_is_told(edge, operator):
+    error, _ = await first_error(edge.inventory(operator, address="no-such-host.invalid:7443"))
+
+    assert isinstance(error, Unreachable)
+    assert "no-such-host.invalid" in error.message
+
+
+async def test_an_agent_that_does_not_trust_us_says_so_at_once(edge, tmp_path):
+    other = make_ca(tmp_path / "other")
+    stranger = pki.issue(other, Role.OPERATOR, "mallory", out=tmp_path / "mallory")
+    both = tmp_path / "both.crt"
+    both.write_bytes(edge.issued.ca.read_bytes() + stranger.ca.read_bytes())
+
+    error, took_s = await first_error(edge.inventory(replace(credentials_of(stranger), ca=both)))
+
+    assert isinstance(error, Denied)
+    assert "does not accept our credential" in error.message
+    assert took_s < 2
+    assert edge.node.seen == []
+
+
+async def test_an_agent_that_we_do_not_trust_is_named_so(edge, tmp_path):
+    other = make_ca(tmp_path / "other")
+    credentials = credentials_of(pki.issue(other, Role.OPERATOR, "alice", out=tmp_path / "alice"))
+
+    error, took_s = await first_error(edge.inventory(credentials))
+
+    assert error.reason is Reason.CREDENTIAL_INVALID
+    assert "not trusted here" in error.message
+    assert took_s < 2
+
+
+async def test_an_expired_node_credential_is_named_so(edge, operator, tmp_path):
+    with past_server(edge, tmp_path) as port:
+        error, took_s = await first_error(edge.inventory(operator, address=f"127.0.0.1:{port}"))
+
+    assert error.reason is Reason.CREDENTIAL_INVALID
+    assert "has expired" in error.message
+    assert "pki issue" in error.remedy
+    assert took_s < 2
+
+
+@contextlib.contextmanager
+def past_server(edge, tmp_path):
+    """TLS with an expired certificate of the node; an agent would not even start with it."""
+    old = expired(edge.ca, Role.NODE, NODE, tmp_path / "old")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(old.cert, old.key)
+    context.set_alpn_protocols(["h2"])
+    with serving(lambda raw: context.wrap_socket(raw, server_side=True)) as port:
+        yield port
+
+
+@contextlib.contextmanager
+def serving(answer):
+    """Accepts connections and hands each to `answer`, whose result is closed."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    over = threading.Event()
+
+    def serve() -> None:
+        while not over.is_set():
+            raw, _ = listening.accept()
+            with raw, contextlib.suppress(OSError):
+                answer(raw).close()
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        yield listening.getsockname()[1]
+    finally:
+        over.set()
+        with contextlib.suppress(OSError):
+            socket.create_connection(listening.getsockname(), 1).close()
+        thread.join()
+        listening.close()
+
+
+async def test_our_own_expired_credential_is_told_before_anything_is_sent(edge, tmp_path):
+    late = expired(edge.ca, Role.OPERATOR, "late", tmp_path / "late")
+
+    with pytest.raises(InvalidInput, match="it expired on"):
+        agents.connect(edge.inventory(late))
+
+
+async def test_a_key_that_others_can_read_is_told_before_anything_is_sent(edge, operator, tmp_path):
+    key = copy_private(operator.key, tmp_path / "open.key")
+    key.chmod(0o644)
+
+    with pytest.raises(InvalidInput, match="others can read"):
+        agents.connect(edge.inventory(replace(operator, key=key)))
+
+
+async def test_another_node_at_the_address_is_named(edge, operator):
+    error, took_s = await first_error(edge.inventory(operator, name="n2"))
+
+    assert error.reason is Reason.CREDENTIAL_INVALID
+    assert f"gausscert://{CLUSTER}/node/{NODE}" in error.message
+    assert took_s < 2
+    assert edge.node.seen == []
+
+
+async def test_an_agent_of_another_opinion_about_its_name_is_refused(edge, operator):
+    edge.node.name = "n2"
+
+    error, _ = await first_error(edge.inventory(operator))
+
+    assert error.reason is Reason.CONFIG_INVALID
+    assert "calls itself node n2" in error.message
+
+
+async def test_an_agent_of_another_opinion_about_its_cluster_is_refused(edge, operator):
+    edge.node.cluster = "test"
+    async with connected(edge.inventory(operator)) as agent:
+        acquire = agent.acquire(command(Step.ACQUIRE), holder="alice", lease_s=1, take_over=False)
+        error = await error_of(acquire)
+
+    assert "cluster test" in error.message
+
+
+async def test_what_is_no_agent_is_named_so(edge, operator):
+    def http(raw: socket.socket) -> socket.socket:
+        raw.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        return raw
+
+    with serving(http) as port:
+        error, took_s = await first_error(edge.inventory(operator, address=f"127.0.0.1:{port}"))
+
+    assert error.reason is Reason.CONFIG_INVALID
+    assert "no gausscert agent" in error.message
+    assert took_s < 2
+
+
+# ---- watching
+
+
+async def test_events_are_watched_until_the_agent_stops(edge, operator):
+    async with connected(edge.inventory(operator)) as agent:
+        events = agent.watch()
+        assert await anext(events) == EVENT
+        edge.node.hub.publish(replace(EVENT, activity="next"))
+        assert (await anext(events)).activity == "next"
+        edge.node.hub.close()
+        error = await error_of(anext(events))
+
+    assert error.reason is Reason.DRAINING
+
+
+async def test_a_watch_can_be_given_up(edge, operator):
+    async with connected(edge.inventory(operator)) as agent:
+        events = agent.watch()
+        await anext(events)
+        await events.aclose()
+        await agent.get_node()
+    await asyncio.to_thread(edge.drain)
+
+    assert edge.node.hub._subscriptions == []
