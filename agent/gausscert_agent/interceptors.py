@@ -24,15 +24,20 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from concurrent.futures import ThreadPoolExecutor
 
+    from google.protobuf.message import Message
+
     Handler: TypeAlias = grpc.RpcMethodHandler[Any, Any]
-    Guard: TypeAlias = Callable[[str, grpc.ServicerContext], AbstractContextManager[None]]
+    Guard: TypeAlias = Callable[[str, Any, grpc.ServicerContext], AbstractContextManager[None]]
 
 logger = logging.getLogger(__name__)
+
+_MAX_ID: Final = 64
 
 _QUIET: Final = frozenset(
     {
         f"{identity.HEALTH_SERVICE}/Check",
         f"{identity.AGENT_SERVICE}/GetNode",
+        f"{identity.AGENT_SERVICE}/GetExpiry",
         f"{identity.AGENT_SERVICE}/Probe",
     }
 )
@@ -70,7 +75,7 @@ class _Guarding(grpc.ServerInterceptor):
             answer = handler.unary_unary
 
             def unary(request: Any, context: grpc.ServicerContext) -> Any:  # noqa: ANN401 - any message
-                with self._guard(rpc, context):
+                with self._guard(rpc, request, context):
                     return answer(request, context)
 
             return grpc.unary_unary_rpc_method_handler(
@@ -80,7 +85,7 @@ class _Guarding(grpc.ServerInterceptor):
             answers = handler.unary_stream
 
             def stream(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:  # noqa: ANN401
-                with self._guard(rpc, context):
+                with self._guard(rpc, request, context):
                     yield from answers(request, context)
 
             return grpc.unary_stream_rpc_method_handler(
@@ -111,7 +116,7 @@ class Outermost(_Guarding):
         return behavior
 
     @contextmanager
-    def _catch(self, rpc: str, context: grpc.ServicerContext) -> Iterator[None]:
+    def _catch(self, rpc: str, request: Message, context: grpc.ServicerContext) -> Iterator[None]:
         began = time.monotonic()
         try:
             yield
@@ -120,10 +125,10 @@ class Outermost(_Guarding):
         except Exception as error:  # noqa: BLE001 - the outermost loop of a call
             failed = errors.unexpected(_incident(rpc, error))
         else:
-            _log_end(rpc, context, began, None)
+            _log_end(rpc, request, context, began, None)
             return
         failed.node = failed.node or self._node
-        _log_end(rpc, context, began, failed)
+        _log_end(rpc, request, context, began, failed)
         context.abort_with_status(_Status(failed))
 
 
@@ -139,7 +144,7 @@ class Doorkeeper(_Guarding):
         self._cluster = cluster
 
     @contextmanager
-    def _admit(self, rpc: str, context: grpc.ServicerContext) -> Iterator[None]:
+    def _admit(self, rpc: str, request: Message, context: grpc.ServicerContext) -> Iterator[None]:  # noqa: ARG002
         caller = caller_of(context)
         if caller.cluster != self._cluster:
             raise Denied(
@@ -192,19 +197,34 @@ def _incident(rpc: str, error: Exception) -> str:
     return incident
 
 
-def _log_end(rpc: str, context: grpc.ServicerContext, began: float, error: GausscertError | None) -> None:
-    method = rpc.rpartition("/")[2]
+def _log_end(
+    rpc: str,
+    request: Message,
+    context: grpc.ServicerContext,
+    began: float,
+    error: GausscertError | None,
+) -> None:
+    """Who asked for what, and what came of it: the node's record of everything that was asked of it."""
     fields = {
-        "rpc": method,
+        "rpc": rpc.rpartition("/")[2],
         "caller": _caller_text(context),
         "duration_s": round(time.monotonic() - began, 3),
         "result": "ok" if error is None else str(error.reason),
+        **_command_fields(request),
     }
     if error is None:
-        logger.log(logging.DEBUG if method in _QUIET else logging.INFO, "call answered", extra=fields)
+        logger.log(logging.DEBUG if rpc in _QUIET else logging.INFO, "call answered", extra=fields)
         return
     level = logging.WARNING if isinstance(error, NodeFailure | Denied) else logging.INFO
     logger.log(level, "call refused", extra=fields | {"cause": error.message})
+
+
+def _command_fields(request: Message) -> dict[str, object]:
+    """Which transaction and step. The request may not have been checked yet: nothing long is written."""
+    ref: Any = getattr(request, "ref", None)
+    if ref is None:
+        return {}
+    return {"transaction": ref.transaction_id[:_MAX_ID], "epoch": ref.epoch, "step": ref.step}
 
 
 def _caller_text(context: grpc.ServicerContext) -> str:

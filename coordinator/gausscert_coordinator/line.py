@@ -93,16 +93,16 @@ class Line:
             self._met = True
             return found
 
-        retrying = policy.retrying(
-            call,
-            self._timeouts,
-            met=self._met,
-            node=self.dialled.node,
-            on_retry=self._on_retry,
-            sleep=self._sleep,
-        )
         try:
-            return await retrying(attempt)
+            return await policy.persist(
+                attempt,
+                call,
+                self._timeouts,
+                met=self._met,
+                node=self.dialled.node,
+                on_retry=self._on_retry,
+                sleep=self._sleep,
+            )
         except Repeatable as last:
             raise last.error from last
 

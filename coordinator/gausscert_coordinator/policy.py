@@ -8,9 +8,10 @@ deadline is not repeated: the node may still be at work on it, and the engine de
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
     from gausscert_coordinator.inventory import Timeouts
     from gausscert_coordinator.ports import OnRetry
+
+T = TypeVar("T")
 
 FIRST_CONTACT_S: Final = 3.0
 """Budget as long as a node has never answered: an agent that is not there is to be told soon."""
@@ -120,7 +123,8 @@ class Repeatable(Exception):
         self.error = error
 
 
-def retrying(
+async def persist(
+    attempt: Callable[[], Awaitable[T]],
     call: Call,
     timeouts: Timeouts,
     *,
@@ -128,10 +132,11 @@ def retrying(
     node: str,
     on_retry: OnRetry | None,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-) -> AsyncRetrying:
-    """What repeats one call.
+) -> T:
+    """Make one call, as often as its row allows.
 
     Args:
+        attempt: Sends; raises `Repeatable` to be called again.
         call: Which row.
         timeouts: From the inventory.
         met: The node has answered before.
@@ -139,26 +144,47 @@ def retrying(
         on_retry: Told before every repetition.
         sleep: For tests.
 
-    Returns:
-        To be called with a coroutine function that raises `Repeatable`; raises the last one.
+    Raises:
+        Repeatable: The last one, when the budget is spent.
     """
+    began = time.monotonic()
+    try:
+        # Nearly every call ends here; tenacity costs about as much as the call itself.
+        return await attempt()
+    except Repeatable as failed:
+        first: list[Repeatable] = [failed]
+
+    async def again() -> T:
+        if first:
+            raise first.pop()
+        return await attempt()
+
     budget_s = TABLE[call].budget_s(timeouts) if met else min(FIRST_CONTACT_S, timeouts.retry_s)
+    retrying = AsyncRetrying(
+        retry=retry_if_exception_type(Repeatable),
+        stop=_spent(began, budget_s),
+        wait=_WAIT,
+        sleep=sleep,
+        before_sleep=_tell(call, node, on_retry),
+        reraise=True,
+    )
+    return await retrying(again)
+
+
+def _spent(began: float, budget_s: float) -> Callable[[RetryCallState], bool]:
+    """Whether the next attempt would begin too late; sleeps count even where a test makes none."""
 
     def spent(state: RetryCallState) -> bool:
-        elapsed_s = max(state.seconds_since_start or 0.0, state.idle_for)
-        return elapsed_s + state.upcoming_sleep > budget_s
+        return max(time.monotonic() - began, state.idle_for) + state.upcoming_sleep > budget_s
 
+    return spent
+
+
+def _tell(call: Call, node: str, on_retry: OnRetry | None) -> Callable[[RetryCallState], None]:
     def tell(state: RetryCallState) -> None:
         if on_retry is None or state.outcome is None:
             return
         cause = state.outcome.exception()
         on_retry(RetryNotice(node, call.method, state.attempt_number, str(cause), state.upcoming_sleep))
 
-    return AsyncRetrying(
-        retry=retry_if_exception_type(Repeatable),
-        stop=spent,
-        wait=_WAIT,
-        sleep=sleep,
-        before_sleep=tell,
-        reraise=True,
-    )
+    return tell

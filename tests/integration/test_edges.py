@@ -268,6 +268,19 @@ def test_the_text_of_an_unforeseen_exception_goes_nowhere(edge, stub, caplog, me
     assert "canary" not in caplog.text + str([vars(r) for r in caplog.records])
 
 
+def test_every_command_is_logged_with_its_caller_and_its_end(edge, stub, caplog):
+    edge.node.raises = [NodeRefusal(Reason.FENCED, "late")]
+    with caplog.at_level(logging.INFO):
+        refusal(stub.Commit, GOOD["Commit"])
+        stub.Commit(GOOD["Commit"], timeout=5)
+
+    ended = [record for record in caplog.records if record.getMessage().startswith("call ")]
+    assert [(r.rpc, r.caller, r.result, r.transaction, r.epoch, r.step) for r in ended] == [
+        ("Commit", "gausscert://prod/operator/alice", "FENCED", TX, 1, Step.COMMIT),
+        ("Commit", "gausscert://prod/operator/alice", "ok", TX, 1, Step.COMMIT),
+    ]
+
+
 def test_an_oversized_message_is_refused_and_the_agent_goes_on(edge, stub):
     huge = pb.PrepareRequest(bundle=resources_pb2.Bundle(cacert_pem=b"x" * MAX_REQUEST_BYTES))
 

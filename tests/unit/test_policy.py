@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import re
 from dataclasses import fields, replace
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 from gausscert_common.errors import Reason, Unreachable
 from gausscert_coordinator.inventory import Timeouts
-from gausscert_coordinator.policy import FIRST_CONTACT_S, TABLE, Call, Repeatable, retrying
+from gausscert_coordinator.policy import FIRST_CONTACT_S, TABLE, Call, Repeatable, persist
 
 PROTO = Path(__file__).parents[2] / "protos" / "gausscert" / "v1" / "agent_service.proto"
 TIMEOUTS = Timeouts()
@@ -51,7 +52,10 @@ class Sleeps:
 
 
 def make(call, sleep, *, met=True, timeouts=TIMEOUTS, on_retry=None):
-    return retrying(call, timeouts, met=met, node="n1", on_retry=on_retry, sleep=sleep)
+    async def run(attempt):
+        return await persist(attempt, call, timeouts, met=met, node="n1", on_retry=on_retry, sleep=sleep)
+
+    return run
 
 
 def test_every_unary_call_of_the_proto_has_a_row():
@@ -154,4 +158,18 @@ async def test_no_budget_no_second_attempt():
 
     with pytest.raises(Repeatable):
         await make(Call.COMMIT, Sleeps(), timeouts=replace(TIMEOUTS, retry_s=0.0))(attempt)
+    assert attempt.attempts == 1
+
+
+async def test_time_that_attempts_take_counts_from_the_first_one_on():
+    """A silent node costs one deadline to connect, not one for each attempt."""
+
+    class Slow(Endless):
+        async def __call__(self) -> str:
+            await asyncio.sleep(0.2)
+            return await super().__call__()
+
+    attempt = Slow()
+    with pytest.raises(Repeatable):
+        await make(Call.GET_NODE, Sleeps(), timeouts=replace(TIMEOUTS, call_s=0.2))(attempt)
     assert attempt.attempts == 1
