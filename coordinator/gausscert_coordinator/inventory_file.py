@@ -81,7 +81,7 @@ def find(
     raise InvalidInput(
         Reason.CONFIG_INVALID,
         f"no inventory: neither {here} nor {system_file} exists and ${VARIABLE} is not set",
-        remedy=f"name one with --inventory FILE, or write {FILE_NAME} (gausscert inventory import)",
+        remedy=f"name one with --inventory FILE, or write {FILE_NAME} (deploy/config has an example)",
     )
 
 

@@ -10,7 +10,13 @@ import click
 from gausscert_common.errors import InvalidInput, Reason
 
 from gausscert_coordinator.cli.group import Verb, pass_invocation
-from gausscert_coordinator.cli.passwords import PasswordFiles, password_options, read_both, read_one
+from gausscert_coordinator.cli.passwords import (
+    PasswordFiles,
+    Passwords,
+    password_options,
+    read_both,
+    read_one,
+)
 from gausscert_coordinator.cli.settings import Invocation
 from gausscert_coordinator.cli.verbs import BUNDLE
 from gausscert_coordinator.exit_codes import ExitCode
@@ -20,6 +26,8 @@ if TYPE_CHECKING:
 
     from gausscert_common.model import Certificate
     from rich.console import RenderableType
+
+    from gausscert_coordinator.issue import IssueOptions
 
 KEY_TYPES = ("rsa-2048", "rsa-3072", "rsa-4096", "ec-p256", "ec-p384")
 """Those of `issue.KeyType`, repeated because that module loads cryptography and --help must not."""
@@ -99,9 +107,7 @@ def command(
     if keep_ca_key or ca_passphrase_file is not None:
         passphrase = read_one(ca_passphrase_file, "passphrase of ca.key", invocation.terminal, new=True)
 
-    from gausscert_common import certificates
-
-    from gausscert_coordinator import bundle_files, issue
+    from gausscert_coordinator import issue
 
     dns_names, addresses = sorted_names(names)
     options = issue.IssueOptions(
@@ -113,10 +119,24 @@ def command(
         dns_names=dns_names,
         ip_addresses=addresses,
     )
+    _make(invocation, directory, options, passwords, passphrase)
+    return ExitCode.DONE
+
+
+def _make(
+    invocation: Invocation,
+    directory: Path,
+    options: IssueOptions,
+    passwords: Passwords,
+    passphrase: str | None,
+) -> None:
+    from gausscert_common import certificates
+
+    from gausscert_coordinator import bundle_files, issue
+
     issued = issue.issue_bundle(options, passwords.server, passwords.client, ca_passphrase=passphrase)
     bundle_files.write_directory(directory, issued.bundle, issued.ca_key_pem)
     _tell(invocation, directory, certificates.describe(issued.bundle.pem), issued.ca_key_pem is not None)
-    return ExitCode.DONE
 
 
 def sorted_names(names: Iterable[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:

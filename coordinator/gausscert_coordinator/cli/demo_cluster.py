@@ -56,13 +56,20 @@ class DemoCluster:
         """Serve the first set, start the agents, write the operator's files.
 
         Raises:
-            InternalError: An agent does not serve; the message has the end of its log.
-            TimeoutError: The simulated cluster does not become Normal.
+            InternalError: An agent does not serve; the message has the end of its log. Or the simulated
+                cluster does not become Normal.
         """
         first = demo_files.first_set()
         for node in self.nodes:
             node.install(first)
-        self.simulated.start(timeout_s=AGENT_START_S)
+        try:
+            self.simulated.start(timeout_s=AGENT_START_S)
+        except TimeoutError as error:
+            raise InternalError(
+                Reason.INTERNAL,
+                f"the simulated CM does not start: {error}",
+                remedy="run the demo again with --keep and look at nodes/*/log in its directory",
+            ) from error
         demo_files.issue_credentials(self.root, [node.name for node in self.nodes])
         demo_files.write_inventory(self.root, self.nodes)
         demo_files.write_private(self.root / "server.pw", self.server_password + "\n")
@@ -154,7 +161,10 @@ class DemoCluster:
                     else f"does not serve after {AGENT_START_S:.0f} s"
                 )
                 raise InternalError(
-                    Reason.INTERNAL, f"the agent {why}: {self._last_words(node)}", node=node.name
+                    Reason.INTERNAL,
+                    f"the agent {why}: {self._last_words(node)}",
+                    node=node.name,
+                    remedy="run the demo again with --keep and look at agent-*.log in its directory",
                 )
             time.sleep(POLL_S)
 
