@@ -187,7 +187,7 @@ def _print(console: Console, part: RenderableType) -> None:
     if isinstance(part, str):  # our own text: as it is, whatever the width
         console.file.write(f"{part}\n")
         console.file.flush()
-    elif isinstance(part, Text) and console.width == WIDE:  # a log: one line stays one line
+    elif isinstance(part, Text) and not console.is_terminal:  # a log: one line stays one line
         console.print(part, soft_wrap=True)
     else:
         console.print(part, overflow="fold")
