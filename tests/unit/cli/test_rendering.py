@@ -37,8 +37,9 @@ def healthy():
 @pytest.mark.parametrize("columns", [20, 40, 60, 79])
 def test_on_a_narrow_terminal_every_node_becomes_a_block_that_fits(monkeypatch, columns):
     monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("NO_COLOR", "1")
 
-    run = cli("status", given=healthy())
+    run = cli("status", given=healthy(), terminal_out=True)
 
     lines = run.out.splitlines()
     assert max(len(line) for line in lines) <= columns
