@@ -70,6 +70,18 @@ class Engine:
         self._interrupted = False
         self._abandoned = False
         self._forward = True
+        self._own_ways: dict[Stage, Callable[[], Awaitable[list[GausscertError]]]] = {
+            Stage.ACQUIRE: lambda: self._acquire_as_planned(self._replacement()),
+            Stage.PREPARE: lambda: self._prepare(self._replacement()),
+            Stage.STOP: lambda: self._hands.restart(Stage.STOP),
+            Stage.START: self._start,
+            Stage.VERIFY: self._verify,
+            Stage.ENSURE_UP: self._ensure_up,
+            Stage.ROLLBACK_STOP: lambda: self._hands.restart(Stage.ROLLBACK_STOP),
+            Stage.ROLLBACK_START: self._rollback_start,
+            Stage.ROLLBACK_VERIFY: self._verify_rollback,
+        }
+        """What is more than sending one command to all nodes."""
 
     async def acquire(self, epoch: int) -> Answers[NodeReport]:
         """Take the fence on all participants; `run` does it by itself for a new transaction."""
@@ -140,23 +152,24 @@ class Engine:
         if self._job.restart is RestartScope.NONE and stage in STARTS | PROOFS:
             self._reporter.tell(Mark.NOTE, detail=_OUTSIDE)
             return []
-        if stage is Stage.ACQUIRE:
-            return await self._acquire_as_planned(self._replacement())
-        if stage is Stage.PREPARE:
-            return await self._prepare(self._replacement())
-        if stage is Stage.VERIFY:
-            return await self._verify()
-        if stage is Stage.ROLLBACK_VERIFY:
-            return await self._verify_rollback()
-        if stage is Stage.ENSURE_UP:
-            return await self._ensure_up()
         if stage in (Stage.ABORT, Stage.CLEAN) and not self._prepare_sent:
             return await self._release(stage)
-        if stage is Stage.ROLLBACK_START:
-            return self._left_to_proof(await self._hands.restart(stage))
-        if stage in (Stage.STOP, Stage.START, Stage.ROLLBACK_STOP):
-            return await self._hands.restart(stage)
+        if stage in self._own_ways:
+            return await self._own_ways[stage]()
         return await self._hands.command(stage, self._job.participants)
+
+    async def _rollback_start(self) -> list[GausscertError]:
+        return self._left_to_proof(await self._hands.restart(Stage.ROLLBACK_START))
+
+    async def _start(self) -> list[GausscertError]:
+        """cm_ctl on one node may have failed because of a cm_server on another: that one is named, too."""
+        wrong = await self._hands.restart(Stage.START)
+        if not any(error.reason in _START_REASONS for error in wrong):
+            return wrong
+        read, probes = await self._hands.read(), await self._hands.probe(query=False)
+        blamed = {error.node for error in wrong}
+        silent = proof.silent(read.good, probes.good)
+        return [*wrong, *(error for error in silent if error.node not in blamed)]
 
     def _left_to_proof(self, wrong: list[GausscertError]) -> list[GausscertError]:
         """With the old set live everywhere it does not matter what cm_ctl says of a start, only what runs:
@@ -269,7 +282,7 @@ class Engine:
         return Result(
             transaction_id=self._job.transaction_id,
             verdict=verdict,
-            failures=() if committed else tuple(self._failures),
+            failures=() if committed else _distinct(self._failures),
             proof=self._prover.evidence,
             cluster_state=self._prover.cluster_state,
             findings=tuple(self._findings),
@@ -277,6 +290,11 @@ class Engine:
             last_stage=self._stopped_at if verdict is Verdict.IN_DOUBT else self._turned_back_at,
             interrupted=self._interrupted,
         )
+
+
+def _distinct(errors: list[GausscertError]) -> tuple[GausscertError, ...]:
+    """The same failure of going forward and of turning back is said once."""
+    return tuple({(error.reason, str(error)): error for error in errors}.values())
 
 
 async def _wait(sleep: Callable[[float], Awaitable[None]], seconds: float) -> None:

@@ -26,6 +26,8 @@ NORMAL: Final = "Normal"
 SSL_OFF: Final = ""
 """Stands among the accepted leaves for "answers that SSL is off"."""
 
+_SEE_LOG: Final = "look at cm_server's log on the node it runs on: $GAUSSLOG/cm/cm_server"
+
 _SHOWN: Final = 16
 """Hex digits of a fingerprint that people compare."""
 
@@ -145,6 +147,18 @@ def state_objections(expectation: Expectation, probes: Mapping[str, ProbeReport]
     return found
 
 
+def silent(reports: Mapping[str, NodeReport], probes: Mapping[str, ProbeReport]) -> list[NodeFailure]:
+    """Nodes whose own cm_server does not serve, as seen from the node itself."""
+    found: list[NodeFailure] = []
+    for node, report in sorted(reports.items()):
+        seen = probes[node].served if node in probes else ()
+        for served in seen:
+            if served.cm_node_id == report.topology.local_node_id and not _rank(served):
+                text = f"its cm_server at {served.target} is {served.state}: {served.cause or 'no answer'}"
+                found.append(NodeFailure(Reason.CM_NOT_STARTED, text, node=node, remedy=_SEE_LOG))
+    return found
+
+
 def evidence(probes: Mapping[str, ProbeReport]) -> tuple[Proof, ...]:
     """Every served certificate that was seen, by node."""
     return tuple(
@@ -189,6 +203,7 @@ def _is_normal(state: ClusterState | None) -> bool:
 
 
 def _rank(served: Served | None) -> int:
+    """0 when nothing was spoken, 2 for a verified chain, else 1."""
     if served is None or served.state in (ServedState.UNREACHABLE, ServedState.REFUSED):
         return 0
     return 2 if served.chain_verified else 1
@@ -228,5 +243,5 @@ def _not_proven(node: str, message: str) -> NodeFailure:
         Reason.NOT_PROVEN,
         message,
         node=node,
-        remedy="look at cm_server's log on the node it runs on",
+        remedy=_SEE_LOG,
     )

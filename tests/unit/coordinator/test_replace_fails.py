@@ -205,3 +205,15 @@ async def test_a_start_in_a_rollback_that_really_failed_is_in_doubt():
 
     assert (result.verdict, result.last_stage) == (Verdict.IN_DOUBT, Stage.ROLLBACK_VERIFY)
     assert "clean" not in {rpc for rpc, _ in cluster.calls}
+
+
+async def test_a_start_of_the_whole_cluster_that_fails_names_the_node_whose_cm_server_does_not_serve():
+    cluster = FakeCluster()
+    failure = NodeFailure(Reason.CM_NOT_STARTED, "start cluster failed in (8)s!", node="node-a")
+    cluster.script("node-a", "start", failure)
+    cluster.nodes["node-c"].deaf = True
+
+    result = await run(cluster)
+
+    assert {"node-a", "node-c"} <= {error.node for error in result.failures}
+    assert len(result.failures) == len({(error.reason, str(error)) for error in result.failures})
