@@ -32,7 +32,6 @@ _CAUSES: Final = {
     errno.EPERM: "the agent may not rename in share/sslcert",
     errno.EROFS: "share/sslcert is read-only",
     errno.ENOSPC: "no space is left for share/sslcert",
-    errno.ENOENT: "share/sslcert is not there",
 }
 
 
@@ -49,15 +48,21 @@ def probe(disk: Disk, parent_path: Path) -> ExchangeProbe:
     """Look, and try with two empty directories that are gone afterwards."""
     try:
         with files.opened(parent_path) as parent:
-            cause = _why_not(parent)
-            if cause:
-                return ExchangeProbe(capable=False, cause=cause)
-            _try(disk, parent)
+            cause = _why_not(parent) or _refusal(disk, parent)
+    except FileNotFoundError:
+        cause = "share/sslcert is not there"
     except OSError as error:
-        number = error.errno or 0
-        cause = _CAUSES.get(number, f"share/sslcert: {error.strerror or error}")
-        return ExchangeProbe(capable=False, cause=cause)
-    return ExchangeProbe(capable=True)
+        cause = f"share/sslcert cannot be looked at: {error.strerror or error}"
+    return ExchangeProbe(capable=not cause, cause=cause)
+
+
+def _refusal(disk: Disk, parent: int) -> str:
+    """What trying shows; "" when it works."""
+    try:
+        _try(disk, parent)
+    except OSError as error:
+        return _CAUSES.get(error.errno or 0, f"share/sslcert: {error.strerror or error}")
+    return ""
 
 
 def _try(disk: Disk, parent: int) -> None:
@@ -76,7 +81,7 @@ def _why_not(parent: int) -> str:
     """What the live directory itself shows; "" when nothing speaks against it, or there is none."""
     try:
         with files.opened(stage.LIVE, parent) as live:
-            if _mount_of(live) != _mount_of(parent):
+            if _is_mount_point(live, parent):
                 return "share/sslcert/cm is a mount point; mount the volume at share/sslcert instead"
             kind = _NAMES.get(syscalls.file_system_type(live))
     except FileNotFoundError:
@@ -84,8 +89,8 @@ def _why_not(parent: int) -> str:
     return f"share/sslcert/cm lies on {kind}, where exchanging directories is not certain" if kind else ""
 
 
-def _mount_of(descriptor: int) -> str:
-    """The mount id (proc(5)). A device number would miss bind mounts of the same file system, and
-    take a btrfs subvolume, which can be exchanged, for a mount."""
-    with open(f"/proc/self/fdinfo/{descriptor}", encoding="ascii") as lines:
-        return next((line for line in lines if line.startswith("mnt_id:")), "")
+def _is_mount_point(live: int, parent: int) -> bool:
+    """By mount ids: device numbers would miss bind mounts of the same file system, and take a btrfs
+    subvolume, which can be exchanged, for a mount. Where no id is told nothing is claimed."""
+    one, other = syscalls.mount_id(live), syscalls.mount_id(parent)
+    return None not in (one, other) and one != other

@@ -73,21 +73,42 @@ def test_a_file_system_that_cannot_be_trusted_is_named(tmp_path, sslcert, monkey
 
 
 def test_a_mount_point_is_reported(tmp_path, sslcert, monkeypatch):
-    ids = iter(["mnt_id: 1", "mnt_id: 2"])
-    monkeypatch.setattr(exchange_probe, "_mount_of", lambda descriptor: next(ids))
+    ids = iter([1, 2])
+    monkeypatch.setattr(syscalls, "mount_id", lambda descriptor: next(ids))
     found = probed(tmp_path)
     assert not found.capable
     assert "mount point" in found.cause
 
 
-def test_the_mount_of_a_directory_and_of_another_mount_differ(tmp_path):
-    one, other = os.open(tmp_path, os.O_RDONLY), os.open("/proc", os.O_RDONLY)
-    try:
-        assert exchange_probe._mount_of(one).startswith("mnt_id:")
-        assert exchange_probe._mount_of(one) != exchange_probe._mount_of(other)
-    finally:
-        os.close(one)
-        os.close(other)
+def test_a_mount_that_nothing_tells_speaks_against_nothing(tmp_path, sslcert, plain, monkeypatch):
+    ids = iter([None, 2])
+    monkeypatch.setattr(syscalls, "mount_id", lambda descriptor: next(ids))
+    assert probed(tmp_path).capable
+
+
+def test_the_probe_needs_no_file_of_proc_that_old_kernels_give_to_root(tmp_path, sslcert, plain, monkeypatch):
+    """Before Linux 5.14 a process that is not dumpable cannot read its own fdinfo."""
+
+    def refuse(path, *arguments, **keywords):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+
+    monkeypatch.setattr("builtins.open", refuse)
+    found = probed(tmp_path)
+    monkeypatch.undo()
+    assert found == exchange_probe.ExchangeProbe(capable=True)
+
+
+def test_what_cannot_be_looked_at_is_not_called_unwritable(tmp_path, sslcert, monkeypatch):
+    def refuse(descriptor):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(syscalls, "file_system_type", refuse)
+    before = snapshot(sslcert)
+    found = probed(tmp_path)
+    assert not found.capable
+    assert "looked at" in found.cause
+    assert "write" not in found.cause
+    assert snapshot(sslcert) == before
 
 
 def test_without_sslcert_nothing_is_possible(tmp_path):

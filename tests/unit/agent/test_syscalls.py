@@ -75,3 +75,43 @@ def test_an_unknown_machine_without_the_symbol_is_told(monkeypatch):
     monkeypatch.setattr(platform, "machine", lambda: "abacus")
     with pytest.raises(OSError, match="not known on this machine"):
         syscalls._by_number()
+
+
+def both_ways(path) -> tuple[int | None, int | None]:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        return syscalls.mount_id(descriptor), syscalls._mount_by_proc(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@pytest.mark.parametrize("path", ["/", "/proc", "/dev", "/tmp"])  # noqa: S108 - only looked at
+def test_the_mount_id_is_the_one_that_proc_tells(path):
+    ours, procs = both_ways(path)
+    assert ours == procs is not None
+
+
+def test_different_mounts_have_different_ids(tmp_path):
+    assert both_ways(tmp_path)[0] != both_ways("/proc")[0]
+
+
+def test_the_mount_id_comes_from_the_system_call_where_handles_are_known(tmp_path, monkeypatch):
+    def unasked(descriptor):
+        raise AssertionError("proc was asked")
+
+    descriptor = os.open("/dev/shm", os.O_RDONLY | os.O_DIRECTORY)  # noqa: S108 - tmpfs has handles
+    monkeypatch.setattr(syscalls, "_mount_by_proc", unasked)
+    try:
+        assert syscalls.mount_id(descriptor) is not None
+    finally:
+        os.close(descriptor)
+
+
+def test_without_proc_and_handles_no_mount_is_told(directory, monkeypatch):
+    def refuse(descriptor):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(syscalls, "_mount_by_handle", lambda descriptor: None)
+    monkeypatch.setattr(syscalls, "_mount_by_proc", refuse)
+    assert syscalls.mount_id(directory) is None
+    assert syscalls.mount_id(-1) is None
