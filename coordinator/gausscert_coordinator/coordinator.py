@@ -211,6 +211,7 @@ class Coordinator:
             holder=self._holder,
             timeouts=self._inventory.timeouts,
             fresh_id=self._make_id(),
+            is_gone=lambda other: naming.is_gone(other, self._holder),
         )
         stop = interrupt or Interrupt()
         return await recoverer.recover(wish, self._open(), lambda job: self._engine(job, watch, stop))

@@ -30,6 +30,24 @@ def holder() -> str:
     return f"{_user()}@{socket.gethostname()}:{os.getpid()}"
 
 
+def is_gone(other: str, own: str | None = None) -> bool:
+    """Whether a coordinator was run by this operator on this machine and has ended.
+
+    False wherever that cannot be known. It only spares the operator `--take-over`: what keeps two
+    coordinators apart is the fence, not this.
+    """
+    place, _, pid = other.rpartition(":")
+    if place != (own or holder()).rpartition(":")[0] or not pid.isdigit():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except (PermissionError, OverflowError):
+        return False
+    return False
+
+
 def _user() -> str:
     try:
         return getpass.getuser()

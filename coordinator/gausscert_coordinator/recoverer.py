@@ -39,6 +39,8 @@ class Wish:
     timeouts: Timeouts
     fresh_id: str
     """For starting CM where nothing is in doubt."""
+    is_gone: Callable[[str], bool]
+    """Whether a holder is known to have ended, so that its lease guards nobody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,8 @@ class _Case:
     why: str
     only_start: bool = False
     """Nothing is in doubt, but CM does not run."""
+    abandoned: bool = False
+    """Every lease that still runs is that of a coordinator that has ended."""
 
 
 async def recover(
@@ -94,14 +98,21 @@ def _examine(wish: Wish, reports: Mapping[str, NodeReport]) -> _Case | Result:
     if decision.course is None:
         return _untouchable(transaction_id, decision.why)
     participants = tuple(involved)
+    abandoned = _abandoned(wish, involved)
     if not decision.course.over:
-        return _Case(transaction_id, participants, restart, decision.course, decision.why)
+        course, why = decision.course, decision.why
+        return _Case(transaction_id, participants, restart, course, why, abandoned=abandoned)
     if restart is RestartScope.NONE or all(recovery_view.cm_runs(report) for report in reports.values()):
         return Result("", Verdict.NOTHING_DONE, why=decision.why)
     # Abort leaves only a tombstone at a node without a transaction: it ends the lease that Start needs.
     start = Course(Stage.ABORT, restart, touched_cm=True, recovering=True)
     why = f"{decision.why}, but CM does not run on every node: it is started"
-    return _Case(wish.fresh_id, participants, restart, start, why, only_start=True)
+    return _Case(wish.fresh_id, participants, restart, start, why, only_start=True, abandoned=abandoned)
+
+
+def _abandoned(wish: Wish, reports: Mapping[str, NodeReport]) -> bool:
+    holders = {each.transaction.holder for each in reports.values() if each.transaction.lease_left_s > 0}
+    return bool(holders) and all(wish.is_gone(holder) for holder in holders)
 
 
 def _decide(
@@ -117,7 +128,7 @@ def _job(wish: Wish, case: _Case) -> Job:
         participants=case.participants,
         restart=case.restart,
         timeouts=wish.timeouts,
-        take_over=wish.take_over,
+        take_over=wish.take_over or case.abandoned,
     )
 
 

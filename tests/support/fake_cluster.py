@@ -72,7 +72,7 @@ class FakeCluster:
             clock=lambda: self.now_s,
             now=self.now,
             sleep=self.sleep,
-            holder=holder or f"op@host:{number}",
+            holder=holder or f"op@host-{number}:1",
             make_id=lambda: f"20250101t000000z-{number:06d}",
             judge=lambda _, reports: dict.fromkeys(reports, ()),
             read_server=server_certificate,

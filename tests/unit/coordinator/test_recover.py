@@ -5,6 +5,7 @@ The fake cluster asserts the invariants of design section 5 after every command 
 from __future__ import annotations
 
 import itertools
+import os
 from dataclasses import replace
 
 import pytest
@@ -13,6 +14,7 @@ from gausscert_common.protocol.coordinator import Verdict
 from gausscert_common.protocol.node import Command
 from gausscert_common.protocol.recovery import Choice
 from gausscert_common.protocol.words import Fence, Outcome, Phase, RestartScope, SslWish, Step
+from gausscert_coordinator import naming
 from gausscert_coordinator.exit_codes import ExitCode, exit_code
 from gausscert_coordinator.interrupt import Interrupt
 from gausscert_coordinator.ports import RestartOrders
@@ -23,6 +25,11 @@ from support.fake_node import FakeSet, bundle
 
 NEW, OLD = bundle("new"), bundle("old")
 NODES = ("node-a", "node-b", "node-c")
+HERE = naming.holder().rpartition(":")[0]
+ALIVE = f"{HERE}:{os.getppid()}"
+GONE = f"{HERE}:{2**30}"
+"""No Linux has such a pid (pid_max is at most 2**22)."""
+ELSEWHERE = f"op@elsewhere:{2**30}"
 FORWARD_COMMANDS = 7 * 3
 ROLLBACK_COMMANDS = 9 * 3
 """Acquire, prepare, stop, swap, start, then stop, abort, start and clean; less where a start is cut short."""
@@ -30,9 +37,9 @@ SCOPES = [RestartScope.CLUSTER, RestartScope.NODE]
 
 
 async def replace_until_death(
-    cluster: FakeCluster, commands: int, options: ReplaceOptions | None = None
+    cluster: FakeCluster, commands: int, options: ReplaceOptions | None = None, holder: str = ""
 ) -> Result | None:
-    async with cluster.coordinator() as coordinator:
+    async with cluster.coordinator(holder) as coordinator:
         plan = await coordinator.plan(NEW, options)
         assert plan.feasible
         cluster.die_after(commands)
@@ -217,6 +224,23 @@ async def test_a_lease_that_runs_keeps_others_away(point):
     assert exit_code(result) is ExitCode.UNREACHABLE
     assert {error.reason for error in result.failures} == {Reason.LOCKED}
     assert cluster.snapshot() == before
+
+
+@pytest.mark.parametrize(("holder", "acts"), [(GONE, True), (ALIVE, False), (ELSEWHERE, False)])
+async def test_the_lease_of_a_coordinator_that_has_ended_on_this_machine_needs_no_take_over(holder, acts):
+    cluster = FakeCluster()
+    await replace_until_death(cluster, 8, holder=holder)
+    before = cluster.snapshot()
+
+    async with cluster.coordinator(holder=f"{HERE}:{os.getpid()}") as coordinator:
+        result = await coordinator.recover(take_over=False)
+
+    if acts:
+        assert result.verdict is Verdict.ROLLED_BACK
+        assert_clean(cluster)
+    else:
+        assert {error.reason for error in result.failures} == {Reason.LOCKED}
+        assert cluster.snapshot() == before
 
 
 @pytest.mark.parametrize(("at", "restart"), list(itertools.product(("stop", "swap", "start"), SCOPES)))
