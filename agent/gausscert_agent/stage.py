@@ -13,6 +13,7 @@ Hidden siblings do not disturb cm_server or cm_ctl (facts section 17).
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
@@ -35,6 +36,8 @@ PROBE: Final = (".cm.probe.one", ".cm.probe.two")
 _ID: Final = re.compile(r"[a-z0-9-]{8,64}")
 _RETIRED: Final = ".cm.retired."
 _GONE: Final = ".gone"
+_READS: Final = 3
+"""How often a directory that changes under the reader is read; exchanges are minutes apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,25 +103,29 @@ def is_gone(name: str) -> bool:
 def read_set(parent: int, name: str) -> SetOnDisk | None:
     """Read a directory through one descriptor, so that an exchange meanwhile is not seen by halves.
 
+    What is exchanged may be removed at once: a directory that no longer has its name after it was read
+    may have been read by halves, and one file of it may have vanished. Then it is read again.
+
     Returns:
         None if there is no entry of that name.
 
     Raises:
         NodeRefusal: NODE_UNFIT; the entry is not a directory.
-        OSError: It cannot be read.
+        OSError: It cannot be read; EBUSY: it does not stay the same for long enough.
     """
-    try:
-        with files.opened(name, parent) as directory:
-            return _read(directory)
-    except FileNotFoundError:
-        return None
-    except NotADirectoryError:
-        raise NodeRefusal(
-            Reason.NODE_UNFIT,
-            "is not a directory of its own",
-            file=name,
-            remedy="replace the link or file by a directory that holds the set",
-        ) from None
+    for _ in range(_READS):
+        directory = _open_set(parent, name)
+        if directory is None:
+            return None
+        try:
+            found = _read(directory)
+            if _still_is(parent, name, directory):
+                return found
+        except FileNotFoundError:
+            continue
+        finally:
+            os.close(directory)
+    raise OSError(errno.EBUSY, "changes while it is read", name)
 
 
 def digest_of(parent: int, name: str) -> str:
@@ -197,6 +204,27 @@ def _checked(identifier: str) -> str:
             "an id is 8 to 64 lower-case letters, digits and hyphens",
         )
     return identifier
+
+
+def _open_set(parent: int, name: str) -> int | None:
+    try:
+        return os.open(name, files.OPEN_DIRECTORY, dir_fd=parent)
+    except FileNotFoundError:
+        return None
+    except NotADirectoryError:
+        raise NodeRefusal(
+            Reason.NODE_UNFIT,
+            "is not a directory of its own",
+            file=name,
+            remedy="replace the link or file by a directory that holds the set",
+        ) from None
+
+
+def _still_is(parent: int, name: str, directory: int) -> bool:
+    try:
+        return os.path.samestat(os.stat(name, dir_fd=parent, follow_symlinks=False), os.fstat(directory))
+    except FileNotFoundError:
+        return False
 
 
 def _read(directory: int) -> SetOnDisk:

@@ -285,11 +285,10 @@ class Store:
 
     def _read(self, name: str, what: str) -> SetOnDisk | None:
         with self._errors(what):
-            try:
-                with files.opened(self.parent) as parent:
-                    return stage.read_set(parent, name)
-            except FileNotFoundError:
+            if not self.parent.is_dir():
                 return None
+            with files.opened(self.parent) as parent:
+                return stage.read_set(parent, name)
 
     @contextmanager
     def _parent(self, what: str) -> Iterator[int]:

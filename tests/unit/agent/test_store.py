@@ -7,7 +7,7 @@ import os
 import stat
 
 import pytest
-from gausscert_agent import stage, store, syscalls
+from gausscert_agent import files, stage, store, syscalls
 from gausscert_agent.config import CmSettings
 from gausscert_agent.files import Disk
 from gausscert_agent.stage import Contents
@@ -107,6 +107,63 @@ def test_something_else_in_place_of_the_live_directory_is_refused(made, sslcert,
     refusal(Reason.NODE_UNFIT, made.read_live)
     refusal(Reason.NODE_UNFIT, made.ensure_live, TX, NEW_DIGEST, OLD_DIGEST)
     assert snapshot(tmp_path) == before
+
+
+class Hooked:
+    """Stands before `files.is_regular`; does something once, when a name is looked at."""
+
+    def __init__(self, monkeypatch, at: str, act, *, times: int = 1) -> None:
+        self.at, self.act, self.left = at, act, times
+        self.real = files.is_regular
+        monkeypatch.setattr(files, "is_regular", self)
+
+    def __call__(self, directory: int, name: str) -> bool:
+        if name == self.at and self.left:
+            self.left -= 1
+            self.act()
+        return self.real(directory, name)
+
+
+def test_a_file_that_vanishes_under_the_reader_is_no_missing_set(made, live, tmp_path, monkeypatch):
+    Hooked(monkeypatch, "client.crt", lambda: (live / "client.crt").rename(tmp_path / "away"))
+    found = made.read_live()
+    assert found is not None
+    assert found.files == {name: body for name, body in OLD.items() if name != "client.crt"}
+
+
+@pytest.mark.parametrize("at", certset.NAMES)
+def test_a_set_exchanged_and_removed_under_the_reader_is_read_whole(made, live, sslcert, monkeypatch, at):
+    def replace() -> None:
+        made.ensure_live(TX, NEW_DIGEST, OLD_DIGEST)
+        made.remove_stage(TX)
+
+    made.write_stage(TX, contents())
+    Hooked(monkeypatch, at, replace)
+    assert made.read_live().files == NEW
+
+
+def test_a_set_half_removed_before_it_is_listed_is_not_taken_for_a_set(made, live, sslcert, monkeypatch):
+    made.write_stage(TX, contents())
+    real, left = os.listdir, [1]
+
+    def late(directory):
+        if left:
+            left.pop()
+            made.ensure_live(TX, NEW_DIGEST, OLD_DIGEST)
+            (sslcert / f".cm.{TX}" / "server.crt").unlink()
+        return real(directory)
+
+    monkeypatch.setattr(os, "listdir", late)
+    assert made.read_live().files == NEW
+
+
+def test_a_set_that_never_stays_the_same_is_a_failure_and_no_missing_set(made, live, tmp_path, monkeypatch):
+    def again() -> None:
+        live.rename(tmp_path / str(len(list(tmp_path.iterdir()))))
+        write_set(live, OLD)
+
+    Hooked(monkeypatch, "server.crt", again, times=99)
+    assert "changes while it is read" in refusal(Reason.STORE_FAILED, made.read_live).message
 
 
 def test_reprs_show_no_key(made, live):
