@@ -227,7 +227,7 @@ def test_some_factor_files_are_told_from_none(directory):
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 def test_a_file_that_may_not_be_read_is_an_error(directory):
-    put(directory / "server.key", mode=0o000)
+    (directory / "server.key").chmod(0o000)
 
     found = read_directory(directory).findings
 

@@ -201,12 +201,14 @@ def _end(invocation: Invocation, seen: list[tuple[str, Served]], claims: Claims,
 
 @contextmanager
 def _terminated_like_interrupted() -> Iterator[None]:
-    """SIGTERM and SIGHUP end the demo as Ctrl-C does: with everything cleaned up."""
+    """SIGTERM and SIGHUP end the demo as Ctrl-C does: with everything cleaned up. SIGINT does so, too,
+    where a shell has started the demo in the background with SIGINT ignored."""
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, interrupt) for number in numbers}
     try:
         yield
     finally:
