@@ -141,12 +141,28 @@ def exists(directory: int, name: str) -> bool:
 
 
 @contextmanager
-def store_errors(what: str, file: os.PathLike[str] | str) -> Iterator[None]:
-    """Turn OSError into NodeFailure STORE_FAILED that says what was tried and where."""
+def inside(name: str) -> Iterator[None]:
+    """Around work on the entries of an open directory: the name that an OSError holds is relative to
+    that directory, and gets the directory's own name before it."""
     try:
         yield
     except OSError as error:
-        where = f"{file}/{error.filename}" if isinstance(error.filename, str) else str(file)
+        error.filename = os.path.join(name, error.filename) if isinstance(error.filename, str) else name
+        raise
+
+
+@contextmanager
+def store_errors(what: str, file: os.PathLike[str] | str) -> Iterator[None]:
+    """Turn OSError into NodeFailure STORE_FAILED that says what was tried and where.
+
+    Args:
+        what: After "cannot".
+        file: What the names that OSErrors hold are relative to, unless they are absolute.
+    """
+    try:
+        yield
+    except OSError as error:
+        where = os.path.join(file, error.filename) if isinstance(error.filename, str) else str(file)
         raise NodeFailure(
             Reason.STORE_FAILED,
             f"cannot {what}: {error.strerror or error}",

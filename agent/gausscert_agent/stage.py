@@ -18,7 +18,7 @@ import os
 import re
 import stat
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from gausscert_common import certset
 from gausscert_common.errors import InvalidInput, NodeRefusal, Reason
@@ -26,7 +26,7 @@ from gausscert_common.errors import InvalidInput, NodeRefusal, Reason
 from gausscert_agent import attributes, files
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from gausscert_agent.files import Disk
 
@@ -38,6 +38,9 @@ _RETIRED: Final = ".cm.retired."
 _GONE: Final = ".gone"
 _READS: Final = 3
 """How often a directory that changes under the reader is read; exchanges are minutes apart."""
+
+_Open: TypeAlias = tuple[str, int]
+"""A directory's name and its descriptor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +121,8 @@ def read_set(parent: int, name: str) -> SetOnDisk | None:
         if directory is None:
             return None
         try:
-            found = _read(directory)
+            with files.inside(name):
+                found = _read(directory)
             if _still_is(parent, name, directory):
                 return found
         except FileNotFoundError:
@@ -155,11 +159,14 @@ def write_set(disk: Disk, parent: int, name: str, contents: Contents, like: str)
     with files.opened(name, parent) as directory:
         try:
             for file_name, body in sorted(contents.files.items()):
-                written[file_name] = disk.create(directory, file_name, contents.modes[file_name])
-                disk.write(written[file_name], body)
-            left = _copy_attributes(disk, parent, directory, like, written)
-            for descriptor in written.values():
-                disk.sync(descriptor)
+                with files.inside(name):
+                    written[file_name] = disk.create(directory, file_name, contents.modes[file_name])
+                with files.inside(os.path.join(name, file_name)):
+                    disk.write(written[file_name], body)
+            left = _copy_attributes(disk, parent, (name, directory), like, written)
+            for file_name, descriptor in written.items():
+                with files.inside(os.path.join(name, file_name)):
+                    disk.sync(descriptor)
         finally:
             for descriptor in written.values():
                 os.close(descriptor)
@@ -171,7 +178,7 @@ def write_set(disk: Disk, parent: int, name: str, contents: Contents, like: str)
 def unlike(parent: int, name: str, other: str) -> tuple[str, ...]:
     """How owner, mode, ACL or label of one set differ from another's, in words. Raises OSError."""
     with files.opened(name, parent) as one, files.opened(other, parent) as two:
-        return _unlike(one, two)
+        return _unlike((name, one), (other, two))
 
 
 def remove_set(disk: Disk, parent: int, name: str) -> bool:
@@ -189,8 +196,9 @@ def remove_set(disk: Disk, parent: int, name: str) -> bool:
         with files.opened(name, parent) as directory:
             if not os.fstat(directory).st_mode & stat.S_IWUSR:
                 disk.set_directory_mode(directory, certset.DIRECTORY_MODE)
-            for entry in sorted(os.listdir(directory)):
-                disk.unlink(directory, entry)
+            with files.inside(name):
+                for entry in sorted(os.listdir(directory)):
+                    disk.unlink(directory, entry)
     except FileNotFoundError:
         return False
     disk.remove_directory(parent, name)
@@ -246,18 +254,22 @@ def _read(directory: int) -> SetOnDisk:
 
 
 def _copy_attributes(
-    disk: Disk, parent: int, directory: int, like: str, written: Mapping[str, int]
+    disk: Disk, parent: int, made: _Open, like: str, written: Mapping[str, int]
 ) -> tuple[str, ...]:
     """A new file takes the owner of its namesake, or of the directory if there is none."""
     if not files.exists(parent, like):
         return ()
+    name_made, directory = made
     with files.opened(like, parent) as model:
-        goal = attributes.of_directory(model)
-        for name, descriptor in written.items():
-            present = attributes.of_file(descriptor)
-            attributes.copy(disk, descriptor, present, _goal_of_file(model, name, goal, present))
-        attributes.copy(disk, directory, attributes.of_directory(directory), goal)
-        return _unlike(directory, model)
+        with files.inside(like):
+            goal = attributes.of_directory(model)
+            present = {name: attributes.of_file(descriptor) for name, descriptor in written.items()}
+            goals = {name: _goal_of_file(model, name, goal, had) for name, had in present.items()}
+        with files.inside(name_made):
+            for name, descriptor in written.items():
+                attributes.copy(disk, descriptor, present[name], goals[name])
+            attributes.copy(disk, directory, attributes.of_directory(directory), goal)
+        return _unlike(made, (like, model))
 
 
 def _goal_of_file(
@@ -269,12 +281,23 @@ def _goal_of_file(
         return attributes.of_file(descriptor)
 
 
-def _unlike(one: int, two: int) -> tuple[str, ...]:
-    found = list(attributes.unlike(attributes.of_directory(one), attributes.of_directory(two), mode=True))
-    for name in sorted(set(os.listdir(one)) & set(os.listdir(two))):
-        if not (files.is_regular(one, name) and files.is_regular(two, name)):
-            continue
-        with files.opened_file(one, name) as left, files.opened_file(two, name) as right:
-            of_both = attributes.of_file(left), attributes.of_file(right)
-        found.extend(f"{name}: {what}" for what in attributes.unlike(*of_both, mode=False))
+def _unlike(one: _Open, other: _Open) -> tuple[str, ...]:
+    found = list(
+        attributes.unlike(attributes.of_directory(one[1]), attributes.of_directory(other[1]), mode=True)
+    )
+    common = set(os.listdir(one[1])) & set(os.listdir(other[1]))
+    left, right = _attributes_of_files(one, common), _attributes_of_files(other, common)
+    for name in sorted(left.keys() & right.keys()):
+        found.extend(f"{name}: {what}" for what in attributes.unlike(left[name], right[name], mode=False))
     return tuple(found)
+
+
+def _attributes_of_files(opened: _Open, names: Iterable[str]) -> dict[str, attributes.Attributes]:
+    name, directory = opened
+    found = {}
+    with files.inside(name):
+        for entry in names:
+            if files.is_regular(directory, entry):
+                with files.opened_file(directory, entry) as descriptor:
+                    found[entry] = attributes.of_file(descriptor)
+    return found

@@ -498,6 +498,51 @@ def test_a_disk_that_fails_is_said_with_place_and_remedy(live, sslcert, tmp_path
     assert str(sslcert) in failure.file
 
 
+@pytest.mark.parametrize(
+    ("change", "where"),
+    [
+        ("create", f".cm.{TX}/cacert.pem"),
+        ("write", f".cm.{TX}/cacert.pem"),
+        ("unlink", f".cm.{TX}/cacert.pem"),
+        ("make_directory", f".cm.{TX}"),
+        ("remove_directory", f".cm.{TX}"),
+    ],
+)
+def test_a_failure_names_the_file_it_is_about(live, sslcert, tmp_path, change, where):
+    def failing(self, *arguments):
+        name = next((each for each in reversed(arguments) if isinstance(each, str)), None)
+        raise OSError(errno.EIO, "Input/output error", *(() if name is None else (name,)))
+
+    disk = type("Failing", (Disk,), {change: failing})()
+    made = Store(CmSettings(home=tmp_path / "home"), disk=disk)
+    if change in ("unlink", "remove_directory"):
+        Store(CmSettings(home=tmp_path / "home")).write_stage(TX, contents())
+        failure = refusal(Reason.STORE_FAILED, made.remove_stage, TX)
+    else:
+        failure = refusal(Reason.STORE_FAILED, made.write_stage, TX, contents())
+    assert failure.file == str(sslcert / where)
+
+
+def test_a_file_that_cannot_be_read_is_named_where_it_is(made, live, monkeypatch):
+    def failing(directory, name):
+        raise OSError(errno.EIO, "Input/output error", name)
+
+    monkeypatch.setattr(files, "opened_file", failing)
+    assert refusal(Reason.STORE_FAILED, made.read_live).file == str(live / "cacert.pem")
+
+
+def test_a_parent_that_cannot_be_opened_is_named_once(made, live, sslcert, monkeypatch):
+    real = os.open
+
+    def failing(path, *arguments, **options):
+        if path == sslcert:
+            raise OSError(errno.EIO, "Input/output error", os.fspath(path))
+        return real(path, *arguments, **options)
+
+    monkeypatch.setattr(os, "open", failing)
+    assert refusal(Reason.STORE_FAILED, made.read_live).file == str(sslcert)
+
+
 def test_a_new_set_that_is_not_like_the_old_one_is_noticed_after_the_exchange(made, live, sslcert):
     made.write_stage(TX, contents())
     live.chmod(0o750)
