@@ -11,23 +11,24 @@ import logging
 import secrets
 import time
 import traceback
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import grpc
 from gausscert_common import identity
-from gausscert_common.errors import Denied, GausscertError, InvalidInput, NodeFailure, Reason
+from gausscert_common.errors import Denied, GausscertError, InvalidInput, NodeFailure, NodeRefusal, Reason
 from gausscert_common.identity import Identity
 from gausscert_common.wire import errors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from concurrent.futures import ThreadPoolExecutor
 
     from google.protobuf.message import Message
 
+    from gausscert_agent.admission import Pool
+
     Handler: TypeAlias = grpc.RpcMethodHandler[Any, Any]
-    Guard: TypeAlias = Callable[[str, Any, grpc.ServicerContext], AbstractContextManager[None]]
 
 logger = logging.getLogger(__name__)
 
@@ -53,86 +54,135 @@ class _Status(grpc.Status):
         self.trailing_metadata = ((errors.DETAILS_KEY, errors.details(error)),)
 
 
-class _Guarding(grpc.ServerInterceptor):
-    """Puts every handler into a context manager."""
+@dataclass(slots=True)
+class _Call:
+    """One call, for the log."""
 
-    def __init__(self, guard: Guard) -> None:
-        self._guard = guard
+    rpc: str
+    context: grpc.ServicerContext
+    began: float
+    request: Message | None = None
+    """None while it has not come."""
+
+
+class Outermost(grpc.ServerInterceptor):
+    """Catches everything, and gives every call a thread of its kind, or none when too many of that kind are
+    inside.
+
+    The request is awaited only once the caller is known to be allowed to send it: whoever opened calls and
+    never sent a request would otherwise fill the slots of calls that are not his.
+
+    Args:
+        node: The node's name, for errors that name none.
+        pool_of: The pool for `service/method`. grpcio looks for it on the outermost handler
+            (`_server._select_thread_pool_for_behavior`).
+        door: The pool for telling callers that there is no slot.
+        check: Refuses callers before their request is there.
+    """
+
+    def __init__(
+        self,
+        node: str,
+        pool_of: Callable[[str], Pool],
+        door: Pool,
+        check: Callable[[str, grpc.ServicerContext], object],
+    ) -> None:
+        self._node = node
+        self._pool_of = pool_of
+        self._door = door
+        self._check = check
 
     def intercept_service(
         self,
         continuation: Callable[[grpc.HandlerCallDetails], Handler | None],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Handler | None:
-        """Wrap what the continuation finds."""
+        """Wrap what the continuation finds. To gRPC all requests are streams: for those it does not wait."""
         handler = continuation(handler_call_details)
         if handler is None:
             return None
-        return self._wrapped(handler, handler_call_details.method.removeprefix("/"))
+        rpc = handler_call_details.method.removeprefix("/")
+        if handler.request_streaming:
+            raise TypeError(f"{rpc} streams requests, and nothing here guards that")
+        pool = self._pool_of(rpc)
+        if pool.full:
+            return grpc.stream_unary_rpc_method_handler(_in(self._door, self._turned_away(rpc)))
+        make = (
+            grpc.stream_stream_rpc_method_handler
+            if handler.response_streaming
+            else grpc.stream_unary_rpc_method_handler
+        )
+        guarded = self._streamed if handler.response_streaming else self._single
+        behavior = guarded(_behavior(handler), rpc)
+        return make(_in(pool, behavior), handler.request_deserializer, handler.response_serializer)
 
-    def _wrapped(self, handler: Handler, rpc: str) -> Handler:
-        if handler.unary_unary is not None:
-            answer = handler.unary_unary
+    def _single(self, behavior: Callable[..., Any], rpc: str) -> Callable[..., Any]:
+        def answer(requests: Iterator[Any], context: grpc.ServicerContext) -> Any:  # noqa: ANN401 - any message
+            with self._catch(rpc, context) as call:
+                return behavior(self._request(call, requests), context)
 
-            def unary(request: Any, context: grpc.ServicerContext) -> Any:  # noqa: ANN401 - any message
-                with self._guard(rpc, request, context):
-                    return answer(request, context)
+        return answer
 
-            return grpc.unary_unary_rpc_method_handler(
-                self._marked(unary, rpc), handler.request_deserializer, handler.response_serializer
-            )
-        if handler.unary_stream is not None:
-            answers = handler.unary_stream
+    def _streamed(self, behavior: Callable[..., Any], rpc: str) -> Callable[..., Any]:
+        def answers(requests: Iterator[Any], context: grpc.ServicerContext) -> Iterator[Any]:
+            with self._catch(rpc, context) as call:
+                yield from behavior(self._request(call, requests), context)
 
-            def stream(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:  # noqa: ANN401
-                with self._guard(rpc, request, context):
-                    yield from answers(request, context)
+        return answers
 
-            return grpc.unary_stream_rpc_method_handler(
-                self._marked(stream, rpc), handler.request_deserializer, handler.response_serializer
-            )
-        raise TypeError(f"{rpc} streams requests, and nothing here guards that")
+    def _turned_away(self, rpc: str) -> Callable[..., Any]:
+        def answer(requests: Iterator[Any], context: grpc.ServicerContext) -> None:
+            del requests
+            with self._catch(rpc, context):
+                raise NodeRefusal(
+                    Reason.BUSY,
+                    "too many calls of this kind are open",
+                    remedy="try again; if it stays, see in the agent's log who else calls it",
+                )
 
-    def _marked(self, behavior: Callable[..., Any], rpc: str) -> Callable[..., Any]:  # noqa: ARG002
-        return behavior
+        return answer
 
-
-class Outermost(_Guarding):
-    """Catches everything, and gives every call the thread pool of its kind.
-
-    Args:
-        node: The node's name, for errors that name none.
-        pool_of: The pool for `service/method`. grpcio looks for it on the outermost handler
-            (`_server._select_thread_pool_for_behavior`).
-    """
-
-    def __init__(self, node: str, pool_of: Callable[[str], ThreadPoolExecutor]) -> None:
-        super().__init__(self._catch)
-        self._node = node
-        self._pool_of = pool_of
-
-    def _marked(self, behavior: Callable[..., Any], rpc: str) -> Callable[..., Any]:
-        behavior.experimental_thread_pool = self._pool_of(rpc)  # type: ignore[attr-defined]
-        return behavior
+    def _request(self, call: _Call, requests: Iterator[Any]) -> Any:  # noqa: ANN401
+        self._check(call.rpc, call.context)
+        for request in requests:
+            call.request = request
+            return request
+        raise InvalidInput(Reason.ARGUMENT_INVALID, "the call came without a request")
 
     @contextmanager
-    def _catch(self, rpc: str, request: Message, context: grpc.ServicerContext) -> Iterator[None]:
-        began = time.monotonic()
+    def _catch(self, rpc: str, context: grpc.ServicerContext) -> Iterator[_Call]:
+        call = _Call(rpc, context, time.monotonic())
         try:
-            yield
+            yield call
         except GausscertError as error:
             failed = error
+        except grpc.RpcError:
+            # gRPC's own: the request was no message, or the caller hung up before it was there.
+            raise
         except Exception as error:  # noqa: BLE001 - the outermost loop of a call
             failed = errors.unexpected(_incident(rpc, error))
         else:
-            _log_end(rpc, request, context, began, None)
+            _log_end(call, None)
             return
         failed.node = failed.node or self._node
-        _log_end(rpc, request, context, began, failed)
+        _log_end(call, failed)
         context.abort_with_status(_Status(failed))
 
 
-class Doorkeeper(_Guarding):
+def _behavior(handler: Handler) -> Callable[..., Any]:
+    """What answers a single request."""
+    found = handler.unary_stream if handler.response_streaming else handler.unary_unary
+    if found is None:
+        raise TypeError("this handler streams requests")
+    return found
+
+
+def _in(pool: Pool, behavior: Callable[..., Any]) -> Callable[..., Any]:
+    behavior.experimental_thread_pool = pool  # type: ignore[attr-defined]
+    return behavior
+
+
+class Doorkeeper(grpc.ServerInterceptor):
     """Lets in whom `identity.ALLOWED` lets in, and nobody else.
 
     Args:
@@ -140,11 +190,37 @@ class Doorkeeper(_Guarding):
     """
 
     def __init__(self, cluster: str) -> None:
-        super().__init__(self._admit)
         self._cluster = cluster
 
-    @contextmanager
-    def _admit(self, rpc: str, request: Message, context: grpc.ServicerContext) -> Iterator[None]:  # noqa: ARG002
+    def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Handler | None],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Handler | None:
+        """Let nothing through to what the continuation finds before the caller was looked at."""
+        handler = continuation(handler_call_details)
+        rpc = handler_call_details.method.removeprefix("/")
+        if handler is None or handler.request_streaming:
+            return handler
+        make = (
+            grpc.unary_stream_rpc_method_handler
+            if handler.response_streaming
+            else grpc.unary_unary_rpc_method_handler
+        )
+        answer = _behavior(handler)
+
+        def admitted(request: Any, context: grpc.ServicerContext) -> Any:  # noqa: ANN401 - any message
+            self.check(rpc, context)
+            return answer(request, context)
+
+        return make(admitted, handler.request_deserializer, handler.response_serializer)
+
+    def check(self, rpc: str, context: grpc.ServicerContext) -> Identity:
+        """Who calls, if that may be.
+
+        Raises:
+            Denied: UNAUTHENTICATED, PERMISSION_DENIED.
+        """
         caller = caller_of(context)
         if caller.cluster != self._cluster:
             raise Denied(
@@ -158,7 +234,7 @@ class Doorkeeper(_Guarding):
                 f"{caller} may not call {rpc.rpartition('/')[2]}",
                 remedy="use the credential of an operator",
             )
-        yield
+        return caller
 
 
 def caller_of(context: grpc.ServicerContext) -> Identity:
@@ -197,29 +273,23 @@ def _incident(rpc: str, error: Exception) -> str:
     return incident
 
 
-def _log_end(
-    rpc: str,
-    request: Message,
-    context: grpc.ServicerContext,
-    began: float,
-    error: GausscertError | None,
-) -> None:
+def _log_end(call: _Call, error: GausscertError | None) -> None:
     """Who asked for what, and what came of it: the node's record of everything that was asked of it."""
     fields = {
-        "rpc": rpc.rpartition("/")[2],
-        "caller": _caller_text(context),
-        "duration_s": round(time.monotonic() - began, 3),
+        "rpc": call.rpc.rpartition("/")[2],
+        "caller": _caller_text(call.context),
+        "duration_s": round(time.monotonic() - call.began, 3),
         "result": "ok" if error is None else str(error.reason),
-        **_command_fields(request),
+        **_command_fields(call.request),
     }
     if error is None:
-        logger.log(logging.DEBUG if rpc in _QUIET else logging.INFO, "call answered", extra=fields)
+        logger.log(logging.DEBUG if call.rpc in _QUIET else logging.INFO, "call answered", extra=fields)
         return
     level = logging.WARNING if isinstance(error, NodeFailure | Denied) else logging.INFO
     logger.log(level, "call refused", extra=fields | {"cause": error.message})
 
 
-def _command_fields(request: Message) -> dict[str, object]:
+def _command_fields(request: Message | None) -> dict[str, object]:
     """Which transaction and step. The request may not have been checked yet: nothing long is written."""
     ref: Any = getattr(request, "ref", None)
     if ref is None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import socket
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final
 
 import grpc
@@ -14,6 +13,7 @@ from gausscert_common.errors import InvalidInput, Reason
 from grpc_health.v1 import health_pb2_grpc  # type: ignore[import-untyped] # ships no stubs
 
 from gausscert_agent import health
+from gausscert_agent.admission import Pool
 from gausscert_agent.health import Health
 from gausscert_agent.interceptors import Doorkeeper, Outermost
 from gausscert_agent.service import AgentService
@@ -28,7 +28,8 @@ logger = logging.getLogger(__name__)
 
 MAX_REQUEST_BYTES: Final = 1024 * 1024
 """Nine ordinary files are 30 KiB; this leaves room for a CA file of several hundred certificates."""
-MAX_CONCURRENT_RPCS: Final = 64
+MAX_CONCURRENT_RPCS: Final = 256
+"""A backstop well above all slots together (`Pools`): calls that are being turned away count, too."""
 
 OPTIONS: Final[tuple[tuple[str, Any], ...]] = (
     # A second agent on the same port would silently share its connections.
@@ -57,16 +58,19 @@ _WATCHING: Final = frozenset(
 
 
 class Pools:
-    """Threads by kind of call, so that no kind can keep another waiting. Threads are made on demand."""
+    """Threads and slots by kind of call, so that no kind can keep another waiting or out."""
 
     def __init__(self) -> None:
         # One command runs at a time; the others wait for it, or are told BUSY.
-        self.work = ThreadPoolExecutor(4, "gausscert-work")
-        self._look = ThreadPoolExecutor(8, "gausscert-look")
-        self._health = ThreadPoolExecutor(2, "gausscert-health")
-        self._watch = ThreadPoolExecutor(WATCHERS + health.WATCHERS, "gausscert-watch")
+        self.work = Pool("work", threads=4, slots=8)
+        self._look = Pool("look", threads=8, slots=16)
+        self._health = Pool("health", threads=2, slots=4)
+        watchers = WATCHERS + health.WATCHERS
+        self._watch = Pool("watch", threads=watchers, slots=watchers)
+        self.door = Pool("door", threads=2, slots=MAX_CONCURRENT_RPCS)
+        """Says BUSY to whoever finds no slot."""
 
-    def of(self, rpc: str) -> ThreadPoolExecutor:
+    def of(self, rpc: str) -> Pool:
         """The pool for `service/method`."""
         if rpc in _WATCHING:
             return self._watch
@@ -78,7 +82,7 @@ class Pools:
 
     def close(self) -> None:
         """Wait for the threads to end. The server must have stopped."""
-        for pool in (self.work, self._look, self._health, self._watch):
+        for pool in (self.work, self._look, self._health, self._watch, self.door):
             pool.shutdown()
 
 
@@ -97,9 +101,11 @@ class AgentServer:
         self._source = source
         self._pools = Pools()
         self._health = Health()
+        doorkeeper = Doorkeeper(config.cluster)
+        outermost = Outermost(config.name, self._pools.of, self._pools.door, doorkeeper.check)
         self._server = grpc.server(
             self._pools.work,
-            interceptors=[Outermost(config.name, self._pools.of), Doorkeeper(config.cluster)],
+            interceptors=[outermost, doorkeeper],
             options=OPTIONS,
             maximum_concurrent_rpcs=MAX_CONCURRENT_RPCS,
         )

@@ -33,7 +33,8 @@ MAX_LEASE_S: Final = 600.0
 MAX_TIMEOUT_S: Final = 3600.0
 """An hour for cm_ctl is more than any cluster needs and less than for ever."""
 PROBE_TIMEOUT_S: Final = 5.0
-_MAX_PROBE_S: Final = 60.0
+_MAX_PROBE_S: Final = 15.0
+"""A Probe holds one of few slots for that long; coordinators ask for 5 s."""
 _MAX_EPOCH: Final = 2**62
 """Far from the end of uint64: a coordinator must always be able to take one more."""
 _MAX_HOLDER: Final = 200

@@ -1,0 +1,122 @@
+"""No kind of call, and nobody who may do less, can lock out those who may do more."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import grpc
+import pytest
+from gausscert.v1 import agent_service_pb2_grpc
+from gausscert_common.errors import Reason
+from gausscert_common.identity import Role
+from gausscert_common.model import ProbeReport
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from support.edge_calls import GOOD, edge, operator, refusal, stub
+from support.edges import no_threads_are_left
+
+__all__ = ["edge", "no_threads_are_left", "operator", "stub"]
+
+CONNECTIONS, EACH = 5, 16
+"""One connection takes 16 calls at once."""
+
+
+def connections(edge) -> list[grpc.Channel]:
+    """Of an observer."""
+    eve = edge.person(Role.OBSERVER, "eve")
+    return [edge.channel(eve, **{"grpc.use_local_subchannel_pool": 1}) for _ in range(CONNECTIONS)]
+
+
+@pytest.fixture
+def probes(edge, monkeypatch):
+    """A crowd of calls to Probe that last until `edge.node.gate` is opened."""
+
+    def probe(*, query, timeout_s):
+        edge.node.inside.release()
+        assert edge.node.gate.wait(30)
+        return ProbeReport()
+
+    monkeypatch.setattr(edge.node, "probe", probe)
+    edge.node.gate.clear()
+    stubs = [agent_service_pb2_grpc.AgentServiceStub(channel) for channel in connections(edge)]
+    calls = [each.Probe.future(GOOD["Probe"], timeout=20) for each in stubs for _ in range(EACH)]
+    assert all(edge.node.inside.acquire(timeout=5) for _ in range(8))
+    time.sleep(0.5)  # until the others have come, too
+    yield calls
+    for call in calls:
+        call.cancel()
+    edge.node.gate.set()
+
+
+@pytest.mark.usefixtures("probes")
+def test_a_crowd_of_probes_keeps_no_command_and_no_health_check_out(edge, operator, stub):
+    began = time.monotonic()
+    abort = stub.Abort.future(GOOD["Abort"], timeout=5)
+    assert edge.node.inside.acquire(timeout=5)
+    health = health_pb2_grpc.HealthStub(edge.channel(operator))
+    answer = health.Check(health_pb2.HealthCheckRequest(), timeout=5)
+
+    assert answer.status == health_pb2.HealthCheckResponse.SERVING
+    assert time.monotonic() - began < 2
+    edge.node.gate.set()
+    abort.result(timeout=5)
+
+
+@pytest.mark.usefixtures("probes")
+def test_whoever_finds_no_slot_is_told_busy_and_to_repeat(stub):
+    error = refusal(stub.GetNode, GOOD["GetNode"])
+
+    assert error.reason is Reason.BUSY
+    assert "again" in error.remedy
+
+
+def test_slots_come_back_when_callers_hang_up(edge, stub, probes):
+    for probe in probes:
+        probe.cancel()
+    edge.node.gate.set()
+
+    def code() -> grpc.StatusCode:
+        return stub.GetNode.future(GOOD["GetNode"], timeout=5).code()
+
+    deadline = time.monotonic() + 5
+    while code() is not grpc.StatusCode.OK:
+        assert time.monotonic() < deadline, "no slot came back"
+        time.sleep(0.05)
+
+
+def test_calls_without_a_request_hold_no_slot_of_those_who_may_make_them(edge, stub):
+    """An observer may not Abort; that is known before any request has come."""
+
+    over = threading.Event()
+
+    def never():
+        over.wait(20)
+        yield from ()
+
+    aborts = [channel.stream_unary("/gausscert.v1.AgentService/Abort") for channel in connections(edge)]
+    calls = [abort.future(never(), timeout=20) for abort in aborts for _ in range(EACH)]
+    codes = {call.exception(timeout=5).code() for call in calls}
+
+    assert codes <= {grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAVAILABLE}
+    stub.Abort(GOOD["Abort"], timeout=5)
+    assert [name for name, _ in edge.node.seen] == ["move"]
+    over.set()
+
+
+def test_a_call_that_ends_without_a_request_is_refused_and_reaches_nobody(edge, operator):
+    call = edge.channel(operator).stream_unary("/gausscert.v1.AgentService/Abort")
+
+    error = refusal(call, iter(()))
+
+    assert error.reason is Reason.ARGUMENT_INVALID
+    assert edge.node.seen == []
+
+
+def test_a_probe_asks_for_no_longer_than_a_slot_may_be_held(edge, stub):
+    request = GOOD["Probe"].__class__()
+    request.timeout.FromMilliseconds(15_001)
+
+    error = refusal(stub.Probe, request)
+
+    assert error.reason is Reason.ARGUMENT_INVALID
+    assert edge.node.seen == []
