@@ -45,7 +45,17 @@ def is_gone(other: str, own: str | None = None) -> bool:
         return True
     except (PermissionError, OverflowError):
         return False
-    return False
+    return _is_dead_but_not_reaped(pid)
+
+
+def _is_dead_but_not_reaped(pid: str) -> bool:
+    """A zombie still answers signal 0 (proc(5): the state follows the name in parentheses)."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as opened:
+            state = opened.read().rpartition(b")")[2].split()[:1]
+    except OSError:
+        return False
+    return state == [b"Z"]
 
 
 def _user() -> str:

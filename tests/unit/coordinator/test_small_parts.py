@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
+import sys
 from datetime import UTC, datetime
 
 import gausscert_coordinator
@@ -238,3 +241,21 @@ def test_importing_the_package_loads_neither_grpc_nor_cryptography():
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert out.stdout.strip() == "[]"
+
+
+def test_a_coordinator_that_ended_here_is_known_to_be_gone_even_before_it_is_reaped():
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    place = naming.holder().rpartition(":")[0]
+    here = f"{place}:{child.pid}"
+    alive = naming.is_gone(here)
+    child.kill()
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    zombie = naming.is_gone(here)
+    child.communicate()
+
+    assert (alive, zombie, naming.is_gone(here)) == (False, True, True)
+
+
+@pytest.mark.parametrize("holder", ["somebody@elsewhere:1", "no pid at all", "a@b:", "a@b:-1"])
+def test_of_a_coordinator_elsewhere_nothing_is_known(holder):
+    assert naming.is_gone(holder) is False
