@@ -140,6 +140,11 @@ def exists(directory: int, name: str) -> bool:
     return True
 
 
+def printable(name: str) -> str:
+    """A name as messages and logs can hold it: bytes that are no UTF-8 are told with backslashes."""
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
 @contextmanager
 def inside(name: str) -> Iterator[None]:
     """Around work on the entries of an open directory: the name that an OSError holds is relative to
@@ -166,6 +171,6 @@ def store_errors(what: str, file: os.PathLike[str] | str) -> Iterator[None]:
         raise NodeFailure(
             Reason.STORE_FAILED,
             f"cannot {what}: {error.strerror or error}",
-            file=where,
+            file=printable(where),
             remedy="see to space, permissions and health of that file system, then run gausscert recover",
         ) from error

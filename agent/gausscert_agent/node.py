@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 
-from gausscert_common import certset
+from gausscert_common.errors import NodeFailure, NodeRefusal
 from gausscert_common.model import TransactionReport
 from gausscert_common.protocol.state import live_state
 
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from gausscert_common.findings import Finding
     from gausscert_common.model import CertificateSet, ExpiryReport, NodeReport, ProbeReport, SslSwitch
     from gausscert_common.protocol.commands import AcquireCommand, Command, PrepareCommand
-    from gausscert_common.protocol.words import SslWish
+    from gausscert_common.protocol.state import Transaction
+    from gausscert_common.protocol.words import LiveState, SslWish
 
     from gausscert_agent.observe import Observer
     from gausscert_agent.restart import RestartOrders
@@ -52,7 +53,7 @@ class Node(Protocol):
         """What happens from now on."""
 
     def acquire(self, command: AcquireCommand, lease_s: float, is_active: IsActive) -> NodeReport:
-        """Step 0."""
+        """Step 0. Answers without asking cm_ctl."""
 
     def prepare(
         self, command: PrepareCommand, bundle: Bundle, is_active: IsActive, *, drop_crls: bool
@@ -115,7 +116,7 @@ class LocalNode:
     def acquire(self, command: AcquireCommand, lease_s: float, is_active: IsActive) -> NodeReport:
         """Step 0."""
         self._runner.execute(command, Given(lease_s=lease_s), is_active=is_active)
-        return self._observer.report(False)
+        return self._observer.quick_report()
 
     def prepare(
         self, command: PrepareCommand, bundle: Bundle, is_active: IsActive, *, drop_crls: bool
@@ -170,7 +171,6 @@ def transaction_report(runner: Runner, store: Store) -> TransactionReport:
     transaction = state.transaction
     if transaction is None:
         return report
-    live_digest = store.live_digest() or certset.ABSENT
     return TransactionReport(
         transaction_id=transaction.transaction_id,
         phase=report.phase,
@@ -181,9 +181,18 @@ def transaction_report(runner: Runner, store: Store) -> TransactionReport:
         participants=transaction.participants,
         old_digest=transaction.old_digest,
         new_digest=transaction.new_digest,
-        live_state=live_state(transaction, live_digest),
+        live_state=_live_state(transaction, store),
         tombstones=report.tombstones,
         restart=transaction.restart,
         ssl_wish=transaction.ssl_wish,
         begun_at=datetime.fromtimestamp(transaction.begun_at, UTC),
     )
+
+
+def _live_state(transaction: Transaction, store: Store) -> LiveState:
+    """FOREIGN for one that cannot be read: a report without the transaction would look like a node that
+    never took part."""
+    try:
+        return live_state(transaction, store.live_digest())
+    except (NodeRefusal, NodeFailure):
+        return live_state(transaction, None)

@@ -223,11 +223,22 @@ class Runner:
             self._mutex.release()
 
     def _look(self) -> View:
+        live, unreadable = self._live()
         return View(
-            live_digest=self._store.live_digest(),
+            live_digest=live,
             cm_running=bool(restart.daemons(self._cm)),
             lease_holder=self._lease.holder,
+            unreadable=unreadable,
         )
+
+    def _live(self) -> tuple[str | None, str]:
+        """The live set's digest, or None and why: whoever only stops or starts CM, or takes the fence, must
+        be able to when the set is odd."""
+        try:
+            return self._store.live_digest(), ""
+        except (NodeRefusal, NodeFailure) as error:
+            logger.warning("the live set cannot be read", extra={"reason": error.reason, "file": error.file})
+            return None, str(error)
 
     def _hold(self, command: Command, given: Given) -> None:
         """An accepted command is the holder's: the lease runs anew at its start and at its end."""
@@ -303,7 +314,7 @@ class Runner:
         self._ledger.forget_request()
 
     def _settled(self, state: NodeState) -> NodeState:
-        live = certset.ABSENT if state.transaction is None else self._store.live_digest()
+        live = certset.ABSENT if state.transaction is None else self._live()[0]
         settled = reconcile(state, live)
         voted = state.phase is Phase.PREPARED and settled.phase is Phase.SWAPPED
         if voted and not self._vote_finished(state):

@@ -52,7 +52,8 @@ class SetOnDisk:
     modes: dict[str, int]
     """Permission bits by the same names."""
     strays: tuple[str, ...] = ()
-    """Entries that cannot belong to a set: links, directories, files above `certset.MAX_FILE_BYTES`."""
+    """Entries that cannot belong to a set: links, directories, files above `certset.MAX_FILE_BYTES`, files
+    CM does not read and we may not, names that are no UTF-8 (told with backslashes)."""
 
     @property
     def digest(self) -> str:
@@ -240,17 +241,28 @@ def _read(directory: int) -> SetOnDisk:
     modes: dict[str, int] = {}
     strays: list[str] = []
     for name in sorted(os.listdir(directory)):
-        if not files.is_regular(directory, name):
-            strays.append(name)
-            continue
+        found = None
+        if files.printable(name) == name and files.is_regular(directory, name):
+            found = _read_file(directory, name)
+        if found is None:
+            strays.append(files.printable(name))
+        else:
+            bodies[name], modes[name] = found
+    return SetOnDisk(bodies, modes, tuple(strays))
+
+
+def _read_file(directory: int, name: str) -> tuple[bytes, int] | None:
+    """Content and mode; None if it cannot belong to a set."""
+    try:
         with files.opened_file(directory, name) as descriptor:
             body = files.read_all(descriptor, certset.MAX_FILE_BYTES + 1)
-            if len(body) > certset.MAX_FILE_BYTES:
-                strays.append(name)
-                continue
-            bodies[name] = body
-            modes[name] = stat.S_IMODE(os.fstat(descriptor).st_mode)
-    return SetOnDisk(bodies, modes, tuple(strays))
+            mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
+    except PermissionError:
+        # What CM reads must be readable for us, too; what somebody else put beside it is his.
+        if name in certset.NAMES + certset.CRL_NAMES:
+            raise
+        return None
+    return None if len(body) > certset.MAX_FILE_BYTES else (body, mode)
 
 
 def _copy_attributes(

@@ -42,10 +42,13 @@ ABSENT: Final = ""
 
 
 def digest(files: Mapping[str, bytes]) -> str:
-    """Identify a set on one node: SHA-256 over the names and contents of all its files, hex."""
+    """Identify a set on one node: SHA-256 over the names and contents of all its files, hex.
+
+    Names may be such as `os.listdir` tells of bytes that are no UTF-8 (surrogateescape).
+    """
     total = hashlib.sha256()
     for name in sorted(files):
-        encoded = name.encode()
+        encoded = name.encode("utf-8", "surrogateescape")
         total.update(len(encoded).to_bytes(4, "big"))
         total.update(encoded)
         total.update(hashlib.sha256(files[name]).digest())

@@ -54,7 +54,7 @@ def state(phase: Phase, *, step: Step = Step.ACQUIRE, **changes: object) -> Node
     return replace(whole, **changes)
 
 
-def view(live: str = OLD, *, running: bool = False, lease: str = "") -> View:
+def view(live: str | None = OLD, *, running: bool = False, lease: str = "") -> View:
     return View(live, running, lease)
 
 
@@ -189,6 +189,45 @@ def test_prepare_of_an_ended_transaction_is_refused():
 @pytest.mark.parametrize("phase", [Phase.SWAPPED, Phase.COMMITTED, Phase.ABORTED])
 def test_prepare_after_the_vote_is_refused(phase):
     assert refused(state(phase), view(), prepare()) is Reason.WRONG_PHASE
+
+
+# --- a live set that cannot be read
+
+
+@pytest.mark.parametrize("phase", list(Phase))
+@pytest.mark.parametrize("step", [Step.STOP, Step.START, Step.ROLLBACK_STOP, Step.ROLLBACK_START])
+def test_stop_and_start_do_without_a_live_set_that_can_be_read(step, phase):
+    assert accept(state(phase), view(None), command(step)) == accept(state(phase), view(), command(step))
+
+
+@pytest.mark.parametrize("phase", list(Phase))
+def test_the_fence_is_taken_at_a_node_whose_live_set_cannot_be_read(phase):
+    assert accept(state(phase), view(None), acquire(2)).intent.fence == Fence(2, Step.ACQUIRE)
+
+
+@pytest.mark.parametrize(
+    ("step", "phase"),
+    [(step, phase) for step, phase, _, _ in ROWS]
+    + [(Step.ABORT, Phase.SWAPPED), (Step.ABORT, Phase.PREPARED)],
+)
+def test_nothing_that_depends_on_a_live_set_is_done_when_it_cannot_be_read(step, phase):
+    assert refused(state(phase), view(None), command(step)) is Reason.NODE_UNFIT
+
+
+def test_nothing_is_prepared_beside_a_live_set_that_cannot_be_read():
+    unread = View(None, False, unreadable="cm: is a link")
+    with pytest.raises(NodeRefusal, match="cm: is a link"):
+        accept(state(Phase.NONE), unread, prepare())
+    assert refused(state(Phase.PREPARED), unread, prepare()) is Reason.NODE_UNFIT
+
+
+@pytest.mark.parametrize("phase", sorted(set(Phase) - {Phase.PREPARING}))
+def test_a_restart_beside_a_live_set_that_cannot_be_read_keeps_the_phase(phase):
+    assert reconcile(state(phase), None) == state(phase)
+
+
+def test_a_live_set_that_cannot_be_read_is_neither_the_old_nor_the_new_one():
+    assert live_state(transaction(old_digest=""), None) is LiveState.FOREIGN
 
 
 # --- fence

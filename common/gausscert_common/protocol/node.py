@@ -214,11 +214,12 @@ def complete(intent: NodeState, command: Command, facts: StageFacts | None = Non
     return state
 
 
-def reconcile(state: NodeState, live_digest: str) -> NodeState:
+def reconcile(state: NodeState, live_digest: str | None) -> NodeState:
     """The state a restarted agent serves with: what the disk shows wins over what was journalled.
 
     A torn PREPARING is forgotten (its stage must have been removed before); a swap that happened
-    but was not journalled is the vote it was.
+    but was not journalled is the vote it was. A live set that cannot be read (None) shows nothing: the
+    phase stays.
     """
     state = replace(state, operation=None)
     if state.phase is Phase.PREPARING:
@@ -247,6 +248,7 @@ def _accept_acquire(state: NodeState, view: View, command: AcquireCommand) -> Ac
 def _accept_prepare(fenced: NodeState, view: View, command: PrepareCommand) -> Accepted:
     if fenced.outcome_of(command.transaction_id) is not None:
         raise _refusal(Reason.TRANSACTION_ENDED, f"transaction {command.transaction_id} has ended here")
+    _require_readable(view)
     if view.live_digest != command.expected_live_digest:
         raise _refusal(
             Reason.LIVE_CHANGED,
@@ -303,7 +305,10 @@ def _check_transaction(state: NodeState, command: Command) -> None:
 def _check_live(transaction: Transaction, view: View, rule: Rule) -> None:
     live = live_state(transaction, view.live_digest)
     moves_sets = Effect.MAKE_NEW_LIVE in rule.effects or Effect.MAKE_OLD_LIVE in rule.effects
-    if live is LiveState.FOREIGN and (moves_sets or rule.needs_live is not None):
+    depends = moves_sets or rule.needs_live is not None
+    if depends:
+        _require_readable(view)
+    if live is LiveState.FOREIGN and depends:
         raise _refusal(
             Reason.FOREIGN_SET,
             "the live set is neither the old nor the new one of the transaction; nothing was touched",
@@ -316,6 +321,15 @@ def _check_live(transaction: Transaction, view: View, rule: Rule) -> None:
     )
     if needs_stop and view.cm_running:
         raise _refusal(Reason.NOT_STOPPED, "CM runs; the set is never exchanged under a running process")
+
+
+def _require_readable(view: View) -> None:
+    if view.live_digest is None:
+        raise _refusal(
+            Reason.NODE_UNFIT,
+            f"the live set cannot be read: {view.unreadable}",
+            remedy="mend share/sslcert/cm so that the agent can read it, then repeat",
+        )
 
 
 def _is_live(transaction: Transaction, view: View, wanted: LiveState) -> bool:

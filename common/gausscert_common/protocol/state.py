@@ -79,15 +79,18 @@ class NodeState:
 class View:
     """What the runner sees before it asks: the disk, the process list, the lease."""
 
-    live_digest: str
+    live_digest: str | None
+    """None: the live set cannot be read; that keeps back only commands that depend on it."""
     cm_running: bool
     """A cm_server or cm_agent of this node runs."""
     lease_holder: str = ""
     """Who holds a lease that has not expired; "" when it is free."""
+    unreadable: str = ""
+    """Why the live set cannot be read, for a person."""
 
 
-def live_state(transaction: Transaction, live_digest: str) -> LiveState:
-    """Which of the transaction's two sets is live."""
+def live_state(transaction: Transaction, live_digest: str | None) -> LiveState:
+    """Which of the transaction's two sets is live; one that cannot be read (None) counts as neither."""
     if live_digest == transaction.old_digest:
         return LiveState.OLD
     if transaction.new_digest and live_digest == transaction.new_digest:

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 from gausscert_agent.journal import Journal
+from gausscert_agent.node import transaction_report
 from gausscert_agent.staging import Material
 from gausscert_common import certset
 from gausscert_common.bundle import Bundle
@@ -15,7 +16,16 @@ from gausscert_common.errors import GausscertError, InvalidInput, NodeFailure, N
 from gausscert_common.findings import Finding, Severity
 from gausscert_common.model import SslValue
 from gausscert_common.protocol.state import SslSetting
-from gausscert_common.protocol.words import Fence, Outcome, Phase, RestartScope, SslWish, Step, Tombstone
+from gausscert_common.protocol.words import (
+    Fence,
+    LiveState,
+    Outcome,
+    Phase,
+    RestartScope,
+    SslWish,
+    Step,
+    Tombstone,
+)
 from support.agent_core import (
     BACKWARD,
     FORWARD,
@@ -301,6 +311,46 @@ def test_cm_that_appears_during_the_exchange_withholds_the_vote(tmp_path):
     node.run_all(BACKWARD)
     assert snapshot(node.sslcert) == before
     node.stop()
+
+
+# A live set that cannot be read
+
+
+def hide(node: Node) -> None:
+    (node.sslcert / "cm").rename(node.sslcert / "moved")
+    (node.sslcert / "cm").symlink_to("moved")
+
+
+@pytest.mark.parametrize("length", range(1, 7))
+def test_beside_an_odd_live_set_the_agent_starts_takes_the_fence_and_stops_and_starts_cm(node, length):
+    node.run_all(FORWARD[:length])
+    hide(node)
+    phase = node.state.phase
+    node.restart()
+    node.run(Step.ACQUIRE, epoch=2)
+    for step in (Step.STOP, Step.START, Step.ROLLBACK_STOP, Step.ROLLBACK_START):
+        node.run(step, epoch=2)
+    assert node.state.phase is phase
+    assert node.cm.running == {"cm_agent", "cm_server"}
+
+
+@pytest.mark.parametrize(
+    ("length", "step"),
+    [(1, Step.PREPARE), (3, Step.SWAP), (5, Step.COMMIT), (6, Step.PURGE), (3, Step.ABORT), (4, Step.ABORT)],
+)
+def test_beside_an_odd_live_set_nothing_that_depends_on_it_is_done(node, length, step):
+    node.run_all(FORWARD[:length])
+    expected = {"expected": certset.digest(OLD)} if step is Step.PREPARE else {}
+    hide(node)
+    assert "directory of its own" in refused(node, Reason.NODE_UNFIT, node.run, step, **expected).message
+
+
+def test_a_report_beside_an_odd_live_set_still_tells_the_transaction(node):
+    node.run_all(UNTIL_SWAP)
+    hide(node)
+    report = transaction_report(node.runner, node.store)
+    assert (report.transaction_id, report.phase) == (TX, Phase.SWAPPED)
+    assert report.live_state is LiveState.FOREIGN
 
 
 # Staging

@@ -96,6 +96,40 @@ def test_links_directories_and_huge_files_are_strays(made, live, tmp_path):
     assert snapshot(live) == before
 
 
+def test_a_name_that_is_no_utf_8_is_a_stray_that_can_be_told(made, live):
+    (live / os.fsdecode(b"b\xff.bak")).write_bytes(b"")
+    found = made.read_live()
+    assert (found.files, found.strays) == (OLD, ("b\\udcff.bak",))
+    assert found.digest == OLD_DIGEST
+    assert "b\\udcff.bak" in refusal(Reason.NODE_UNFIT, made.require_fit).message
+
+
+def unreadable(monkeypatch, *names: str) -> None:
+    """Files of another user, which only root can make for real and could read all the same."""
+    real = files.opened_file
+
+    def opened(directory, name):
+        if name in names:
+            raise PermissionError(errno.EACCES, "Permission denied", name)
+        return real(directory, name)
+
+    monkeypatch.setattr(files, "opened_file", opened)
+
+
+def test_what_somebody_else_put_beside_the_set_and_we_may_not_read_is_a_stray(made, live, monkeypatch):
+    (live / "root-backup.tar").write_bytes(b"x")
+    unreadable(monkeypatch, "root-backup.tar")
+    found = made.read_live()
+    assert (found.files, found.strays) == (OLD, ("root-backup.tar",))
+
+
+@pytest.mark.parametrize("name", [*certset.NAMES, *certset.CRL_NAMES])
+def test_what_cm_reads_and_we_may_not_is_a_failure(made, live, monkeypatch, name):
+    (live / name).touch()
+    unreadable(monkeypatch, name)
+    assert refusal(Reason.STORE_FAILED, made.read_live).file == str(live / name)
+
+
 @pytest.mark.parametrize("kind", ["link", "file"])
 def test_something_else_in_place_of_the_live_directory_is_refused(made, sslcert, tmp_path, kind):
     if kind == "link":
