@@ -7,6 +7,7 @@ other is foreign and stays untouched. Whatever decides about a set reads it from
 
 from __future__ import annotations
 
+import logging
 import os
 import stat
 import threading
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 __all__ = ["Contents", "Retired", "SetOnDisk", "Store"]
 
 _WRITABLE_BY_OTHERS: Final = 0o022
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +201,8 @@ class Store:
     def retire(self, transaction_id: str, keep: int, *, expected: str) -> None:
         """After Commit: keep the former set as a generation, and only the newest `keep` of them.
 
-        Repeating it is success.
+        Repeating it is success. An older generation that cannot be removed is logged and left: it must
+        not keep a committed transaction in doubt.
 
         Args:
             transaction_id: Whose stage holds the former set.
@@ -215,18 +219,18 @@ class Store:
                 raise self._foreign()
             if found != certset.ABSENT:
                 with files.opened(name, parent) as former:
-                    self._disk.stamp(former, self._clock())
+                    self._disk.stamp(former, self._stamp(parent))
                     self._disk.sync(former)
                 self._disk.move(parent, name, stage.retired_name(transaction_id))
                 self._disk.sync(parent)
-            self._prune(parent, keep)
+            self._prune(parent, transaction_id, keep)
 
     def retired(self) -> list[Retired]:
         """The former sets that are kept, newest first."""
         if not self.parent.is_dir():
             return []
         with self._parent("read the retired sets") as parent:
-            found = [self._read_retired(parent, generation) for generation in self._generations(parent)]
+            found = [self._read_retired(parent, generation) for _, generation in self._stamped(parent)]
         return [one for one in found if one is not None]
 
     def sync(self) -> None:
@@ -255,25 +259,39 @@ class Store:
         else:
             self._disk.exchange(parent, stage.LIVE, name)
 
-    def _generations(self, parent: int) -> list[str]:
-        """Newest first, by the stamp they got when they were retired."""
+    def _stamped(self, parent: int) -> list[tuple[float, str]]:
+        """The generations with the stamps they got when they were retired, newest first."""
         stamped = []
         for name in os.listdir(parent):
             generation = stage.generation_of(name)
             if generation is not None:
-                at = os.stat(name, dir_fd=parent, follow_symlinks=False).st_mtime_ns
-                stamped.append((at, generation))
-        return [generation for _, generation in sorted(stamped, reverse=True)]
+                stamped.append((os.stat(name, dir_fd=parent, follow_symlinks=False).st_mtime, generation))
+        return sorted(stamped, reverse=True)
 
-    def _prune(self, parent: int, keep: int) -> None:
+    def _stamp(self, parent: int) -> float:
+        """Now, but later than every generation: their order is that of their retirement even where the
+        clock was set back."""
+        newest = next((at for at, _ in self._stamped(parent)), None)
+        return self._clock() if newest is None else max(self._clock(), newest + 1)
+
+    def _prune(self, parent: int, own: str, keep: int) -> None:
         """A set is renamed before its files go: a removal cut short is never taken for a set."""
-        for generation in self._generations(parent)[keep:]:
-            self._disk.move(parent, stage.retired_name(generation), stage.gone_name(generation))
-        gone = [name for name in os.listdir(parent) if stage.is_gone(name)]
-        for name in gone:
-            stage.remove_set(self._disk, parent, name)
-        if gone:
-            self._disk.sync(parent)
+        with _housekeeping():
+            older = [generation for _, generation in self._stamped(parent) if generation != own]
+            for generation in [own, *older][keep:]:
+                self._give_up(parent, generation)
+            gone = [name for name in os.listdir(parent) if stage.is_gone(name)]
+            for name in gone:
+                with _housekeeping():
+                    stage.remove_set(self._disk, parent, name)
+            if gone:
+                self._disk.sync(parent)
+
+    def _give_up(self, parent: int, generation: str) -> None:
+        name = stage.retired_name(generation)
+        if files.exists(parent, name):
+            with _housekeeping():
+                self._disk.move(parent, name, stage.gone_name(generation))
 
     def _read_retired(self, parent: int, generation: str) -> Retired | None:
         name = stage.retired_name(generation)
@@ -321,4 +339,16 @@ class Store:
             "is neither the old nor the new set of the transaction; nothing was touched",
             file=str(self._live_path),
             remedy="find out who changed it and put the old or the new set back",
+        )
+
+
+@contextmanager
+def _housekeeping() -> Iterator[None]:
+    """What fails here is told, and tried again when the next set is retired."""
+    try:
+        yield
+    except OSError as error:
+        logger.warning(
+            "a former set cannot be removed",
+            extra={"file": files.printable(str(error.filename)), "cause": error.strerror or str(error)},
         )

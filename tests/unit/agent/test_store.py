@@ -632,6 +632,51 @@ def test_only_the_newest_are_kept_in_their_order(live, tmp_path, sslcert, keep):
     assert live_files(sslcert) == generation(3)
 
 
+@pytest.mark.parametrize("keep", [1, 2])
+def test_the_set_just_retired_is_the_newest_even_when_the_clock_was_set_back(live, tmp_path, keep):
+    for number, (transaction_id, now) in enumerate((("tx-aaaaaaa", 5000.0), (TX, 10.0), ("tx-bbbbbbb", 9.0))):
+        made = Store(CmSettings(home=tmp_path / "home"), clock=lambda now=now: now)
+        former = swapped(made, transaction_id, generation(number))
+        made.retire(transaction_id, keep, expected=former)
+    assert [kept.generation for kept in made.retired()] == ["tx-bbbbbbb", TX][:keep]
+
+
+def obstructed(made, sslcert) -> str:
+    """Two generations, the older with a directory in it; then a third set that is live."""
+    made.retire(TX, 9, expected=swapped(made, TX, NEW))
+    (sslcert / f".cm.retired.{TX}" / "precious").mkdir()
+    made.retire("tx-aaaaaaa", 9, expected=swapped(made, "tx-aaaaaaa", generation(2)))
+    return swapped(made, "tx-bbbbbbb", generation(3))
+
+
+@pytest.mark.parametrize("keep", [0, 1])
+def test_an_old_generation_that_cannot_be_removed_is_told_and_keeps_nothing_back(
+    made, live, sslcert, caplog, keep
+):
+    former = obstructed(made, sslcert)
+    for _ in range(2):
+        made.retire("tx-bbbbbbb", keep, expected=former)
+        assert [kept.generation for kept in made.retired()] == ["tx-bbbbbbb"][:keep]
+    assert (sslcert / f".cm.{TX}.gone" / "precious").is_dir()
+    assert {record.levelname for record in caplog.records} == {"WARNING"}
+    assert f".cm.{TX}.gone/precious" in caplog.records[0].file
+    assert not (sslcert / ".cm.tx-aaaaaaa.gone").exists()
+
+
+def test_a_generation_that_cannot_be_renamed_stops_neither_its_likes_nor_the_purge(live, sslcert, tmp_path):
+    class Immutable(Disk):
+        def move(self, directory, old, new):
+            if old == f".cm.retired.{TX}":
+                raise OSError(errno.EPERM, "Operation not permitted", old)
+            super().move(directory, old, new)
+
+    made = Store(CmSettings(home=tmp_path / "home"), disk=Immutable())
+    made.retire(TX, 9, expected=swapped(made, TX, NEW))
+    made.retire("tx-aaaaaaa", 9, expected=swapped(made, "tx-aaaaaaa", generation(2)))
+    made.retire("tx-bbbbbbb", 1, expected=swapped(made, "tx-bbbbbbb", generation(3)))
+    assert [kept.generation for kept in made.retired()] == ["tx-bbbbbbb", TX]
+
+
 def test_without_a_former_set_there_is_nothing_to_retire(made, sslcert):
     swapped(made, TX, NEW)
     made.retire(TX, 2, expected=ABSENT)
