@@ -29,7 +29,7 @@ from gausscert_coordinator.report import (
 from gausscert_coordinator.reporter import Reporter
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
     from types import TracebackType
 
     from gausscert_common.bundle import Bundle
@@ -121,7 +121,8 @@ class Coordinator:
             report, served = answers.good.get(node.name, (None, None))
             error = answers.bad.get(node.name)
             statuses.append(NodeStatus(node.name, node.address, report, error, served))
-        return ClusterStatus(self._inventory.cluster, tuple(statuses))
+        gone = self._gone(report for report, _ in answers.good.values())
+        return ClusterStatus(self._inventory.cluster, tuple(statuses), gone)
 
     async def expiry(self) -> tuple[NodeExpiry, ...]:
         """Every certificate of every node, in the order of the inventory. Raises nothing that nodes do."""
@@ -147,6 +148,7 @@ class Coordinator:
             probes=probes.good,
             bundle_findings=judged,
             clock_offsets_s=offsets,
+            gone=self._gone(reports.good.values()),
         )
         return planning.make(seen, self._read_server(bundle))
 
@@ -216,6 +218,10 @@ class Coordinator:
         stop = interrupt or Interrupt()
         return await recoverer.recover(wish, self._open(), lambda job: self._engine(job, watch, stop))
 
+    def _gone(self, reports: Iterable[NodeReport]) -> frozenset[str]:
+        holders = {report.transaction.holder for report in reports if report.transaction.lease_left_s > 0}
+        return frozenset(each for each in holders if naming.is_gone(each, self._holder))
+
     async def _preflight(self) -> tuple[Answers[NodeReport], dict[str, float]]:
         offsets: dict[str, float] = {}
 
@@ -269,6 +275,8 @@ async def _probe(client: AgentClient) -> ProbeReport | None:
 
 
 def _objections(plan: Plan) -> list[GausscertError]:
+    if plan.in_flight:  # what else is found comes from it
+        return list(plan.blocked)
     found: list[GausscertError] = [*plan.unreachable, *plan.blocked]
     if plan.errors:
         found.append(

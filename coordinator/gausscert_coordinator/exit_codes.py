@@ -101,6 +101,8 @@ def _of_result(result: Result) -> ExitCode:
 
 
 def _of_plan(plan: Plan) -> ExitCode:
+    if plan.in_flight:  # what else is found comes from it, and is over when it is
+        return _gravest(exit_code(error) for error in plan.blocked)
     codes = [exit_code(error) for error in (*plan.unreachable, *plan.blocked)]
     if plan.errors:
         codes.append(ExitCode.REFUSED)

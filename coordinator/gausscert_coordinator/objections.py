@@ -12,9 +12,10 @@ from gausscert_common.protocol.words import Phase
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from gausscert_common.model import NodeReport
+    from gausscert_common.model import NodeReport, TransactionReport
 
     from gausscert_coordinator.job import Replacement
+    from gausscert_coordinator.report import InFlight
 
 _BACK: Final = frozenset(
     {Stage.ROLLBACK_STOP, Stage.ABORT, Stage.ROLLBACK_START, Stage.ROLLBACK_VERIFY, Stage.CLEAN}
@@ -30,6 +31,36 @@ def in_doubt(transaction_id: str, stage: Stage, failures: Iterable[GausscertErro
         f"transaction {transaction_id} stopped at {stage}; every node has one whole set,"
         " but they may not be of one mind and CM may be down",
         remedy=f"bring back {', '.join(nodes) or 'all nodes'}, then run: {command}",
+    )
+
+
+def not_over(node: str, phase: Phase, flight: InFlight) -> GausscertError:
+    """A node in a transaction that is not over: in doubt once nobody holds it, else another's work."""
+    since = f" since {flight.since:%Y-%m-%d %H:%M:%S %Z}" if flight.since is not None else ""
+    said = f"transaction {flight.transaction_id} of {flight.holder} is in phase {phase}{since}"
+    if flight.lease_left_s <= 0:
+        return InDoubt(Reason.IN_DOUBT, said, node=node, remedy=end_of(flight))
+    lease = f"its coordinator holds the nodes for at most {flight.lease_left_s:.0f} s more"
+    return NodeRefusal(Reason.LOCKED, f"{said}; {lease}", node=node, remedy=end_of(flight))
+
+
+def end_of(flight: InFlight) -> str:
+    """What to do about a transaction that is not over."""
+    if flight.lease_left_s <= 0:
+        return "run gausscert recover"
+    return "wait for it to end; if you know that it is dead: gausscert recover --take-over"
+
+
+def leased(node: str, told: TransactionReport) -> NodeRefusal:
+    """A node that another coordinator holds, on which it has begun nothing."""
+    since = f" since {told.held_since:%Y-%m-%d %H:%M:%S %Z}" if told.held_since is not None else ""
+    return NodeRefusal(
+        Reason.LOCKED,
+        f"locked by {told.holder}{since}, for at most {told.lease_left_s:.0f} s more;"
+        " it has begun no transaction here",
+        node=node,
+        remedy="wait for it to end; if you know that it is dead: --take-over takes the nodes on which it"
+        " has begun no transaction",
     )
 
 

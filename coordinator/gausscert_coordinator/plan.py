@@ -5,11 +5,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gausscert_common.errors import GausscertError, InDoubt, NodeRefusal, Reason
 from gausscert_common.model import Certificate, CertificateKind, Served, ServedState
-from gausscert_common.protocol.words import Phase, RestartScope
+from gausscert_common.protocol.words import RestartScope
 
-from gausscert_coordinator import proof
+from gausscert_coordinator import objections, proof, recovery_view
 from gausscert_coordinator.merging import merge, worst_first
 from gausscert_coordinator.plan_rules import RULES, Evidence
 from gausscert_coordinator.report import Plan, PlannedNode
@@ -17,10 +16,12 @@ from gausscert_coordinator.report import Plan, PlannedNode
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from gausscert_common.errors import GausscertError
     from gausscert_common.findings import Finding
     from gausscert_common.model import NodeReport
 
     from gausscert_coordinator.inventory import Timeouts
+    from gausscert_coordinator.report import InFlight
 
 __all__ = ["Evidence", "make"]
 
@@ -33,6 +34,7 @@ def make(seen: Evidence, new_server: Certificate | None) -> Plan:
         new_server: The bundle's server certificate; None when it cannot be read.
     """
     options = seen.options
+    in_flight = recovery_view.flights(seen.reports, seen.gone)
     return Plan(
         cluster=seen.inventory.cluster,
         bundle_digest=seen.bundle_digest,
@@ -40,10 +42,11 @@ def make(seen: Evidence, new_server: Certificate | None) -> Plan:
         nodes=tuple(_planned(node, report, new_server) for node, report in seen.reports.items()),
         findings=worst_first(_findings(seen)),
         unreachable=tuple(seen.errors.values()),
-        blocked=tuple(_blocked(seen)),
+        blocked=tuple(_blocked(seen, in_flight)),
         served=_served(seen),
         cluster_state=proof.cluster_state(seen.probes),
         outage=outage(options.restart, seen.inventory.timeouts),
+        in_flight=in_flight,
     )
 
 
@@ -83,25 +86,15 @@ def _planned(node: str, report: NodeReport, new_server: Certificate | None) -> P
     )
 
 
-def _blocked(seen: Evidence) -> Iterator[GausscertError]:
+def _blocked(seen: Evidence, in_flight: tuple[InFlight, ...]) -> Iterator[GausscertError]:
+    begun = {node: flight for flight in in_flight for node, _ in flight.phases}
+    busy = {flight.holder for flight in in_flight}
     for node, report in seen.reports.items():
         told = report.transaction
-        since = f" since {told.held_since:%Y-%m-%d %H:%M:%S %Z}" if told.held_since is not None else ""
-        if told.phase is not Phase.NONE:
-            begun = f" since {told.begun_at:%Y-%m-%d %H:%M:%S %Z}" if told.begun_at is not None else since
-            yield InDoubt(
-                Reason.IN_DOUBT,
-                f"transaction {told.transaction_id} of {told.holder} is in phase {told.phase}{begun}",
-                node=node,
-                remedy="run: gausscert recover",
-            )
-        elif told.lease_left_s > 0 and not seen.options.take_over:
-            yield NodeRefusal(
-                Reason.LOCKED,
-                f"locked by {told.holder}{since}, for at most {told.lease_left_s:.0f} s more",
-                node=node,
-                remedy="wait for it to end, or use --take-over if you know that it is gone",
-            )
+        if node in begun:
+            yield objections.not_over(node, told.phase, begun[node])
+        elif told.lease_left_s > 0 and told.holder not in busy and not seen.options.take_over:
+            yield objections.leased(node, told)
 
 
 def _served(seen: Evidence) -> tuple[Served, ...]:

@@ -44,6 +44,8 @@ class Evidence:
     """The bundle as judged by each node's clock."""
     clock_offsets_s: Mapping[str, float] = field(default_factory=dict)
     """Node's clock minus the coordinator's."""
+    gone: frozenset[str] = frozenset()
+    """Holders of leases that are known to have ended."""
 
 
 def clock_offset_s(sent: datetime, answered: datetime, received: datetime) -> float:

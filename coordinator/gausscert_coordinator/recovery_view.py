@@ -8,8 +8,10 @@ from gausscert_common.model import SslValue
 from gausscert_common.protocol.recovery import Answer
 from gausscert_common.protocol.words import Phase, SslWish
 
+from gausscert_coordinator.report import InFlight
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from gausscert_common.model import NodeReport
     from gausscert_common.protocol.words import Outcome, RestartScope
@@ -31,6 +33,32 @@ def in_flight(reports: Mapping[str, NodeReport]) -> tuple[str, ...]:
         if report.transaction.phase is not Phase.NONE
     }
     return tuple(sorted(ids))
+
+
+def flights(reports: Mapping[str, NodeReport], gone: Collection[str] = ()) -> tuple[InFlight, ...]:
+    """Every transaction that some node takes part in, with what a person needs to know of it.
+
+    Args:
+        reports: By node.
+        gone: Holders that are known to have ended; their leases count for nothing.
+    """
+    return tuple(_flight(reports, transaction_id, gone) for transaction_id in in_flight(reports))
+
+
+def _flight(reports: Mapping[str, NodeReport], transaction_id: str, gone: Collection[str]) -> InFlight:
+    told = {
+        node: report.transaction
+        for node, report in reports.items()
+        if report.transaction.transaction_id == transaction_id and report.transaction.phase is not Phase.NONE
+    }
+    begun = [since for each in told.values() if (since := each.begun_at or each.held_since) is not None]
+    return InFlight(
+        transaction_id=transaction_id,
+        holder=next((each.holder for each in told.values() if each.holder), ""),
+        since=min(begun, default=None),
+        phases=tuple((node, each.phase) for node, each in told.items()),
+        lease_left_s=max(0.0 if each.holder in gone else each.lease_left_s for each in told.values()),
+    )
 
 
 def participants(reports: Mapping[str, NodeReport], transaction_id: str) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 
 from gausscert_common.errors import GausscertError
@@ -16,7 +17,7 @@ from gausscert_common.model import (
     SslSwitch,
 )
 from gausscert_common.protocol.coordinator import Stage, Verdict
-from gausscert_common.protocol.words import RestartScope, SslWish
+from gausscert_common.protocol.words import Phase, RestartScope, SslWish
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,20 @@ class PlannedNode:
 
 
 @dataclass(frozen=True, slots=True)
+class InFlight:
+    """A transaction that has begun on some node and is not over."""
+
+    transaction_id: str
+    holder: str
+    since: datetime | None
+    phases: tuple[tuple[str, Phase], ...]
+    """Of each node that takes part in it, by name."""
+    lease_left_s: float
+    """How much longer its coordinator holds a node at most; 0 when it is known to be gone or to have lost
+    them: then the transaction is in doubt."""
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """What `replace` would do, and everything that speaks against it. Making one changes nothing."""
 
@@ -62,6 +77,9 @@ class Plan:
     cluster_state: ClusterState | None = None
     outage: str = ""
     """For a person: what will be down, and for about how long."""
+    in_flight: tuple[InFlight, ...] = ()
+    """Transactions that are not over. While there is one, the findings describe a cluster in the middle of
+    a replacement, and what they advise would be wrong."""
 
     @property
     def feasible(self) -> bool:
@@ -152,6 +170,8 @@ class ClusterStatus:
 
     cluster: str
     nodes: tuple[NodeStatus, ...]
+    gone: frozenset[str] = frozenset()
+    """Holders of leases that are known to have ended."""
 
 
 @dataclass(frozen=True, slots=True)

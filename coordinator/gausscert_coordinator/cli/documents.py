@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from gausscert_coordinator.report import (
         ClusterStatus,
+        InFlight,
         NodeExpiry,
         NodeStatus,
         Plan,
@@ -236,6 +237,17 @@ def plan(shown: Plan) -> Document:
         "findings": [finding(found) for found in shown.findings],
         "unreachable": [error(each) for each in shown.unreachable],
         "blocked": [error(each) for each in shown.blocked],
+        "in_flight": [_in_flight(each) for each in shown.in_flight],
+    }
+
+
+def _in_flight(shown: InFlight) -> Document:
+    return {
+        "transaction_id": shown.transaction_id,
+        "holder": shown.holder,
+        "since": time(shown.since),
+        "phases": {node: phase.value for node, phase in shown.phases},
+        "lease_left_s": shown.lease_left_s,
     }
 
 

@@ -75,14 +75,6 @@ def in_doubt(status: ClusterStatus) -> bool:
     )
 
 
-def lease_left_s(status: ClusterStatus) -> float:
-    """How long some coordinator still holds a node; 0 when nobody does."""
-    return max(
-        (node.report.transaction.lease_left_s for node in status.nodes if node.report is not None),
-        default=0.0,
-    )
-
-
 def status_code(status: ClusterStatus) -> ExitCode:
     """Doubt weighs more than a node that does not answer."""
     if in_doubt(status):

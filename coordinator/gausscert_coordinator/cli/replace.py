@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from gausscert_common.errors import GausscertError, InDoubt, InvalidInput, Reason, Unreachable
+from gausscert_common.errors import GausscertError, InDoubt, InvalidInput, NodeRefusal, Reason, Unreachable
 from gausscert_common.protocol.words import RestartScope, SslWish
 
 from gausscert_coordinator.cli.group import Verb, pass_invocation
@@ -117,6 +117,13 @@ def _refuse(invocation: Invocation, plan: Plan) -> int:
 def refusal(plan: Plan) -> GausscertError:
     """Why a plan is not carried out, in one error; the plan has the details."""
     code = exit_code(plan)
+    if plan.in_flight and code is ExitCode.UNREACHABLE:
+        return NodeRefusal(
+            Reason.LOCKED,
+            "refused: another gausscert is at work; nothing was changed",
+            node=", ".join(error.node for error in plan.blocked),
+            remedy="wait for it to end, then try again",
+        )
     if code is ExitCode.IN_DOUBT:
         names = ", ".join(error.node for error in plan.blocked)
         return InDoubt(

@@ -8,6 +8,7 @@ from gausscert_common.findings import Severity
 from gausscert_common.model import ServedState, SslValue
 from gausscert_common.protocol.words import Phase
 
+from gausscert_coordinator import objections, recovery_view
 from gausscert_coordinator.cli import judge
 from gausscert_coordinator.cli.layout import BAD, DOUBTFUL, FAINT, GOOD, STRONG, cell, counted, fitted, short
 
@@ -20,7 +21,14 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.text import Text
 
-    from gausscert_coordinator.report import ClusterStatus, NodeExpiry, NodeStatus, Plan, PlannedNode
+    from gausscert_coordinator.report import (
+        ClusterStatus,
+        InFlight,
+        NodeExpiry,
+        NodeStatus,
+        Plan,
+        PlannedNode,
+    )
 
 READABLE: Final = 32
 """Columns below which a sentence in a table column is no longer read but spelled."""
@@ -47,10 +55,8 @@ def status(shown: ClusterStatus, width: int) -> list[RenderableType]:
     found = [each for node in shown.nodes if node.report is not None for each in node.report.findings]
     if found:
         parts.append(findings(found, width))
-    parts.extend(_transactions(shown))
-    if judge.in_doubt(shown):
-        parts.append(_doubt(judge.lease_left_s(shown)))
-    return parts
+    reports = {node.node: node.report for node in shown.nodes if node.report is not None}
+    return [*parts, *in_flight(recovery_view.flights(reports, shown.gone))]
 
 
 def _status_row(node: NodeStatus) -> list[Text]:
@@ -98,30 +104,6 @@ def _transaction(report: NodeReport) -> Text:
     if report.transaction.phase is Phase.NONE:
         return cell("none")
     return cell(report.transaction.phase.value, DOUBTFUL)
-
-
-def _doubt(lease_left_s: float) -> Text:
-    if lease_left_s <= 0:
-        return cell("a transaction is in doubt: run gausscert recover", BAD)
-    return cell(
-        f"a transaction is not over; who began it holds the nodes for {lease_left_s:.0f} s more."
-        " If you know that it is gone: gausscert recover --take-over",
-        DOUBTFUL,
-    )
-
-
-def _transactions(shown: ClusterStatus) -> list[RenderableType]:
-    """Each one that is not over, with who began it and how far every node is."""
-    phases: dict[tuple[str, str], list[str]] = {}
-    for node in shown.nodes:
-        told = node.report.transaction if node.report is not None else None
-        if told is not None and told.phase is not Phase.NONE:
-            known = phases.setdefault((told.transaction_id, told.holder), [])
-            known.append(f"{node.node} {told.phase.value}")
-    return [
-        cell(f"transaction {name} of {holder or 'nobody known'}: {', '.join(known)}", DOUBTFUL)
-        for (name, holder), known in phases.items()
-    ]
 
 
 def switches(switch: SslSwitch) -> str:
@@ -181,6 +163,8 @@ def plan(shown: Plan, width: int) -> list[RenderableType]:
     parts: list[RenderableType] = [
         cell(f"cluster {shown.cluster}, {counted(len(shown.nodes), 'node')}", STRONG)
     ]
+    if shown.in_flight:
+        return [*parts, *in_flight(shown.in_flight), *failures(shown.unreachable)]
     if shown.nodes:
         parts.append(fitted(headings, [_planned_row(node, wish) for node in shown.nodes], width))
     parts.append(cell(f"restart: {shown.options.restart.value}"))
@@ -191,6 +175,24 @@ def plan(shown: Plan, width: int) -> list[RenderableType]:
     if shown.findings:
         parts.append(findings(shown.findings, width))
     parts.extend(failures([*shown.unreachable, *shown.blocked]))
+    return parts
+
+
+def in_flight(flights: Iterable[InFlight]) -> list[RenderableType]:
+    """Transactions that are not over, and how each is ended. Whatever else is found while there is one
+    describes a cluster in the middle of a replacement; to act on that would be wrong."""
+    parts: list[RenderableType] = []
+    for flight in flights:
+        phases = ", ".join(f"{node} {phase.value}" for node, phase in flight.phases)
+        since = f" since {flight.since:%Y-%m-%d %H:%M:%S %Z}" if flight.since is not None else ""
+        state = "in doubt"
+        if flight.lease_left_s > 0:
+            state = f"not over; its coordinator holds the nodes for at most {flight.lease_left_s:.0f} s more"
+        parts.append(
+            cell(f"transaction {flight.transaction_id} of {flight.holder or 'nobody known'}{since}: {phases}")
+        )
+        parts.append(cell(f"it is {state}", BAD if flight.lease_left_s <= 0 else DOUBTFUL))
+        parts.append(cell(f"  do: {objections.end_of(flight)}", FAINT))
     return parts
 
 

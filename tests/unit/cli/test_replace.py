@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from gausscert_common.bundle import Bundle
 from gausscert_common.errors import InDoubt, NodeFailure, NodeRefusal, Reason
 from gausscert_common.findings import Severity
 from gausscert_common.protocol.coordinator import Stage, Verdict
 from gausscert_common.protocol.recovery import Choice
-from gausscert_common.protocol.words import RestartScope, SslWish
-from gausscert_coordinator.report import ReplaceOptions
+from gausscert_common.protocol.words import Phase, RestartScope, SslWish
+from gausscert_coordinator import objections
+from gausscert_coordinator.report import InFlight, ReplaceOptions
 from support.cli_fakes import (
     NEW,
     NODES,
+    NOW,
     OLD,
     PROGRESS,
     Given,
@@ -112,6 +116,49 @@ def test_replace_refuses_with_everything_that_speaks_against_it(bundle, password
     assert run.out == ""
     assert all(text in run.err for text in texts)
     assert asked(given, "replace") == []
+
+
+def in_flight(lease_left_s: float):
+    flight = InFlight("t-1", "ann@ops:7", NOW, (("n1", Phase.SWAPPED), ("n2", Phase.PREPARED)), lease_left_s)
+    blocked = tuple(objections.not_over(node, phase, flight) for node, phase in flight.phases)
+    advice = replace(finding("MANUALLY_STOPPED", node="n1"), remedy="start it with `cm_ctl start`")
+    return plan(findings=(advice,), blocked=blocked, in_flight=(flight,))
+
+
+@pytest.mark.parametrize("verb", [("plan",), ("replace", "--yes")])
+@pytest.mark.parametrize(
+    ("lease_left_s", "code", "command"),
+    [(0.0, 3, "gausscert recover"), (90.0, 4, "gausscert recover --take-over")],
+)
+def test_a_transaction_in_flight_is_all_that_is_said(bundle, passwords, verb, lease_left_s, code, command):
+    """The findings describe a cluster in the middle of it; to follow their advice would break it."""
+    given = Given(plan=in_flight(lease_left_s))
+
+    run = cli(verb[0], str(bundle), *verb[1:], *passwords, given=given)
+
+    said = run.out + run.err
+    assert run.code == code
+    assert "transaction t-1 of ann@ops:7 since 2026-11-02 12:00:00 UTC: n1 SWAPPED, n2 PREPARED" in said
+    assert command in said
+    assert ("--take-over" in said) == (code == 4)
+    for wrong in ("cm_ctl start", "MANUALLY_STOPPED", "outage:", "-> "):
+        assert wrong not in said
+    assert asked(given, "replace") == []
+
+
+def test_the_document_of_a_plan_keeps_what_the_text_leaves_out(bundle, passwords):
+    run = cli("plan", str(bundle), "--output", "json", *passwords, given=Given(plan=in_flight(90.0)))
+
+    assert [each["code"] for each in run.document["findings"]] == ["MANUALLY_STOPPED"]
+    assert run.document["in_flight"] == [
+        {
+            "transaction_id": "t-1",
+            "holder": "ann@ops:7",
+            "since": "2026-11-02T12:00:00Z",
+            "phases": {"n1": "SWAPPED", "n2": "PREPARED"},
+            "lease_left_s": 90.0,
+        }
+    ]
 
 
 @pytest.mark.parametrize(("changes", "code", "texts"), REFUSED)

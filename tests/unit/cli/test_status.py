@@ -73,7 +73,7 @@ def test_a_transaction_that_somebody_may_still_be_at_is_three_with_another_advic
     run = status(status_of("n1", transaction=carried), status_of("n2"))
 
     assert run.code == 3
-    assert "for 30 s more" in run.out
+    assert "for at most 30 s more" in run.out
     assert "recover --take-over" in run.out
 
 

@@ -275,6 +275,48 @@ def test_a_lease_blocks_unless_it_is_taken_over():
     assert taken.feasible
 
 
+def in_flight(gone: frozenset[str] = frozenset(), **options: bool) -> Evidence:
+    """A transaction that its coordinator still holds, on two of three nodes."""
+    evidence = seen(ReplaceOptions(**options), gone=gone)
+    for node, phase in (("node-a", Phase.SWAPPED), ("node-b", Phase.PREPARED)):
+        evidence = told(evidence, node, phase=phase, transaction_id="t-1", lease_left_s=90.0)
+    evidence = told(evidence, "node-c", lease_left_s=90.0)
+    return with_report(evidence, "node-a", manually_stopped=True)
+
+
+@pytest.mark.parametrize("take_over", [False, True])
+def test_a_transaction_whose_coordinator_still_holds_it_is_locked_not_in_doubt(take_over):
+    made = plan.make(in_flight(take_over=take_over), None)
+
+    assert [error.node for error in made.blocked] == ["node-a", "node-b"]
+    assert {error.reason for error in made.blocked} == {Reason.LOCKED}
+    assert all("at most 90 s" in error.message for error in made.blocked)
+    assert all("gausscert recover --take-over" in error.remedy for error in made.blocked)
+    assert exit_code(made) is ExitCode.UNREACHABLE, "although MANUALLY_STOPPED would refuse"
+
+
+def test_the_lease_of_a_coordinator_that_has_ended_holds_nothing():
+    made = plan.make(in_flight(gone=frozenset({"ann@host:1"})), None)
+
+    assert {error.reason for error in made.blocked} == {Reason.IN_DOUBT}
+    assert {error.remedy for error in made.blocked} == {"run gausscert recover"}
+    assert exit_code(made) is ExitCode.IN_DOUBT
+
+
+def test_a_plan_knows_the_transaction_in_flight_with_the_phase_of_each_node():
+    (flight,) = plan.make(in_flight(), None).in_flight
+
+    assert (flight.transaction_id, flight.holder, flight.lease_left_s) == ("t-1", "ann@host:1", 90.0)
+    assert flight.phases == (("node-a", Phase.SWAPPED), ("node-b", Phase.PREPARED))
+
+
+def test_a_bare_lease_says_what_take_over_takes():
+    (error,) = plan.make(told(seen(), "node-b", lease_left_s=90.0), None).blocked
+
+    assert "it has begun no transaction here" in error.message
+    assert "--take-over takes the nodes" in error.remedy
+
+
 @pytest.mark.parametrize("restart", list(RestartScope))
 def test_the_outage_is_told_for_every_way_of_restarting(restart):
     text = plan.outage(restart, seen().inventory.timeouts)
