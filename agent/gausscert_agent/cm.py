@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import os
-import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
 from gausscert_common.errors import NodeFailure, Reason
-from gausscert_common.model import FactorBuild, SslSwitch, SslValue
+from gausscert_common.model import CmTopology, FactorBuild, SslSwitch, SslValue
 
 from gausscert_agent.drivers import cm_conf, process_list
+from gausscert_agent.drivers.asked import Asked
 from gausscert_agent.drivers.cm_ctl import CmCtl
 from gausscert_agent.drivers.cm_texts import CmView
 from gausscert_agent.drivers.process import ProcessRunner
 
 if TYPE_CHECKING:
-    from gausscert_common.model import ClusterState, CmProcess, CmTopology
+    from collections.abc import Callable
+
+    from gausscert_common.model import ClusterState, CmProcess
     from gausscert_common.protocol.words import RestartScope
 
     from gausscert_agent.config import CmSettings
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from gausscert_agent.ports import OnStart
 
 Component = Literal["server", "agent"]
+COMPONENTS: Final[tuple[Component, Component]] = ("server", "agent")
 
 STATIC_CONFIG: Final = "cluster_static_config"
 MANUAL_START: Final = "cluster_manual_start"
@@ -47,17 +51,22 @@ class LocalCm:
         settings: Where CM is.
         runner: How programs are run.
         proc: The process list.
+        monotonic: Seconds, never set back.
     """
 
     def __init__(
-        self, settings: CmSettings, runner: Runner | None = None, *, proc: Path = process_list.PROC
+        self,
+        settings: CmSettings,
+        runner: Runner | None = None,
+        *,
+        proc: Path = process_list.PROC,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.settings = settings
         self._ctl = CmCtl(settings, runner if runner is not None else ProcessRunner())
         self._proc = proc
-        self._lock = threading.Lock()
-        self._seen: tuple[tuple[int, ...], CmView] | None = None
-        self._version: tuple[tuple[int, ...], str] | None = None
+        self._view = Asked(self._ctl.view, lambda: _mark(self.bin / STATIC_CONFIG), monotonic=monotonic)
+        self._version = Asked(self._ctl.version, lambda: _mark(self.bin / "cm_ctl"), monotonic=monotonic)
 
     def encrypt(self, mode: Literal["server", "client"], directory: Path, password: str) -> None:
         """See `ports.Cm.encrypt`."""
@@ -73,11 +82,11 @@ class LocalCm:
         Raises:
             NodeFailure: CM_CTL_FAILED, CM_CTL_TIMEOUT.
         """
-        mark = _mark(self.bin / "cm_ctl")
-        with self._lock:
-            if self._version is None or self._version[0] != mark:
-                self._version = (mark, self._ctl.version())
-            return self._version[1]
+        return self._version.look()
+
+    def last_version(self) -> str:
+        """What it said last, or ""; runs nothing."""
+        return self._version.last() or ""
 
     def topology(self) -> CmTopology:
         """The cluster as CM knows it; asked again only when cluster_static_config was replaced.
@@ -85,7 +94,12 @@ class LocalCm:
         Raises:
             NodeFailure: CM_CTL_FAILED, CM_CTL_TIMEOUT.
         """
-        return self._view().topology
+        return self._view.look().topology
+
+    def last_topology(self) -> CmTopology:
+        """The cluster as CM told it last, or an empty one; runs nothing."""
+        view = self._view.last()
+        return CmTopology() if view is None else view.topology
 
     def query(self, timeout_s: float | None = None) -> ClusterState:
         """What `cm_ctl query` says now; what went wrong is in its `cause`."""
@@ -97,7 +111,7 @@ class LocalCm:
         Raises:
             NodeFailure: CONF_FAILED where nothing tells cmDataPath; CM_CTL_FAILED, CM_CTL_TIMEOUT.
         """
-        return _conf_path(self._data_path(), component)
+        return _conf_path(self._data_path(self._view.look), component)
 
     def conf(self, component: Component) -> Conf:
         """What one configuration file says now about TLS.
@@ -107,13 +121,31 @@ class LocalCm:
         """
         return cm_conf.read(self.conf_path(component))
 
+    def look_at_ssl(self) -> SslSwitch:
+        """As `read_ssl`, for those who only look: a cm_ctl that failed a moment ago is not run again.
+
+        Raises:
+            NodeFailure: CONF_FAILED, CM_CTL_FAILED, CM_CTL_TIMEOUT.
+        """
+        return _ssl(self._data_path(self._view.look))
+
+    def last_ssl(self) -> SslSwitch:
+        """What the files say now, if it is known where they are; runs nothing.
+
+        Raises:
+            NodeFailure: CONF_FAILED.
+        """
+        if self.settings.data_path is None and self._view.last() is None:
+            return SslSwitch()
+        return _ssl(self._data_path(self._last_view))
+
     def read_ssl(self) -> SslSwitch:
         """See `ports.Cm.read_ssl`."""
-        return SslSwitch(server=self.conf("server").enable_ssl, agent=self.conf("agent").enable_ssl)
+        return _ssl(self._data_path(self._view.need))
 
     def set_ssl(self, component: Component, value: bool) -> None:
         """See `ports.Cm.set_ssl`. Nothing is run when the file already says so."""
-        path = self.conf_path(component)
+        path = self._path_for_command(component)
         wanted = SslValue.ON if value else SslValue.OFF
         before = cm_conf.read(path).enable_ssl
         if before is wanted:
@@ -184,23 +216,22 @@ class LocalCm:
         stat = process_list.read_stat(pid, self._proc)
         return stat is None or stat.parent == os.getpid()
 
-    def _view(self) -> CmView:
-        mark = _mark(self.bin / STATIC_CONFIG)
-        with self._lock:
-            if self._seen is None or self._seen[0] != mark:
-                self._seen = (mark, self._ctl.view())
-            return self._seen[1]
+    def _last_view(self) -> CmView:
+        return self._view.last() or CmView(CmTopology(), {})
+
+    def _path_for_command(self, component: Component) -> Path:
+        return _conf_path(self._data_path(self._view.need), component)
 
     def _node_id(self) -> int:
-        node_id = self._view().topology.local_node_id
+        node_id = self._view.need().topology.local_node_id
         if not node_id:
             raise NodeFailure(Reason.CM_CTL_FAILED, "`cm_ctl view` does not say which node this is")
         return node_id
 
-    def _data_path(self) -> Path:
+    def _data_path(self, see: Callable[[], CmView]) -> Path:
         if self.settings.data_path is not None:
             return self.settings.data_path
-        view = self._view()
+        view = see()
         own = view.data_paths.get(view.topology.local_node_id)
         return Path(own) if own else _shared_data_path(view)
 
@@ -215,6 +246,11 @@ def _shared_data_path(view: CmView) -> Path:
     raise NodeFailure(
         Reason.CONF_FAILED, "`cm_ctl view` does not tell this node's cmDataPath", remedy=_SET_DATA_PATH
     )
+
+
+def _ssl(data_path: Path) -> SslSwitch:
+    server, agent = (cm_conf.read(_conf_path(data_path, one)) for one in COMPONENTS)
+    return SslSwitch(server=server.enable_ssl, agent=agent.enable_ssl)
 
 
 def _conf_path(data_path: Path, component: Component) -> Path:

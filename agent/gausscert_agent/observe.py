@@ -84,11 +84,32 @@ class Observer:
             preflight: Also look for everything that would refuse a replacement.
         """
         look = _Look()
+        return self._report(
+            look,
+            ssl=look.at("enable_ssl", self._cm.look_at_ssl, SslSwitch()),
+            version=look.at("the version of CM", self._cm.version, ""),
+            topology=look.at("the topology", self._cm.topology, CmTopology()),
+            preflight=preflight,
+        )
+
+    def quick_report(self) -> NodeReport:
+        """The node at this moment, without asking cm_ctl, which may take long: what it said last stands for
+        what it would say. For the answer to Acquire, which must come before its caller gives up: the fence
+        is taken already."""
+        look = _Look()
+        return self._report(
+            look,
+            ssl=look.at("enable_ssl", self._cm.last_ssl, SslSwitch()),
+            version=self._cm.last_version(),
+            topology=self._cm.last_topology(),
+            preflight=False,
+        )
+
+    def _report(
+        self, look: _Look, *, ssl: SslSwitch, version: str, topology: CmTopology, preflight: bool
+    ) -> NodeReport:
         transaction = look.at("the transaction", self._transaction, TransactionReport())
         live = look.at("the live set", self._store.read_live, None)
-        ssl = look.at("enable_ssl", self._cm.read_ssl, SslSwitch())
-        version = look.at("the version of CM", self._cm.version, "")
-        topology = look.at("the topology", self._cm.topology, CmTopology())
         stage = look.at("the stage", lambda: self._stage(transaction), None)
         retired = look.at("the retired sets", self._retired, _NO_RETIRED)
         processes = look.at("the process list", self._cm.processes, _NO_PROCESSES)

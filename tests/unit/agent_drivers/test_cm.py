@@ -94,6 +94,20 @@ def test_view_is_asked_again_only_when_the_static_config_was_replaced(home, data
     assert ctl.asked == [["view"], ["view"]]
 
 
+def test_a_command_asks_view_again_although_it_failed_a_moment_ago(home, data):
+    ctl = FakeCmCtl(data)
+    good, ctl.view = ctl.view, "nothing"
+    cm = LocalCm(CmSettings(home), ctl)
+    for look in (cm.topology, cm.look_at_ssl, cm.look_at_ssl):
+        with pytest.raises(NodeFailure):
+            look()
+    assert ctl.asked == [["view"]]
+    ctl.view = good
+    assert cm.read_ssl() == SslSwitch(SslValue.ON, SslValue.ON)
+    cm.stop(RestartScope.NODE, 20, lambda pid, ticks: None)
+    assert [asked[0] for asked in ctl.asked] == ["view", "view", "stop"]
+
+
 def test_a_node_without_cm_server_uses_the_data_path_that_all_others_have(home, data):
     ctl = FakeCmCtl(data)
     ctl.view = f"node:2\nnode :1\ncmDataPath :{data}\nnode :2\nnodeName:db2\n"

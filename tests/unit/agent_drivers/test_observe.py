@@ -12,8 +12,10 @@ import pytest
 from gausscert_agent.cm import LocalCm
 from gausscert_agent.config import AgentConfig, CmSettings, TlsFiles
 from gausscert_agent.drivers.process import Completed
+from gausscert_agent.node import LocalNode
 from gausscert_agent.observe import Observer
 from gausscert_agent.store import Contents, Store
+from gausscert_agent.watch import Hub
 from gausscert_common import VERSION, certset
 from gausscert_common.errors import NodeFailure, Reason
 from gausscert_common.model import (
@@ -26,7 +28,8 @@ from gausscert_common.model import (
     SslValue,
     TransactionReport,
 )
-from gausscert_common.protocol.words import Phase
+from gausscert_common.protocol.commands import AcquireCommand
+from gausscert_common.protocol.words import Phase, Step
 from support import sim_certs
 
 NOW = datetime(2026, 7, 1, tzinfo=UTC)
@@ -38,6 +41,7 @@ class FakeCmCtl:
 
     def __init__(self, data: Path) -> None:
         self.broken = False
+        self.asked: list[str] = []
         self.texts = {
             "view": f"node:1\nnode :1\nnodeName:db1\ncmDataPath :{data}\n"
             "cmServer 1:10.0.0.1\nport :5000\ncmAgentIP :10.0.0.1\n",
@@ -46,6 +50,7 @@ class FakeCmCtl:
         }
 
     def run(self, argv, **_):
+        self.asked.append(argv[1])
         if self.broken:
             raise NodeFailure(Reason.CM_CTL_FAILED, "cannot be run")
         return Completed(0, self.texts[argv[1]], "")
@@ -170,6 +175,50 @@ def test_a_report_comes_even_when_cm_ctl_does_not_work(bench):
     assert {finding.code for finding in report.findings} == {"NODE_NOT_OBSERVED"}
     assert {finding.node for finding in report.findings} == {"n1"}
     assert any("the topology: " in finding.cause for finding in report.findings)
+
+
+def test_looks_at_a_cm_ctl_that_fails_run_it_once_and_not_each_time(bench):
+    bench.ctl.broken = True
+    findings = bench.observer.report().findings
+    assert bench.observer.report(preflight=True).findings
+    assert bench.observer.report().findings == findings
+    assert sorted(bench.ctl.asked) == ["--version", "view"]
+
+
+def test_a_quick_report_asks_no_cm_ctl_and_finds_no_fault_in_that(bench):
+    bench.install(sim_certs.old_set())
+    report = bench.observer.quick_report()
+    assert bench.ctl.asked == []
+    assert report.live.state is SetState.WHOLE
+    assert (report.cm_version, report.topology.nodes, report.findings) == ("", (), ())
+
+
+def test_a_quick_report_tells_what_cm_ctl_said_last_and_the_files_say_now(bench):
+    bench.install(sim_certs.old_set())
+    bench.observer.report()
+    bench.ctl.asked.clear()
+    bench.ctl.broken = True
+    bench.conf.write_text("enable_ssl = off\n")
+    for name in ("cluster_static_config", "cm_ctl"):
+        (bench.home / "bin" / name).write_text("replaced, so it would be asked anew")
+    report = bench.observer.quick_report()
+    assert bench.ctl.asked == []
+    assert report.cm_version == "cm_ctl 7.0.0"
+    assert report.topology.local.name == "db1"
+    assert report.enable_ssl == SslSwitch(SslValue.OFF, SslValue.OFF)
+    assert report.findings == ()
+
+
+def test_the_answer_to_acquire_asks_no_cm_ctl(bench):
+    class Granting:
+        def execute(self, command, given, *, is_active):
+            pass
+
+    bench.ctl.broken = True
+    node = LocalNode(Granting(), bench.store, bench.observer, Hub())
+    report = node.acquire(AcquireCommand("tx-00000001", 1, Step.ACQUIRE, holder="a"), 5.0, lambda: True)
+    assert report.name == "n1"
+    assert bench.ctl.asked == []
 
 
 def test_a_report_comes_even_when_the_set_cannot_be_read(bench):
