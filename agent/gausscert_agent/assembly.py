@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from gausscert_agent.drivers.process_list import boot_mark
 from gausscert_agent.effects import Effects
 from gausscert_agent.files import Disk
 from gausscert_agent.journal import Journal
@@ -57,6 +58,7 @@ def assemble(
     threshold_days: Callable[[], int] | None = None,
     times: Times | None = None,
     disk: Disk | None = None,
+    boot: Callable[[], str] = boot_mark,
 ) -> Core:
     """The core of one agent; nothing is read or written before `Runner.recover`.
 
@@ -68,6 +70,7 @@ def assemble(
         threshold_days: Days before expiry at which a warning is due; None: the configuration's, else 90.
         times: The node's clocks.
         disk: Makes every change to the disk.
+        boot: Names what pids mean something in.
     """
     times = times or Times()
     disk = disk or Disk()
@@ -87,7 +90,7 @@ def assemble(
     effects = Effects(store, cm, builder, restarter, activity=ledger.activity, retired_generations=keep)
     standalone = Standalone(ledger, store, cm, builder, restarter)
     lease = Lease(times.monotonic, times.clock)
-    return Core(Runner(ledger, store, cm, effects, standalone, lease), store, hub)
+    return Core(Runner(ledger, store, cm, effects, standalone, lease, boot), store, hub)
 
 
 def _restarter(config: AgentConfig, cm: Cm, times: Times, ledger: Ledger) -> Restarter:

@@ -124,12 +124,22 @@ def _decode_transaction(values: object) -> Transaction:
 
 
 def _encode_operation(operation: Operation) -> Values:
-    return {"kind": operation.kind, "pid": operation.pid, "start_ticks": operation.start_ticks}
+    return {
+        "kind": operation.kind,
+        "pid": operation.pid,
+        "start_ticks": operation.start_ticks,
+        "boot": operation.boot,
+    }
 
 
 def _decode_operation(values: object) -> Operation:
-    found = _exactly(values, "kind pid start_ticks")
-    return Operation(_typed(found["kind"], str), _typed(found["pid"], int), _typed(found["start_ticks"], int))
+    found = _exactly(values, "kind pid start_ticks boot")
+    return Operation(
+        kind=_typed(found["kind"], str),
+        pid=_typed(found["pid"], int),
+        start_ticks=_typed(found["start_ticks"], int),
+        boot=_typed(found["boot"], str),
+    )
 
 
 def _decode_fence(values: object) -> Fence:

@@ -32,6 +32,7 @@ from gausscert_common.protocol.node import (
 from gausscert_common.protocol.words import Phase, Step
 
 from gausscert_agent import restart
+from gausscert_agent.drivers.process_list import boot_mark, is_same_boot
 from gausscert_agent.effects import Given, Prepared, Task
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ class Runner:
         effects: The hands.
         standalone: What is done outside of a transaction.
         lease: Who is not to be disturbed.
+        boot: Names what pids mean something in.
     """
 
     def __init__(
@@ -91,6 +93,7 @@ class Runner:
         effects: Effects,
         standalone: Standalone,
         lease: Lease,
+        boot: Callable[[], str] = boot_mark,
     ) -> None:
         self._ledger = ledger
         self._store = store
@@ -98,6 +101,7 @@ class Runner:
         self._effects = effects
         self._standalone = standalone
         self._lease = lease
+        self._boot = boot
         self._mutex = threading.Lock()
         self._recovered = False
         self._draining = False
@@ -280,7 +284,8 @@ class Runner:
 
     def _on_start(self, kind: str) -> OnStart:
         def journal(pid: int, start_ticks: int) -> None:
-            self._ledger.save(replace(self.state, operation=Operation(kind, pid, start_ticks)))
+            operation = Operation(kind, pid, start_ticks, self._boot())
+            self._ledger.save(replace(self.state, operation=operation))
 
         return journal
 
@@ -301,10 +306,7 @@ class Runner:
         """In this order: no orphan acts any more, the disk is durable, then it is looked at."""
         state = self._ledger.load()
         if state.operation is not None:
-            logger.warning(
-                "ending the cm_ctl child of an agent that died", extra={"pid": state.operation.pid}
-            )
-            self._cm.end_orphan(state.operation.pid, state.operation.start_ticks)
+            self._end_orphan(state.operation)
         self._store.sync()
         if self._ledger.record.request_in_flight:
             self._store.remove_stage(self._ledger.record.request_in_flight)
@@ -312,6 +314,14 @@ class Runner:
             self._effects.forget_stage(state.transaction.transaction_id)
         self._ledger.save(self._settled(state))
         self._ledger.forget_request()
+
+    def _end_orphan(self, operation: Operation) -> None:
+        """After a reboot the same pid and session are somebody else's."""
+        if not is_same_boot(operation.boot, self._boot()):
+            logger.info("a cm_ctl child ended with the last boot", extra={"pid": operation.pid})
+            return
+        logger.warning("ending the cm_ctl child of an agent that died", extra={"pid": operation.pid})
+        self._cm.end_orphan(operation.pid, operation.start_ticks)
 
     def _settled(self, state: NodeState) -> NodeState:
         live = certset.ABSENT if state.transaction is None else self._live()[0]

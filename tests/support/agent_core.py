@@ -216,6 +216,7 @@ class Node:
             cm=CmSettings(home=self.home, stopped_for_s=2.0),
             retired_generations=retired,
         )
+        self.boot = "boot-1 pid:[1] 7"
         self.core: Core | None = None
         self.epoch = 1
         self.transaction_id = TX
@@ -246,6 +247,7 @@ class Node:
             judge=self.judge,
             times=Times(self.clock.read, self.clock.read, self.clock.sleep),
             disk=self.disk,
+            boot=lambda: self.boot,
         )
 
     def start(self) -> None:

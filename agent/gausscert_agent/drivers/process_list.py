@@ -1,6 +1,7 @@
 """The process list: which CM programs of one home run, and how to end one session of ours.
 
-The pid alone does not name a process, because pids are used again; pid and start ticks do.
+The pid alone does not name a process, because pids are used again; pid and start ticks do, within one
+boot and one pid namespace.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ _INTERPRETERS: Final = ("python", "sh", "bash", "dash", "ksh")
 _DELETED: Final = " (deleted)"
 _GONE: Final = frozenset("ZXx")
 _POLL_S: Final = 0.02
+_UNKNOWN: Final = "-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,28 @@ def start_ticks(pid: int, proc: Path = PROC) -> int:
     """Field 22 of /proc/PID/stat, or 0 if there is no such process."""
     stat = read_stat(pid, proc)
     return stat.start_ticks if stat is not None else 0
+
+
+def boot_mark(proc: Path = PROC) -> str:
+    """Names what pids mean something in: this boot, this pid namespace, this life of it.
+
+    The inode of a pid namespace is used again after a container was restarted; when its first process
+    began is not. A part that cannot be read is "-".
+    """
+    parts = [
+        _read_word(proc / "sys/kernel/random/boot_id"),
+        _namespace(proc),
+        str(start_ticks(1, proc) or ""),
+    ]
+    return " ".join(part or _UNKNOWN for part in parts)
+
+
+def is_same_boot(one: str, other: str) -> bool:
+    """Whether two marks may be of one boot and namespace; what was not known then or now tells nothing."""
+    if not one or not other:
+        return True
+    pairs = zip(one.split(), other.split(), strict=False)
+    return not any(left != right and _UNKNOWN not in (left, right) for left, right in pairs)
 
 
 def find_processes(home: Path, proc: Path = PROC) -> tuple[CmProcess, ...]:
@@ -181,6 +205,20 @@ def _arguments(pid: int, proc: Path) -> list[str]:
     except OSError:
         return []
     return [os.fsdecode(argument) for argument in raw.split(b"\0")[:3] if argument]
+
+
+def _read_word(path: Path) -> str:
+    try:
+        return "".join(path.read_text("ascii").split())
+    except (OSError, ValueError):
+        return ""
+
+
+def _namespace(proc: Path) -> str:
+    try:
+        return os.readlink(proc / "self/ns/pid")
+    except OSError:
+        return ""
 
 
 def _boot_time(proc: Path) -> int:

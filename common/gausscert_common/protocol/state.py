@@ -31,7 +31,9 @@ class Operation:
     """"stop" or "start"."""
     pid: int
     start_ticks: int
-    """Field 22 of /proc/PID/stat: with the pid it names one process for good."""
+    """Field 22 of /proc/PID/stat: with the pid it names one process of one boot."""
+    boot: str = ""
+    """Which boot and which process list that was; opaque here, "" if it is not known."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,7 +35,7 @@ FULL = NodeState(
         bundle_digest="2" * 64,
         previous_ssl=SslSetting(server=None, agent=False),
     ),
-    operation=Operation("stop", 4711, 123456789012),
+    operation=Operation("stop", 4711, 123456789012, "boot pid:[1] 7"),
     tombstones=(Tombstone("tx-00000000", Outcome.ABORTED), Tombstone("tx-0000000z", Outcome.COMMITTED)),
 )
 MINIMAL = replace(FULL, transaction=None, phase=Phase.NONE, operation=None)

@@ -168,6 +168,28 @@ def test_an_orphan_is_ended_before_anything_is_looked_at(node):
     assert Journal(node.state_dir).load().operation is None
 
 
+@pytest.mark.parametrize("boot", ["boot-2 pid:[1] 7", "boot-1 pid:[2] 7", "boot-1 pid:[1] 8"])
+def test_after_a_reboot_no_stranger_with_the_same_pid_is_ended(node, boot):
+    seen = []
+    node.cm.during = lambda: seen.append(node.state.operation)
+    node.run_all(FORWARD[:3])
+    assert seen == [Operation("stop", 4711, 99, "boot-1 pid:[1] 7")]
+    rewrite(node, operation=seen[0])
+    node.boot = boot
+    node.start()
+    assert node.cm.orphans_ended == []
+    assert node.state.operation is None
+    assert Journal(node.state_dir).load().operation is None
+
+
+@pytest.mark.parametrize("boot", ["boot-1 pid:[1] 7", "boot-1 - 7", ""])
+def test_an_orphan_is_ended_unless_it_is_known_that_the_machine_has_booted(node, boot):
+    rewrite(node, operation=Operation("stop", 4711, 99, "boot-1 pid:[1] 7"))
+    node.boot = boot
+    node.start()
+    assert node.cm.orphans_ended == [(4711, 99)]
+
+
 def test_an_orphan_that_does_not_end_keeps_the_agent_from_serving(node):
     node.run_all(FORWARD[:3])
     rewrite(node, operation=Operation("start", 4711, 99))

@@ -244,3 +244,41 @@ def test_an_own_process_group_of_a_member_is_no_hiding_place():
         assert end_session(leader.pid, start_ticks(leader.pid))
     stat = read_stat(member)
     assert stat is None or not stat.runs
+
+
+# What pids mean something in
+
+
+def test_this_boot_is_the_same_as_itself_and_known():
+    assert "-" not in process_list.boot_mark().split()
+    assert process_list.is_same_boot(process_list.boot_mark(), process_list.boot_mark())
+
+
+def test_boot_namespace_and_its_first_process_tell_one_process_list_from_another(proc):
+    (proc.root / "sys/kernel/random").mkdir(parents=True)
+    (proc.root / "sys/kernel/random/boot_id").write_text("5d4a-boot\n")
+    (proc.root / "self/ns").mkdir()
+    (proc.root / "self/ns/pid").symlink_to("pid:[4026531836]")
+    proc.add(1, "init", ticks=42)
+    assert process_list.boot_mark(proc.root) == "5d4a-boot pid:[4026531836] 42"
+
+
+def test_what_cannot_be_read_is_unknown(proc):
+    assert process_list.boot_mark(proc.root) == "- - -"
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("b n 1", "b n 1", True),
+        ("b n 1", "c n 1", False),
+        ("b n 1", "b m 1", False),
+        ("b n 1", "b n 2", False),
+        ("b - 1", "b n 1", True),
+        ("- - -", "b n 1", True),
+        ("", "b n 1", True),
+        ("b n 1", "", True),
+    ],
+)
+def test_only_what_is_known_of_both_tells_two_boots_apart(one, other, same):
+    assert process_list.is_same_boot(one, other) is same
