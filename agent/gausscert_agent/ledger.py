@@ -49,8 +49,12 @@ class Ledger:
 
     @property
     def suspect(self) -> bool:
-        """Whether memory and disk may differ: nothing was loaded yet, or a write failed."""
+        """Whether memory and disk may differ: nothing was loaded yet, or a write or an exchange failed."""
         return self._suspect
+
+    def distrust(self) -> None:
+        """What was done last may not be durable: settle before anything else is done."""
+        self._suspect = True
 
     def load(self) -> NodeState:
         """Lock and read the record. What it says counts only once it was saved again: whoever wrote

@@ -64,21 +64,21 @@ class Standalone:
         self._restarter.require_stopped()
         live = self._live()
         self._ledger.begin_request(request_id)
-        ended = False
+        exchanging = ended = False
         try:
             names = (name for name in certset.BUNDLE_NAMES if name in live.files)
             pem: dict[str, bytes] = {name: live.files[name] for name in names}
             bundle = Bundle(pem, server_password=server_password, client_password=client_password)
             built = self._builder.build(request_id, Material(bundle))
             self._restarter.require_stopped()
+            exchanging = True
             self._store.ensure_live(request_id, built.digest, live.digest)
             self._store.remove_stage(request_id)
             self._ledger.end_request(request_id)
             ended = True
         finally:
             if not ended:
-                self._store.remove_stage(request_id)
-                self._ledger.forget_request()
+                self._leave(request_id, exchanging=exchanging)
         return built.findings
 
     def set_enable_ssl(self, request_id: str, wish: SslWish) -> SslSwitch:
@@ -101,6 +101,15 @@ class Standalone:
             ssl_switch.apply(self._cm, wish)
             self._ledger.end_request(request_id)
         return self._cm.read_ssl()
+
+    def _leave(self, request_id: str, *, exchanging: bool) -> None:
+        """An exchange that failed may not be durable: a power cut could bring the stage back as the live
+        set. So it is removed by the next command, or the next agent, which syncs before it does."""
+        if exchanging:
+            self._ledger.distrust()
+        else:
+            self._store.remove_stage(request_id)
+            self._ledger.forget_request()
 
     def _live(self) -> SetOnDisk:
         live = self._store.read_live()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
+from gausscert_agent.files import Disk
 from gausscert_agent.journal import Journal
 from gausscert_agent.journal_codec import REQUESTS_KEPT
 from gausscert_common import certset, factors
@@ -172,6 +175,52 @@ def test_after_a_failure_of_any_change_a_repeat_carries_it_out(tmp_path, restart
         if done:
             break
     assert failures == at - 1 > 40
+
+
+class Forgetful(Disk):
+    """An exchange that reaches the disk only with a sync; the first sync after it fails."""
+
+    def __init__(self) -> None:
+        self.changes: list[str] = []
+        self.failing = False
+
+    def exchange(self, directory, one, other):
+        super().exchange(directory, one, other)
+        self.failing = "exchange" not in self.changes
+        self.changes.append("exchange")
+
+    def sync(self, descriptor):
+        if self.failing:
+            self.failing = False
+            raise OSError(5, "Input/output error")
+        super().sync(descriptor)
+        if os.readlink(f"/proc/self/fd/{descriptor}").endswith("sslcert"):
+            self.changes.append("sync")
+
+    def unlink(self, directory, name):
+        super().unlink(directory, name)
+        self.changes.append("unlink")
+
+
+@pytest.mark.parametrize("restart", [False, True], ids=["goes on", "restarts"])
+def test_the_former_set_stays_until_an_exchange_is_known_to_be_durable(node, restart):
+    former = live_files(node.sslcert)
+    disk = Forgetful()
+    node.restart(disk)
+    with pytest.raises(NodeFailure):
+        encrypt(node)
+    assert live_files(node.sslcert) != former
+    assert node.store.read_stage(REQUEST).files == former
+    if restart:
+        node.restart(disk)
+    else:
+        node.run(Step.ACQUIRE)
+        node.core.runner.lease.release()
+    after = disk.changes[disk.changes.index("exchange") + 1 :]
+    assert after[:2] == ["sync", "unlink"]
+    assert [path.name for path in node.sslcert.iterdir()] == ["cm"]
+    encrypt(node)
+    assert_encrypted(node)
 
 
 @pytest.mark.parametrize("exchanged", [False, True])
