@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import click
 from gausscert_common import VERSION
-from gausscert_common.errors import GausscertError, InvalidInput, NodeRefusal
+from gausscert_common.errors import GausscertError, InvalidInput, NodeRefusal, Reason
+from gausscert_common.findings import Finding, Severity
 
 if TYPE_CHECKING:
     from gausscert_agent.config import AgentConfig
@@ -62,11 +65,24 @@ def serve(path: Path, log_format: str) -> None:
 )
 @_config_option
 def check_config(path: Path) -> None:
-    """Tell everything that is wrong with the configuration and the credential; change nothing."""
+    """Tell everything that is wrong with the configuration, with what it names on this machine and with the
+    credential; change nothing."""
     config = _load(path)
+    from gausscert_agent import config_check
     from gausscert_agent.credential_source import CredentialSource
 
-    CredentialSource(config).first()
+    found = [*config_check.look(config)]
+    try:
+        CredentialSource(config).first()
+    except InvalidInput as error:
+        found += error.findings or [_as_finding(error)]
+    wrong = [finding for finding in found if finding.severity is Severity.ERROR]
+    for finding in found:
+        if finding not in wrong:
+            click.echo(f"warning: {_line(finding)}", err=True)
+    if wrong:
+        causes = "; ".join(finding.cause for finding in wrong)
+        raise InvalidInput(Reason.CONFIG_INVALID, causes, file=str(path), findings=wrong)
     click.echo(f"{path}: good; node {config.name} of cluster {config.cluster}, listens on {config.listen}")
 
 
@@ -77,8 +93,13 @@ def status(path: Path) -> None:
     config = _load(path)
     from gausscert_agent.journal import Journal
 
-    state = Journal(config.state_dir).load()
+    _require_state_directory(config)
+    journal = Journal(config.state_dir)
+    state = journal.load()
     click.echo(f"node         {config.name} of cluster {config.cluster}")
+    if not journal.path.exists():
+        click.echo(f"no transaction has ever been here: {config.state_dir} holds no journal")
+        return
     click.echo(f"phase        {state.phase}")
     click.echo(f"fence        epoch {state.fence.epoch}, step {state.fence.step.name}")
     if state.holder:
@@ -122,11 +143,51 @@ def _load(path: Path) -> AgentConfig:
     return config_file.load(path)
 
 
+def _require_state_directory(config: AgentConfig) -> None:
+    """Without one there is nothing to tell, and "phase NONE" would be a guess.
+
+    Raises:
+        InvalidInput: CONFIG_INVALID.
+    """
+    try:
+        os.listdir(config.state_dir)
+    except OSError as error:
+        absent = isinstance(error, FileNotFoundError)
+        raise InvalidInput(
+            Reason.CONFIG_INVALID,
+            "there is no state directory" if absent else f"the state directory: {error.strerror}",
+            file=str(config.state_dir),
+            remedy="correct state_dir; an agent that was started once has made it"
+            if absent
+            else "run this as the agent's user",
+        ) from error
+
+
 def _tell(error: GausscertError) -> None:
-    click.echo(f"gausscert-agent: {error.reason}: {error}", err=True)
+    """Each thing once: a message that only joins what the findings say is left to them."""
+    joined = len(error.findings) > 1 and all(each.cause in error.message for each in error.findings)
+    if joined:
+        where = f"{error.file}: " if error.file else ""
+        click.echo(
+            f"gausscert-agent: {error.reason}: {where}{len(error.findings)} things are wrong", err=True
+        )
+    elif len(error.findings) == 1 and error.findings[0].cause in error.message:
+        click.echo(f"gausscert-agent: {error.reason}: {_line(error.findings[0])}", err=True)
+        return
+    else:
+        click.echo(f"gausscert-agent: {error.reason}: {error}", err=True)
     for finding in error.findings:
-        where = f"{finding.file}: " if finding.file else ""
-        click.echo(f"  {where}{finding.cause} ({finding.remedy})", err=True)
+        named = joined and finding.file == error.file
+        click.echo(f"  {_line(replace(finding, file='') if named else finding)}", err=True)
+
+
+def _as_finding(error: GausscertError) -> Finding:
+    return Finding(error.reason.value, Severity.ERROR, error.message, error.remedy, file=error.file)
+
+
+def _line(finding: Finding) -> str:
+    where = f"{finding.file}: " if finding.file else ""
+    return f"{where}{finding.cause} ({finding.remedy})"
 
 
 if __name__ == "__main__":

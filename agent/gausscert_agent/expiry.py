@@ -15,6 +15,8 @@ from gausscert_common.errors import GausscertError
 from gausscert_common.findings import Finding, Severity
 from gausscert_common.model import Certificate, CertificateKind, ExpiryReport
 
+from gausscert_agent.preflight import node_finding
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from datetime import datetime
@@ -31,6 +33,9 @@ _SHORTEST_S: Final = 60.0
 
 _PREFIXES: Final = {CertificateKind.CA: "CA", CertificateKind.CRL: "CRL"}
 """With _EXPIRED, _EXPIRING and _NOT_YET_VALID these are the codes that `validate` has for bundles."""
+
+_NO_SET: Final = node_finding("NODE_NO_LIVE_SET")
+"""Zero certificates are not certificates in order."""
 
 _RENEW: Final = "make a new bundle and replace the set: gausscert bundle new, gausscert replace"
 
@@ -53,7 +58,10 @@ def expiry_report(
     """
     ordered = tuple(sorted(certificates, key=lambda one: (one.not_after, one.file, one.index)))
     judged = (finding for one in ordered for finding in _judge(one, clock, threshold_days))
-    return ExpiryReport(node, clock, ordered, threshold_days, (*findings, *judged))
+    found = (*findings, *judged)
+    if not ordered and not found:
+        found = (_NO_SET,)
+    return ExpiryReport(node, clock, ordered, threshold_days, found)
 
 
 def _judge(certificate: Certificate, clock: datetime, threshold_days: int) -> Iterator[Finding]:

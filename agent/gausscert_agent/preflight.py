@@ -131,6 +131,11 @@ NODE_FINDINGS: Final[dict[str, NodeFinding]] = {
         "the live set holds what is no part of a set and cannot be carried over",
         "move links, directories and large files out of share/sslcert/cm",
     ),
+    "NODE_NO_LIVE_SET": NodeFinding(
+        _W,
+        "there is no live set: share/sslcert/cm is absent or holds no certificate",
+        "nothing, if CM has never had certificates; else look whether the agent's `home` is the cluster's",
+    ),
     "NODE_SET_INCOMPLETE": NodeFinding(
         _W, "the live set is not whole", "replacing it mends that; a rollback would bring it back as it is"
     ),

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol
 
 from gausscert_common import identity
 from gausscert_common.errors import InvalidInput, Reason
+from gausscert_common.findings import Finding, Severity
 from gausscert_common.identity import Identity, Role
 
 if TYPE_CHECKING:
@@ -203,16 +204,41 @@ def _judge(files: Files, facts: Facts, cluster: str, now: datetime) -> Identity:
 
 
 def _read_all(files: Files) -> tuple[bytes, bytes, bytes]:
-    ca = _read(files.ca, b"-----BEGIN CERTIFICATE-----", "certificate")
-    cert = _read(files.cert, b"-----BEGIN CERTIFICATE-----", "certificate")
-    key = _read(files.key, b"PRIVATE KEY-----", "private key", private=True)
+    wrong: list[InvalidInput] = []
+    ca = _read_or_note(wrong, files.ca, b"-----BEGIN CERTIFICATE-----", "certificate")
+    cert = _read_or_note(wrong, files.cert, b"-----BEGIN CERTIFICATE-----", "certificate")
+    key = _read_or_note(wrong, files.key, b"PRIVATE KEY-----", "private key", private=True)
     if b"ENCRYPTED" in key:
-        raise _invalid(
-            files.key,
-            "the key is encrypted, and nobody is there to ask for its password",
-            "use the key as gausscert pki issue made it",
-        )
+        cause = "the key is encrypted, and nobody is there to ask for its password"
+        wrong.append(_invalid(files.key, cause, "use the key as gausscert pki issue made it"))
+    if wrong:
+        raise _joined(wrong)
     return ca, cert, key
+
+
+def _read_or_note(
+    wrong: list[InvalidInput], path: Path, mark: bytes, what: str, *, private: bool = False
+) -> bytes:
+    """All files are read before any of them is complained about."""
+    try:
+        return _read(path, mark, what, private=private)
+    except InvalidInput as error:
+        wrong.append(error)
+        return b""
+
+
+def _joined(wrong: list[InvalidInput]) -> InvalidInput:
+    if len(wrong) == 1:
+        return wrong[0]
+    found = [
+        Finding(each.reason, Severity.ERROR, each.message, each.remedy, file=each.file) for each in wrong
+    ]
+    return InvalidInput(
+        Reason.CREDENTIAL_INVALID,
+        "; ".join(f"{each.file}: {each.message}" for each in wrong),
+        remedy="; ".join(dict.fromkeys(each.remedy for each in wrong)),
+        findings=found,
+    )
 
 
 def _read(path: Path, mark: bytes, what: str, *, private: bool = False) -> bytes:

@@ -246,3 +246,16 @@ def test_a_node_certificate_without_its_dns_name_is_refused(ca):
     files = make_node_certificate(ca, ["gausscert://prod/node/n_1"], ["n1.example.org"])
 
     assert "DNS name" in problem(load_node, files).message
+
+
+def test_all_files_that_are_missing_are_named_at_once(node):
+    for path in (node.ca, node.cert, node.key):
+        path.unlink()
+
+    with pytest.raises(InvalidInput) as caught:
+        load_node(node)
+
+    assert caught.value.reason is Reason.CREDENTIAL_INVALID
+    assert [each.file for each in caught.value.findings] == [str(node.ca), str(node.cert), str(node.key)]
+    for path in (node.ca, node.cert, node.key):
+        assert str(path) in caught.value.message

@@ -122,6 +122,11 @@ def test_the_first_look_tells_what_it_sees():
     assert Bench(certificate(999)).look()[1] == [("INFO", "")]
 
 
+def test_no_certificates_are_not_certificates_in_order():
+    assert Bench().look()[1] == [("WARNING", "NODE_NO_LIVE_SET")]
+    assert [each.code for each in expiry_report("n1", (), NOW, 90).findings] == ["NODE_NO_LIVE_SET"]
+
+
 def test_what_does_not_change_is_told_once_a_day():
     bench = Bench(certificate(9))
     told = []
