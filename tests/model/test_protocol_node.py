@@ -327,6 +327,30 @@ def test_abort_needs_no_stop_where_the_old_set_is_live(phase):
     assert accepted.intent.phase is Phase.ABORTED
 
 
+@pytest.mark.parametrize("phase", [Phase.PREPARING, Phase.PREPARED])
+def test_abort_where_nothing_was_swapped_leaves_the_configuration_alone(phase):
+    accepted = accept(state(phase), view(OLD, running=True), command(Step.ABORT))
+
+    assert accepted.effects == (Effect.MAKE_OLD_LIVE,)
+
+
+def test_abort_of_a_swap_cut_short_restores_the_configuration():
+    assert Effect.RESTORE_SSL in accept(state(Phase.PREPARED), view(NEW), command(Step.ABORT)).effects
+
+
+def test_abort_cut_short_after_it_exchanged_back_restores_the_configuration():
+    before = accept(state(Phase.SWAPPED), view(NEW), command(Step.ABORT)).intent
+
+    assert Effect.RESTORE_SSL in accept(before, view(OLD), command(Step.ABORT)).effects
+
+
+@pytest.mark.parametrize("phase", [Phase.PREPARED, Phase.SWAPPED, Phase.ABORTED])
+def test_abort_restores_the_configuration_where_equal_sets_do_not_show_whether_a_swap_began(phase):
+    equal = state(phase, transaction=transaction(new_digest=OLD))
+
+    assert Effect.RESTORE_SSL in accept(equal, view(OLD), command(Step.ABORT)).effects
+
+
 def test_abort_looks_for_processes_before_and_after_it_exchanges():
     effects = accept(state(Phase.SWAPPED), view(NEW), command(Step.ABORT)).effects
 

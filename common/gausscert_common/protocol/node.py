@@ -184,7 +184,7 @@ def accept(state: NodeState, view: View, command: Command) -> Accepted:
         return _accept_without_transaction(fenced, command, rule)
     _check_live(state.transaction, view, rule)
     intent = fenced if rule.intent is None else replace(fenced, phase=rule.intent)
-    return Accepted(intent, _guarded(state.transaction, view, command, rule))
+    return Accepted(intent, _guarded(state, state.transaction, view, command, rule))
 
 
 def complete(intent: NodeState, command: Command, facts: StageFacts | None = None) -> NodeState:
@@ -276,16 +276,33 @@ def _accept_without_transaction(fenced: NodeState, command: Command, rule: Rule)
     return Accepted(fenced, rule.effects)
 
 
-def _guarded(transaction: Transaction, view: View, command: Command, rule: Rule) -> tuple[Effect, ...]:
-    """Abort exchanges directories only where the new set is live, and then only with CM stopped."""
-    if command.step is Step.ABORT and live_state(transaction, view.live_digest) is LiveState.NEW:
+def _guarded(
+    state: NodeState, transaction: Transaction, view: View, command: Command, rule: Rule
+) -> tuple[Effect, ...]:
+    """Abort exchanges directories only where the new set is live, and then only with CM stopped; and it
+    restores enable_ssl only where Swap may have changed it."""
+    if command.step is not Step.ABORT:
+        return rule.effects
+    if live_state(transaction, view.live_digest) is LiveState.NEW:
         return (
             Effect.REQUIRE_STOPPED,
             Effect.MAKE_OLD_LIVE,
             Effect.REQUIRE_STOPPED,
             Effect.RESTORE_SSL,
         )
-    return rule.effects
+    return (Effect.MAKE_OLD_LIVE,) if _never_swapped(state, transaction) else rule.effects
+
+
+def _never_swapped(state: NodeState, transaction: Transaction) -> bool:
+    """Whether Swap has not touched this node, given that the old set is live.
+
+    Swap exchanges before it sets enable_ssl, so the old set beside PREPARED shows that it set nothing;
+    unless both sets are equal and nothing shows. An Abort that was cut short after it exchanged back
+    has left ABORTED.
+    """
+    if state.phase is Phase.PREPARED:
+        return transaction.new_digest != transaction.old_digest
+    return state.phase is Phase.PREPARING
 
 
 def _check_fence(state: NodeState, command: Command) -> None:

@@ -541,6 +541,29 @@ def test_enable_ssl_is_switched_with_the_vote_and_back_with_the_abort(node):
     assert changes == ["set_ssl server True", "set_ssl server False"]
 
 
+def test_enable_ssl_is_durable_before_the_vote_and_before_the_abort(node):
+    node.run(Step.ACQUIRE)
+    node.prepare(wish=SslWish.OFF)
+    node.run_all((Step.STOP, Step.SWAP))
+    assert node.cm.undurable == set()
+    node.run(Step.ABORT)
+    assert node.cm.undurable == set()
+    assert node.cm.ssl == {"server": SslValue.ON, "agent": SslValue.ON}
+
+
+@pytest.mark.parametrize("repeated", [Step.SWAP, Step.ABORT])
+def test_what_says_so_already_is_made_durable_again(node, repeated):
+    """Whoever wrote it may have died before it was durable."""
+    node.run(Step.ACQUIRE)
+    node.prepare(wish=SslWish.OFF)
+    node.run_all((Step.STOP, Step.SWAP, repeated))
+    node.cm.undurable = {"server", "agent"}
+    node.cm.calls.clear()
+    node.run(repeated)
+    assert node.cm.undurable == set()
+    assert not [call for call in node.cm.calls if call.startswith("set_ssl")]
+
+
 def test_where_nothing_is_wished_enable_ssl_is_not_touched(node):
     node.run(Step.ACQUIRE)
     node.prepare()
@@ -653,6 +676,7 @@ FAILED = NodeFailure(Reason.CM_CTL_FAILED, "cm_ctl failed")
         ("stop node", Step.STOP),
         ("set_ssl server False", Step.SWAP),
         ("set_ssl agent False", Step.SWAP),
+        ("sync_conf server", Step.SWAP),
         ("start node", Step.START),
     ],
 )
@@ -685,6 +709,37 @@ def test_a_failed_abort_is_repeated(node, call):
     with pytest.raises(NodeFailure):
         node.run(Step.ABORT)
     assert journalled(node).phase is Phase.ABORTED
+    node.run_all((Step.ABORT, Step.CLEAN))
+    assert snapshot(node.sslcert) == before
+    assert node.cm.ssl == {"server": SslValue.ON, "agent": SslValue.ON}
+
+
+def test_a_node_that_never_swapped_aborts_without_cm_and_leaves_the_configuration_to_its_operator(node):
+    before = snapshot(node.sslcert)
+    node.run(Step.ACQUIRE)
+    node.prepare(wish=SslWish.ON)
+    node.cm.ssl = {"server": SslValue.OFF, "agent": SslValue.OFF}
+    node.cm.fail["read_ssl"] = FAILED
+    node.run_all((Step.ABORT, Step.CLEAN))
+    assert snapshot(node.sslcert) == before
+    assert node.cm.ssl == {"server": SslValue.OFF, "agent": SslValue.OFF}
+
+
+@pytest.mark.parametrize("died", ["after the exchange", "after enable_ssl", "in the abort"])
+def test_an_abort_restores_enable_ssl_wherever_the_swap_was_cut_short(node, died):
+    before = snapshot(node.sslcert)
+    node.run(Step.ACQUIRE)
+    node.prepare(wish=SslWish.OFF)
+    node.run(Step.STOP)
+    node.cm.fail["set_ssl server False" if died == "after the exchange" else "set_ssl agent False"] = FAILED
+    with pytest.raises(NodeFailure):
+        node.run(Step.SWAP)
+    assert node.state.phase is Phase.PREPARED
+    if died == "in the abort":
+        node.cm.fail["read_ssl"] = FAILED
+        with pytest.raises(NodeFailure):
+            node.run(Step.ABORT)
+        assert live_files(node.sslcert) == OLD
     node.run_all((Step.ABORT, Step.CLEAN))
     assert snapshot(node.sslcert) == before
     assert node.cm.ssl == {"server": SslValue.ON, "agent": SslValue.ON}
