@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from gausscert_common.errors import NodeRefusal, Reason
+from gausscert_common.errors import InvalidInput, NodeRefusal, Reason
 from gausscert_common.protocol.node import (
+    EPOCH_LEAP,
     RULES,
     TOMBSTONES_KEPT,
     AcquireCommand,
@@ -275,6 +276,22 @@ def test_a_repeated_acquire_of_the_same_coordinator_is_granted():
 @pytest.mark.parametrize("epoch", [0, 1])
 def test_acquire_of_a_promised_epoch_by_another_is_fenced(epoch):
     assert refused(state(Phase.NONE), view(), acquire(epoch, holder="other")) is Reason.FENCED
+
+
+@pytest.mark.parametrize("epoch", [2 + EPOCH_LEAP, 2**62, 2**63 - 1])
+@pytest.mark.parametrize("take_over", [False, True])
+def test_an_epoch_out_of_all_proportion_is_refused_so_that_it_uses_up_no_numbers(epoch, take_over):
+    before = state(Phase.SWAPPED)
+    with pytest.raises(InvalidInput) as caught:
+        accept(before, view(NEW), acquire(epoch, take_over=take_over))
+    assert caught.value.reason is Reason.ARGUMENT_INVALID
+    assert caught.value.remedy
+    assert before == state(Phase.SWAPPED)
+
+
+def test_a_node_that_lags_far_behind_the_others_takes_their_epoch():
+    assert accept(NodeState(), view(), acquire(EPOCH_LEAP)).intent.fence.epoch == EPOCH_LEAP
+    assert accept(state(Phase.NONE), view(), acquire(1 + EPOCH_LEAP)).intent.fence.epoch == 1 + EPOCH_LEAP
 
 
 def test_acquire_again_after_further_steps_is_fenced():

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
-from gausscert_common.errors import NodeRefusal, Reason
+from gausscert_common.errors import InvalidInput, NodeRefusal, Reason
 from gausscert_common.protocol.commands import AcquireCommand, Command, PrepareCommand
 from gausscert_common.protocol.state import (
     NodeState,
@@ -52,6 +52,10 @@ __all__ = [
 
 TOMBSTONES_KEPT: Final = 64
 """Design section 5 asks for at least 32; a late coordinator then still learns how its transaction ended."""
+
+EPOCH_LEAP: Final = 2**20
+"""A coordinator takes the highest epoch of all nodes plus one. Far more than a node can lag behind, far less
+than would use up the numbers: an epoch once taken is never gone back from."""
 
 
 class Effect(StrEnum):
@@ -167,6 +171,7 @@ def accept(state: NodeState, view: View, command: Command) -> Accepted:
 
     Raises:
         NodeRefusal: The command is refused; the state stays what it was.
+        InvalidInput: ARGUMENT_INVALID; no coordinator can have come to such an epoch; likewise.
     """
     if isinstance(command, AcquireCommand):
         return _accept_acquire(state, view, command)
@@ -231,6 +236,12 @@ def reconcile(state: NodeState, live_digest: str | None) -> NodeState:
 
 
 def _accept_acquire(state: NodeState, view: View, command: AcquireCommand) -> Accepted:
+    if command.epoch > state.fence.epoch + EPOCH_LEAP:
+        raise InvalidInput(
+            Reason.ARGUMENT_INVALID,
+            f"epoch {command.epoch} is out of all proportion to epoch {state.fence.epoch}, the last one here",
+            remedy="acquire with the highest epoch of all nodes plus one, as gausscert recover does",
+        )
     same = (state.owner, state.holder) == (command.transaction_id, command.holder)
     if command.fence < state.fence or (command.epoch == state.fence.epoch and not same):
         raise _fenced(state, command)
