@@ -62,7 +62,7 @@ class Job:
     def lease_s(self) -> float:
         """Longer than any node goes without a command: the others wait while the executor stops or
         starts CM, and all wait while the proof is looked for. A lease that ran out meanwhile would
-        make PREPARED nodes abort on their own."""
+        let another coordinator take the fence without --take-over. Nothing aborts by itself."""
         longest = max(
             self.timeouts.verify_s, self.timeouts.prepare_s, self.timeouts.stop_s, self.timeouts.start_s
         )
