@@ -162,6 +162,10 @@ class LocalCm:
                 remedy=f"write the line `enable_ssl = {wanted}` into the file",
             )
 
+    def sync_conf(self, component: Component) -> None:
+        """See `ports.Cm.sync_conf`."""
+        cm_conf.sync(self._path_for_command(component))
+
     def stop(self, scope: RestartScope, timeout_s: float, on_start: OnStart) -> None:
         """See `ports.Cm.stop`."""
         self._ctl.stop(scope, self._node_id(), timeout_s, on_start)

@@ -45,9 +45,18 @@ class Cm(Protocol):
 
     def set_ssl(self, component: Literal["server", "agent"], value: bool) -> None:
         """Set `enable_ssl` through `cm_ctl set ... -n <own id>`; the file is read again afterwards.
+        Durable only after `sync_conf`.
 
         Raises:
             NodeFailure: CM_CTL_FAILED, CM_CTL_TIMEOUT, CONF_FAILED.
+        """
+
+    def sync_conf(self, component: Literal["server", "agent"]) -> None:
+        """Make what the configuration file says durable: cm_ctl leaves that to the kernel, and a node that
+        has voted must say after a power cut what it said before.
+
+        Raises:
+            NodeFailure: CONF_FAILED; CM_CTL_FAILED, CM_CTL_TIMEOUT where nothing tells its path.
         """
 
     def stop(self, scope: RestartScope, timeout_s: float, on_start: OnStart) -> None:

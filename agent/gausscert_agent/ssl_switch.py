@@ -44,15 +44,15 @@ def require_settable(switch: SslSwitch, wish: SslWish) -> None:
 
 
 def apply(cm: Cm, wish: SslWish) -> None:
-    """Ensure what is wished. Raises NodeFailure as `Cm.read_ssl` and `Cm.set_ssl`."""
+    """Ensure what is wished, durably. Raises NodeFailure as `Cm.read_ssl`, `set_ssl` and `sync_conf`."""
     if wish is not SslWish.KEEP:
         _ensure(cm, SslSetting(_WISHES[wish], _WISHES[wish]))
 
 
 def restore(cm: Cm, wish: SslWish, previous: SslSetting) -> None:
-    """Ensure what was before a wish was carried out; where nothing was wished nothing was changed.
+    """Ensure what was before a wish was carried out, durably; where nothing was wished nothing was changed.
 
-    Raises NodeFailure as `Cm.read_ssl` and `Cm.set_ssl`.
+    Raises NodeFailure as `Cm.read_ssl`, `set_ssl` and `sync_conf`.
     """
     if wish is not SslWish.KEEP:
         _ensure(cm, previous)
@@ -65,6 +65,9 @@ def _ensure(cm: Cm, wanted: SslSetting) -> None:
 
 
 def _ensure_one(cm: Cm, component: Literal["server", "agent"], value: SslValue, wanted: bool | None) -> None:
-    if wanted is None or value is SslValue.ABSENT or _VALUES.get(value) is wanted:
+    if wanted is None or value is SslValue.ABSENT:
         return
-    cm.set_ssl(component, wanted)
+    if _VALUES.get(value) is not wanted:
+        cm.set_ssl(component, wanted)
+    # Also what says so already: whoever wrote it may have died, or lost power, before it reached the disk.
+    cm.sync_conf(component)

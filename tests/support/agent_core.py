@@ -68,6 +68,8 @@ class FakeCm:
     stop_leaves: set[str] = field(default_factory=set)
     """Processes that survive `cm_ctl stop`."""
     orphans_ended: list[tuple[int, int]] = field(default_factory=list)
+    undurable: set[str] = field(default_factory=set)
+    """Configuration files that a power cut would set back."""
     during: object = None
     """Called with the state of things while a cm_ctl child runs."""
 
@@ -97,6 +99,11 @@ class FakeCm:
     def set_ssl(self, component, value: bool) -> None:
         self._called(f"set_ssl {component} {value}")
         self.ssl[component] = SslValue.ON if value else SslValue.OFF
+        self.undurable.add(component)
+
+    def sync_conf(self, component) -> None:
+        self._called(f"sync_conf {component}")
+        self.undurable.discard(component)
 
     def stop(self, scope, timeout_s: float, on_start) -> None:
         on_start(4711, 99)

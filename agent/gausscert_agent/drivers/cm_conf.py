@@ -3,6 +3,7 @@ is no comment and whose name is exactly right counts; the value ends at `#`."""
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -71,6 +72,28 @@ def read(path: Path) -> Conf:
             remedy="run the agent as the OS user that owns the cluster",
         ) from error
     return parse(text)
+
+
+def sync(path: Path) -> None:
+    """fsync one file and its directory, in which cm_ctl may have replaced it.
+
+    Raises:
+        NodeFailure: CONF_FAILED.
+    """
+    try:
+        for one in (path, path.parent):
+            descriptor = os.open(one, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+    except OSError as error:
+        raise NodeFailure(
+            Reason.CONF_FAILED,
+            f"cannot be made durable: {error.strerror}",
+            file=str(path),
+            remedy="see to the health of that file system, then run gausscert recover",
+        ) from error
 
 
 def _ssl_value(text: str) -> SslValue:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 import time
 from pathlib import Path
@@ -164,6 +166,30 @@ def test_a_file_that_is_not_there_is_refused(home, data):
     (data / "cm_server" / "cm_server.conf").unlink()
     with pytest.raises(NodeFailure, match="no such file"):
         LocalCm(CmSettings(home), FakeCmCtl(data, edited)).set_ssl("server", True)
+
+
+def test_a_configuration_file_becomes_durable_with_its_directory(home, data, monkeypatch):
+    synced = []
+    real = os.fsync
+
+    def fsync(descriptor):
+        synced.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    LocalCm(CmSettings(home), FakeCmCtl(data)).sync_conf("agent")
+    assert synced == [str(data / "cm_agent" / "cm_agent.conf"), str(data / "cm_agent")]
+
+
+def test_a_configuration_file_that_cannot_be_made_durable_is_a_failure_that_names_it(home, data, monkeypatch):
+    def fsync(descriptor):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(NodeFailure, match="durable") as caught:
+        LocalCm(CmSettings(home), FakeCmCtl(data)).sync_conf("server")
+    assert caught.value.reason is Reason.CONF_FAILED
+    assert caught.value.file == str(data / "cm_server" / "cm_server.conf")
 
 
 def test_stop_and_start_name_the_own_node(home, data):
