@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gausscert_common.findings import Finding
-    from gausscert_common.protocol.node import Transaction
+    from gausscert_common.protocol.state import Transaction
 
     from gausscert_agent.ports import Cm, OnStart
     from gausscert_agent.restart import Restarter, RestartOrders

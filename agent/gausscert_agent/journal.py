@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-    from gausscert_common.protocol.node import NodeState
+    from gausscert_common.protocol.state import NodeState
 
 FILE: Final = "journal.json"
 VERSION: Final = 1

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
-from gausscert_common.protocol.node import NodeState, Operation, SslSetting, Transaction
+from gausscert_common.protocol.state import NodeState, Operation, SslSetting, Transaction
 from gausscert_common.protocol.words import (
     Fence,
     Outcome,

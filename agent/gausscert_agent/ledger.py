@@ -15,7 +15,7 @@ from gausscert_agent.journal_codec import REQUESTS_KEPT
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gausscert_common.protocol.node import NodeState
+    from gausscert_common.protocol.state import NodeState
 
     from gausscert_agent.journal import Journal
     from gausscert_agent.journal_codec import Record

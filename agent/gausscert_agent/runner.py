@@ -19,16 +19,9 @@ from typing import TYPE_CHECKING, Final
 
 from gausscert_common import certset
 from gausscert_common.errors import NodeFailure, NodeRefusal, Reason
-from gausscert_common.protocol.node import (
-    RULES,
-    AcquireCommand,
-    Effect,
-    Operation,
-    View,
-    accept,
-    complete,
-    reconcile,
-)
+from gausscert_common.protocol.commands import AcquireCommand
+from gausscert_common.protocol.node import RULES, Effect, accept, complete, reconcile
+from gausscert_common.protocol.state import Operation, View
 from gausscert_common.protocol.words import Phase, Step
 
 from gausscert_agent import restart
@@ -40,7 +33,9 @@ if TYPE_CHECKING:
 
     from gausscert_common.findings import Finding
     from gausscert_common.model import SslSwitch
-    from gausscert_common.protocol.node import Accepted, Command, NodeState
+    from gausscert_common.protocol.commands import Command
+    from gausscert_common.protocol.node import Accepted
+    from gausscert_common.protocol.state import NodeState
     from gausscert_common.protocol.words import SslWish
 
     from gausscert_agent.effects import Effects

@@ -9,7 +9,7 @@ from typing import Protocol
 from gausscert_common.bundle import Bundle
 from gausscert_common.findings import Finding
 from gausscert_common.model import CertificateSet, ExpiryReport, NodeReport, ProbeReport
-from gausscert_common.protocol.node import Command
+from gausscert_common.protocol.commands import Command
 from gausscert_common.protocol.words import RestartScope, SslWish
 
 

@@ -6,24 +6,18 @@ from dataclasses import replace
 
 import pytest
 from gausscert_common.errors import InvalidInput, NodeRefusal, Reason
+from gausscert_common.protocol.commands import AcquireCommand, Command, PrepareCommand
 from gausscert_common.protocol.node import (
     EPOCH_LEAP,
     RULES,
     TOMBSTONES_KEPT,
-    AcquireCommand,
-    Command,
     Effect,
-    NodeState,
-    PrepareCommand,
-    SslSetting,
     StageFacts,
-    Transaction,
-    View,
     accept,
     complete,
-    live_state,
     reconcile,
 )
+from gausscert_common.protocol.state import NodeState, SslSetting, Transaction, View, live_state
 from gausscert_common.protocol.words import (
     Fence,
     LiveState,

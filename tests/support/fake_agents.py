@@ -35,20 +35,9 @@ from gausscert_common.model import (
     ProbeReport,
     TransactionReport,
 )
-from gausscert_common.protocol.node import (
-    AcquireCommand,
-    Command,
-    Effect,
-    NodeState,
-    PrepareCommand,
-    SslSetting,
-    StageFacts,
-    View,
-    accept,
-    complete,
-    live_state,
-    reconcile,
-)
+from gausscert_common.protocol.commands import AcquireCommand, Command, PrepareCommand
+from gausscert_common.protocol.node import Effect, StageFacts, accept, complete, reconcile
+from gausscert_common.protocol.state import NodeState, SslSetting, View, live_state
 from gausscert_common.protocol.words import Phase, SslWish
 from gausscert_coordinator.ports import Preparation, Prepared, RestartOrders
 from support.fake_node import EPOCH, FakeNode, report_of

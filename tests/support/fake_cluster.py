@@ -10,7 +10,7 @@ from pathlib import Path
 
 from gausscert_common.errors import GausscertError, NodeFailure, NodeRefusal, Reason, Unreachable
 from gausscert_common.model import ClusterState, CmNode, CmTopology
-from gausscert_common.protocol.node import NodeState
+from gausscert_common.protocol.state import NodeState
 from gausscert_common.protocol.words import Outcome, Phase, RestartScope
 from gausscert_coordinator.coordinator import Coordinator
 from gausscert_coordinator.inventory import Credentials, Inventory, InventoryNode, Timeouts

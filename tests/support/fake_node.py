@@ -24,7 +24,8 @@ from gausscert_common.model import (
     SslSwitch,
     SslValue,
 )
-from gausscert_common.protocol.node import Effect, SslSetting, Transaction
+from gausscert_common.protocol.node import Effect
+from gausscert_common.protocol.state import SslSetting, Transaction
 from gausscert_common.protocol.words import SslWish
 
 EPOCH = datetime(2025, 1, 1, tzinfo=UTC)

@@ -21,34 +21,12 @@ from gausscert_common.errors import InvalidInput, NodeRefusal, Reason
 from gausscert_common.protocol.commands import AcquireCommand, Command, PrepareCommand
 from gausscert_common.protocol.state import (
     NodeState,
-    Operation,
     SslSetting,
     Transaction,
     View,
     live_state,
 )
 from gausscert_common.protocol.words import LiveState, Outcome, Phase, Step, Tombstone
-
-__all__ = [
-    "RULES",
-    "Accepted",
-    "AcquireCommand",
-    "Command",
-    "Effect",
-    "NodeState",
-    "Operation",
-    "PrepareCommand",
-    "Rule",
-    "SslSetting",
-    "StageFacts",
-    "Transaction",
-    "View",
-    "accept",
-    "complete",
-    "live_state",
-    "reconcile",
-    "TOMBSTONES_KEPT",
-]
 
 TOMBSTONES_KEPT: Final = 64
 """Design section 5 asks for at least 32; a late coordinator then still learns how its transaction ended."""

@@ -10,8 +10,8 @@ from dataclasses import replace
 
 import pytest
 from gausscert_common.errors import NodeRefusal, Reason, Unreachable
+from gausscert_common.protocol.commands import Command
 from gausscert_common.protocol.coordinator import Verdict
-from gausscert_common.protocol.node import Command
 from gausscert_common.protocol.recovery import Choice
 from gausscert_common.protocol.words import Fence, Outcome, Phase, RestartScope, SslWish, Step
 from gausscert_coordinator import naming
