@@ -745,6 +745,21 @@ def test_an_abort_restores_enable_ssl_wherever_the_swap_was_cut_short(node, died
     assert node.cm.ssl == {"server": SslValue.ON, "agent": SslValue.ON}
 
 
+@pytest.mark.parametrize("value", [SslValue.COMMENTED, SslValue.MISSING])
+def test_a_line_that_an_operator_took_away_keeps_no_abort_back(node, value, caplog):
+    """cm_ctl cannot set such a line (facts section 6); the one who took it away knows why."""
+    node.run(Step.ACQUIRE)
+    node.prepare(wish=SslWish.OFF)
+    node.run_all((Step.STOP, Step.SWAP))
+    node.cm.ssl["server"] = value
+    node.cm.fail["set_ssl server True"] = FAILED
+    node.run_all((Step.ABORT, Step.CLEAN))
+    assert node.state.outcome_of(TX) is Outcome.ABORTED
+    assert node.cm.ssl == {"server": value, "agent": SslValue.ON}
+    (record,) = [record for record in caplog.records if record.levelname == "WARNING"]
+    assert (record.file, record.value) == ("cm_server.conf", value)
+
+
 # Children
 
 
