@@ -14,7 +14,7 @@ from gausscert_common.errors import InvalidInput, Reason
 from gausscert_common.validate.catalogue import finding
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from gausscert_common.bundle import Bundle
@@ -27,6 +27,8 @@ _WANTED: Final = certset.BUNDLE_NAMES + certset.FACTOR_NAMES
 _SECRET: Final = frozenset({"server.key", "client.key", *certset.FACTOR_NAMES})
 _READ_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 """O_NONBLOCK so that a FIFO of this name does not hang us before its kind is known."""
+_IRREGULAR: Final = {errno.ELOOP: "it is a symbolic link", errno.ENXIO: "it is a socket or a FIFO"}
+"""What open(2) with these flags says of files that are none."""
 _WRITE_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _DIRECTORY_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
@@ -69,6 +71,20 @@ def read_directory(path: Path) -> BundleFiles:
     )
 
 
+def with_contents(lying: Iterable[Finding], contents: Iterable[Finding]) -> tuple[Finding, ...]:
+    """What is wrong with the files as they lie there and with what is in them; a file that is there and
+    could not be read is not also said to be missing.
+
+    Args:
+        lying: The findings of `read_directory`.
+        contents: Those of `validate` or of a plan.
+    """
+    lying = tuple(lying)
+    unread = {each.file for each in lying if each.code in {"FILE_NOT_REGULAR", "FILE_UNREADABLE"}}
+    rest = (each for each in contents if each.code != "FILE_MISSING" or each.file not in unread)
+    return (*lying, *rest)
+
+
 def _open_directory(path: Path) -> int:
     try:
         return os.open(path, _DIRECTORY_FLAGS)
@@ -86,10 +102,9 @@ def _read(directory: int, name: str, findings: list[Finding]) -> tuple[bytes, ..
     try:
         handle = os.open(name, _READ_FLAGS, dir_fd=directory)
     except OSError as error:
-        # ELOOP is a symbolic link, ENXIO a socket or a FIFO's other end.
-        irregular = error.errno in {errno.ELOOP, errno.ENXIO}
+        irregular = _IRREGULAR.get(error.errno or 0)
         code = "FILE_NOT_REGULAR" if irregular else "FILE_UNREADABLE"
-        findings.append(finding(code, f"it cannot be opened: {error.strerror}", name))
+        findings.append(finding(code, irregular or f"it cannot be opened: {error.strerror}", name))
         return ()
     try:
         return _read_open(handle, name, findings)

@@ -60,7 +60,7 @@ def _with(name: str, body: bytes) -> Bundle:
 
 
 for _name in ("cacert.pem", "server.crt", "server.key", "client.crt", "client.key"):
-    _codes = ["FILE_MISSING", "LEAF_NOT_SIGNED_BY_CA"] if _name == "cacert.pem" else ["FILE_MISSING"]
+    _codes = ["FILE_MISSING"]
     CASES[f"missing_{_name}"] = lambda name=_name, codes=_codes: Case(_without(name), frozenset(codes))
     _codes = ["FILE_EMPTY", *_codes[1:]]
     CASES[f"empty_{_name}"] = lambda name=_name, codes=_codes: Case(_with(name, b""), frozenset(codes))
@@ -105,7 +105,7 @@ def der_key():
     return _with("client.key", key)
 
 
-@broken("FILE_DER", "LEAF_NOT_SIGNED_BY_CA")
+@broken("FILE_DER")
 def der_ca():
     return _with("cacert.pem", pki.good_ca().der)
 

@@ -7,11 +7,11 @@ import stat
 from dataclasses import replace
 
 import pytest
-from gausscert_common import certset
+from gausscert_common import certset, validate
 from gausscert_common.bundle import Bundle
 from gausscert_common.errors import InvalidInput, Reason
 from gausscert_common.findings import Severity
-from gausscert_coordinator.bundle_files import read_directory, write_directory
+from gausscert_coordinator.bundle_files import read_directory, with_contents, write_directory
 from support import pki
 from support.broken_bundles import factor_files
 
@@ -236,3 +236,27 @@ def test_a_file_that_may_not_be_read_is_an_error(directory):
 
 def test_a_repr_shows_no_key(directory):
     assert "PRIVATE" not in repr(read_directory(directory))
+
+
+def test_a_link_is_called_one_and_not_also_said_to_be_missing(directory):
+    elsewhere = directory.parent / "server.crt"
+    (directory / "server.crt").rename(elsewhere)
+    (directory / "server.crt").symlink_to(elsewhere)
+
+    files = read_directory(directory)
+    judged = validate.bundle(Bundle(files.pem), now=pki.NOW)
+    found = with_contents(files.findings, judged)
+
+    assert "FILE_MISSING" in {each.code for each in judged}
+    assert [(each.code, each.cause) for each in found if each.file == "server.crt"] == [
+        ("FILE_NOT_REGULAR", "it is a symbolic link")
+    ]
+
+
+def test_a_file_that_is_missing_is_still_said_to_be(directory):
+    (directory / "server.crt").unlink()
+
+    files = read_directory(directory)
+    found = with_contents(files.findings, validate.bundle(Bundle(files.pem), now=pki.NOW))
+
+    assert [each.code for each in found if each.file == "server.crt"] == ["FILE_MISSING"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -104,3 +105,22 @@ def test_bundles_made_by_openssl_are_not_refused(style, tmp_path):
 
     assert findings == ()
     assert openssl_accepts(bundle, tmp_path)
+
+
+def test_a_leaf_of_another_ca_names_its_issuer():
+    bundle = pki.bundle(server=pki.leaf(pki.ca("other CA"), "server"))
+
+    (found,) = (each for each in validate.bundle(bundle, now=pki.NOW) if each.code == "LEAF_NOT_SIGNED_BY_CA")
+
+    assert found.cause == "it was issued by CN=other CA, which is not in cacert.pem"
+
+
+@pytest.mark.parametrize("body", [None, b"", b"no PEM"])
+def test_without_a_readable_cacert_nothing_is_said_of_the_leaves(body):
+    pem = {name: found for name, found in pki.bundle().pem.items() if name != "cacert.pem"}
+    pem |= {} if body is None else {"cacert.pem": body}
+
+    found = validate.bundle(replace(pki.bundle(), pem=pem), now=pki.NOW)
+
+    assert {each.file for each in found} == {"cacert.pem"}
+    assert len(found) == 1

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from gausscert_common.validate import strength
 from gausscert_common.validate.catalogue import finding
-from gausscert_common.validate.certificate import BOTH_PURPOSES, authority_fits, signed_by
+from gausscert_common.validate.certificate import BOTH_PURPOSES, authority_fits, shown_name, signed_by
 from gausscert_common.validate.gather import CACERT
 
 if TYPE_CHECKING:
@@ -93,8 +93,11 @@ def _missing(cert: Cert, extras: tuple[Cert, ...]) -> Finding:
             cause = f"{extra.shown} of {extra.file}, which issued {cert.shown}, is not in {CACERT}"
             return finding("INTERMEDIATE_ONLY_IN_CRT", cause, extra.file)
     if cert.file == CACERT:
-        return finding("ROOT_MISSING", f"the issuer of {cert.shown} is not there", CACERT)
-    return finding("LEAF_NOT_SIGNED_BY_CA", f"the issuer of {cert.shown} is not in {CACERT}", cert.file)
+        cause = f"{cert.shown} was issued by {shown_name(cert.x509.issuer)}, which is not there"
+        return finding("ROOT_MISSING", cause, CACERT)
+    issuer = shown_name(cert.x509.issuer)
+    cause = f"it was issued by {issuer}, which is not in {CACERT}"
+    return finding("LEAF_NOT_SIGNED_BY_CA", cause, cert.file)
 
 
 def _signature_fault(cert: Cert, ca: Cert) -> Finding | None:

@@ -161,7 +161,8 @@ def _substance(
             yield from keys.judge_match(role, key, leaf, _places(material, role))
         yield from leaves.judge(leaf, now, threshold_days)
         chains[role] = chain.build(leaf, material.cas, extras, now)
-        yield from chain.judge(chains[role], now, threshold_days)
+        if material.cas:  # else something is said of cacert.pem already: one fault, one finding
+            yield from chain.judge(chains[role], now, threshold_days)
     if len(chains) == len(ROLES):
         yield from leaves.judge_pair(*(chains[role].certs[0] for role in ROLES))
         used = frozenset(cert.der for found in chains.values() for cert in found.certs)

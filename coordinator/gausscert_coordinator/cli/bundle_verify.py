@@ -59,8 +59,11 @@ def command(
     """
     from gausscert_common import certificates, validate
 
+    from gausscert_coordinator import bundle_files
+
     given = read_bundle(invocation, directory, server_password_file, client_password_file)
-    found = (*given.findings, *validate.bundle(given.bundle, now=datetime.now(UTC)))
+    judged_contents = validate.bundle(given.bundle, now=datetime.now(UTC))
+    found = bundle_files.with_contents(given.findings, judged_contents)
     held = certificates.describe(given.bundle.pem)
     wrong = len(judged.errors(found))
     invocation.render.result(

@@ -110,5 +110,10 @@ def read_bundle(
 
 def with_findings_of(given: Given, plan: Plan) -> Plan:
     """A plan that also objects to how the files lie in their directory."""
-    merged = sorted((*given.findings, *plan.findings), key=lambda each: each.severity is not Severity.ERROR)
+    from gausscert_coordinator import bundle_files
+
+    merged = sorted(
+        bundle_files.with_contents(given.findings, plan.findings),
+        key=lambda each: each.severity is not Severity.ERROR,
+    )
     return replace(plan, findings=tuple(merged))
