@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -86,6 +87,7 @@ def command(
     ROLE-NAME.key and a copy of ca.crt. The key is in the clear, mode 0400: move it to its machine and delete
     it here.
     """
+    _refuse_confused(dns_names, addresses)
     passphrase = _passphrase(invocation, directory, passphrase_file)
 
     from gausscert_coordinator import pki
@@ -93,6 +95,34 @@ def command(
     issued = pki.issue(directory, role, name, [*dns_names, *addresses], passphrase, days, out)
     _tell(invocation, issued)
     return ExitCode.DONE
+
+
+def _refuse_confused(dns_names: tuple[str, ...], addresses: tuple[str, ...]) -> None:
+    """A mistyped address would become a name that nobody ever asks for.
+
+    Raises:
+        InvalidInput: USAGE.
+    """
+    for text in addresses:
+        if not _is_address(text):
+            raise InvalidInput(
+                Reason.USAGE,
+                f"--ip {text}: this is no IP address",
+                remedy="write an address such as 10.0.0.1 or fd00::1; names go after --dns",
+            )
+    for text in dns_names:
+        if _is_address(text):
+            raise InvalidInput(
+                Reason.USAGE, f"--dns {text}: this is an IP address", remedy=f"write --ip {text}"
+            )
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _passphrase(invocation: Invocation, directory: Path, file: Path | None) -> bytes | None:

@@ -314,3 +314,22 @@ def test_the_issued_document_names_the_identity(here):
     assert document["identity"] == "gausscert://prod/observer/nagios"
     assert Path(document["cert"]).is_file()
     assert len(document["fingerprint"]) == 64
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (("--ip", "1.2.3"), ("--ip 1.2.3", "no IP address", "--dns")),
+        (("--ip", "n1.example"), ("--ip n1.example", "no IP address")),
+        (("--dns", "10.0.0.1"), ("--dns 10.0.0.1", "write --ip 10.0.0.1")),
+        (("--dns", "fd00::1"), ("--dns fd00::1", "write --ip fd00::1")),
+    ],
+)
+def test_names_and_addresses_of_a_node_are_not_confused(here, wrong, words):
+    assert init("--no-passphrase").code == 0
+
+    run = cli("pki", "issue", "node", "n1", "--dir", "pki", "--out", "out", *wrong)
+
+    assert run.code == 2
+    assert all(word in run.err for word in words)
+    assert not (here / "out").exists()
