@@ -60,7 +60,9 @@ def _serve(config: AgentConfig, children: ProcessRunner, stop: threading.Event) 
     try:
         node = LocalNode(core.runner, core.store, observer, core.hub)
         server = AgentServer(config, node, source)
-        watch = ExpiryWatch(observer.expiry, observer.check_interval_s, clock=time.monotonic)
+        watch = ExpiryWatch(
+            observer.expiry, observer.check_interval_s, clock=time.monotonic, own=source.findings
+        )
         try:
             server.start()
         except BaseException:

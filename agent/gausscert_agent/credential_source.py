@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import threading
+import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final, TypeAlias
 
@@ -13,23 +15,24 @@ import grpc
 from gausscert_common import credentials
 from gausscert_common.errors import GausscertError
 
+from gausscert_agent.preflight import node_finding
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from gausscert_common.credentials import Credential
+    from gausscert_common.findings import Finding
 
     from gausscert_agent.config import AgentConfig
 
 logger = logging.getLogger(__name__)
 
 EXPIRY_ALARM: Final = timedelta(days=30)
+AGAIN_S: Final = 60.0
+"""How long after a failure the same files are tried again."""
 
 _Stamp: TypeAlias = tuple[tuple[int, int, int], ...]
-
-
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
 
 
 class CredentialSource:
@@ -38,15 +41,24 @@ class CredentialSource:
     Args:
         config: Names the files, the cluster and the node.
         clock: The node's.
+        monotonic: Seconds, never set back.
     """
 
     def __init__(
-        self, config: AgentConfig, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+        self,
+        config: AgentConfig,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._config = config
         self._clock = clock
+        self._monotonic = monotonic
         self._lock = threading.Lock()
         self._stamp: _Stamp = ()
+        self._failed_at: float | None = None
+        self._told: tuple[str, str] | None = None
+        self._not_after: datetime | None = None
 
     def first(self) -> grpc.ServerCertificateConfiguration:
         """The credential to begin with.
@@ -64,33 +76,57 @@ class CredentialSource:
         try:
             with self._lock:
                 return self._changed()
-        except GausscertError as error:
-            logger.error(
-                "credential has changed and cannot be used; the former one stays",
-                extra={"file": error.file, "cause": error.message, "remedy": error.remedy},
-            )
         except Exception as error:  # noqa: BLE001 - the outermost loop of gRPC's thread
             logger.error("credential cannot be read", extra={"exception": type(error).__name__})
         return None
 
+    def findings(self) -> tuple[Finding, ...]:
+        """What is to be said of the credential that is in use: () while it lasts."""
+        if self._not_after is None:
+            return ()
+        left = self._not_after - self._clock()
+        if left >= EXPIRY_ALARM:
+            return ()
+        code = "NODE_CREDENTIAL_EXPIRED" if left < timedelta() else "NODE_CREDENTIAL_EXPIRING"
+        detail = f"not after {self._not_after:%Y-%m-%d %H:%M} UTC"
+        return (node_finding(code, detail, file=str(self._config.tls.cert)),)
+
     def _changed(self) -> grpc.ServerCertificateConfiguration | None:
         stamp = self._stamp_now()
-        if stamp == self._stamp:
+        if stamp == self._stamp and not self._due_again():
             return None
-        self._stamp = stamp  # before loading: a bad one is told once, not on every connection
-        loaded = self._load()
+        self._stamp = stamp  # before loading: a bad one is tried once a minute, not on every connection
+        self._failed_at = self._monotonic()
+        try:
+            loaded = self._load()
+        except GausscertError as error:
+            self._tell(error)
+            return None
+        self._failed_at = self._told = None
         logger.info("credential reloaded", extra={"not_after": loaded.not_after.isoformat()})
         return _configuration(loaded)
+
+    def _due_again(self) -> bool:
+        """A credential that cannot be used may come to be without a change of its files: when this node's
+        clock, which is late, has reached its first day."""
+        return self._failed_at is not None and self._monotonic() - self._failed_at >= AGAIN_S
+
+    def _tell(self, error: GausscertError) -> None:
+        # Without the numbers: a message that tells the time differs each time.
+        cause = (error.file, re.sub(r"\d+", "", error.message))
+        if cause == self._told:
+            return
+        self._told = cause
+        logger.error(
+            "credential has changed and cannot be used; the former one stays",
+            extra={"file": error.file, "cause": error.message, "remedy": error.remedy},
+        )
 
     def _load(self) -> Credential:
         now = self._clock()
         config = self._config
         loaded = credentials.load_node(config.tls, cluster=config.cluster, name=config.name, now=now)
-        if loaded.not_after - now < EXPIRY_ALARM:
-            logger.warning(
-                "the agent's own credential expires soon",
-                extra={"not_after": loaded.not_after.isoformat(), "remedy": "gausscert pki issue"},
-            )
+        self._not_after = loaded.not_after
         return loaded
 
     def _stamp_now(self) -> _Stamp:

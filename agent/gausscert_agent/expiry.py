@@ -91,6 +91,7 @@ class ExpiryWatch:
         report: Makes a report; a `GausscertError` it raises is logged like a finding.
         interval_s: How often to repeat unchanged findings, asked each time; None for CM's default.
         clock: Seconds, never set back.
+        own: What is to be said of the agent's own credential; an agent that outlives it is of no use.
         log: Where to.
     """
 
@@ -100,11 +101,13 @@ class ExpiryWatch:
         interval_s: Callable[[], int | None],
         *,
         clock: Callable[[], float],
+        own: Callable[[], tuple[Finding, ...]] = tuple,
         log: logging.Logger | None = None,
     ) -> None:
         self._report = report
         self._interval_s = interval_s
         self._clock = clock
+        self._own = own
         self._log = log if log is not None else logging.getLogger(__name__)
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="gausscert-expiry", daemon=True)
@@ -128,17 +131,23 @@ class ExpiryWatch:
             Seconds until the next look.
         """
         interval_s = self._interval()
+        node, found = self._found()
+        state = frozenset((finding.code, finding.file) for finding in found)
+        due = self._clock() - self._told_at >= interval_s
+        if state != self._told or (state and due):
+            self._tell(node, found)
+            self._told, self._told_at = state, self._clock()
+        return min(interval_s, LOOK_EVERY_S)
+
+    def _found(self) -> tuple[str, tuple[Finding, ...]]:
+        own = self._own()
         try:
             report = self._report()
         except GausscertError as error:
-            self._tell_failure(error)
-            return min(interval_s, LOOK_EVERY_S)
-        state = frozenset((finding.code, finding.file) for finding in report.findings)
-        due = self._clock() - self._told_at >= interval_s
-        if state != self._told or (state and due):
-            self._tell(report)
-            self._told, self._told_at = state, self._clock()
-        return min(interval_s, LOOK_EVERY_S)
+            cause = f"certificates could not be checked: {error.message}"
+            failed = Finding(error.reason.value, Severity.ERROR, cause, error.remedy, file=error.file)
+            return error.node, (failed, *own)
+        return report.node, (*report.findings, *own)
 
     def _run(self) -> None:
         wait_s = 0.0
@@ -157,25 +166,16 @@ class ExpiryWatch:
             configured = None
         return max(_SHORTEST_S, float(DEFAULT_INTERVAL_S if configured is None else configured))
 
-    def _tell(self, report: ExpiryReport) -> None:
-        if not report.findings:
-            self._log.info("certificates are in order", extra={"node": report.node})
-        for finding in report.findings:
+    def _tell(self, node: str, found: tuple[Finding, ...]) -> None:
+        if not found:
+            self._log.info("certificates are in order", extra={"node": node})
+        for finding in found:
             level = logging.ERROR if finding.severity is Severity.ERROR else logging.WARNING
             fields = {
-                "node": report.node,
+                "node": node,
                 "code": finding.code,
                 "file": finding.file,
                 "cause": finding.cause,
                 "remedy": finding.remedy,
             }
             self._log.log(level, "certificate needs attention", extra=fields)
-
-    def _tell_failure(self, error: GausscertError) -> None:
-        state = frozenset({(error.reason.value, error.file)})
-        if state != self._told:
-            self._log.error(
-                "certificates could not be checked",
-                extra={"node": error.node, "code": error.reason.value, "cause": error.message},
-            )
-            self._told, self._told_at = state, self._clock()

@@ -147,11 +147,19 @@ NODE_FINDINGS: Final[dict[str, NodeFinding]] = {
     "NODE_NOT_OBSERVED": NodeFinding(
         _W, "part of the node could not be looked at", "mend what the cause says, then look again"
     ),
+    "NODE_CREDENTIAL_EXPIRED": NodeFinding(
+        _E,
+        "the agent's own credential has expired, and no coordinator can talk to the agent",
+        "issue a new one: gausscert pki issue node NAME",
+    ),
+    "NODE_CREDENTIAL_EXPIRING": NodeFinding(
+        _W, "the agent's own credential expires soon", "issue a new one: gausscert pki issue node NAME"
+    ),
     "NODE_VERSION_UNKNOWN": NodeFinding(
         _W, "the version of CM is unknown", "compare `cm_ctl --version` with the versions in the manual"
     ),
 }
-"""Every code a node's preflight may report."""
+"""Every code a node may report or log of itself."""
 
 
 @dataclass(frozen=True, slots=True)

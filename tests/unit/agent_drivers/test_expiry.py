@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from gausscert_agent.expiry import ExpiryWatch, expiry_report
+from gausscert_agent.preflight import node_finding
 from gausscert_common.errors import NodeFailure, Reason
 from gausscert_common.findings import Severity
 from gausscert_common.model import Certificate, CertificateKind
@@ -104,7 +105,10 @@ class Bench:
         self.error = None
         self.now = 1000.0
         self.interval_s = interval_s
-        self.watch = ExpiryWatch(self.report, lambda: self.interval_s, clock=lambda: self.now, log=log)
+        self.own = ()
+        self.watch = ExpiryWatch(
+            self.report, lambda: self.interval_s, clock=lambda: self.now, own=lambda: self.own, log=log
+        )
 
     def report(self):
         if self.error is not None:
@@ -175,6 +179,26 @@ def test_a_look_that_fails_is_told_once_and_the_recovery_too():
     assert bench.look()[1] == []
     bench.error = None
     assert bench.look()[1] == [("INFO", "")]
+
+
+def test_the_agents_own_credential_is_told_once_per_change_and_daily():
+    bench = Bench(certificate(999))
+    assert bench.look()[1] == [("INFO", "")]
+    bench.own = (node_finding("NODE_CREDENTIAL_EXPIRING"),)
+    told = []
+    for hour in range(30):
+        bench.now += 3600
+        told += [(hour, *seen) for seen in bench.look()[1]]
+    assert told == [(0, "WARNING", "NODE_CREDENTIAL_EXPIRING"), (24, "WARNING", "NODE_CREDENTIAL_EXPIRING")]
+    bench.own = (node_finding("NODE_CREDENTIAL_EXPIRED"),)
+    assert bench.look()[1] == [("ERROR", "NODE_CREDENTIAL_EXPIRED")]
+
+
+def test_the_agents_own_credential_is_told_although_the_set_cannot_be_read():
+    bench = Bench()
+    bench.error = NodeFailure(Reason.STORE_FAILED, "gone")
+    bench.own = (node_finding("NODE_CREDENTIAL_EXPIRING"),)
+    assert bench.look()[1] == [("ERROR", "STORE_FAILED"), ("WARNING", "NODE_CREDENTIAL_EXPIRING")]
 
 
 def test_it_looks_in_the_background_and_ends_when_told():
