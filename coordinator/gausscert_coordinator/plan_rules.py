@@ -170,7 +170,10 @@ def _at(code: str, node: str, cause: str) -> Finding:
 
 
 def _cause(state: ClusterState | None) -> str:
-    return "it was not asked" if state is None else state.cause or "it said nothing"
+    if state is None:
+        return "it was not asked"
+    said = state.cause.strip().splitlines()  # a program's error, and then its help
+    return said[0].strip() if said else "it said nothing"
 
 
 def _switches(seen: Evidence) -> dict[str, dict[str, SslValue]]:

@@ -14,6 +14,7 @@ from gausscert_common.model import (
     ExpiryReport,
     NodeReport,
     Served,
+    ServedState,
     SslSwitch,
 )
 from gausscert_common.protocol.coordinator import Stage, Verdict
@@ -162,6 +163,16 @@ class NodeStatus:
             return False
         live = [c.fingerprint for c in self.report.live.certificates if c.kind.value == "server"]
         return self.served.fingerprint not in live
+
+    @property
+    def drift_known(self) -> bool:
+        """Whether `drift` is an answer: something was asked, or there is no cm_server to ask."""
+        if self.report is None:
+            return False
+        if self.served is None:
+            local = self.report.topology.local
+            return local is not None and not local.server_address
+        return bool(self.served.fingerprint) or self.served.state is ServedState.SSL_OFF
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from typing import Any
 from gausscert_common.errors import GausscertError, Reason, Unreachable
 from gausscert_common.findings import Finding, Severity
 from gausscert_common.model import (
+    Capabilities,
     Certificate,
     CertificateKind,
     CertificateSet,
@@ -92,6 +93,7 @@ def report(name, **changes):
         agent_version="0.1.0",
         clock=NOW,
         live=live_set(),
+        capabilities=Capabilities(cm_ctl=True),
         enable_ssl=SslSwitch(SslValue.ON, SslValue.ON),
         processes=(CmProcess("cm_server", 11, NOW), CmProcess("cm_agent", 12, NOW)),
     )

@@ -163,6 +163,7 @@ def _node_status(shown: NodeStatus) -> Document:
         "error": error(shown.error) if shown.error is not None else None,
         "served": served(shown.served) if shown.served is not None else None,
         "drift": shown.drift,
+        "drift_known": shown.drift_known,
         "report": _report(shown.report) if shown.report is not None else None,
     }
     return head
@@ -195,7 +196,7 @@ def _report(shown: NodeReport) -> Document:
             }
             for retired in shown.retired
         ],
-        "findings": [finding(found) for found in shown.findings],
+        "findings": [finding(found) for found in judge.node_findings(shown)],
     }
 
 

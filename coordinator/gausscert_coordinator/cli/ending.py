@@ -8,7 +8,7 @@ from gausscert_common.model import ServedState
 from gausscert_common.protocol.coordinator import Verdict
 
 from gausscert_coordinator.cli import tables
-from gausscert_coordinator.cli.layout import BAD, DOUBTFUL, GOOD, cell, fitted, short
+from gausscert_coordinator.cli.layout import BAD, DOUBTFUL, GOOD, cell, first_line, fitted, short
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,7 +35,7 @@ def result(shown: Result, width: int) -> list[RenderableType]:
         parts.append(proof(shown.proof, width))
     if shown.cluster_state is not None:
         state = shown.cluster_state
-        parts.append(cell(f"cluster: {state.cluster_state or state.cause}"))
+        parts.append(cell(f"cluster: {state.cluster_state or f'unknown: {first_line(state.cause)}'}"))
     if shown.findings:
         parts.append(tables.findings(shown.findings, width))
     parts.extend(tables.failures(shown.failures))

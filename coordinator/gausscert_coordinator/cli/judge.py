@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from gausscert_common import certset
+from gausscert_common.findings import Finding, Severity
 from gausscert_common.model import CertificateKind, SetState
 from gausscert_common.protocol.words import Phase
 
@@ -66,6 +67,33 @@ def modes_ok(live: CertificateSet) -> bool | None:
 def cm_running(report: NodeReport) -> bool:
     """Whether a cm_server or cm_agent runs."""
     return any(process.name in CM_PROCESSES for process in report.processes)
+
+
+def node_findings(report: NodeReport) -> tuple[Finding, ...]:
+    """What the node says is wrong, and what its report shows without saying so."""
+    found = [*report.findings]
+    codes = {each.code for each in found}
+    if report.live.state is SetState.ABSENT and "NODE_NO_LIVE_SET" not in codes:
+        cause = f"there is no live set in {report.paths.set_directory or 'share/sslcert/cm'}"
+        remedy = "nothing, if CM has never had certificates; else look whether the agent's `home` is right"
+        found.append(Finding("NODE_NO_LIVE_SET", Severity.WARNING, cause, remedy, report.name))
+    if not report.capabilities.cm_ctl and not any("cm_ctl" in each.cause for each in found):
+        cause = "`cm_ctl view` tells the agent nothing"
+        remedy = "run gausscert-agent check-config there, and `cm_ctl view` as the agent's user"
+        found.append(Finding("NODE_CM_CTL_FAILS", Severity.WARNING, cause, remedy, report.name))
+    return tuple(found)
+
+
+def beyond_inventory(status: ClusterStatus) -> tuple[str, ...]:
+    """Nodes that CM lists and the inventory lacks, as far as that is certain: a node that does not answer
+    may be any one of those that CM lists."""
+    reports = [node.report for node in status.nodes if node.report is not None]
+    listed = {node.id: node.name for report in reports for node in report.topology.nodes}
+    for report in reports:
+        listed.pop(report.topology.local_node_id, None)
+    silent = [node.node for node in status.nodes if node.report is None]
+    others = [name for _, name in sorted(listed.items()) if name not in silent]
+    return tuple(others) if len(listed) > len(silent) else ()
 
 
 def in_doubt(status: ClusterStatus) -> bool:

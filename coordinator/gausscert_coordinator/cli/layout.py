@@ -47,6 +47,11 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
+def first_line(text: str) -> str:
+    """Of what a program wrote; the rest is its banner."""
+    return next((line.strip() for line in text.splitlines() if line.strip()), "")
+
+
 def fitted(
     headings: Sequence[str], rows: Sequence[Sequence[Text]], width: int, *, flexible: int = 0
 ) -> RenderableType:

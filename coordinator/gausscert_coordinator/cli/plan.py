@@ -8,8 +8,10 @@ import click
 from gausscert_common.protocol.words import RestartScope, SslWish
 
 from gausscert_coordinator.cli.group import Verb, pass_invocation
+from gausscert_coordinator.cli.passwords import PasswordFiles
 from gausscert_coordinator.cli.replacing import (
     bundle_argument,
+    command_line,
     options_of,
     read_bundle,
     replace_options,
@@ -66,7 +68,8 @@ def command(
     render = invocation.render
     render.result("plan", documents.plan(made), lambda: tables.plan(made, render.width))
     if made.feasible:
-        render.note(f"nothing was changed; to do it: gausscert replace {directory}")
+        files = PasswordFiles(server_password_file, client_password_file)
+        render.note(f"nothing was changed; to do it: {command_line(invocation, directory, options, files)}")
     else:
         render.note("a replacement would be refused")
     return exit_code(made)

@@ -160,7 +160,7 @@ def _report(
         "error": documents.error(error) if error is not None else None,
     }
     if error is not None and not invocation.wants_json:
-        render.important(*tables.failure(error))
+        render.important(*tables.verdict(error))
     else:
         render.result(
             "replace", document, lambda: ending.result(result, render.width) if result is not None else ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,7 +64,8 @@ def replace_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--take-over",
             is_flag=True,
-            help="Take the nodes from another gausscert that you know to be dead.",
+            help="Also take nodes on which another gausscert, which you know to be dead, holds a lease but"
+            " has begun no transaction; one that has begun is ended first, by gausscert recover --take-over.",
         ),
         password_options,
     )
@@ -77,6 +79,24 @@ def options_of(
 ) -> ReplaceOptions:
     """As a value."""
     return ReplaceOptions(ssl_wish=enable_ssl, restart=restart, drop_crls=drop_crls, take_over=take_over)
+
+
+def command_line(
+    invocation: Invocation, directory: Path, options: ReplaceOptions, files: PasswordFiles
+) -> str:
+    """The `gausscert replace` that does what was planned, to be pasted into a shell."""
+    words = ["gausscert", "replace", str(directory)]
+    if invocation.settings.inventory is not None:
+        words += ["--inventory", str(invocation.settings.inventory)]
+    if options.ssl_wish is not SslWish.KEEP:
+        words += ["--enable-ssl", options.ssl_wish.value]
+    if options.restart is not RestartScope.CLUSTER:
+        words += ["--restart", options.restart.value]
+    words += ["--drop-crls"] if options.drop_crls else []
+    words += ["--take-over"] if options.take_over else []
+    for which, file in (("server", files.server), ("client", files.client)):
+        words += [f"--{which}-password-file", str(file)] if file is not None else []
+    return shlex.join(words)
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,13 +48,17 @@ def status(shown: ClusterStatus, width: int) -> list[RenderableType]:
     """One line per node, then what is wrong."""
     headings = ("node", "live", "served", "days left", "modes", "enable_ssl", "CM", "transaction", "drift")
     parts: list[RenderableType] = [
-        cell(f"cluster {shown.cluster}, {counted(len(shown.nodes), 'node')}", STRONG),
+        _heading(shown.cluster, len(shown.nodes), sum(node.report is None for node in shown.nodes)),
         fitted(headings, [_status_row(node) for node in shown.nodes], width),
     ]
     parts.extend(failures([node.error for node in shown.nodes if node.error is not None]))
-    found = [each for node in shown.nodes if node.report is not None for each in node.report.findings]
+    answered = [node.report for node in shown.nodes if node.report is not None]
+    found = [each for report in answered for each in judge.node_findings(report)]
     if found:
         parts.append(findings(found, width))
+    if others := judge.beyond_inventory(shown):
+        names = ", ".join(others)
+        parts.append(cell(f"CM also lists {names}, which the inventory does not have: add it", DOUBTFUL))
     reports = {node.node: node.report for node in shown.nodes if node.report is not None}
     return [*parts, *in_flight(recovery_view.flights(reports, shown.gone))]
 
@@ -74,8 +78,19 @@ def _status_row(node: NodeStatus) -> list[Text]:
         cell(switches(report.enable_ssl)),
         cell("running", GOOD) if judge.cm_running(report) else cell("stopped", DOUBTFUL),
         _transaction(report),
-        cell("DRIFT", BAD) if node.drift else cell("no"),
+        _drift(node),
     ]
+
+
+def _heading(cluster: str, nodes: int, unreachable: int) -> Text:
+    lost = f", {unreachable} unreachable" if unreachable else ""
+    return cell(f"cluster {cluster}, {counted(nodes, 'node')}{lost}", STRONG)
+
+
+def _drift(node: NodeStatus) -> Text:
+    if not node.drift_known:
+        return cell("?", DOUBTFUL)
+    return cell("DRIFT", BAD) if node.drift else cell("no")
 
 
 def _served(served: Served | None) -> Text:
@@ -160,9 +175,9 @@ def plan(shown: Plan, width: int) -> list[RenderableType]:
     """What would happen, and what speaks against it."""
     headings = ("node", "old", "new", "valid from (UTC)", "until (UTC)", "enable_ssl")
     wish = shown.options.ssl_wish.value
-    parts: list[RenderableType] = [
-        cell(f"cluster {shown.cluster}, {counted(len(shown.nodes), 'node')}", STRONG)
-    ]
+    answered = {node.node for node in shown.nodes}
+    lost = {error.node for error in shown.unreachable} - answered
+    parts: list[RenderableType] = [_heading(shown.cluster, len(answered | lost), len(lost))]
     if shown.in_flight:
         return [*parts, *in_flight(shown.in_flight), *failures(shown.unreachable)]
     if shown.nodes:
@@ -171,7 +186,8 @@ def plan(shown: Plan, width: int) -> list[RenderableType]:
     if shown.outage:
         parts.append(cell(f"outage: {shown.outage}"))
     if shown.cluster_state is not None:
-        parts.append(cell(f"cluster now: {shown.cluster_state.cluster_state or shown.cluster_state.cause}"))
+        now = shown.cluster_state.cluster_state or "unknown: `cm_ctl query` works on no node"
+        parts.append(cell(f"cluster now: {now}"))
     if shown.findings:
         parts.append(findings(shown.findings, width))
     parts.extend(failures([*shown.unreachable, *shown.blocked]))
@@ -252,6 +268,12 @@ def demo(
 def failures(errors: Sequence[GausscertError]) -> list[RenderableType]:
     """Each with its node, cause and remedy."""
     return [part for error in errors for part in failure(error)]
+
+
+def verdict(error: GausscertError) -> list[RenderableType]:
+    """An error that sums up what was said of each node already."""
+    text = cell(error.message, BAD)
+    return [text, cell(f"  do: {error.remedy}", FAINT)] if error.remedy else [text]
 
 
 def failure(error: GausscertError) -> list[RenderableType]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 
 import pytest
 from gausscert_common.bundle import Bundle
 from gausscert_common.errors import InDoubt, NodeFailure, NodeRefusal, Reason
 from gausscert_common.findings import Severity
+from gausscert_common.model import ClusterState
 from gausscert_common.protocol.coordinator import Stage, Verdict
 from gausscert_common.protocol.recovery import Choice
 from gausscert_common.protocol.words import Phase, RestartScope, SslWish
@@ -91,7 +93,7 @@ REFUSED = [
     (
         {"unreachable": (unreachable("n2"), unreachable("n3"))},
         4,
-        ("n2: connection", "n3: connection", "n2, n3"),
+        ("n2: connection", "n3: connection", "refused: nodes are unreachable"),
     ),
     (
         {"blocked": (error(NodeRefusal, Reason.LOCKED, "locked by alice", node="n1", remedy="wait"),)},
@@ -144,6 +146,57 @@ def test_a_transaction_in_flight_is_all_that_is_said(bundle, passwords, verb, le
     for wrong in ("cm_ctl start", "MANUALLY_STOPPED", "outage:", "-> "):
         assert wrong not in said
     assert asked(given, "replace") == []
+
+
+def test_each_unreachable_node_is_said_once_and_counted(bundle, passwords):
+    seen = plan(nodes=plan().nodes[:2], unreachable=(unreachable("n3"),))
+
+    run = cli("replace", str(bundle), "--yes", *passwords, given=Given(plan=seen))
+
+    assert run.code == 4
+    assert "cluster prod, 3 nodes, 1 unreachable" in run.err
+    assert run.err.count("UNREACHABLE") == 1
+
+
+def test_a_node_that_answers_but_cannot_look_is_not_counted_as_lost(bundle, passwords):
+    run = cli("plan", str(bundle), *passwords, given=Given(plan=plan(unreachable=(unreachable("n3"),))))
+
+    assert "cluster prod, 3 nodes\n" in run.out
+
+
+def test_what_cm_ctl_wrote_is_no_state_of_the_cluster(bundle, passwords):
+    broken = ClusterState("", cause="cm_ctl: no such file\nusage: cm_ctl query ...")
+
+    run = cli("plan", str(bundle), *passwords, given=Given(plan=plan(cluster_state=broken)))
+
+    assert "cluster now: unknown: `cm_ctl query` works on no node\n" in run.out
+    assert "usage" not in run.out
+
+
+def test_the_command_that_plan_ends_with_does_what_was_planned(tmp_path, bundle, passwords):
+    spaced = bundle.rename(tmp_path / "new bundle")
+    options = ("--enable-ssl", "on", "--restart", "node", "--drop-crls", "--take-over")
+    inventory = ("--inventory", str(tmp_path / "prod.toml"))
+
+    run = cli("plan", str(spaced), *inventory, *options, *passwords, given=Given(plan=plan()))
+
+    (line,) = (line for line in run.err.splitlines() if "to do it: " in line)
+    words = shlex.split(line.partition("to do it: ")[2])
+    assert words == ["gausscert", "replace", str(spaced), *inventory, *options, *passwords]
+    assert str(spaced) in words
+
+
+def test_a_plan_without_options_ends_with_a_command_without_options(bundle):
+    run = cli("plan", str(bundle), given=Given(plan=plan()), typed="", hidden=("one", "two"))
+
+    assert f"to do it: gausscert replace {bundle}\n" in run.err
+
+
+def test_the_help_of_take_over_says_what_it_takes():
+    said = " ".join(cli("replace", "--help").out.split())
+
+    assert "has begun no transaction" in said
+    assert "gausscert recover --take-over" in said
 
 
 def test_the_document_of_a_plan_keeps_what_the_text_leaves_out(bundle, passwords):

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from gausscert_common.findings import Severity
-from gausscert_common.model import CertificateKind, Served, ServedState, SslSwitch, SslValue
+from gausscert_common.model import (
+    Capabilities,
+    CertificateKind,
+    CertificateSet,
+    CmNode,
+    CmTopology,
+    Served,
+    ServedState,
+    SslSwitch,
+    SslValue,
+)
 from gausscert_common.protocol.words import Phase
 from gausscert_coordinator.report import ClusterStatus, NodeExpiry, NodeStatus
 from support.cli_fakes import (
@@ -55,6 +66,7 @@ def test_an_unreachable_node_is_four_and_says_why_and_what_to_do():
     assert run.code == 4
     assert "UNREACHABLE" in row(run, "n2")
     assert "error UNREACHABLE n2: connection refused" in run.out
+    assert "cluster prod, 2 nodes, 1 unreachable" in run.out
     assert "do: start gausscert-agent there" in run.out
 
 
@@ -114,6 +126,58 @@ def test_a_node_without_cm_server_or_without_ssl_is_no_drift():
 
     assert "DRIFT" not in run.out
     assert "ssl off" in row(run, "n2")
+
+
+@pytest.mark.parametrize("state", [ServedState.UNREACHABLE, ServedState.REFUSED])
+def test_drift_is_unknown_where_nothing_could_be_asked(state):
+    asked = NodeStatus("n1", "a", report("n1"), None, Served(1, "10.0.0.1:5000", state))
+    unasked = NodeStatus("n2", "b", report("n2"), None, None)
+
+    run = status(asked, unasked)
+    document = status(asked, unasked, json=True).document
+
+    assert row(run, "n1").split()[-1] == "?"
+    assert row(run, "n2").split()[-1] == "?"
+    assert [(node["drift"], node["drift_known"]) for node in document["nodes"]] == [(False, False)] * 2
+
+
+def test_drift_is_known_where_there_is_no_cm_server_or_it_answered():
+    topology = CmTopology(1, (CmNode(1, "n1"),))
+    bare = NodeStatus("n1", "a", report("n1", topology=topology), None, None)
+
+    run = status(bare, status_of("n2"))
+
+    assert row(run, "n1").split()[-1] == "no"
+    assert row(run, "n2").split()[-1] == "no"
+
+
+def test_a_node_without_a_live_set_says_so_and_is_no_error():
+    run = status(status_of("n1", live=CertificateSet()), status_of("n2"))
+
+    assert run.code == 0
+    assert run.out.count("NODE_NO_LIVE_SET") == 1
+    assert "warning" in run.out
+
+
+def test_a_node_whose_cm_ctl_tells_nothing_says_so_once():
+    silent = status_of("n1", capabilities=Capabilities())
+    telling = replace(finding("NODE_NOT_OBSERVED", Severity.WARNING, "n2"), cause="`cm_ctl view` failed")
+
+    run = status(silent, status_of("n2", capabilities=Capabilities(), findings=(telling,)))
+
+    assert run.code == 0
+    assert run.out.count("NODE_CM_CTL_FAILS") == 1
+    assert "`cm_ctl view` failed" in run.out
+
+
+def test_a_node_that_cm_lists_and_the_inventory_lacks_is_named():
+    topology = CmTopology(1, (CmNode(1, "n1"), CmNode(2, "n2")))
+
+    alone = status(status_of("n1", topology=topology))
+    whole = status(status_of("n1", topology=topology), lost("n2"))
+
+    assert "CM also lists n2, which the inventory does not have" in alone.out
+    assert "CM also lists" not in whole.out
 
 
 def test_findings_of_nodes_are_listed_with_their_remedy():

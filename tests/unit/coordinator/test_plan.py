@@ -345,3 +345,13 @@ async def test_by_default_the_shipped_rules_judge_the_bundle():
     assert made.nodes[0].new_server is None
     assert "FILE_NOT_PEM" in {each.code for each in made.errors}
     assert {each.node for each in made.errors} == {""}
+
+
+def test_of_what_cm_ctl_wrote_only_the_first_line_is_the_cause():
+    said = ClusterState(cause="cm_ctl: cannot connect \nusage: cm_ctl query ...\n")
+    probes = {node: replace(probe, cluster=said) for node, probe in seen().probes.items()}
+
+    (found,) = plan.make(seen(probes=probes), None).findings
+
+    assert found.code == "CLUSTER_NOT_NORMAL"
+    assert found.cause == "`cm_ctl query` works on no node: cm_ctl: cannot connect"
