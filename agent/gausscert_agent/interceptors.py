@@ -19,7 +19,7 @@ import grpc
 from gausscert_common import identity
 from gausscert_common.errors import Denied, GausscertError, InvalidInput, NodeFailure, NodeRefusal, Reason
 from gausscert_common.identity import Identity
-from gausscert_common.wire import errors
+from gausscert_common.wire import enums, errors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -187,10 +187,12 @@ class Doorkeeper(grpc.ServerInterceptor):
 
     Args:
         cluster: The agent's; identities of another cluster are refused.
+        in_transaction: Whether the node is in a transaction at this moment.
     """
 
-    def __init__(self, cluster: str) -> None:
+    def __init__(self, cluster: str, in_transaction: Callable[[], bool]) -> None:
         self._cluster = cluster
+        self._in_transaction = in_transaction
 
     def intercept_service(
         self,
@@ -210,7 +212,7 @@ class Doorkeeper(grpc.ServerInterceptor):
         answer = _behavior(handler)
 
         def admitted(request: Any, context: grpc.ServicerContext) -> Any:  # noqa: ANN401 - any message
-            self.check(rpc, context)
+            self._check_step(self.check(rpc, context), request)
             return answer(request, context)
 
         return make(admitted, handler.request_deserializer, handler.response_serializer)
@@ -235,6 +237,18 @@ class Doorkeeper(grpc.ServerInterceptor):
                 remedy="use the credential of an operator",
             )
         return caller
+
+    def _check_step(self, caller: Identity, request: Message) -> None:
+        ref: Any = getattr(request, "ref", None)
+        if ref is None:
+            return
+        step = enums.STEP.value(ref.step)
+        if not identity.may_order(caller.role, step, in_transaction=self._in_transaction()):
+            raise Denied(
+                Reason.PERMISSION_DENIED,
+                f"{caller} may not order {step.name} where no transaction is to be finished",
+                remedy="use the credential of an operator",
+            )
 
 
 def caller_of(context: grpc.ServicerContext) -> Identity:

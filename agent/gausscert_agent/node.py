@@ -40,6 +40,10 @@ if TYPE_CHECKING:
 class Node(Protocol):
     """One node. Every method raises GausscertErrors only, and may be called from any thread."""
 
+    @property
+    def in_transaction(self) -> bool:
+        """Whether it takes part in one that has not ended here."""
+
     def report(self, *, preflight: bool) -> NodeReport:
         """What it is and holds."""
 
@@ -96,6 +100,11 @@ class LocalNode:
         self._store = store
         self._observer = observer
         self._hub = hub
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether it takes part in one that has not ended here."""
+        return self._runner.state.transaction is not None
 
     def report(self, *, preflight: bool) -> NodeReport:
         """What it is and holds."""

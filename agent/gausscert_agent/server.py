@@ -101,7 +101,7 @@ class AgentServer:
         self._source = source
         self._pools = Pools()
         self._health = Health()
-        doorkeeper = Doorkeeper(config.cluster)
+        doorkeeper = Doorkeeper(config.cluster, lambda: node.in_transaction)
         outermost = Outermost(config.name, self._pools.of, self._pools.door, doorkeeper.check)
         self._server = grpc.server(
             self._pools.work,

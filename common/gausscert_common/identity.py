@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Final
 
 from gausscert_common.errors import InvalidInput, Reason
+from gausscert_common.protocol.words import Step
 
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """A cluster, a node or a person: what needs no escaping in a URI path (RFC 3986 section 2.3), and no more
@@ -127,10 +128,25 @@ ALLOWED: Final[dict[str, frozenset[Role]]] = {
 """Who may call what, by `service/method`; what is not in here nobody may call.
 
 A recoverer may not Swap: it can finish a transaction from Start on (every node has voted) and roll back any,
-but moving a cluster towards a new set is an operator's decision.
+but moving a cluster towards a new set is an operator's decision. For the same reason `may_order` looks at
+what a Stop or a Start is part of.
 """
+
+_FORWARD_RESTARTS: Final = frozenset({Step.STOP, Step.START})
 
 
 def may_call(role: Role, rpc: str) -> bool:
     """Whether a role may call `service/method`, with or without the leading slash."""
     return role in ALLOWED.get(rpc.removeprefix("/"), frozenset())
+
+
+def may_order(role: Role, step: Step, *, in_transaction: bool) -> bool:
+    """Whether a role that may make a call may make it for this step.
+
+    Args:
+        role: The caller's.
+        step: What the call stands for; Stop and Start are both part of the way forward and of the way back.
+        in_transaction: Whether the node is in one. Without one there is nothing to finish, and a Stop of the
+            way forward is an outage.
+    """
+    return in_transaction or role is not Role.RECOVERER or step not in _FORWARD_RESTARTS

@@ -17,10 +17,10 @@ from gausscert_common.errors import NodeFailure, NodeRefusal, Reason
 from gausscert_common.identity import ALLOWED, Role, may_call
 from gausscert_common.protocol.commands import Command
 from gausscert_common.protocol.words import RestartScope, Step
-from gausscert_common.wire import errors
+from gausscert_common.wire import errors, requests
 from gausscert_coordinator import pki
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from support.edge_calls import GOOD, TX, edge, operator, outcome, ref, refusal, stub
+from support.edge_calls import GOOD, TX, edge, operator, outcome, ref, refusal, restart_of, stub
 from support.edges import (
     NODE,
     credentials_of,
@@ -114,6 +114,34 @@ def test_a_certificate_of_ours_without_exactly_one_identity_is_nobody(edge, tmp_
 
     assert error.reason is health.reason is Reason.UNAUTHENTICATED
     assert edge.node.seen == []
+
+
+RESTARTS = [
+    ("Stop", Step.STOP),
+    ("Stop", Step.ROLLBACK_STOP),
+    ("Start", Step.START),
+    ("Start", Step.ROLLBACK_START),
+]
+
+
+@pytest.mark.parametrize("in_transaction", [True, False])
+@pytest.mark.parametrize(("rpc", "step"), RESTARTS)
+@pytest.mark.parametrize("role", [Role.OPERATOR, Role.RECOVERER])
+def test_a_recoverer_goes_forward_only_where_there_is_something_to_finish(
+    edge, role, rpc, step, in_transaction
+):
+    stub = agent_service_pb2_grpc.AgentServiceStub(edge.channel(edge.person(role, "rob")))
+    edge.node.in_transaction = in_transaction
+    request = restart_of(requests.stop_request if rpc == "Stop" else requests.start_request, step)
+
+    if in_transaction or role is Role.OPERATOR or step in (Step.ROLLBACK_STOP, Step.ROLLBACK_START):
+        getattr(stub, rpc)(request, timeout=5)
+        assert [name for name, _ in edge.node.seen] == ["restart"]
+    else:
+        error = refusal(getattr(stub, rpc), request)
+        assert error.reason is Reason.PERMISSION_DENIED
+        assert "no transaction" in error.message
+        assert edge.node.seen == []
 
 
 # ---- what goes in and out

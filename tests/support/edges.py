@@ -65,6 +65,7 @@ class FakeNode:
         self.hub = Hub()
         self.name = NODE
         self.cluster = CLUSTER
+        self.in_transaction = True
         self.live = CertificateSet(SetState.WHOLE, "d" * 64, "b" * 64)
 
     def _called(self, name: str, value: object) -> None:

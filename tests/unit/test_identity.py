@@ -5,7 +5,17 @@ from pathlib import Path
 
 import pytest
 from gausscert_common.errors import InvalidInput, Reason
-from gausscert_common.identity import ALLOWED, Identity, Role, check_name, may_call, node_dns_name, parse
+from gausscert_common.identity import (
+    ALLOWED,
+    Identity,
+    Role,
+    check_name,
+    may_call,
+    may_order,
+    node_dns_name,
+    parse,
+)
+from gausscert_common.protocol.words import Step
 
 PROTO = Path(__file__).parents[2] / "protos" / "gausscert" / "v1" / "agent_service.proto"
 GOOD = ["n1", "N1", "node_1", "db.prod-3", "0", "x" * 64]
@@ -127,3 +137,10 @@ def test_an_operator_may_call_everything_that_is_there():
 @pytest.mark.parametrize("rpc", ["", "/", "gausscert.v1.AgentService/Nuke", "GetNode", "/x/GetNode"])
 def test_what_is_not_in_the_table_nobody_may_call(rpc):
     assert not any(may_call(role, rpc) for role in Role)
+
+
+@pytest.mark.parametrize("step", list(Step))
+def test_only_a_recoverer_outside_of_a_transaction_may_not_go_forward(step):
+    refused = {role for role in Role if not may_order(role, step, in_transaction=False)}
+    assert refused == ({Role.RECOVERER} if step in (Step.STOP, Step.START) else set())
+    assert all(may_order(role, step, in_transaction=True) for role in Role)
