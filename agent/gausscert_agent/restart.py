@@ -7,6 +7,7 @@ there, without which om_monitor would start cm_agent again (facts section 14).
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from gausscert_common.model import CmProcess
 
     from gausscert_agent.ports import Cm, OnStart
+
+logger = logging.getLogger(__name__)
 
 DAEMONS: Final = frozenset({"cm_server", "cm_agent"})
 """The processes that load the set; om_monitor does not (facts section 1)."""
@@ -98,9 +101,10 @@ class Restarter:
             self._activity(f"stopping CM ({orders.scope})")
             try:
                 self._cm.stop(orders.scope, orders.timeout_s, on_start)
-            except NodeFailure:
+            except NodeFailure as failure:
                 if not self._is_stopped():
                     raise
+                self._tell_swallowed(orders.scope, failure)
         self._await_stopped(deadline)
 
     def start(self, orders: RestartOrders, on_start: OnStart) -> None:
@@ -115,6 +119,16 @@ class Restarter:
             return
         self._activity(f"starting CM ({orders.scope})")
         self._cm.start(orders.scope, orders.timeout_s, on_start)
+
+    def _tell_swallowed(self, scope: RestartScope, failure: NodeFailure) -> None:
+        """This node is stopped in spite of the failure, and each other node looks for itself. With scope
+        CLUSTER the failure may be about those, and their "still running" would be all that is ever heard."""
+        if scope is RestartScope.CLUSTER:
+            logger.warning(
+                "cm_ctl stop failed, but CM is stopped here; going on",
+                extra={"reason": failure.reason, "cause": failure.message, "remedy": failure.remedy},
+            )
+            self._activity(f"cm_ctl stop says: {failure.message}")
 
     @staticmethod
     def _is_mine(orders: RestartOrders) -> bool:

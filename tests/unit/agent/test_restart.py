@@ -39,9 +39,14 @@ def clock(cm):
 
 
 @pytest.fixture
-def restarter(cm, clock):
+def activities():
+    return []
+
+
+@pytest.fixture
+def restarter(cm, clock, activities):
     return Restarter(
-        cm, stopped_for_s=2.0, monotonic=clock.read, sleep=clock.sleep, activity=lambda text: None
+        cm, stopped_for_s=2.0, monotonic=clock.read, sleep=clock.sleep, activity=activities.append
     )
 
 
@@ -196,3 +201,38 @@ def test_a_failed_start_is_passed_on(restarter, cm):
     cm.running, cm.fail["start node"] = set(), FAILED
     with pytest.raises(NodeFailure):
         start(restarter, NODE)
+
+
+PARTLY = NodeFailure(Reason.CM_CTL_FAILED, "stop partly successfully", remedy="look at node 3")
+
+
+def failing_but_stopped(cm: FakeCm) -> None:
+    cm.running, cm.manual = set(), True
+    cm.fail["stop cluster"] = cm.fail["stop node"] = PARTLY
+
+
+def test_a_failure_about_other_nodes_is_heard_though_this_one_has_stopped(
+    restarter, cm, clock, activities, caplog
+):
+    failing_but_stopped(cm)
+    stop(restarter, CLUSTER, executor=True)
+    assert clock.now >= 2.0
+    (record,) = [record for record in caplog.records if record.levelname == "WARNING"]
+    assert (record.cause, record.remedy) == ("stop partly successfully", "look at node 3")
+    assert "cm_ctl stop says: stop partly successfully" in activities
+
+
+def test_a_failure_of_the_own_node_that_has_stopped_all_the_same_is_nothing_to_hear_of(
+    restarter, cm, activities, caplog
+):
+    failing_but_stopped(cm)
+    cm.manual = False
+
+    def stopped():
+        cm.manual = True
+
+    cm.during = stopped
+    stop(restarter, NODE)
+    assert cm.calls == ["stop node"]
+    assert caplog.records == []
+    assert not [text for text in activities if "says" in text]
