@@ -47,6 +47,9 @@ _MAX_ATTRIBUTE: Final = 64
 """Upper bound of organization and common name (RFC 5280 appendix A.1)."""
 
 
+_SAN: Final = "write a name such as db1.example or an address such as 10.0.0.1 or fd00::1"
+
+
 def _utc_now() -> datetime:
     return datetime.now(UTC)
 
@@ -121,25 +124,32 @@ def _check_passwords(server: str, client: str, ca: str | None) -> None:
     for whose, password in (("server", server), ("client", client)):
         faults = password_faults(password)
         if faults:
-            raise _invalid(f"the {whose} password does not suit CM: {'; '.join(faults)}")
+            raise _invalid(
+                f"the password of {whose}.key does not suit CM: {'; '.join(faults)}",
+                "choose 8 to 15 bytes with at least three of: capitals, small letters, digits, special"
+                f" characters; --{whose}-password-file takes it from a file",
+            )
     if ca == "":
-        raise _invalid("the passphrase of the CA's key is empty")
+        raise _invalid("the passphrase of the CA's key is empty", "choose one, or do not keep the CA's key")
 
 
 def _check(options: IssueOptions) -> None:
     if not 1 <= options.leaf_days <= options.ca_days <= MAX_DAYS:
-        message = f"validity of {options.leaf_days} days for the leaves and {options.ca_days} for the CA"
-        raise _invalid(f"{message}: both from 1 to {MAX_DAYS}, and the leaves not longer than the CA")
-    for what, text in (("organization", options.organization), ("common name", options.common_name)):
+        message = f"--days {options.leaf_days} with --ca-days {options.ca_days} is not possible"
+        raise _invalid(message, f"use --ca-days from 1 to {MAX_DAYS}, and --days from 1 to --ca-days")
+    for what, text in (("organization", options.organization), ("common-name", options.common_name)):
         if len(text) > _MAX_ATTRIBUTE or not text.isprintable():
-            raise _invalid(f"the {what} must be printable and at most {_MAX_ATTRIBUTE} characters long")
+            raise _invalid(
+                f"--{what}: it is too long or not printable",
+                f"use up to {_MAX_ATTRIBUTE} printable characters",
+            )
     if len(options.dns_names) + len(options.ip_addresses) > MAX_ALTERNATIVE_NAMES:
-        raise _invalid(f"more than {MAX_ALTERNATIVE_NAMES} alternative names")
+        raise _invalid("--san is given too often", f"give up to {MAX_ALTERNATIVE_NAMES} names")
     _alternative_names(options)
 
 
-def _invalid(message: str) -> InvalidInput:
-    return InvalidInput(Reason.ARGUMENT_INVALID, message)
+def _invalid(message: str, remedy: str) -> InvalidInput:
+    return InvalidInput(Reason.ARGUMENT_INVALID, message, remedy=remedy)
 
 
 def _generate(kind: KeyType) -> PrivateKey:
@@ -170,7 +180,10 @@ def _ca_name(options: IssueOptions) -> x509.Name:
         name = _name(options, options.common_name or default)
         if name.rfc4514_string().casefold() not in avoided:
             return name
-    raise _invalid("the CA would have the name of another one, and OpenSSL could not tell them apart")
+    raise _invalid(
+        "the CA would have the name of another one, and OpenSSL could not tell them apart",
+        "choose another --common-name, or leave it out",
+    )
 
 
 def _ca_certificate(options: IssueOptions, key: PrivateKey) -> x509.Certificate:
@@ -242,12 +255,13 @@ def _key_usage(
 def _alternative_names(options: IssueOptions) -> list[x509.GeneralName]:
     names: list[x509.GeneralName] = []
     for name in options.dns_names:
-        if not name or not name.isascii() or not name.isprintable() or " " in name:
-            raise _invalid(f"{name!r} is no DNS name")
+        broken_address = name.replace(".", "").isdigit()
+        if not name or not name.isascii() or not name.isprintable() or " " in name or broken_address:
+            raise _invalid(f"--san {name!r} is neither a DNS name nor an IP address", _SAN)
         names.append(x509.DNSName(name))
     for text in options.ip_addresses:
         try:
             names.append(x509.IPAddress(ipaddress.ip_address(text)))
         except ValueError:
-            raise _invalid(f"{text!r} is no IP address") from None
+            raise _invalid(f"--san {text!r} is no IP address", _SAN) from None
     return names

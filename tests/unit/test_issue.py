@@ -153,14 +153,15 @@ def test_a_chosen_name_that_is_to_be_avoided_is_refused():
     ("changes", "hint"),
     [
         ({"leaf_days": 0}, "days"),
-        ({"leaf_days": 4000}, "longer"),
+        ({"leaf_days": 4000}, "--days 4000"),
         ({"ca_days": 40_000}, "days"),
         ({"organization": "x" * 65}, "organization"),
-        ({"common_name": "a\nb"}, "common name"),
+        ({"common_name": "a\nb"}, "common-name"),
         ({"dns_names": ("b\u00fccher.example",)}, "DNS"),
         ({"dns_names": ("",)}, "DNS"),
         ({"ip_addresses": ("10.0.0.256",)}, "IP"),
-        ({"dns_names": ("a.example",) * 101}, "alternative"),
+        ({"dns_names": ("a.example",) * 101}, "--san"),
+        ({"dns_names": ("10.0.0",)}, "--san '10.0.0'"),
     ],
 )
 def test_unusable_options_are_refused(changes, hint):
@@ -168,6 +169,7 @@ def test_unusable_options_are_refused(changes, hint):
         issue(replace(EC, **changes))
 
     assert caught.value.reason is Reason.ARGUMENT_INVALID
+    assert caught.value.remedy
 
 
 @pytest.mark.parametrize(
@@ -179,6 +181,7 @@ def test_passwords_that_cm_refuses_are_refused_and_not_told(passwords):
 
     assert caught.value.reason is Reason.ARGUMENT_INVALID
     assert not any(password in str(caught.value) for password in passwords)
+    assert "8 to 15 bytes" in caught.value.remedy
 
 
 def test_an_empty_passphrase_is_no_passphrase():

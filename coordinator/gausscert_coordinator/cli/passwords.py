@@ -26,6 +26,9 @@ STDIN: Final = Path("-")
 LONGEST: Final = 4096
 """Bytes taken from a password file: far beyond CM's 15, so that "too long" is said by validation."""
 
+TRIES: Final = 3
+"""How often somebody who presses Enter only is asked."""
+
 
 @dataclass(frozen=True, slots=True)
 class PasswordFiles:
@@ -104,11 +107,22 @@ def _ask(what: str, terminal: Terminal, *, new: bool) -> str:
         raise InvalidInput(
             Reason.ARGUMENT_INVALID, f"no {what}, and no terminal to ask for it", remedy="give it in a file"
         )
-    password = terminal.secret(what)
+    password = _asked(what, terminal)
     if new and terminal.secret(f"{what}, again") != password:
         raise InvalidInput(
             Reason.ARGUMENT_INVALID, f"the two entries of the {what} differ", remedy="try again"
         )
+    return password
+
+
+def _asked(what: str, terminal: Terminal) -> str:
+    password = terminal.secret(what)
+    for _ in range(TRIES - 1):
+        if password:
+            break
+        password = terminal.secret(f"{what}, which cannot be empty")
+    if not password:
+        raise InvalidInput(Reason.ARGUMENT_INVALID, f"the {what} is empty", remedy="type it, or give a file")
     return password
 
 
@@ -141,7 +155,7 @@ def _check_private(file: Path, status: os.stat_result) -> None:
         raise _unfit(file, "is a directory", "name a file")
     if stat.S_ISREG(status.st_mode) and status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
         mode = f"{stat.S_IMODE(status.st_mode):04o}"
-        raise _unfit(file, f"others may read or write it (mode {mode})", f"chmod 600 {file}")
+        raise _unfit(file, f"can be read or written by others (mode {mode})", f"chmod 600 {file}")
 
 
 def _decoded(raw: bytes, where: str) -> str:

@@ -184,3 +184,33 @@ def test_a_prompt_on_a_real_terminal_shows_nothing_that_is_typed(tmp_path):
 
     assert asking.wait(10) == 0
     assert SECRET.encode() not in shown
+
+
+def test_an_empty_password_is_asked_for_again_at_once():
+    prompts = []
+    answers = iter(["", "", "Server@123"])
+
+    def hidden(prompt):
+        prompts.append(prompt)
+        return next(answers)
+
+    assert read_one(None, "password", Terminal(Tty(""), io.StringIO(), hidden)) == "Server@123"
+    assert ["cannot be empty" in prompt for prompt in prompts] == [False, True, True]
+
+
+def test_who_gives_no_password_three_times_is_refused():
+    answers = iter(["", "", ""])
+
+    with pytest.raises(InvalidInput, match="empty"):
+        read_one(None, "password", Terminal(Tty(""), io.StringIO(), lambda _: next(answers)))
+
+
+def test_a_file_that_others_can_read_is_said_to_be_one(tmp_path):
+    loose = tmp_path / "pw"
+    loose.write_text("Server@123")
+    loose.chmod(0o644)
+
+    with pytest.raises(InvalidInput, match="the password file can be read or written by others") as caught:
+        read_one(loose, "password", Terminal(io.StringIO(), io.StringIO()))
+
+    assert caught.value.remedy == f"chmod 600 {loose}"
