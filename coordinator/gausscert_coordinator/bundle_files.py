@@ -93,7 +93,7 @@ def _open_directory(path: Path) -> int:
             Reason.USAGE,
             f"the directory cannot be opened: {error.strerror}",
             file=str(path),
-            remedy="name a directory that holds a bundle and that you may read",
+            remedy="name a directory with a bundle that you may read; gausscert bundle new makes one",
         ) from error
 
 

@@ -18,7 +18,13 @@ from gausscert_coordinator.hands import Hands
 from gausscert_coordinator.interrupt import unless
 from gausscert_coordinator.job import PROOFS, STARTS
 from gausscert_coordinator.merging import merge
-from gausscert_coordinator.objections import as_finding, in_doubt, staged_another, unlike_plan
+from gausscert_coordinator.objections import (
+    as_finding,
+    in_doubt,
+    staged_another,
+    told_together,
+    unlike_plan,
+)
 from gausscert_coordinator.prover import Prover
 from gausscert_coordinator.report import Mark, Result
 
@@ -122,7 +128,7 @@ class Engine:
         if not wrong:
             self._reporter.tell(Mark.DONE)
             return course.succeeded()
-        self._reporter.tell(Mark.FAILED, detail="; ".join(str(error) for error in wrong))
+        self._reporter.tell(Mark.FAILED, detail=told_together(wrong))
         self._failures.extend(wrong)
         self._stopped_at = stage
         if self._forward:

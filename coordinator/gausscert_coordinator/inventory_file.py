@@ -104,9 +104,17 @@ def load(path: Path, *, require_credentials: bool = True) -> Inventory:
             Reason.CONFIG_INVALID,
             f"the inventory cannot be read: {cause}",
             file=str(path),
-            remedy="name another one with --inventory FILE, or mend this one",
+            remedy=_mend(error),
         ) from error
     return parse(text, path, require_credentials=require_credentials)
+
+
+def _mend(error: OSError | UnicodeDecodeError) -> str:
+    if isinstance(error, FileNotFoundError):
+        return f"name another one with --inventory FILE, or write {FILE_NAME} (deploy/config has an example)"
+    if isinstance(error, PermissionError):
+        return "ask its owner to let you read it, or name another one with --inventory FILE"
+    return "name another one with --inventory FILE, or mend this one"
 
 
 def parse(text: str, path: Path, *, require_credentials: bool = False) -> Inventory:

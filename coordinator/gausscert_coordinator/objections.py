@@ -10,7 +10,7 @@ from gausscert_common.protocol.coordinator import Stage
 from gausscert_common.protocol.words import Phase
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from gausscert_common.model import NodeReport, TransactionReport
 
@@ -103,3 +103,11 @@ def staged_another(node: str) -> NodeFailure:
 def as_finding(error: GausscertError) -> Finding:
     """What is told, but decides nothing."""
     return Finding(error.reason.value, Severity.WARNING, error.message, remedy=error.remedy, node=error.node)
+
+
+def told_together(errors: Sequence[GausscertError]) -> str:
+    """Each with its node, and each remedy once: nodes that fail alike need one advice."""
+    lines = (": ".join(part for part in (each.node, each.file, each.message) if part) for each in errors)
+    remedies = "; ".join(dict.fromkeys(each.remedy for each in errors if each.remedy))
+    causes = "; ".join(lines)
+    return f"{causes} ({remedies})" if remedies else causes

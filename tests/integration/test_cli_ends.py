@@ -42,7 +42,7 @@ def test_at_a_terminal_it_asks_shows_a_live_board_and_ends_with_the_proof(cluste
         env={**os.environ, "TERM": "xterm", "COLUMNS": "120", "LINES": "40"},
     )
     os.close(child)
-    shown = read_until(parent, b"[yes/no]")
+    shown = read_until(parent, b"[y/N]")
     os.write(parent, b"yes\n")
     board = read_until(parent, b"committed: every node")
     code = process.wait(60)
@@ -66,7 +66,7 @@ def test_no_at_a_terminal_changes_nothing(steady: LocalCluster):
         start_new_session=True,
     )
     os.close(child)
-    read_until(parent, b"[yes/no]")
+    read_until(parent, b"[y/N]")
     os.write(parent, b"no\n")
     read_until(parent, b"not confirmed; nothing was changed")
 

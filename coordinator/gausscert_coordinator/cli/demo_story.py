@@ -10,7 +10,7 @@ from gausscert_common import certset
 
 from gausscert_coordinator.cli import demo_claims, demo_files
 from gausscert_coordinator.cli.demo_cluster import command_line
-from gausscert_coordinator.cli.layout import short
+from gausscert_coordinator.cli.layout import counted, short
 from gausscert_coordinator.exit_codes import MEANING, ExitCode
 
 if TYPE_CHECKING:
@@ -57,7 +57,8 @@ class Story:
 
     def _before(self) -> None:
         count = len(self.cluster.nodes)
-        self.say(f"1. {count} nodes of a simulated CM, each with a real gausscert-agent, as they are now")
+        nodes = counted(count, "node")
+        self.say(f"1. {nodes} of a simulated CM, each with a real gausscert-agent, as they are now")
         self._run(ExitCode.DONE, "status")
         served = self._look("at first")
         self.claims.check(

@@ -41,7 +41,7 @@ def global_options() -> list[click.Parameter]:
     return [
         GlobalOption(
             ["--inventory"],
-            type=click.Path(path_type=Path),
+            type=click.Path(path_type=Path, readable=False),
             metavar="FILE",
             help="The cluster; else ./gausscert.toml, $GAUSSCERT_INVENTORY, /etc/gausscert/gausscert.toml.",
             **common,
@@ -54,7 +54,12 @@ def global_options() -> list[click.Parameter]:
             **common,
         ),
         GlobalOption(["--quiet", "-q"], is_flag=True, help="Results and errors only.", **common),
-        GlobalOption(["--verbose", "-v"], is_flag=True, help="More detail; tracebacks of bugs.", **common),
+        GlobalOption(
+            ["--verbose", "-v"],
+            is_flag=True,
+            help="More detail, such as processes and former sets of nodes; tracebacks of bugs.",
+            **common,
+        ),
     ]
 
 

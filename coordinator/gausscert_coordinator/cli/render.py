@@ -148,7 +148,7 @@ class Renderer:
             self._document({"schema": documents.schema("error"), "error": documents.error(error)})
             return code
         self.important(*tables.failure(error))
-        if error.findings:
+        if error.findings and not tables.says_its_findings(error):
             self.important(tables.findings(error.findings, self.err_width))
         return code
 
@@ -189,8 +189,14 @@ def _print(console: Console, part: RenderableType) -> None:
         console.file.flush()
     elif isinstance(part, Text) and not console.is_terminal:  # a log: one line stays one line
         console.print(part, soft_wrap=True)
-    else:
+    elif console.is_terminal:
         console.print(part, overflow="fold")
+    else:
+        with console.capture() as captured:
+            console.print(part, overflow="fold")
+        for line in captured.get().splitlines():
+            console.file.write(f"{line.rstrip()}\n")  # tables fill their last column with blanks
+        console.file.flush()
 
 
 def _console(stream: TextIO) -> Console:

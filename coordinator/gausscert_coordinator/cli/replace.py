@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -91,7 +92,7 @@ def _go(invocation: Invocation, session: Session, plan: Plan, bundle: Bundle, *,
 
     render = invocation.render
     render.note(*tables.plan(plan, render.err_width))
-    if not (confirmed or invocation.terminal.confirmed(_question(plan))):
+    if not (confirmed or invocation.terminal.confirmed(_question(invocation, plan))):
         declined = InvalidInput(Reason.USAGE, "not confirmed; nothing was changed")
         return _report(invocation, plan, None, declined, ExitCode.REFUSED)
     result = session.carry_out(
@@ -101,9 +102,15 @@ def _go(invocation: Invocation, session: Session, plan: Plan, bundle: Bundle, *,
     return _report(invocation, plan, result, None, exit_code(result))
 
 
-def _question(plan: Plan) -> str:
-    down = plan.outage or "CM is stopped and started"
-    return f"Replace the certificates of cluster {plan.cluster} on {len(plan.nodes)} nodes? Outage: {down}."
+def _question(invocation: Invocation, plan: Plan) -> str:
+    """The outage is in the plan, just above; with --quiet there is none above."""
+    from gausscert_coordinator.cli.layout import counted, harmless
+
+    nodes = counted(len(plan.nodes), "node")
+    question = f"Replace the certificates of cluster {plan.cluster} on {nodes}?"
+    if invocation.settings.quiet:
+        question += f" Outage: {plan.outage or 'CM is stopped and started'}."
+    return textwrap.fill(harmless(f"{question} [y/N]"), invocation.render.err_width)
 
 
 def _refuse(invocation: Invocation, plan: Plan) -> int:

@@ -39,5 +39,8 @@ def command(invocation: Invocation) -> int:
     with Session(invocation) as session:
         found = session.ask(lambda cluster: cluster.status())
     render = invocation.render
-    render.result("status", documents.status(found), lambda: tables.status(found, render.width))
+    verbose = invocation.settings.verbose
+    render.result(
+        "status", documents.status(found), lambda: tables.status(found, render.width, verbose=verbose)
+    )
     return judge.status_code(found)

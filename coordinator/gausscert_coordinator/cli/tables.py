@@ -44,13 +44,15 @@ _EXPIRY_STYLE: Final = {
 }
 
 
-def status(shown: ClusterStatus, width: int) -> list[RenderableType]:
+def status(shown: ClusterStatus, width: int, *, verbose: bool = False) -> list[RenderableType]:
     """One line per node, then what is wrong."""
     headings = ("node", "live", "served", "days left", "modes", "enable_ssl", "CM", "transaction", "drift")
     parts: list[RenderableType] = [
         _heading(shown.cluster, len(shown.nodes), sum(node.report is None for node in shown.nodes)),
         fitted(headings, [_status_row(node) for node in shown.nodes], width),
     ]
+    if verbose:
+        parts.extend(_detail(node.report) for node in shown.nodes if node.report is not None)
     parts.extend(failures([node.error for node in shown.nodes if node.error is not None]))
     answered = [node.report for node in shown.nodes if node.report is not None]
     found = [each for report in answered for each in judge.node_findings(report)]
@@ -61,6 +63,16 @@ def status(shown: ClusterStatus, width: int) -> list[RenderableType]:
         parts.append(cell(f"CM also lists {names}, which the inventory does not have: add it", DOUBTFUL))
     reports = {node.node: node.report for node in shown.nodes if node.report is not None}
     return [*parts, *in_flight(recovery_view.flights(reports, shown.gone))]
+
+
+def _detail(report: NodeReport) -> Text:
+    """What the table has no room for."""
+    running = ", ".join(f"{each.name} ({each.pid})" for each in report.processes) or "nothing"
+    retired = ", ".join(f"{each.generation} {short(each.server_fingerprint)}" for each in report.retired)
+    return cell(
+        f"{report.name}: agent {report.agent_version}, CM {report.cm_version or 'of unknown version'},"
+        f" runs {running}; former sets: {retired or 'none'}"
+    )
 
 
 def _status_row(node: NodeStatus) -> list[Text]:
@@ -276,8 +288,31 @@ def verdict(error: GausscertError) -> list[RenderableType]:
     return [text, cell(f"  do: {error.remedy}", FAINT)] if error.remedy else [text]
 
 
+def says_its_findings(error: GausscertError) -> bool:
+    """Whether the message only joins what the findings say."""
+    return bool(error.findings) and all(each.cause in error.message for each in error.findings)
+
+
+def _several(error: GausscertError) -> list[RenderableType]:
+    """Several things wrong with one file, say: a line for each instead of one that joins them."""
+    text = cell("")
+    text.append(cell("error ", BAD))
+    text.append(cell(f"{error.reason.value} ", STRONG))
+    where = ": ".join(part for part in (error.node, error.file) if part)
+    count = counted(len(error.findings), "thing")
+    text.append(cell(f"{where}: {count} to mend" if where else f"{count} to mend"))
+    parts: list[RenderableType] = [text]
+    for each in error.findings:
+        own = f"{each.file}: " if each.file != error.file else ""
+        parts.append(cell(f"  {own}{each.cause}"))
+        parts.append(cell(f"    do: {each.remedy}", FAINT))
+    return parts
+
+
 def failure(error: GausscertError) -> list[RenderableType]:
     """One error, as lines that wrap."""
+    if len(error.findings) > 1 and says_its_findings(error):
+        return _several(error)
     where = ": ".join(part for part in (error.node, error.file) if part)
     text = cell("")
     text.append(cell("error ", BAD))

@@ -32,8 +32,8 @@ class Terminal:
         return not self._stdin.closed and self._stdin.isatty()
 
     def confirmed(self, question: str) -> bool:
-        """Ask for a "yes"; anything else is a no."""
-        self._stderr.write(f"{question} [yes/no] ")
+        """Ask for a "y" or "yes"; anything else is a no."""
+        self._stderr.write(f"{question} ")
         self._stderr.flush()
         return self._stdin.readline().strip().lower() in ("yes", "y")
 

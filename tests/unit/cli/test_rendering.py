@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 import pytest
 from gausscert_common.errors import NodeFailure, Reason
+from gausscert_common.model import RetiredSet
 from gausscert_common.protocol.coordinator import Stage
 from gausscert_coordinator.cli import layout
 from gausscert_coordinator.cli.progress import Board, LineProgress, LiveProgress, NodeLine
@@ -236,3 +237,23 @@ def test_without_a_terminal_a_long_error_stays_one_line():
     run = cli("status", given=Given(raises=raised))
 
     assert any(line.startswith("error") and line.endswith("end") for line in run.err.splitlines())
+
+
+def test_a_piped_table_has_no_trailing_blanks():
+    findings = tuple(finding(f"CODE_{number}") for number in range(2))
+
+    run = cli("status", given=Given(status=ClusterStatus("prod", (status_of("n1", findings=findings),))))
+
+    assert [line for line in run.out.splitlines() if line != line.rstrip()] == []
+
+
+def test_status_verbose_tells_processes_versions_and_former_sets():
+    retired = (RetiredSet("g7", "d1" * 32, "ee" * 32),)
+    given = Given(status=ClusterStatus("prod", (status_of("n1", retired=retired, cm_version="CM 6.0"),)))
+
+    plain = cli("status", given=given)
+    more = cli("status", "--verbose", given=given)
+
+    assert "g7" not in plain.out
+    for words in ("agent 0.1.0", "CM 6.0", "cm_server (11)", "g7 eeeeeeeeeeee"):
+        assert words in more.out

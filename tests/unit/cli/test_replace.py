@@ -281,7 +281,8 @@ def test_the_question_says_what_will_be_down_and_yes_goes_on(bundle, passwords, 
     run = cli("replace", str(bundle), *passwords, given=given, typed=answer)
 
     assert run.code == 0
-    assert "cluster prod on 3 nodes? Outage: CM of all nodes, under a minute." in run.err
+    assert "cluster prod on 3 nodes? [y/N] " in run.err
+    assert run.err.count("CM of all nodes, under a minute") == 1
     assert len(asked(given, "replace")) == 1
 
 
@@ -297,7 +298,25 @@ def test_the_plan_is_shown_before_the_question_and_warnings_refuse_nothing(bundl
     )
 
     assert run.code == 0
-    assert run.err.index("-> " + NEW[:12]) < run.err.index("SOON") < run.err.index("[yes/no]")
+    assert run.err.index("-> " + NEW[:12]) < run.err.index("SOON") < run.err.index("[y/N]")
+
+
+def test_the_question_says_the_outage_where_the_plan_is_not_shown(bundle, passwords):
+    given = Given(plan=plan(), result=result())
+
+    run = cli("replace", str(bundle), "--quiet", *passwords, given=given, typed="y\n")
+
+    assert run.err.count("Outage: CM of all nodes, under a minute. [y/N] ") == 1
+
+
+def test_the_question_wraps_at_the_terminals_width(bundle, passwords, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+
+    run = cli("replace", str(bundle), *passwords, given=Given(plan=plan()), typed="n\n", terminal_out=True)
+
+    asked_for = run.err[run.err.index("Replace the") : run.err.index("[y/N]") + 5]
+    assert max(len(line) for line in asked_for.splitlines()) <= 40
+    assert run.code == 2
 
 
 def test_passwords_are_asked_at_the_terminal(bundle):

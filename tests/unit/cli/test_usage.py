@@ -16,6 +16,7 @@ from gausscert_common.errors import (
     Reason,
     Unreachable,
 )
+from gausscert_common.findings import Finding, Severity
 from support.cli_fakes import Given, cli, cluster_status, error, finding
 
 
@@ -27,7 +28,6 @@ from support.cli_fakes import Given, cli, cluster_status, error, finding
         ("status", "--nonsense"),
         ("status", "--output", "yaml"),
         ("replace",),
-        ("replace", "/does/not/exist"),
         ("replace", ".", "--restart", "twice"),
         ("replace", ".", "--enable-ssl", "perhaps"),
         ("completion", "tcsh"),
@@ -191,3 +191,41 @@ def test_closed_standard_streams_are_no_bug(tmp_path):
         )
         assert done.returncode == 2, (closed, done.stderr)
         assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("verb", [("plan",), ("replace", "--yes"), ("bundle", "verify")])
+def test_a_bundle_that_is_not_there_is_said_to_be_missing_with_what_to_do(verb, tmp_path):
+    run = cli(*verb, str(tmp_path / "absent"), given=Given(plan=None))
+
+    assert run.code == 2
+    assert f"{tmp_path / 'absent'}: the directory cannot be opened: No such file or directory" in run.err
+    assert "gausscert bundle new makes one" in run.err
+
+
+def test_several_things_wrong_with_one_file_are_each_told_once_with_the_file():
+    causes = ("cluster.name: missing", "[[node]]: no nodes")
+    found = [
+        Finding("CONFIG_INVALID", Severity.ERROR, cause, f"mend {cause}", file="a.toml") for cause in causes
+    ]
+    raised = InvalidInput(
+        Reason.CONFIG_INVALID, "; ".join(causes), file="a.toml", remedy="mend both", findings=found
+    )
+
+    run = cli("status", given=Given(raises=raised))
+
+    assert run.err.count("a.toml") == 1
+    assert "bundle" not in run.err
+    for cause in causes:
+        assert run.err.count(f"  {cause}\n") == 1
+        assert run.err.count(f"do: mend {cause}") == 1
+
+
+def test_one_thing_wrong_is_told_once():
+    only = Finding("CONFIG_INVALID", Severity.ERROR, "cluster.name: missing", "write it", file="a.toml")
+    raised = InvalidInput(
+        Reason.CONFIG_INVALID, only.cause, file="a.toml", remedy=only.remedy, findings=[only]
+    )
+
+    run = cli("status", given=Given(raises=raised))
+
+    assert run.err == "error CONFIG_INVALID a.toml: cluster.name: missing\n  do: write it\n"

@@ -28,6 +28,7 @@ from gausscert_coordinator.interrupt import Interrupt, unless
 from gausscert_coordinator.inventory import Timeouts
 from gausscert_coordinator.job import Job, waves
 from gausscert_coordinator.merging import merge
+from gausscert_coordinator.objections import told_together
 from gausscert_coordinator.report import Progress, Result
 from gausscert_coordinator.reporter import Reporter
 from support.fake_cluster import FakeCluster
@@ -259,3 +260,9 @@ def test_a_coordinator_that_ended_here_is_known_to_be_gone_even_before_it_is_rea
 @pytest.mark.parametrize("holder", ["somebody@elsewhere:1", "no pid at all", "a@b:", "a@b:-1"])
 def test_of_a_coordinator_elsewhere_nothing_is_known(holder):
     assert naming.is_gone(holder) is False
+
+
+def test_the_remedy_of_nodes_that_fail_alike_is_said_once():
+    errors = [NodeRefusal(Reason.LOCKED, "locked", node=node, remedy="wait") for node in ("a", "b")]
+
+    assert told_together(errors) == "a: locked; b: locked (wait)"
