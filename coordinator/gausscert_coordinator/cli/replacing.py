@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 def bundle_argument(function: Callable[..., Any]) -> Callable[..., Any]:
     """DIR."""
-    return click.argument("directory", metavar="DIR", type=click.Path(path_type=Path, readable=False))(
-        function
-    )
+    return click.argument(
+        "directory", metavar="DIR", type=click.Path(path_type=Path, file_okay=False, readable=False)
+    )(function)
 
 
 def restart_option(default: RestartScope | None) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
