@@ -3,10 +3,11 @@ is reported all the same, because a node is looked at most when something is wro
 
 from __future__ import annotations
 
+import hashlib
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from gausscert_common import VERSION, certset
+from gausscert_common import VERSION, certset, pem
 from gausscert_common.errors import GausscertError
 from gausscert_common.model import (
     Capabilities,
@@ -25,6 +26,7 @@ from gausscert_common.model import (
 )
 
 from gausscert_agent import preflight
+from gausscert_agent.describe import Describer
 from gausscert_agent.drivers import cm_probe
 from gausscert_agent.drivers.cm_ctl import os_user
 from gausscert_agent.expiry import DEFAULT_THRESHOLD_DAYS, expiry_report
@@ -258,15 +260,14 @@ def describe_set(found: SetOnDisk | None) -> CertificateSet:
     )
 
 
-def _certificates(found: SetOnDisk | None) -> tuple[Certificate, ...]:
-    # Late: an idle agent does without cryptography (design section 11).
-    from gausscert_common import certificates
+_describe: Final = Describer()
 
-    return certificates.describe(found.files) if found is not None else ()
+
+def _certificates(found: SetOnDisk | None) -> tuple[Certificate, ...]:
+    return _describe(found.files) if found is not None else ()
 
 
 def _server_fingerprint(found: SetOnDisk) -> str:
-    from gausscert_common import certificates
-
-    described = certificates.describe({"server.crt": found.files.get("server.crt", b"")})
-    return described[0].fingerprint if described else ""
+    """As `Certificate.fingerprint`, for which nothing needs to be understood of a certificate."""
+    blocks = pem.split(found.files.get("server.crt", b"")).of(pem.CERTIFICATE_LABELS)
+    return next((hashlib.sha256(block.der).hexdigest() for block in blocks if block.der), "")
