@@ -8,6 +8,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from gausscert_agent import notify
 from gausscert_agent.assembly import assemble
 from gausscert_agent.cm import LocalCm
 from gausscert_agent.credential_source import CredentialSource
@@ -69,7 +70,9 @@ def _serve(config: AgentConfig, children: ProcessRunner, stop: threading.Event) 
             server.close()
             raise
         watch.start()
+        notify.tell(notify.READY)
         stop.wait()
+        notify.tell(notify.STOPPING)
         server.drain()
         watch.stop()
     finally:

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import re
+import shlex
 import shutil
+import signal
+import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import grpc
 import pytest
 from gausscert_agent import config_file
-from gausscert_coordinator import inventory_file
+from gausscert_common.identity import Role, node_dns_name
+from gausscert_coordinator import inventory_file, pki
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 ROOT = Path(__file__).parents[2]
 UNIT = ROOT / "deploy/systemd/gausscert-agent.service"
@@ -61,3 +70,79 @@ def test_the_sample_inventory_loads():
 
     assert [node.name for node in inventory.nodes] == ["n1", "n2", "n3"]
     assert inventory.credentials.ca == ROOT / "deploy/config/pki/ca.crt"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Unit:
+    """What ExecStart says, on this machine: the sample configuration with other paths, and another port."""
+
+    def __init__(self, root: Path) -> None:
+        self.port = free_port()
+        pki.init(root / "ca", "production", None)
+        self.node = pki.issue(root / "ca", Role.NODE, "n1", out=root / "node")
+        self.operator = pki.issue(root / "ca", Role.OPERATOR, "alice", out=root / "alice")
+        (root / "home" / "bin").mkdir(parents=True)
+        (root / "home" / "share" / "sslcert").mkdir(parents=True, mode=0o700)
+        config = root / "agent.toml"
+        config.write_text(self._sample(root))
+        line = next(line for line in unit_lines() if line.startswith("ExecStart="))
+        installed = {"/opt/gausscert/bin/gausscert-agent": str(INSTALLED)}
+        installed["/etc/gausscert/agent.toml"] = str(config)
+        self.command = [installed.get(word, word) for word in shlex.split(line.removeprefix("ExecStart="))]
+
+    def _sample(self, root: Path) -> str:
+        values = {
+            "listen": f"127.0.0.1:{self.port}",
+            "state_dir": str(root / "state"),
+            "ca": str(self.node.ca),
+            "cert": str(self.node.cert),
+            "key": str(self.node.key),
+            "home": str(root / "home"),
+        }
+        text = (ROOT / "deploy/config/agent.toml").read_text()
+        for key, value in values.items():
+            text, count = re.subn(rf"^{key} = .*$", f'{key} = "{value}"', text, flags=re.MULTILINE)
+            assert count == 1, key
+        return text
+
+    def health(self) -> int:
+        ca, key, cert = (path.read_bytes() for path in (self.node.ca, self.operator.key, self.operator.cert))
+        name = (("grpc.ssl_target_name_override", node_dns_name("production", "n1")),)
+        credentials = grpc.ssl_channel_credentials(ca, key, cert)
+        with grpc.secure_channel(f"127.0.0.1:{self.port}", credentials, options=name) as channel:
+            stub = health_pb2_grpc.HealthStub(channel)
+            return int(stub.Check(health_pb2.HealthCheckRequest(), timeout=10).status)
+
+
+@pytest.fixture
+def manager(tmp_path: Path) -> Iterator[socket.socket]:
+    """Listens as the service manager does."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
+        listening.bind(str(tmp_path / "notify"))
+        listening.settimeout(30)
+        yield listening
+
+
+def test_what_the_unit_starts_says_when_it_serves_and_ends_cleanly_when_told_to(
+    tmp_path: Path, manager: socket.socket
+):
+    assert {"Type=notify", "NotifyAccess=main", "KillSignal=SIGTERM"} <= set(unit_lines())
+    unit = Unit(tmp_path)
+    environment = os.environ | {"NOTIFY_SOCKET": str(tmp_path / "notify")}
+    with (tmp_path / "log").open("w") as log:
+        agent = subprocess.Popen(unit.command, env=environment, stdout=log, stderr=log)
+    try:
+        said = manager.recv(100)
+        assert said == b"READY=1"
+        assert unit.health() == health_pb2.HealthCheckResponse.SERVING
+        agent.send_signal(signal.SIGTERM)
+        assert manager.recv(100) == b"STOPPING=1"
+        assert agent.wait(30) == 0, (tmp_path / "log").read_text()
+    finally:
+        agent.kill()
+        agent.wait()
