@@ -194,13 +194,13 @@ class Engine:
     async def _acquire_as_planned(self, replacement: Replacement) -> list[GausscertError]:
         """Reads first: nodes that are away or not as planned are then found before anything is locked."""
         read = await self._hands.read()
-        wrong = list(read.bad.values()) or unlike_plan(read.good, replacement)
+        wrong = list(read.bad.values()) or unlike_plan(read.good, replacement, self._job.restart)
         if wrong:
             return wrong
         self._hands.epoch = recovery_view.promised_epoch(read.good) + 1
         answers = await self._hands.acquire()
         self._granted = tuple(answers.good)
-        return list(answers.bad.values()) or unlike_plan(answers.good, replacement)
+        return list(answers.bad.values()) or unlike_plan(answers.good, replacement, self._job.restart)
 
     async def _release(self, stage: Stage) -> list[GausscertError]:
         """Tell those that granted Acquire that nothing will come. Nothing was prepared anywhere, so a node
@@ -222,7 +222,7 @@ class Engine:
             return wrong
         probes = await self._hands.probe(query=True)
         self._before = proof.baseline(probes.good)
-        return list(probes.bad.values())
+        return list(probes.bad.values()) or list(proof.no_longer_normal(self._before, probes.good))
 
     async def _verify(self) -> list[GausscertError]:
         read = await self._hands.read()

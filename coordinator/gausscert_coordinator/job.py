@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from gausscert_coordinator.inventory import Timeouts
 
 SHORTEST_LEASE_S: Final = 120.0
-LONGEST_LEASE_S: Final = 600.0
+LONGEST_LEASE_S: Final = 3600.0
 """The wire's limit (agent_service.proto, AcquireRequest.lease)."""
 LEASE_MARGIN_S: Final = 60.0
 
@@ -60,12 +60,12 @@ class Job:
 
     @property
     def lease_s(self) -> float:
-        """Longer than any node goes without a command: the others wait while the executor stops or
-        starts CM, and all wait while the proof is looked for. A lease that ran out meanwhile would
-        let another coordinator take the fence without --take-over. Nothing aborts by itself."""
-        longest = max(
-            self.timeouts.verify_s, self.timeouts.prepare_s, self.timeouts.stop_s, self.timeouts.start_s
-        )
+        """Longer than any node goes without a command: the others wait while the executor stops or starts
+        CM, and all wait while the bundle is staged or the proof is looked for; looking renews nothing. A
+        lease that ran out meanwhile would let another coordinator take the fence without --take-over.
+        Nothing aborts by itself."""
+        times = self.timeouts
+        longest = max(times.prepare_s + times.stop_s, times.start_s + times.verify_s) + 2 * times.call_s
         return min(LONGEST_LEASE_S, max(SHORTEST_LEASE_S, longest + LEASE_MARGIN_S))
 
 

@@ -16,6 +16,9 @@ TRANSACTION_ID: Final = re.compile(r"[a-z0-9-]{8,64}")
 """What agents accept (agent_service.proto, TransactionRef)."""
 
 
+_UNKNOWN: Final = "unknown"
+
+
 def transaction_id(now: datetime) -> str:
     """A fresh id such as `20251123t141502z-9f3c1a`: sorts by time, unlikely to meet another.
 
@@ -26,8 +29,10 @@ def transaction_id(now: datetime) -> str:
 
 
 def holder() -> str:
-    """Who this coordinator is: "user@host:pid". Another run of the same operator is another holder."""
-    return f"{_user()}@{socket.gethostname()}:{os.getpid()}"
+    """Who this coordinator is: "user@host/boot.namespace:pid". Another run of the same operator is another
+    holder. Boot and pid namespace are there because host names are not unique, and a pid means something
+    only together with them."""
+    return f"{_user()}@{socket.gethostname()}/{_pid_space()}:{os.getpid()}"
 
 
 def is_gone(other: str, own: str | None = None) -> bool:
@@ -37,7 +42,8 @@ def is_gone(other: str, own: str | None = None) -> bool:
     coordinators apart is the fence, not this.
     """
     place, _, pid = other.rpartition(":")
-    if place != (own or holder()).rpartition(":")[0] or not pid.isdigit():
+    here = (own or holder()).rpartition(":")[0]
+    if place != here or place.endswith(f"/{_UNKNOWN}") or not pid.isdigit():
         return False
     try:
         os.kill(int(pid), 0)
@@ -56,6 +62,16 @@ def _is_dead_but_not_reaped(pid: str) -> bool:
     except OSError:
         return False
     return state == [b"Z"]
+
+
+def _pid_space() -> str:
+    """Tells this machine's present boot and our pid namespace from all others (pid_namespaces(7))."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as opened:
+            boot = opened.read().strip()
+        return f"{boot[:8]}.{os.stat('/proc/self/ns/pid').st_ino}"
+    except OSError:
+        return _UNKNOWN
 
 
 def _user() -> str:

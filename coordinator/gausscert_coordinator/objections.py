@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from gausscert_common.errors import GausscertError, InDoubt, NodeFailure, NodeRefusal, Reason
 from gausscert_common.findings import Finding, Severity
 from gausscert_common.protocol.coordinator import Stage
-from gausscert_common.protocol.words import Phase
+from gausscert_common.protocol.words import Phase, RestartScope
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -64,8 +64,10 @@ def leased(node: str, told: TransactionReport) -> NodeRefusal:
     )
 
 
-def unlike_plan(reports: Mapping[str, NodeReport], replacement: Replacement) -> list[GausscertError]:
-    """Nodes that somebody else has changed or begun to change since the plan was made."""
+def unlike_plan(
+    reports: Mapping[str, NodeReport], replacement: Replacement, restart: RestartScope
+) -> list[GausscertError]:
+    """Nodes that somebody else has changed, begun to change or stopped since the plan was made."""
     wrong: list[GausscertError] = []
     for node, report in reports.items():
         told = report.transaction
@@ -85,6 +87,15 @@ def unlike_plan(reports: Mapping[str, NodeReport], replacement: Replacement) -> 
                     "the live set is not the one the plan was made for",
                     node=node,
                     remedy="find out who changes certificates here, then plan again",
+                )
+            )
+        elif report.manually_stopped and restart is not RestartScope.NONE:
+            wrong.append(
+                NodeRefusal(
+                    Reason.NODE_UNFIT,
+                    "somebody has stopped CM here since the plan was made; it will not be started again",
+                    node=node,
+                    remedy="find out who stopped it and why, then plan again",
                 )
             )
     return wrong

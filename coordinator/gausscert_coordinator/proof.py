@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from gausscert_common.errors import NodeFailure, Reason
+from gausscert_common.errors import NodeFailure, NodeRefusal, Reason
 from gausscert_common.model import CertificateKind, ServedState, SslValue
 from gausscert_common.protocol.words import SslWish
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 NORMAL: Final = "Normal"
 """The word of `cm_ctl query` for a cluster in which all is well (facts section 8)."""
 
-SSL_OFF: Final = ""
-"""Stands among the accepted leaves for "answers that SSL is off"."""
+SSL_OFF: Final = "ssl off"
+"""Stands among the accepted leaves for "answers that SSL is off"; never equal to a missing fingerprint."""
 
 _SEE_LOG: Final = "look at cm_server's log on the node it runs on: $GAUSSLOG/cm/cm_server"
 
@@ -53,6 +53,8 @@ class Expectation:
     accepted, too."""
     others: Wanted | None = None
     """What holds for a cm_server that no topology lists; None: it is not looked at."""
+    forward: bool = False
+    """Nothing is proven by seeing nothing: every node must know of a cm_server and have seen it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,7 @@ class Baseline:
     @property
     def sound(self) -> bool:
         """There was a working cluster, so that a rollback can be held to bring it back."""
-        return bool(self.normal) and any(_rank(served) > 0 for served in self.served.values())
+        return any(_rank(served) > 0 for served in self.served.values())
 
 
 def baseline(probes: Mapping[str, ProbeReport]) -> Baseline:
@@ -95,15 +97,16 @@ def new_set(
             where nothing was seen, or a switch that changed by itself would pass for proof.
     """
     servers: dict[int, Wanted] = {}
+    common = leaf or _common_leaf(reports)
     for cm_node_id, owner in _owners(reports).items():
-        accepted = _accepted(owner, leaf or _live_leaf(owner), _seen(before, cm_node_id))
+        own = leaf or _live_leaf(owner) or common
+        accepted = _accepted(owner, own, _seen(before, cm_node_id))
         if wish is not SslWish.KEEP:
-            accepted = frozenset({SSL_OFF if wish is SslWish.OFF else leaf or _live_leaf(owner)})
+            accepted = frozenset({SSL_OFF}) if wish is SslWish.OFF else _known(own)
         servers[cm_node_id] = Wanted(accepted)
     normal = frozenset(reports) if before is None else before.normal
-    unlisted = SSL_OFF if wish is SslWish.OFF else leaf
-    others = Wanted(frozenset({unlisted})) if leaf else None
-    return Expectation(servers, normal=normal, others=others)
+    others = Wanted(frozenset({SSL_OFF}) if wish is SslWish.OFF else _known(leaf)) if leaf else None
+    return Expectation(servers, normal=normal, others=others, forward=True)
 
 
 def old_set(reports: Mapping[str, NodeReport], before: Baseline | None) -> Expectation:
@@ -133,7 +136,7 @@ def objections(expectation: Expectation, probes: Mapping[str, ProbeReport]) -> l
         for cm_node_id in sorted(seen.keys() - expectation.servers.keys()):
             if expectation.others is not None:
                 found.extend(_judge(node, cm_node_id, expectation.others, seen[cm_node_id]))
-        if not seen and not expectation.servers and expectation.others is not None:
+        if not seen and not expectation.servers and expectation.forward:
             found.append(_not_proven(node, "knows of no cm_server to probe"))
     return found
 
@@ -157,6 +160,21 @@ def silent(reports: Mapping[str, NodeReport], probes: Mapping[str, ProbeReport])
                 text = f"its cm_server at {served.target} is {served.state}: {served.cause or 'no answer'}"
                 found.append(NodeFailure(Reason.CM_NOT_STARTED, text, node=node, remedy=_SEE_LOG))
     return found
+
+
+def no_longer_normal(before: Baseline, probes: Mapping[str, ProbeReport]) -> list[NodeRefusal]:
+    """The plan saw a Normal cluster; between it and now anything may have happened."""
+    if before.normal:
+        return []
+    return [
+        NodeRefusal(
+            Reason.NODE_UNFIT,
+            f"the cluster is no longer {NORMAL}: cm_ctl query says {_state_text(report.cluster)}",
+            node=node,
+            remedy="find out what has happened to it since the plan was made, then plan again",
+        )
+        for node, report in sorted(probes.items())
+    ]
 
 
 def evidence(probes: Mapping[str, ProbeReport]) -> tuple[Proof, ...]:
@@ -195,7 +213,18 @@ def _accepted(owner: NodeReport | None, leaf: str, seen: Served | None) -> froze
     off = owner is not None and owner.enable_ssl.server is SslValue.OFF
     if seen is not None and _rank(seen) > 0:
         off = seen.state is ServedState.SSL_OFF
-    return frozenset({SSL_OFF}) if off else frozenset({leaf} - {SSL_OFF})
+    return frozenset({SSL_OFF}) if off else _known(leaf)
+
+
+def _known(leaf: str) -> frozenset[str]:
+    """A leaf that is not known accepts nothing."""
+    return frozenset({leaf} - {""})
+
+
+def _common_leaf(reports: Mapping[str, NodeReport]) -> str:
+    """The one server certificate that is live on all nodes; "" if they differ or it cannot be read."""
+    leaves = {_live_leaf(report) for report in reports.values()}
+    return leaves.pop() if len(leaves) == 1 else ""
 
 
 def _is_normal(state: ClusterState | None) -> bool:
@@ -228,7 +257,7 @@ def _judge(node: str, cm_node_id: int, wanted: Wanted, served: Served | None) ->
 
 
 def _names(wanted: Wanted) -> str:
-    leaves = sorted(leaf[:_SHOWN] if leaf else "nothing (SSL off)" for leaf in wanted.leaves)
+    leaves = sorted("nothing (SSL off)" if leaf == SSL_OFF else leaf[:_SHOWN] for leaf in wanted.leaves)
     return " or ".join(leaves) or "a certificate"
 
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 TRANSACTION_ID: Final = re.compile(r"[a-z0-9-]{8,64}")
 MAX_PARTICIPANTS: Final = 4096
-MAX_LEASE_S: Final = 600.0
+MAX_LEASE_S: Final = 3600.0
 MAX_TIMEOUT_S: Final = 3600.0
 """An hour for cm_ctl is more than any cluster needs and less than for ever."""
 PROBE_TIMEOUT_S: Final = 5.0

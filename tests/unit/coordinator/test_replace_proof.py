@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from gausscert_common.errors import Reason
-from gausscert_common.model import ClusterState
+from gausscert_common.model import (
+    CertificateSet,
+    ClusterState,
+    CmTopology,
+    ProbeReport,
+    Served,
+    ServedState,
+)
 from gausscert_common.protocol.coordinator import Stage, Verdict
-from gausscert_common.protocol.words import RestartScope
+from gausscert_common.protocol.words import RestartScope, SslWish
+from gausscert_coordinator import proof
+from gausscert_coordinator.exit_codes import ExitCode, exit_code
 from gausscert_coordinator.report import Mark, Progress, ReplaceOptions, Result
 from support.fake_agents import Fault
 from support.fake_cluster import ALWAYS, FakeCluster
@@ -262,3 +272,67 @@ async def test_a_node_that_staged_another_certificate_is_found_before_cm_is_stop
     assert [(error.node, error.reason) for error in result.failures] == [("node-b", Reason.STORE_FAILED)]
     assert cluster.snapshot() == before
     assert not any(rpc == "stop" for rpc, _ in cluster.calls)
+
+
+async def plan_then(cluster: FakeCluster, happens: Callable[[], None]) -> Result:
+    """Something happens while the operator looks at the plan."""
+    async with cluster.coordinator() as coordinator:
+        plan = await coordinator.plan(NEW, ReplaceOptions(restart=RestartScope.CLUSTER))
+        assert plan.feasible
+        happens()
+        return await coordinator.replace(plan, NEW)
+
+
+async def test_a_cluster_that_is_no_longer_normal_is_not_stopped(monkeypatch):
+    cluster = FakeCluster()
+    before = cluster.snapshot()
+
+    def degrade() -> None:
+        monkeypatch.setattr(cluster, "state_seen_by", lambda prober: ClusterState("Degraded"))
+
+    result = await plan_then(cluster, degrade)
+
+    assert result.verdict is Verdict.NOTHING_DONE
+    assert {error.reason for error in result.failures} == {Reason.NODE_UNFIT}
+    assert exit_code(result) is ExitCode.REFUSED
+    assert cluster.snapshot() == before
+
+
+async def test_a_node_that_somebody_has_stopped_since_the_plan_is_not_started_again():
+    cluster = FakeCluster()
+
+    result = await plan_then(cluster, cluster.nodes["node-b"].stop)
+
+    assert result.verdict is Verdict.NOTHING_DONE
+    assert [(error.node, error.reason) for error in result.failures] == [("node-b", Reason.NODE_UNFIT)]
+    assert not cluster.nodes["node-b"].running
+
+
+async def test_a_rollback_after_which_nothing_serves_is_in_doubt_whatever_query_said_before():
+    """The baseline counts by what was served, not by one word of cm_ctl."""
+    before = proof.Baseline({1: Served(1, "10.0.0.1:5000", ServedState.SSL_ON, fingerprint=OLD_LEAF)})
+
+    assert before.sound
+    assert not proof.Baseline({}, normal=frozenset({"node-a"})).sound
+
+
+async def test_with_ssl_wished_on_a_cm_server_of_unknown_leaf_is_not_proven_by_ssl_off():
+    cluster = FakeCluster()
+    async with cluster.coordinator() as coordinator:
+        status = await coordinator.status()
+    reports = {each.node: each.report for each in status.nodes}
+    nameless = replace(reports["node-b"], topology=CmTopology(), live=CertificateSet())
+    expected = proof.new_set({**reports, "node-b": nameless}, "", None, SslWish.ON)
+    off = tuple(Served(number, f"10.0.0.{number}:5000", ServedState.SSL_OFF) for number in (1, 2, 3))
+
+    found = proof.objections(expected, {name: ProbeReport(off) for name in reports})
+
+    assert len(found) == 9
+    assert all("has SSL off" in failure.message for failure in found)
+
+
+async def test_seeing_no_cm_server_at_all_proves_nothing():
+    reports = {}
+    expected = proof.new_set(reports, "", None)
+
+    assert [failure.node for failure in proof.objections(expected, {"node-a": ProbeReport()})] == ["node-a"]

@@ -117,10 +117,10 @@ class TestWaves:
 @pytest.mark.parametrize(
     ("timeouts", "expected"),
     [
-        (Timeouts(prepare_s=10, stop_s=10, start_s=10, verify_s=10), 120),
-        (Timeouts(prepare_s=10, stop_s=10, start_s=10, verify_s=100), 160),
-        (Timeouts(), 360),
-        (Timeouts(stop_s=5000), 600),
+        (Timeouts(call_s=1, prepare_s=10, stop_s=10, start_s=10, verify_s=10), 120),
+        (Timeouts(prepare_s=10, stop_s=10, start_s=10, verify_s=100), 230),
+        (Timeouts(), 540),
+        (Timeouts(stop_s=5000), 3600),
     ],
 )
 def test_the_lease_outlasts_every_wait_but_not_the_wires_limit(timeouts, expected):

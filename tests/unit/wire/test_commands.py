@@ -145,7 +145,7 @@ def test_a_request_without_reference_is_refused():
         {"holder": "a\nb"},
         {"holder": "x" * 201},
         {"lease_s": 0.0},
-        {"lease_s": 600.1},
+        {"lease_s": 3600.1},
         {"lease_s": -1.0},
     ],
 )
