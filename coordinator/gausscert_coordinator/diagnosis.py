@@ -20,6 +20,20 @@ _EXPIRED: Final = 10
 _NOT_YET_VALID: Final = 9
 """X509_V_ERR_CERT_HAS_EXPIRED and X509_V_ERR_CERT_NOT_YET_VALID."""
 
+_OUR_CREDENTIAL: Final = (
+    "whether our credential is expired, and whether the node's ca.crt is the one that issued it"
+)
+
+_CLOSED: Final = (
+    ConnectionError,
+    EOFError,
+    ssl.SSLEOFError,
+    ssl.SSLZeroReturnError,
+    ssl.SSLSyscallError,
+)
+"""An end without a word: of the network, or of an agent that starts or stops just now. It may pass, while a
+peer that speaks something else stays what it is."""
+
 START: Final = "start gausscert-agent on the node, and look at the address in the inventory"
 
 
@@ -63,11 +77,17 @@ def look(dialled: Dialled, timeout_s: float = TIMEOUT_S) -> GausscertError | Non
 
 def _look_at_tls(dialled: Dialled, raw: socket.socket) -> GausscertError | None:
     try:
-        with _context(dialled).wrap_socket(raw) as connection:
+        raw.getpeername()  # OSError if it was reset already: Python would leave an SSLSocket unclosed
+        # wrap_socket would take a connection that was reset meanwhile for one not yet made, and be content.
+        with _context(dialled).wrap_socket(raw, do_handshake_on_connect=False) as connection:
+            connection.do_handshake()
             return _wrong_peer(dialled, connection) or _refused_by_peer(dialled, connection)
     except ssl.SSLCertVerificationError as error:
         return _untrusted(dialled, error)
-    except (ssl.SSLError, ConnectionError, EOFError):
+    except _CLOSED:
+        remedy = "look into the agent's log, and at the network"
+        return _unreachable(dialled, f"{dialled.address} closed the connection", remedy)
+    except ssl.SSLError:
         return _no_agent(dialled)
 
 
@@ -102,20 +122,18 @@ def _refused_by_peer(dialled: Dialled, connection: ssl.SSLSocket) -> GausscertEr
     """With TLS 1.3 a client learns only after its own handshake what the server thinks of it; a
     server that accepts us sends its HTTP/2 settings at once."""
     try:
-        if connection.recv(1):
-            return None
-        cause = "it closed the connection"
+        return None if connection.recv(1) else _closed(dialled)
     except TimeoutError:
         return _unreachable(dialled, f"the agent at {dialled.address} hangs", "look into the agent's log")
+    except _CLOSED:
+        return _closed(dialled)
     except ssl.SSLError as error:
-        cause = (error.reason or "TLS alert").lower().replace("_", " ")
-    except ConnectionError:
-        cause = "it closed the connection"
+        cause = (error.reason or "TLS error").lower().replace("_", " ")
     return Denied(
         Reason.UNAUTHENTICATED,
         f"the agent does not accept our credential: {cause}",
         node=dialled.node,
-        remedy="look whether it is expired, and whether the node's ca.crt is the one that issued it",
+        remedy=f"look {_OUR_CREDENTIAL}",
     )
 
 
@@ -129,6 +147,15 @@ def _untrusted(dialled: Dialled, error: ssl.SSLCertVerificationError) -> Gaussce
         remedy = "look whether both ends have the ca.crt of the same control plane"
     return InvalidInput(
         Reason.CREDENTIAL_INVALID, f"the node's credential {what}", node=dialled.node, remedy=remedy
+    )
+
+
+def _closed(dialled: Dialled) -> Unreachable:
+    """gRPC's servers send no alert when they refuse a certificate, so that this looks like a broken line."""
+    return _unreachable(
+        dialled,
+        f"the agent at {dialled.address} closed the connection, as if it does not accept our credential",
+        f"look into the agent's log, {_OUR_CREDENTIAL}",
     )
 
 

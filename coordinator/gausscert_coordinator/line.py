@@ -64,6 +64,7 @@ class Line:
         self._on_retry = on_retry
         self._sleep = sleep
         self._met = False
+        """The node has proven who it is: whatever is found at its address later may pass."""
 
     async def call(
         self, call: Call, request: Message, answer: type[Answer], *, extra_s: float = 0.0
@@ -87,7 +88,7 @@ class Line:
                 found: Answer = await method(body, timeout=deadline_s)
             except grpc.aio.AioRpcError as failed:
                 error = await self._error(failed)
-                if failed.code() is grpc.StatusCode.UNAVAILABLE and _may_pass(error):
+                if failed.code() is grpc.StatusCode.UNAVAILABLE and (self._met or _may_pass(error)):
                     raise Repeatable(error) from failed
                 raise error from failed
             self._met = True
