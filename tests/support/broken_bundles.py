@@ -324,9 +324,9 @@ def rsa_1024_ca():
     return pki.of_ca(pki.ca("weak CA", key=pki.key("rsa1024")))
 
 
-@broken("KEY_KIND_UNUSABLE")
-def ed25519_ca():
-    return pki.of_ca(pki.ca("ed CA", key=pki.key("ed25519")))
+@broken("KEY_CURVE_UNUSABLE")
+def p224():
+    return _key_kind("p224")
 
 
 # ---- factor files
@@ -421,6 +421,16 @@ def client_auth_only():
 @broken("LEAF_PURPOSE")
 def any_purpose_only():
     return pki.bundle(client=pki.leaf(pki.good_ca(), "client", purposes=("any",)))
+
+
+@broken("LEAF_PURPOSE")
+def netscape_type_server_only():
+    return pki.bundle(server=pki.leaf(pki.good_ca(), "server", extra=(pki.netscape(0x40),)))
+
+
+@broken("LEAF_PURPOSE")
+def netscape_type_client_only():
+    return pki.bundle(client=pki.leaf(pki.good_ca(), "client", extra=(pki.netscape(0x80),)))
 
 
 @broken("LEAF_KEY_USAGE")
@@ -559,6 +569,11 @@ def leaf_signed_by_a_leaf():
 
 
 @broken("CA_CANNOT_SIGN")
+def ca_by_a_key_usage_without_key_cert_sign():
+    return pki.of_ca(pki.ca("CA by nothing", basic=None, usage=("crl_sign",)))
+
+
+@broken("CA_CANNOT_SIGN")
 def ca_without_key_cert_sign():
     return pki.of_ca(pki.ca("silent CA", usage=("digital_signature", "crl_sign")))
 
@@ -566,6 +581,80 @@ def ca_without_key_cert_sign():
 @broken("CA_PURPOSE")
 def ca_for_code_signing():
     return pki.of_ca(pki.ca("code CA", purposes=("codeSigning",)))
+
+
+@broken("CHAIN_NAME_CONSTRAINT")
+def dns_name_outside_of_what_is_permitted():
+    authority = pki.constrained([x509.DNSName("one.example")], None)
+    return pki.of_ca(authority, extra=(pki.alternative(x509.DNSName("one.example.org")),))
+
+
+@broken("CHAIN_NAME_CONSTRAINT")
+def dns_name_that_only_ends_alike():
+    authority = pki.constrained([x509.DNSName("one.example")], None)
+    return pki.of_ca(authority, extra=(pki.alternative(x509.DNSName("someone.example")),))
+
+
+@broken("CHAIN_NAME_CONSTRAINT")
+def dns_name_without_the_label_that_a_leading_dot_wants():
+    authority = pki.constrained([x509.DNSName(".one.example")], None)
+    return pki.of_ca(authority, extra=(pki.alternative(x509.DNSName("one.example")),))
+
+
+@broken("CHAIN_NAME_CONSTRAINT")
+def dns_name_excluded():
+    authority = pki.constrained(None, [x509.DNSName("one.example")])
+    return pki.of_ca(authority, extra=(pki.alternative(x509.DNSName("db.One.Example")),))
+
+
+@broken("CHAIN_NAME_CONSTRAINT")
+def common_name_taken_for_a_dns_name():
+    authority = pki.constrained([x509.DNSName("one.example")], None)
+    return pki.bundle(
+        (authority,), pki.leaf(authority, "server", subject="db.example"), pki.leaf(authority, "client")
+    )
+
+
+@broken("CHAIN_NAME_CONSTRAINT")
+def ip_address_outside_of_what_is_permitted():
+    authority = pki.constrained([pki.ip_network("10.1.0.0/16")], None)
+    return pki.of_ca(authority, extra=(pki.alternative(pki.ip("10.2.0.1")),))
+
+
+@broken("CHAIN_NAME_CONSTRAINT")
+def ip_address_of_the_other_family():
+    authority = pki.constrained([pki.ip_network("10.1.0.0/16")], None)
+    return pki.of_ca(authority, extra=(pki.alternative(pki.ip("fd00::1")),))
+
+
+@broken("CHAIN_NAME_CONSTRAINT")
+def ip_address_excluded():
+    authority = pki.constrained(None, [pki.ip_network("fd00::/8")])
+    return pki.of_ca(authority, extra=(pki.alternative(pki.ip("fd12::1")),))
+
+
+@broken("CHAIN_NAME_CONSTRAINT")
+def subject_outside_of_what_is_permitted():
+    base = x509.DirectoryName(x509.Name.from_rfc4514_string("O=Example,C=CN"))
+    return pki.of_ca(pki.constrained([base], None))
+
+
+@broken("CHAIN_NAME_CONSTRAINT")
+def subject_excluded():
+    return pki.of_ca(pki.constrained(None, [x509.DirectoryName(pki.name("SERVER"))]))
+
+
+@broken("CHAIN_NAME_CONSTRAINT")
+def directory_name_of_a_leaf_excluded():
+    away = x509.DirectoryName(pki.name("away"))
+    return pki.of_ca(pki.constrained(None, [away]), extra=(pki.alternative(away),))
+
+
+@broken("CHAIN_NAME_CONSTRAINT")
+def intermediate_excluded_by_the_root():
+    root = pki.constrained(None, [x509.DirectoryName(pki.name("middle"))])
+    middle = pki.ca("middle", root)
+    return pki.bundle((root, middle), *(pki.leaf(middle, role) for role in ("server", "client")))
 
 
 @broken("CA_EXPIRED")

@@ -247,6 +247,85 @@ def other_dns_and_addresses():
     return pki.of_ca(pki.good_ca(), extra=((names, False),))
 
 
+@good("CA_WITHOUT_BASIC_CONSTRAINTS")
+def ca_by_key_usage_only():
+    return pki.of_ca(pki.ca("CA by usage", basic=None))
+
+
+@good("CA_WITHOUT_BASIC_CONSTRAINTS")
+def ca_by_netscape_type_only():
+    return pki.of_ca(pki.ca("CA by type", basic=None, usage=None, extra=(pki.netscape(0x04),)))
+
+
+@good()
+def ed25519_ca():
+    return pki.of_ca(pki.ca("ed CA", key=pki.key("ed25519")))
+
+
+@good()
+def brainpool_ca():
+    return pki.of_ca(pki.ca("brainpool CA", key=pki.key("brainpool")))
+
+
+@good()
+def p224_ca():
+    return pki.of_ca(pki.ca("P-224 CA", key=pki.key("p224")))
+
+
+@good()
+def netscape_type_of_both_purposes():
+    return pki.of_ca(pki.good_ca(), extra=(pki.netscape(0xC0),))
+
+
+@good()
+def dns_constraint_kept():
+    permitted = [x509.DNSName("one.example"), x509.DNSName(".two.example"), x509.DNSName("three.example")]
+    authority = pki.constrained(permitted, [x509.DNSName("no.one.example")])
+    names = pki.alternative(*map(x509.DNSName, ("ONE.example", "a.b.two.example", "notno.one.example")))
+    return pki.of_ca(authority, extra=(names,))
+
+
+@good()
+def dns_constraint_and_common_names_that_are_no_dns_names():
+    authority = pki.constrained([x509.DNSName("one.example")], None)
+    leaves = (pki.leaf(authority, role, subject=f"{role} no. 1.") for role in ROLES)
+    return pki.bundle((authority,), *leaves)
+
+
+@good()
+def dns_constraint_kept_by_the_common_name():
+    authority = pki.constrained([x509.DNSName("one.example")], None)
+    leaves = (pki.leaf(authority, role, subject=f"{role}.one.example") for role in ROLES)
+    return pki.bundle((authority,), *leaves)
+
+
+@good()
+def ip_constraint_kept():
+    authority = pki.constrained([pki.ip_network("10.1.0.0/16"), pki.ip_network("fd00::/8")], None)
+    names = pki.alternative(pki.ip("10.1.255.9"), pki.ip("fd00::7"), x509.DNSName("elsewhere.example"))
+    return pki.of_ca(authority, extra=(names,))
+
+
+@good()
+def directory_constraint_kept():
+    base = x509.Name.from_rfc4514_string("O=Example,C=CN")
+    authority = pki.constrained([x509.DirectoryName(base)], None)
+    subjects = (x509.Name.from_rfc4514_string(f"CN={role},O=EXAMPLE,C=CN") for role in ROLES)
+    leaves = (pki.leaf(authority, role, subject=one) for role, one in zip(ROLES, subjects, strict=True))
+    return pki.bundle((authority,), *leaves)
+
+
+@good("CHAIN_NAME_CONSTRAINT_UNJUDGED")
+def mail_constraint_kept():
+    authority = pki.constrained([x509.RFC822Name("one.example")], None)
+    return pki.of_ca(authority, extra=(pki.alternative(x509.RFC822Name("dba@one.example")),))
+
+
+@good()
+def mail_constraint_and_no_mail_address():
+    return pki.of_ca(pki.constrained([x509.RFC822Name("one.example")], None))
+
+
 def as_set(bundle: Bundle) -> dict[str, bytes]:
     """The nine files, and CRLs, that a node makes of a bundle."""
     made = bundle.factor_files or factor_files(bundle.server_password, bundle.client_password)

@@ -13,6 +13,8 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from ipaddress import ip_network as network
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -46,6 +48,7 @@ _MAKERS = {
     "p384": lambda: ec.generate_private_key(ec.SECP384R1()),
     "p521": lambda: ec.generate_private_key(ec.SECP521R1()),
     "secp256k1": lambda: ec.generate_private_key(ec.SECP256K1()),
+    "p224": lambda: ec.generate_private_key(ec.SECP224R1()),
     "brainpool": lambda: ec.generate_private_key(ec.BrainpoolP256R1()),
     "rsa1024": lambda: rsa.generate_private_key(public_exponent=65537, key_size=1024),  # noqa: S505 - to be refused
     "rsa": lambda: rsa.generate_private_key(public_exponent=65537, key_size=2048),
@@ -190,6 +193,33 @@ def leaf(issuer: Issued | None, role="server", **changes) -> Issued:
 
 BARE = {"basic": None, "usage": None, "purposes": None, "skid": False, "akid": False}
 """Changes that leave out every extension, as openGauss's installer does."""
+
+
+def netscape(bits):
+    """nsCertType for `extra`: 0x80 client, 0x40 server, 0x04 CA for TLS."""
+    unused = (bits & -bits).bit_length() - 1
+    der = bytes([0x03, 2, unused, bits])
+    return x509.UnrecognizedExtension(x509.ObjectIdentifier("2.16.840.1.113730.1.1"), der), False
+
+
+def alternative(*names):
+    """subjectAltName for `extra`."""
+    return x509.SubjectAlternativeName(names), False
+
+
+def ip(address):
+    """An IP address as a name."""
+    return x509.IPAddress(ip_address(address))
+
+
+def ip_network(block):
+    """An IP network as a subtree of nameConstraints."""
+    return x509.IPAddress(network(block))
+
+
+def constrained(permitted, excluded, issuer=None, subject="constrained CA", **changes):
+    """A CA with nameConstraints."""
+    return ca(subject, issuer, extra=((x509.NameConstraints(permitted, excluded), True),), **changes)
 
 
 @functools.cache

@@ -33,10 +33,17 @@ CRYPTO_ERRORS: Final = (
     InternalError,
     x509.DuplicateExtension,
     x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,  # x400Address, ediPartyName
 )
 """Everything `cryptography` raises on input that somebody else made."""
 
 BOTH_PURPOSES: Final = frozenset({ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH})
+
+_NS_CERT_TYPE: Final = x509.ObjectIdentifier("2.16.840.1.113730.1.1")
+NS_CLIENT: Final = 0x80
+NS_SERVER: Final = 0x40
+NS_SSL_CA: Final = 0x04
+"""Bits of nsCertType, which OpenSSL still obeys (v3_purp.c: ns_reject, check_ca)."""
 
 _KNOWN_EXTENSIONS: Final = frozenset(
     {
@@ -50,7 +57,7 @@ _KNOWN_EXTENSIONS: Final = frozenset(
         ExtensionOID.POLICY_CONSTRAINTS,
         ExtensionOID.POLICY_MAPPINGS,
         ExtensionOID.INHIBIT_ANY_POLICY,
-        x509.ObjectIdentifier("2.16.840.1.113730.1.1"),  # nsCertType
+        _NS_CERT_TYPE,
     }
 )
 """What OpenSSL processes although it is critical (X509_supported_extension)."""
@@ -85,6 +92,12 @@ class Extensions:
     authority_serial: int | None = None
     authority_issuers: tuple[Name, ...] = ()
     unknown_critical: tuple[str, ...] = ()
+    ns_cert_type: int | None = None
+    """The first octet of its bits; 0 when it cannot be read."""
+    alternative_names: tuple[x509.GeneralName, ...] = ()
+    permitted: tuple[x509.GeneralName, ...] = ()
+    excluded: tuple[x509.GeneralName, ...] = ()
+    """The subtrees of nameConstraints."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,8 +244,26 @@ def _facts(value: x509.ExtensionType) -> dict[str, Any]:
                     if isinstance(general, x509.DirectoryName)
                 ),
             }
+        case x509.SubjectAlternativeName():
+            return {"alternative_names": tuple(value)}
+        case x509.NameConstraints():
+            return {
+                "permitted": tuple(value.permitted_subtrees or ()),
+                "excluded": tuple(value.excluded_subtrees or ()),
+            }
+        case x509.UnrecognizedExtension() if value.oid == _NS_CERT_TYPE:
+            return {"ns_cert_type": _first_octet(value.value)}
         case _:
             return {}
+
+
+def _first_octet(der: bytes) -> int:
+    """Of a DER BIT STRING (X.690 section 8.6); its unused bits do not count."""
+    match list(der):  # bytes are no sequence to a pattern
+        case [0x03, length, unused, first, *rest] if length == len(rest) + 2 and unused < 8:
+            return first if rest else first & (0xFF << unused)
+        case _:
+            return 0
 
 
 def authority_fits(cert: Cert, ca: Cert) -> bool:

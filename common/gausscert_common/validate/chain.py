@@ -9,9 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from gausscert_common.validate import strength
+from gausscert_common.validate import name_constraints, strength
 from gausscert_common.validate.catalogue import finding
-from gausscert_common.validate.certificate import BOTH_PURPOSES, authority_fits, shown_name, signed_by
+from gausscert_common.validate.certificate import (
+    BOTH_PURPOSES,
+    NS_SSL_CA,
+    authority_fits,
+    shown_name,
+    signed_by,
+)
 from gausscert_common.validate.gather import CACERT
 
 if TYPE_CHECKING:
@@ -134,21 +140,36 @@ def judge(chain: Chain, now: datetime, threshold_days: int) -> Iterator[Finding]
             yield finding(
                 "CHAIN_PATH_LENGTH", f"{ca.shown} allows {limit} CAs below, there are {below}", CACERT
             )
+    yield from name_constraints.judge(chain.certs)
     yield from _outlived(chain)
 
 
 def _judge_ca(ca: Cert, *, root: bool) -> Iterator[Finding]:
     said = ca.extensions
-    # OpenSSL takes a self-signed certificate of version 1, which cannot have extensions, for a CA.
-    if not (said.is_ca or (root and ca.version_1)):
-        yield finding("CA_NOT_A_CA", f"{ca.shown} has no basicConstraints with CA:TRUE", CACERT)
+    yield from _judge_authority(ca, root=root)
     if said.key_cert_sign is False:
         yield finding("CA_CANNOT_SIGN", f"{ca.shown} has a keyUsage without keyCertSign", CACERT)
     if said.purposes is not None and not said.purposes >= BOTH_PURPOSES:
         yield finding("CA_PURPOSE", f"{ca.shown} lacks serverAuth or clientAuth in extendedKeyUsage", CACERT)
-    yield from strength.judge(ca)
+    yield from strength.judge_ca(ca)
     if ca.weak_signature and not root:
         yield finding("SIGNATURE_WEAK", f"{ca.shown} is signed with MD5 or SHA-1", CACERT)
+
+
+def _judge_authority(ca: Cert, *, root: bool) -> Iterator[Finding]:
+    """Whether it is a CA, as check_ca of OpenSSL decides without X509_STRICT, which CM does not set."""
+    said = ca.extensions
+    # A self-signed certificate of version 1 cannot have extensions.
+    if said.is_ca or (root and ca.version_1):
+        return
+    by_usage = said.key_cert_sign is not None  # without the bit: CA_CANNOT_SIGN
+    by_type = bool((said.ns_cert_type or 0) & NS_SSL_CA)
+    if said.is_ca is None and (by_usage or by_type):
+        where = "keyUsage" if by_usage else "nsCertType"
+        cause = f"{ca.shown} says by {where} only that it is a CA"
+        yield finding("CA_WITHOUT_BASIC_CONSTRAINTS", cause, CACERT)
+    else:
+        yield finding("CA_NOT_A_CA", f"{ca.shown} has no basicConstraints with CA:TRUE", CACERT)
 
 
 def _judge_dates(ca: Cert, now: datetime, threshold_days: int) -> Iterator[Finding]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from gausscert_common.validate import strength
 from gausscert_common.validate.catalogue import finding
-from gausscert_common.validate.certificate import BOTH_PURPOSES
+from gausscert_common.validate.certificate import BOTH_PURPOSES, NS_CLIENT, NS_SERVER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,13 +18,15 @@ if TYPE_CHECKING:
 
 def judge(leaf: Cert, now: datetime, threshold_days: int) -> Iterator[Finding]:
     """What speaks against a leaf. No extension at all is fine: openGauss's installer makes such leaves."""
-    yield from strength.judge(leaf)
+    yield from strength.judge_leaf(leaf)
     yield from _judge_dates(leaf, now, threshold_days)
     said = leaf.extensions
     if said.purposes is not None and not said.purposes >= BOTH_PURPOSES:
         # anyExtendedKeyUsage alone does not satisfy OpenSSL's purpose check.
         missing = " and ".join(sorted(_purpose_name(p.dotted_string) for p in BOTH_PURPOSES - said.purposes))
         yield finding("LEAF_PURPOSE", f"its extendedKeyUsage lacks {missing}", leaf.file)
+    if said.ns_cert_type is not None and ~said.ns_cert_type & (NS_CLIENT | NS_SERVER):
+        yield finding("LEAF_PURPOSE", "its nsCertType lacks client or server", leaf.file)
     if said.digital_signature is False:
         yield finding("LEAF_KEY_USAGE", "its keyUsage lacks digitalSignature", leaf.file)
     if leaf.weak_signature and not leaf.self_issued:

@@ -90,7 +90,8 @@ CERTIFICATES: Final = table(
         "A leaf must not be used both as server and as client",
         "server.crt also dials out between cm_servers, client.crt also serves the agents' heartbeat mesh: "
         "with one purpose only there is no primary (verify result 26).",
-        "have it issued with extendedKeyUsage serverAuth and clientAuth, or without extendedKeyUsage",
+        "have it issued with extendedKeyUsage serverAuth and clientAuth, or without extendedKeyUsage; "
+        "nsCertType must say both, too, or be left out",
     ),
     Rule(
         "LEAF_KEY_USAGE",
@@ -198,8 +199,32 @@ CHAINS: Final = table(
         "CA_NOT_A_CA",
         ERROR,
         "A certificate that signs others is no CA",
-        "basicConstraints with CA:TRUE is missing (RFC 5280 section 4.2.1.9; verify result 24 or 79).",
+        "basicConstraints says CA:FALSE, or there is neither basicConstraints nor a keyUsage "
+        "(RFC 5280 section 4.2.1.9; verify result 24 or 79).",
         "make the CA with -addext basicConstraints=critical,CA:TRUE and issue the leaves from it",
+    ),
+    Rule(
+        "CA_WITHOUT_BASIC_CONSTRAINTS",
+        WARNING,
+        "A CA has no basicConstraints",
+        "OpenSSL accepts it because of its keyUsage or nsCertType, and so does CM; other software does not "
+        "(RFC 5280 section 4.2.1.9).",
+        "make the next CA with -addext basicConstraints=critical,CA:TRUE",
+    ),
+    Rule(
+        "CHAIN_NAME_CONSTRAINT",
+        ERROR,
+        "A name is one that a CA above must not certify",
+        "Peers obey the nameConstraints of every CA (RFC 5280 section 4.2.1.10; verify result 47 or 48); "
+        "without DNS name a leaf's common name counts as one.",
+        "have the certificate issued with names that the CA permits, or by another CA",
+    ),
+    Rule(
+        "CHAIN_NAME_CONSTRAINT_UNJUDGED",
+        WARNING,
+        "Some nameConstraints were not judged",
+        "Only those of DNS names, IP addresses and directory names are; the rehearsal on the node decides.",
+        "nothing, if the rehearsal succeeds; else as with CHAIN_NAME_CONSTRAINT",
     ),
     Rule(
         "CA_CANNOT_SIGN",

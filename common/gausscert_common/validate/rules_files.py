@@ -161,14 +161,15 @@ KEYS: Final = table(
     Rule(
         "KEY_KIND_UNUSABLE",
         ERROR,
-        "A key of a kind that CM cannot use",
-        "CM's cipher list for TLS 1.2 knows RSA and ECDSA only (cs_ssl.cpp:69-98).",
+        "A leaf's key is neither RSA nor EC, or a CA's cannot be verified with",
+        "CM's cipher list for TLS 1.2 names RSA and ECDSA only (cs_ssl.cpp:69-98); leaves of Ed25519 and "
+        "Ed448 are untested with CM, and refused for that.",
         "use RSA of 2048 bits or more, or EC on P-256, P-384 or P-521",
     ),
     Rule(
         "KEY_CURVE_UNUSABLE",
         ERROR,
-        "An EC key on a curve that TLS peers refuse",
+        "A leaf's EC key is on a curve that TLS peers refuse",
         "Only P-256, P-384 and P-521 as named curves are accepted everywhere.",
         "make the key on P-256, P-384 or P-521: openssl ecparam -genkey -name prime256v1",
     ),
