@@ -10,7 +10,7 @@ import struct
 import time
 
 import pytest
-from gausscert_common.errors import Reason, Unreachable
+from gausscert_common.errors import Denied, Reason, Unreachable
 from gausscert_common.protocol.commands import Command
 from gausscert_common.protocol.words import Step
 from gausscert_coordinator import diagnosis
@@ -18,7 +18,7 @@ from gausscert_coordinator.diagnosis import Dialled
 from gausscert_coordinator.inventory import Timeouts
 from gausscert_coordinator.policy import FIRST_CONTACT_S
 from support.edge_calls import TX, connected, edge, error_of, operator
-from support.edges import CLUSTER, NODE, no_threads_are_left
+from support.edges import CLUSTER, NODE, make_ca, no_threads_are_left
 from support.tcp_peers import Proxy, serving
 
 __all__ = ["edge", "no_threads_are_left", "operator"]
@@ -113,6 +113,19 @@ async def test_a_node_never_met_is_given_up_when_the_connections_stay_broken(edg
     assert isinstance(error, Unreachable)
     assert time.monotonic() - began < FIRST_CONTACT_S + 3
     assert edge.node.seen == []
+
+
+def test_a_tls_alert_after_the_handshake_is_a_refusal(edge, operator, tmp_path):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(edge.issued.cert, edge.issued.key)
+    context.load_verify_locations(make_ca(tmp_path / "other") / "ca.crt")
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.set_alpn_protocols(["h2"])
+    with serving(lambda raw: context.wrap_socket(raw, server_side=True)) as port:
+        error = diagnosis.look(Dialled(CLUSTER, NODE, f"127.0.0.1:{port}", operator))
+
+    assert isinstance(error, Denied), error
+    assert "unknown ca" in error.message
 
 
 async def test_the_budget_ends_repetition_at_a_node_that_was_met(edge, operator):

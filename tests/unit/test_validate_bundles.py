@@ -7,6 +7,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
+from cryptography import x509
+from cryptography.x509.oid import ExtensionOID
 from gausscert_common import validate
 from gausscert_common.findings import errors
 from gausscert_common.validate.catalogue import CATALOGUE
@@ -124,3 +126,10 @@ def test_without_a_readable_cacert_nothing_is_said_of_the_leaves(body):
 
     assert {each.file for each in found} == {"cacert.pem"}
     assert len(found) == 1
+
+
+def test_a_name_of_a_kind_that_nobody_uses_is_a_finding_and_no_crash():
+    x400 = x509.UnrecognizedExtension(ExtensionOID.SUBJECT_ALTERNATIVE_NAME, bytes.fromhex("3004a3023000"))
+    bundle = pki.bundle(server=pki.leaf(pki.good_ca(), "server", extra=((x400, False),)))
+
+    assert codes(errors(validate.bundle(bundle, now=pki.NOW))) == {"CERTIFICATE_UNREADABLE"}
