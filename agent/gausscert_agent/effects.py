@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gausscert_common.protocol.node import Effect, StageFacts
+from gausscert_common.protocol.rules import Effect, StageFacts
 
 from gausscert_agent import ssl_switch
 

@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Final
 from gausscert_common import certset
 from gausscert_common.errors import NodeFailure, NodeRefusal, Reason
 from gausscert_common.protocol.commands import AcquireCommand
-from gausscert_common.protocol.node import RULES, Effect, accept, complete, reconcile
+from gausscert_common.protocol.node import accept, complete, reconcile
+from gausscert_common.protocol.rules import RULES, Effect
 from gausscert_common.protocol.state import Operation, View
 from gausscert_common.protocol.words import Phase, Step
 

@@ -7,16 +7,8 @@ from dataclasses import replace
 import pytest
 from gausscert_common.errors import InvalidInput, NodeRefusal, Reason
 from gausscert_common.protocol.commands import AcquireCommand, Command, PrepareCommand
-from gausscert_common.protocol.node import (
-    EPOCH_LEAP,
-    RULES,
-    TOMBSTONES_KEPT,
-    Effect,
-    StageFacts,
-    accept,
-    complete,
-    reconcile,
-)
+from gausscert_common.protocol.node import EPOCH_LEAP, TOMBSTONES_KEPT, accept, complete, reconcile
+from gausscert_common.protocol.rules import RULES, Effect, StageFacts
 from gausscert_common.protocol.state import NodeState, SslSetting, Transaction, View, live_state
 from gausscert_common.protocol.words import (
     Fence,

@@ -36,7 +36,8 @@ from gausscert_common.model import (
     TransactionReport,
 )
 from gausscert_common.protocol.commands import AcquireCommand, Command, PrepareCommand
-from gausscert_common.protocol.node import Effect, StageFacts, accept, complete, reconcile
+from gausscert_common.protocol.node import accept, complete, reconcile
+from gausscert_common.protocol.rules import Effect, StageFacts
 from gausscert_common.protocol.state import NodeState, SslSetting, View, live_state
 from gausscert_common.protocol.words import Phase, SslWish
 from gausscert_coordinator.ports import Preparation, Prepared, RestartOrders

@@ -24,7 +24,7 @@ from gausscert_common.model import (
     SslSwitch,
     SslValue,
 )
-from gausscert_common.protocol.node import Effect
+from gausscert_common.protocol.rules import Effect
 from gausscert_common.protocol.state import SslSetting, Transaction
 from gausscert_common.protocol.words import SslWish
 

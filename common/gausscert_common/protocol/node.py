@@ -7,21 +7,20 @@ A command goes through three moments, and the runner journals between them:
         journal intent, carry out the effects in their order
     complete(intent, command, facts)   -> the state to journal before the reply
 
-`RULES` is the transaction of design section 5 as a table. A command that repeats what is already
+`rules.RULES` is the table it decides by. A command that repeats what is already
 done is accepted with no effects, or with effects that only ensure what is (never toggle).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from typing import Final
 
 from gausscert_common.errors import InvalidInput, NodeRefusal, Reason
 from gausscert_common.protocol.commands import AcquireCommand, Command, PrepareCommand
+from gausscert_common.protocol.rules import RULES, Effect, Rule, StageFacts
 from gausscert_common.protocol.state import (
     NodeState,
-    SslSetting,
     Transaction,
     View,
     live_state,
@@ -34,105 +33,6 @@ TOMBSTONES_KEPT: Final = 64
 EPOCH_LEAP: Final = 2**20
 """A coordinator takes the highest epoch of all nodes plus one. Far more than a node can lag behind, far less
 than would use up the numbers: an epoch once taken is never gone back from."""
-
-
-class Effect(StrEnum):
-    """What the runner carries out; each one ensures a state and may be repeated."""
-
-    BUILD_STAGE = "build_stage"
-    """Stage, encrypt, validate; answers the facts of `StageFacts`."""
-    STOP_CM = "stop_cm"
-    START_CM = "start_cm"
-    REQUIRE_STOPPED = "require_stopped"
-    """Refuse with NOT_STOPPED if a cm_server or cm_agent runs."""
-    MAKE_NEW_LIVE = "make_new_live"
-    MAKE_OLD_LIVE = "make_old_live"
-    APPLY_SSL = "apply_ssl"
-    RESTORE_SSL = "restore_ssl"
-    RETIRE_OLD = "retire_old"
-    REMOVE_STAGE = "remove_stage"
-
-
-@dataclass(frozen=True, slots=True)
-class StageFacts:
-    """What only building the stage can tell."""
-
-    new_digest: str
-    bundle_digest: str
-    previous_ssl: SslSetting
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """One row of the table."""
-
-    phases: frozenset[Phase]
-    """Phases in which the command is carried out."""
-    effects: tuple[Effect, ...] = ()
-    intent: Phase | None = None
-    """Phase that is durable before the effects; None leaves it as it is."""
-    result: Phase | None = None
-    """Phase after the effects; None leaves it as it is."""
-    ends: Outcome | None = None
-    """The command ends the transaction with this outcome."""
-    ended_as: Outcome | None = None
-    """The command is answered as done if the transaction already ended so."""
-    needs_live: LiveState | None = None
-    """The live set the command demands before it does anything."""
-
-
-_ANY: Final = frozenset(Phase)
-
-RULES: Final[dict[Step, Rule]] = {
-    Step.PREPARE: Rule(
-        phases=frozenset({Phase.NONE, Phase.PREPARING, Phase.PREPARED}),
-        intent=Phase.PREPARING,
-        effects=(Effect.BUILD_STAGE,),
-        result=Phase.PREPARED,
-        needs_live=LiveState.OLD,
-    ),
-    Step.STOP: Rule(phases=_ANY, effects=(Effect.STOP_CM,)),
-    Step.SWAP: Rule(
-        phases=frozenset({Phase.PREPARED, Phase.SWAPPED}),
-        effects=(
-            Effect.REQUIRE_STOPPED,
-            Effect.MAKE_NEW_LIVE,
-            Effect.REQUIRE_STOPPED,
-            Effect.APPLY_SSL,
-        ),
-        result=Phase.SWAPPED,
-    ),
-    Step.START: Rule(phases=_ANY, effects=(Effect.START_CM,)),
-    Step.COMMIT: Rule(
-        phases=frozenset({Phase.SWAPPED, Phase.COMMITTED}),
-        result=Phase.COMMITTED,
-        needs_live=LiveState.NEW,
-        ended_as=Outcome.COMMITTED,
-    ),
-    Step.PURGE: Rule(
-        phases=frozenset({Phase.COMMITTED}),
-        effects=(Effect.RETIRE_OLD,),
-        ends=Outcome.COMMITTED,
-        needs_live=LiveState.NEW,
-        ended_as=Outcome.COMMITTED,
-    ),
-    Step.ROLLBACK_STOP: Rule(phases=_ANY, effects=(Effect.STOP_CM,)),
-    Step.ABORT: Rule(
-        phases=_ANY - {Phase.COMMITTED},
-        intent=Phase.ABORTED,
-        effects=(Effect.MAKE_OLD_LIVE, Effect.RESTORE_SSL),
-        result=Phase.ABORTED,
-        ended_as=Outcome.ABORTED,
-    ),
-    Step.ROLLBACK_START: Rule(phases=_ANY, effects=(Effect.START_CM,)),
-    Step.CLEAN: Rule(
-        phases=frozenset({Phase.ABORTED}),
-        effects=(Effect.REMOVE_STAGE,),
-        ends=Outcome.ABORTED,
-        needs_live=LiveState.OLD,
-        ended_as=Outcome.ABORTED,
-    ),
-}
 
 
 @dataclass(frozen=True, slots=True)
