@@ -144,3 +144,22 @@ def test_no_password_is_in_any_log_journal_or_command_line(cluster: LocalCluster
     texts = [*seen, done.out, done.err, *(path.read_bytes().decode(errors="replace") for path in written)]
     for password in (cluster.server_password, cluster.client_password):
         assert not any(password in text for text in texts)
+
+
+def test_with_restart_none_the_operator_stops_and_starts_the_cluster_himself(cluster: LocalCluster):
+    bundle = cluster.new_bundle("by-hand")
+    running = cluster.run("replace", bundle, "--yes", "--restart", "none", *cluster.passwords)
+    cluster.simulated.stop()
+
+    done = cluster.run(
+        "replace", bundle, "--yes", "--restart", "none", "--output", "json", *cluster.passwords
+    )
+    cluster.simulated.start()
+
+    assert running.code == 2
+    assert "CM_RUNS" in running.err + running.out
+    assert done.code == 0, done.err
+    assert done.document["result"]["proof"] == []
+    picture = cluster.picture()
+    assert all(demo_claims.holds_bundle(disk, cluster.root / bundle) for disk in picture.disks.values())
+    assert len(set(picture.served.values())) == 1
