@@ -78,7 +78,7 @@ class Proxy:
             for key, _ in self._selector.select(0.02):
                 if key.fileobj is self._listening:
                     self._accept()
-                elif key.fileobj in self._selector.get_map():
+                elif key.fileobj.fileno() >= 0:  # its other half may have ended both in this very round
                     self._pass_on(key.fileobj, key.data)
 
     def _end_present(self) -> None:
@@ -109,6 +109,8 @@ class Proxy:
             self._forget(target)
 
     def _forget(self, one: socket.socket) -> None:
+        if one.fileno() < 0:
+            return
         with contextlib.suppress(KeyError):
             self._selector.unregister(one)
         one.close()
