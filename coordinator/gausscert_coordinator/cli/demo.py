@@ -38,6 +38,9 @@ FAILURES = {
 }
 """By STEP:KIND: for the audience, which node, and which words of `gausscert_sim.faults.Faults`."""
 
+FIRST_OF_STEP = {failure.partition(":")[0]: failure for failure in reversed(FAILURES)}
+"""A step alone means the first kind of failure in it."""
+
 FROM_PREPARE = "prepare"
 
 
@@ -60,8 +63,8 @@ FROM_PREPARE = "prepare"
 @click.option(
     "--fail",
     "fails",
-    type=click.Choice(list(FAILURES)),
-    metavar="STEP:KIND",
+    type=click.Choice([*FAILURES, *sorted(FIRST_OF_STEP)]),
+    metavar="STEP[:KIND]",
     default="start:refuses",
     help="What fails in the second replacement: " + ", ".join(FAILURES) + ". [default: start:refuses]",
 )
@@ -77,6 +80,7 @@ def command(invocation: Invocation, nodes: int, fails: str, keep: bool) -> int:
     from gausscert_coordinator.cli.demo_claims import NotSo
 
     began = time.monotonic()
+    fails = FIRST_OF_STEP.get(fails, fails)
     root = Path(tempfile.mkdtemp(prefix="gausscert-demo-"))
     claims = _claims(invocation)
     seen: list[tuple[str, Served]] = []

@@ -11,7 +11,7 @@ from gausscert_common import certset, factors, validate
 from gausscert_common.bundle import Bundle
 from gausscert_common.findings import errors
 from gausscert_coordinator import bundle_files, inventory_file, issue
-from gausscert_coordinator.cli import demo_claims, demo_files
+from gausscert_coordinator.cli import demo, demo_claims, demo_files
 from gausscert_coordinator.cli.demo import FAILURES
 from gausscert_coordinator.cli.demo_claims import Claims
 
@@ -154,3 +154,7 @@ def test_every_failure_is_one_that_the_simulation_knows():
         assert words.keys() <= {"encrypt", "stop"}
         assert EncryptFault(words.get("encrypt", "")) is not None
         assert StopFault(words.get("stop", "")) is not None
+
+
+def test_a_step_alone_means_the_first_kind_of_failure_in_it():
+    assert demo.FIRST_OF_STEP == {"prepare": "prepare:fail", "stop": "stop:fail", "start": "start:refuses"}
