@@ -176,7 +176,22 @@ class LiveProgress:
         return [cell(name), cell(line.stage), cell(state, style), cell(elapsed), cell(detail, FAINT)]
 
 
-class LineProgress:
+class _NothingToSetUp:
+    """Entering and leaving do nothing."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        raised: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        return
+
+
+class LineProgress(_NothingToSetUp):
     """One line for everything that happened, with the time."""
 
     def __init__(
@@ -189,17 +204,6 @@ class LineProgress:
         self._console = console
         self._verbose = verbose
         self._now = now
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        raised: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        return
 
     def __call__(self, progress: Progress) -> None:
         """Write a line; that a single node has begun is said only with --verbose."""
@@ -214,19 +218,8 @@ class LineProgress:
         self._console.print(cell(f"{stamp} {text}"), soft_wrap=True)
 
 
-class Silent:
+class Silent(_NothingToSetUp):
     """--quiet: nothing but what the operator must know."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        raised: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        return
 
     def __call__(self, progress: Progress) -> None:
         """Nothing."""
