@@ -92,6 +92,7 @@ class Effects:
             Effect.APPLY_SSL: self._apply_ssl,
             Effect.RESTORE_SSL: self._restore_ssl,
             Effect.RETIRE_OLD: self._retire_old,
+            Effect.PRUNE_RETIRED: lambda _: self.prune(),
             Effect.REMOVE_STAGE: self._remove_stage,
         }
 
@@ -114,6 +115,10 @@ class Effects:
     def forget_stage(self, transaction_id: str) -> None:
         """Remove what a Prepare that did not come to its end has left."""
         self._store.remove_stage(transaction_id)
+
+    def prune(self) -> None:
+        """Remove former sets beyond those that are kept, while there is no transaction. Never fails."""
+        self._store.prune(self._keep)
 
     def _build_stage(self, task: Task) -> Prepared:
         transaction = _of(task)
@@ -156,7 +161,7 @@ class Effects:
     def _retire_old(self, task: Task) -> None:
         transaction = _of(task)
         self._activity("retiring the old set")
-        self._store.retire(transaction.transaction_id, self._keep, expected=transaction.old_digest)
+        self._store.retire(transaction.transaction_id, expected=transaction.old_digest)
 
     def _remove_stage(self, task: Task) -> None:
         self._activity("removing the stage")

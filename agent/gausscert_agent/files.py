@@ -53,8 +53,12 @@ class Disk:
         """Make a directory that only we can enter."""
         os.mkdir(name, 0o700, dir_fd=directory)
 
+    def link(self, directory: int, target: str, name: str) -> None:
+        """Make a symbolic link; EEXIST if there is anything of that name."""
+        os.symlink(target, name, dir_fd=directory)
+
     def replace(self, directory: int, old: str, new: str) -> None:
-        """Rename a file over another one."""
+        """Rename a file or link over another one."""
         os.rename(old, new, src_dir_fd=directory, dst_dir_fd=directory)
 
     def move(self, directory: int, old: str, new: str) -> None:

@@ -39,8 +39,9 @@ if TYPE_CHECKING:
 
     from gausscert_agent.cm import LocalCm
     from gausscert_agent.config import AgentConfig
-    from gausscert_agent.exchange_probe import ExchangeProbe
-    from gausscert_agent.store import SetOnDisk, Store
+    from gausscert_agent.layout_probe import LayoutProbe
+    from gausscert_agent.set_on_disk import SetOnDisk
+    from gausscert_agent.store import Store
 
 T = TypeVar("T")
 
@@ -77,7 +78,7 @@ class Observer:
         self._transaction = transaction
         self._clock = clock
         self._probe_all = probe_all
-        self._exchange: ExchangeProbe | None = None
+        self._layout: LayoutProbe | None = None
 
     def report(self, preflight: bool = False) -> NodeReport:
         """The node at this moment.
@@ -115,7 +116,7 @@ class Observer:
         stage = look.at("the stage", lambda: self._stage(transaction), None)
         retired = look.at("the retired sets", self._retired, _NO_RETIRED)
         processes = look.at("the process list", self._cm.processes, _NO_PROCESSES)
-        exchange = look.at("the file system", lambda: self._probe_exchange(again=preflight), None)
+        layout = look.at("the file system", lambda: self._probe_layout(again=preflight), None)
         return NodeReport(
             cluster=self._config.cluster,
             name=self._config.name,
@@ -124,7 +125,7 @@ class Observer:
             cm_version=version,
             paths=self._paths(),
             capabilities=Capabilities(
-                atomic_exchange=exchange is not None and exchange.capable,
+                layout=None if layout is None else layout.layout,
                 cm_ctl=bool(topology.nodes),
                 factor_build=self._cm.factor_build(),
             ),
@@ -136,7 +137,7 @@ class Observer:
             processes=processes,
             manually_stopped=self._cm.manually_stopped(),
             topology=topology,
-            findings=self._findings(look.findings, live, exchange, preflight),
+            findings=self._findings(look.findings, live, layout, preflight),
         )
 
     def probe(self, query: bool, timeout_s: float) -> ProbeReport:
@@ -184,24 +185,23 @@ class Observer:
         self,
         unseen: list[Finding],
         live: SetOnDisk | None,
-        exchange: ExchangeProbe | None,
+        layout: LayoutProbe | None,
         full: bool,
     ) -> tuple[Finding, ...]:
         judged: tuple[Finding, ...] = ()
         if full:
-            cause = exchange.cause if exchange is not None else ""
-            facts = preflight.look(self._config.cm, self._config.state_dir, self._cm, lambda: cause)
+            facts = preflight.look(self._config.cm, self._config.state_dir, self._cm, layout)
             judged = preflight.judge(facts)
         if live is not None:
             judged += preflight.judge_live(live.files, live.modes, live.strays)
         found = tuple(finding.at_node(self._config.name) for finding in (*judged, *unseen))
         return tuple(dict.fromkeys(found))
 
-    def _probe_exchange(self, *, again: bool) -> ExchangeProbe:
+    def _probe_layout(self, *, again: bool) -> LayoutProbe:
         """The last answer is good enough for a status; a preflight asks anew."""
-        if self._exchange is None or again:
-            self._exchange = self._store.probe_exchange()
-        return self._exchange
+        if self._layout is None or again:
+            self._layout = self._store.probe_layout()
+        return self._layout
 
     def _stage(self, transaction: TransactionReport) -> SetOnDisk | None:
         if not transaction.transaction_id:

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Final
 from gausscert_common import certset
 from gausscert_common.errors import GausscertError, Reason
 from gausscert_common.findings import Finding, Severity
-from gausscert_common.model import SslValue
+from gausscert_common.model import Layout, SslValue
 
 from gausscert_agent.cm import MANUAL_PAUSE, STATIC_CONFIG
 from gausscert_agent.drivers.cm_conf import ALERT_THRESHOLD, Conf
 from gausscert_agent.drivers.cm_ctl import os_user
+from gausscert_agent.layout_probe import EXCHANGE, LayoutProbe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -69,10 +70,15 @@ NODE_FINDINGS: Final[dict[str, NodeFinding]] = {
         "there is too little room on the file system",
         "free some space, inodes included",
     ),
-    "NODE_CANNOT_EXCHANGE": NodeFinding(
+    "NODE_CANNOT_SWAP": NodeFinding(
         _E,
-        "the set cannot be exchanged in one step here",
-        "put share/sslcert as a whole on a local file system; it must not be a mount point itself below",
+        "the set cannot be swapped in one step here",
+        "put share/sslcert as a whole on a local file system, or let the agent write to share/sslcert/cm",
+    ),
+    "NODE_DATA_LINK": NodeFinding(
+        _W,
+        "the directory of the set cannot be exchanged here, so its files will be links through cm/..data",
+        "nothing: CM reads through links; to have none, put share/sslcert as a whole on a local file system",
     ),
     "NODE_CM_CTL_MISSING": NodeFinding(
         _E, "there is no cm_ctl", "correct cm.home in the agent's configuration"
@@ -185,7 +191,7 @@ class NodeFacts:
     sslcert: DirectoryFacts = DirectoryFacts("share/sslcert")
     set_directory: DirectoryFacts = DirectoryFacts("share/sslcert/cm")
     state_directory: DirectoryFacts = DirectoryFacts("state")
-    exchange_cause: str = ""
+    layout: LayoutProbe = EXCHANGE
     cm_ctl: str = "cm_ctl"
     cm_ctl_exists: bool = True
     cm_ctl_cause: str = ""
@@ -211,7 +217,7 @@ def node_finding(code: str, detail: str = "", *, file: str = "") -> Finding:
 def judge(facts: NodeFacts) -> tuple[Finding, ...]:
     """Everything that is wrong, in the order of the table."""
     rules: tuple[Callable[[NodeFacts], Iterator[Finding]], ...]
-    rules = (_directories, _room, _exchange, _cm_ctl, _configuration, _activity)
+    rules = (_directories, _room, _swap, _cm_ctl, _configuration, _activity)
     found = [finding for rule in rules for finding in rule(facts)]
     order = list(NODE_FINDINGS)
     return tuple(sorted(found, key=lambda finding: order.index(finding.code)))
@@ -236,7 +242,7 @@ def look(
     settings: CmSettings,
     state_directory: Path,
     cm: LocalCm,
-    probe_exchange: Callable[[], str],
+    layout: LayoutProbe | None,
 ) -> NodeFacts:
     """Gather the facts. What cannot be seen becomes a cause in them, never an error raised.
 
@@ -244,7 +250,7 @@ def look(
         settings: Where CM is.
         state_directory: The agent's own.
         cm: CM on this node.
-        probe_exchange: Why the set cannot be exchanged, or "".
+        layout: How the set can be swapped; None if that could not be found out.
     """
     home_bin = settings.home / "bin"
     version, cm_ctl_cause = _ask_cm_ctl(cm)
@@ -255,7 +261,7 @@ def look(
         sslcert=_directory(settings.set_directory.parent),
         set_directory=_directory(settings.set_directory),
         state_directory=_directory(state_directory),
-        exchange_cause=probe_exchange(),
+        layout=layout or LayoutProbe(None, "the file system cannot be looked at"),
         cm_ctl=str(home_bin / "cm_ctl"),
         cm_ctl_exists=cm.has_cm_ctl(),
         cm_ctl_cause=cm_ctl_cause,
@@ -294,10 +300,12 @@ def _room(facts: NodeFacts) -> Iterator[Finding]:
             yield node_finding("NODE_NO_SPACE", detail, file=directory.path)
 
 
-def _exchange(facts: NodeFacts) -> Iterator[Finding]:
-    # Without the parent directory there is nothing to exchange, and that is said already.
-    if facts.exchange_cause and facts.sslcert.exists:
-        yield node_finding("NODE_CANNOT_EXCHANGE", facts.exchange_cause, file=facts.set_directory.path)
+def _swap(facts: NodeFacts) -> Iterator[Finding]:
+    # Without the parent directory there is nothing to swap, and that is said already.
+    if facts.layout.layout is Layout.EXCHANGE or not facts.sslcert.exists:
+        return
+    code = "NODE_CANNOT_SWAP" if facts.layout.layout is None else "NODE_DATA_LINK"
+    yield node_finding(code, facts.layout.cause, file=facts.set_directory.path)
 
 
 def _cm_ctl(facts: NodeFacts) -> Iterator[Finding]:

@@ -251,6 +251,8 @@ class Runner:
         prepared = self._carry_out(accepted, given)
         state = complete(self.state, command, prepared.facts if prepared else None)
         self._ledger.save(state)
+        for effect in accepted.afterwards:
+            self._effects.carry_out(effect, Task(state.transaction, given, self._on_start))
         if prepared is not None:
             return Done(state, prepared.findings)
         if command.step is Step.PREPARE and state.transaction is not None:
@@ -310,6 +312,8 @@ class Runner:
             self._effects.forget_stage(state.transaction.transaction_id)
         self._ledger.save(self._settled(state))
         self._ledger.forget_request()
+        if self.state.transaction is None:
+            self._effects.prune()
 
     def _end_orphan(self, operation: Operation) -> None:
         """After a reboot the same pid and session are somebody else's."""

@@ -16,7 +16,7 @@ from gausscert_common.findings import Finding, Severity, errors
 from gausscert_common.model import FactorBuild
 
 from gausscert_agent.files import store_errors
-from gausscert_agent.stage import Contents
+from gausscert_agent.stage import OWNER_BITS, Contents
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -24,10 +24,8 @@ if TYPE_CHECKING:
     from gausscert_common.bundle import Bundle
 
     from gausscert_agent.ports import Cm, Rehearse
-    from gausscert_agent.store import SetOnDisk, Store
-
-_OWNER_BITS: Final = 0o700
-"""A file carried over keeps its mode but for group and others, who get nothing in a set (I11)."""
+    from gausscert_agent.set_on_disk import SetOnDisk
+    from gausscert_agent.store import Store
 
 _MODES: Final[tuple[Literal["server", "client"], ...]] = ("server", "client")
 
@@ -104,7 +102,7 @@ class StageBuilder:
             NodeFailure: CM_CTL_FAILED, CM_CTL_TIMEOUT, STORE_FAILED.
         """
         self._store.require_fit()
-        self._store.remove_stage(transaction_id)
+        self._store.make_room(transaction_id)
         live = self._store.read_live()
         contents = self._contents(transaction_id, material, live)
         self._store.write_stage(transaction_id, contents)
@@ -241,7 +239,7 @@ def _carried_over(live: SetOnDisk | None, material: Material) -> Contents:
     if live is None:
         return Contents({}, {})
     kept = {name: body for name, body in live.files.items() if name not in left_behind}
-    return Contents(kept, {name: live.modes[name] & _OWNER_BITS for name in kept})
+    return Contents(kept, {name: live.modes[name] & OWNER_BITS for name in kept})
 
 
 _UNCHANGED: Final = Finding(

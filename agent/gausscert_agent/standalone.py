@@ -10,7 +10,7 @@ from gausscert_common.bundle import Bundle
 from gausscert_common.errors import InvalidInput, NodeRefusal, Reason
 from gausscert_common.protocol.words import SslWish
 
-from gausscert_agent import ssl_switch, stage
+from gausscert_agent import set_names, ssl_switch
 from gausscert_agent.staging import Material
 
 if TYPE_CHECKING:
@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from gausscert_agent.ledger import Ledger
     from gausscert_agent.ports import Cm
     from gausscert_agent.restart import Restarter
+    from gausscert_agent.set_on_disk import SetOnDisk
     from gausscert_agent.staging import StageBuilder
-    from gausscert_agent.store import SetOnDisk, Store
+    from gausscert_agent.store import Store
 
 
 class Standalone:
@@ -58,7 +59,7 @@ class Standalone:
             NodeFailure: CM_CTL_FAILED, CM_CTL_TIMEOUT, STORE_FAILED, JOURNAL_FAILED.
             InvalidInput: ARGUMENT_INVALID, BUNDLE_INVALID.
         """
-        stage.stage_name(request_id)
+        set_names.stage_name(request_id)
         if request_id in self._ledger.record.requests:
             return ()
         self._restarter.require_stopped()
@@ -92,7 +93,7 @@ class Standalone:
             NodeRefusal: NODE_UNFIT; a file has no such line.
             NodeFailure: CM_CTL_FAILED, CM_CTL_TIMEOUT, CONF_FAILED, JOURNAL_FAILED.
         """
-        stage.stage_name(request_id)
+        set_names.stage_name(request_id)
         if wish is SslWish.KEEP:
             raise InvalidInput(Reason.ARGUMENT_INVALID, "enable_ssl is to be on or off")
         if request_id not in self._ledger.record.requests:
@@ -117,7 +118,7 @@ class Standalone:
             raise NodeRefusal(
                 Reason.NODE_UNFIT,
                 "there is no live set",
-                file=str(self._store.parent / stage.LIVE),
+                file=str(self._store.parent / set_names.LIVE),
                 remedy="install one with gausscert replace",
             )
         return live

@@ -1,8 +1,8 @@
 """The set on one node's disk: staged, made live, retired (design section 4).
 
-The live set is replaced by one exchange of two whole directories, so that it is one whole set at
-every instant. `ensure_live` ensures and never toggles; a live set that is neither the one nor the
-other is foreign and stays untouched. Whatever decides about a set reads it from the disk.
+The live set is replaced at one instant, in the way of the node's layout (`shelves`). `ensure_live`
+ensures and never toggles; a live set that is neither the one nor the other is foreign and stays
+untouched. Whatever decides about a set reads it from the disk.
 """
 
 from __future__ import annotations
@@ -18,17 +18,20 @@ from typing import TYPE_CHECKING, Final
 
 from gausscert_common import certset
 from gausscert_common.errors import NodeFailure, NodeRefusal, Reason
+from gausscert_common.model import Layout
 
-from gausscert_agent import exchange_probe, files, stage
+from gausscert_agent import data_link, files, layout_probe, set_names, set_on_disk, shelves, stage
 from gausscert_agent.files import Disk, store_errors
-from gausscert_agent.stage import Contents, SetOnDisk
+from gausscert_agent.set_on_disk import SetOnDisk
+from gausscert_agent.stage import Contents
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from gausscert_agent.config import CmSettings
-    from gausscert_agent.exchange_probe import ExchangeProbe
+    from gausscert_agent.layout_probe import LayoutProbe
+    from gausscert_agent.shelves import Shelf
 
 __all__ = ["Contents", "Retired", "SetOnDisk", "Store"]
 
@@ -75,7 +78,11 @@ class Store:
 
     def read_live(self) -> SetOnDisk | None:
         """The live set, or None if there is none."""
-        return self._read(stage.LIVE, "read the live set")
+        with self._errors("read the live set"):
+            if not self.parent.is_dir():
+                return None
+            with files.opened(self.parent) as parent:
+                return set_on_disk.read_live(parent)
 
     def live_digest(self) -> str:
         """The digest of the live set, `certset.ABSENT` if there is none."""
@@ -83,12 +90,18 @@ class Store:
         return certset.ABSENT if live is None else live.digest
 
     def read_stage(self, transaction_id: str) -> SetOnDisk | None:
-        """What lies in a transaction's stage: before Swap the new set, after it the old one."""
-        return self._read(stage.stage_name(transaction_id), "read the stage")
+        """That of a transaction's two sets which is not live: before Swap the new one, after it the old."""
+        set_names.stage_name(transaction_id)
+        if not self.parent.is_dir():
+            return None
+        with self._shelf("read the stage") as shelf:
+            return set_on_disk.read_set(shelf.fd, shelf.beside(transaction_id))
 
     def stage_path(self, transaction_id: str) -> Path:
         """Where a transaction's stage is."""
-        return self.parent / stage.stage_name(transaction_id)
+        name = set_names.stage_name(transaction_id)
+        with self._shelf("look for the stage") as shelf:
+            return shelf.path / name
 
     def require_fit(self) -> None:
         """Make sure that nobody else can put something in the way of a new set.
@@ -96,23 +109,47 @@ class Store:
         Asked before a set is staged only: a rule of the way forward never blocks a rollback.
 
         Raises:
-            NodeRefusal: NODE_UNFIT; `share/sslcert` is missing, not ours, or others may write to it,
-                or the live set holds what cannot be carried over.
+            NodeRefusal: NODE_UNFIT; `share/sslcert` is missing, it or `cm` is not ours or others may write
+                to it, or the live set holds what cannot be carried over.
         """
         with self._errors("look at share/sslcert"):
             try:
                 with files.opened(self.parent) as parent:
-                    self._require_ours(os.fstat(parent))
+                    self._require_ours(os.fstat(parent), self.parent)
             except (FileNotFoundError, NotADirectoryError):
                 raise self._unfit(
                     "share/sslcert is not there", "check `home` in the agent's configuration"
                 ) from None
         live = self.read_live()
-        if live is not None and live.strays:
+        if live is None:
+            return
+        with self._errors("look at share/sslcert/cm"), files.opened(self._live_path) as directory:
+            self._require_ours(os.fstat(directory), self._live_path)
+        if live.strays:
             raise self._unfit(
                 f"the live set holds what is no part of a set: {', '.join(live.strays)}",
                 "move it out of share/sslcert/cm",
             )
+
+    def make_room(self, transaction_id: str) -> None:
+        """Before a set is staged: decide about the layout, and remove what an earlier try has left.
+
+        With the data link layout the files of the live set become links here, for the first time or where
+        somebody has put files in place of links. What is seen through them stays the same at every instant.
+
+        Raises:
+            NodeRefusal: NODE_UNFIT; no layout works here, or owner, ACL or label of the live set may not be
+                copied.
+        """
+        self.remove_stage(transaction_id)
+        with self._errors("try how a set can be swapped"), self._probing, files.opened(self.parent) as parent:
+            probe = layout_probe.look(self._disk, parent)
+        if probe.layout is None:
+            raise self._unfit(
+                f"the set cannot be swapped in one step here: {probe.cause}", "see gausscert plan"
+            )
+        if probe.layout is Layout.DATA_LINK:
+            self._convert()
 
     def write_stage(self, transaction_id: str, contents: Contents) -> None:
         """Write a new set beside the live one, with its owner, mode, ACL and label; durable.
@@ -120,41 +157,40 @@ class Store:
         Raises:
             NodeRefusal: NODE_UNFIT; owner, ACL or label of the live set may not be copied.
         """
-        with self._parent("write the stage") as parent:
-            name = stage.stage_name(transaction_id)
-            different = stage.write_set(self._disk, parent, name, contents, stage.LIVE)
-        if different:
-            raise self._unfit(
-                f"the stage cannot be made like the live set: {'; '.join(different)}",
-                "run the agent as the owner of the live set, and see to its ACL and security label",
-            )
+        name = set_names.stage_name(transaction_id)
+        with self._shelf("write the stage") as shelf:
+            different = stage.write_set(self._disk, shelf.fd, name, contents, shelf.live)
+            shelf.show(contents.files)
+        self._require_equal(different)
 
     def remove_stage(self, transaction_id: str) -> None:
-        """Remove a transaction's stage and its scratch directory; success when there are none."""
-        names = (stage.scratch_name(transaction_id), stage.stage_name(transaction_id))
+        """Remove what a transaction or request that keeps no former set leaves; success when there is
+        nothing. Nothing may be in flight that needs it."""
+        set_names.stage_name(transaction_id)
         if not self.parent.is_dir():
             return
-        with self._parent("remove the stage") as parent:
-            removed = [name for name in names if stage.remove_set(self._disk, parent, name)]
-            if removed:
-                self._disk.sync(parent)
+        with self._probing, self._shelf("remove the stage") as shelf:
+            shelves.remove(self._disk, shelf, [*shelf.leftovers(transaction_id), *set_names.PROBE])
+            shelf.tidy()
 
     @contextmanager
     def scratch(self, transaction_id: str) -> Iterator[Path]:
         """A private, empty directory for cm_ctl encrypt, removed afterwards."""
-        name = stage.scratch_name(transaction_id)
-        with self._parent("make a scratch directory") as parent:
-            stage.remove_set(self._disk, parent, name)
-            self._disk.make_directory(parent, name)
+        name = set_names.scratch_name(transaction_id)
+        with self._shelf("make a scratch directory") as shelf:
+            stage.remove_set(self._disk, shelf.fd, name)
+            self._disk.make_directory(shelf.fd, name)
+            path = shelf.path / name
         try:
-            yield self.parent / name
+            yield path
         finally:
-            with self._parent("remove the scratch directory") as parent:
-                stage.remove_set(self._disk, parent, name)
+            with self._shelf("remove the scratch directory") as shelf:
+                stage.remove_set(self._disk, shelf.fd, name)
 
     def read_scratch(self, transaction_id: str) -> dict[str, bytes]:
         """What cm_ctl encrypt has written."""
-        found = self._read(stage.scratch_name(transaction_id), "read what cm_ctl encrypt wrote")
+        with self._shelf("read what cm_ctl encrypt wrote") as shelf:
+            found = set_on_disk.read_set(shelf.fd, set_names.scratch_name(transaction_id))
         return {} if found is None else found.files
 
     def ensure_live(self, transaction_id: str, wanted: str, other: str) -> None:
@@ -170,26 +206,27 @@ class Store:
             NodeFailure: STORE_FAILED; the stage does not hold the wanted set, nothing was touched; or
                 the disk failed.
         """
-        with self._parent("make a set live") as parent:
-            live = stage.digest_of(parent, stage.LIVE)
-            if live not in (wanted, other):
-                raise self._foreign()
+        set_names.stage_name(transaction_id)
+        live = self.live_digest()
+        if live not in (wanted, other):
+            raise shelves.foreign(self._live_path)
+        with self._shelf("make a set live") as shelf:
             if live != wanted:
-                self._bring(parent, stage.stage_name(transaction_id), wanted, other)
-            # Always: whoever exchanged them may have died before this.
-            self._disk.sync(parent)
+                shelf.bring(transaction_id, wanted)
+            # Always: whoever swapped them may have died before this.
+            self._disk.sync(shelf.fd)
 
     def require_alike(self, transaction_id: str) -> None:
-        """After an exchange: the live set has owner, mode, ACL and label of the one before it.
+        """After Swap: the live set has owner, mode, ACL and label of the one before it.
 
         Raises:
             NodeFailure: STORE_FAILED; it has not.
         """
-        name = stage.stage_name(transaction_id)
-        with self._parent("compare the live set with the former one") as parent:
-            if not (files.exists(parent, name) and files.exists(parent, stage.LIVE)):
+        with self._shelf("compare the live set with the former one") as shelf:
+            live, former = shelf.live, shelf.beside(transaction_id)
+            if live is None or live == former or not files.exists(shelf.fd, former):
                 return
-            different = stage.unlike(parent, stage.LIVE, name)
+            different = stage.unlike(shelf.fd, live, former)
         if different:
             raise NodeFailure(
                 Reason.STORE_FAILED,
@@ -198,148 +235,148 @@ class Store:
                 remedy="somebody changed owner, mode, ACL or label since Prepare; roll back and begin anew",
             )
 
-    def retire(self, transaction_id: str, keep: int, *, expected: str) -> None:
-        """After Commit: keep the former set as a generation, and only the newest `keep` of them.
-
-        Repeating it is success. An older generation that cannot be removed is logged and left: it must
-        not keep a committed transaction in doubt.
+    def retire(self, transaction_id: str, *, expected: str) -> None:
+        """After Commit: keep the former set as a generation. Repeating it is success.
 
         Args:
-            transaction_id: Whose stage holds the former set.
-            keep: How many former sets there may be, this one among them.
+            transaction_id: Whose former set it is.
             expected: Digest of the former set, `certset.ABSENT` if there was none.
 
         Raises:
-            NodeRefusal: FOREIGN_SET; the stage holds something else; nothing was touched.
+            NodeRefusal: FOREIGN_SET; there is something else in its place; nothing was touched.
         """
-        name = stage.stage_name(transaction_id)
-        with self._parent("retire the former set") as parent:
-            found = stage.digest_of(parent, name)
-            if found not in (certset.ABSENT, expected):
-                raise self._foreign()
-            if found != certset.ABSENT:
-                with files.opened(name, parent) as former:
-                    self._disk.stamp(former, self._stamp(parent))
-                    self._disk.sync(former)
-                self._disk.move(parent, name, stage.retired_name(transaction_id))
-                self._disk.sync(parent)
-            self._prune(parent, transaction_id, keep)
+        name = set_names.retired_name(transaction_id)
+        with self._shelf("retire the former set") as shelf:
+            former = shelf.former(transaction_id, expected)
+            if former is not None:
+                with files.opened(former, shelf.fd) as directory:
+                    self._disk.stamp(directory, self._stamp(shelf.fd))
+                    self._disk.sync(directory)
+                self._disk.move(shelf.fd, former, name)
+            # Always: whoever moved it may have died before this.
+            self._disk.sync(shelf.fd)
+
+    def prune(self, keep: int) -> None:
+        """Give up all but the newest generations, and what nothing needs; not while a transaction is in
+        flight.
+
+        What cannot be removed is logged, left, and tried again next time: it must keep nothing in doubt.
+
+        Args:
+            keep: How many former sets there may be.
+        """
+        if not self.parent.is_dir():
+            return
+        with self._probing, _housekeeping(), self._opened() as shelf:
+            for _, generation in _stamped(shelf.fd)[keep:]:
+                self._give_up(shelf.fd, generation)
+            gone = [name for name in os.listdir(shelf.fd) if set_names.is_gone(name)]
+            for name in gone:
+                with _housekeeping():
+                    stage.remove_set(self._disk, shelf.fd, name)
+            if gone:
+                self._disk.sync(shelf.fd)
+            shelf.tidy()
 
     def retired(self) -> list[Retired]:
         """The former sets that are kept, newest first."""
         if not self.parent.is_dir():
             return []
-        with self._parent("read the retired sets") as parent:
-            found = [self._read_retired(parent, generation) for _, generation in self._stamped(parent)]
+        with self._shelf("read the retired sets") as shelf:
+            found = [_read_retired(shelf.fd, generation) for _, generation in _stamped(shelf.fd)]
         return [one for one in found if one is not None]
 
     def sync(self) -> None:
-        """Make durable whatever a predecessor exchanged before it died."""
+        """Make durable whatever a predecessor swapped before it died."""
         if self.parent.is_dir():
-            with self._parent("sync share/sslcert") as parent:
-                self._disk.sync(parent)
+            with self._shelf("sync the live set") as shelf:
+                self._disk.sync(shelf.fd)
 
-    def probe_exchange(self) -> ExchangeProbe:
-        """Whether the live set could be exchanged here, found out without touching it."""
+    def probe_layout(self) -> LayoutProbe:
+        """How the live set can be swapped here, found out without changing what is seen of it."""
         with self._probing:
-            return exchange_probe.probe(self._disk, self.parent)
+            return layout_probe.probe(self._disk, self.parent)
 
-    def _bring(self, parent: int, name: str, wanted: str, other: str) -> None:
-        if stage.digest_of(parent, name) != wanted:
-            raise NodeFailure(
-                Reason.STORE_FAILED,
-                "the stage does not hold the set that is to be live; nothing was touched",
-                file=str(self.parent / name),
-                remedy="somebody changed the stage; put it back from a backup, or roll back",
+    def _convert(self) -> None:
+        """From here on the shelf is `cm`; what is on it and not live is of no use to anybody."""
+        live = self.read_live()
+        if live is None:
+            raise self._unfit("there is no directory for links", f"mkdir -m 700 {self._live_path}")
+        with (
+            self._errors("make links of the live set"),
+            files.opened(self._live_path) as directory,
+            files.inside(set_names.LIVE),
+        ):
+            different = data_link.convert(self._disk, directory, live)
+        self._require_equal(different)
+        with self._shelf("remove what an earlier try has left") as shelf:
+            shelves.remove(self._disk, shelf, data_link.not_live(shelf.fd))
+
+    def _require_equal(self, different: tuple[str, ...]) -> None:
+        if different:
+            raise self._unfit(
+                f"a set cannot be made like the live one: {'; '.join(different)}",
+                "run the agent as the owner of the live set, and see to its ACL and security label",
             )
-        if wanted == certset.ABSENT:
-            self._disk.move(parent, stage.LIVE, name)
-        elif other == certset.ABSENT:
-            self._disk.move(parent, name, stage.LIVE)
-        else:
-            self._disk.exchange(parent, stage.LIVE, name)
 
-    def _stamped(self, parent: int) -> list[tuple[float, str]]:
-        """The generations with the stamps they got when they were retired, newest first."""
-        stamped = []
-        for name in os.listdir(parent):
-            generation = stage.generation_of(name)
-            if generation is not None:
-                stamped.append((os.stat(name, dir_fd=parent, follow_symlinks=False).st_mtime, generation))
-        return sorted(stamped, reverse=True)
-
-    def _stamp(self, parent: int) -> float:
+    def _stamp(self, shelf: int) -> float:
         """Now, but later than every generation: their order is that of their retirement even where the
         clock was set back."""
-        newest = next((at for at, _ in self._stamped(parent)), None)
+        newest = next((at for at, _ in _stamped(shelf)), None)
         return self._clock() if newest is None else max(self._clock(), newest + 1)
 
-    def _prune(self, parent: int, own: str, keep: int) -> None:
+    def _give_up(self, shelf: int, generation: str) -> None:
         """A set is renamed before its files go: a removal cut short is never taken for a set."""
         with _housekeeping():
-            older = [generation for _, generation in self._stamped(parent) if generation != own]
-            for generation in [own, *older][keep:]:
-                self._give_up(parent, generation)
-            gone = [name for name in os.listdir(parent) if stage.is_gone(name)]
-            for name in gone:
-                with _housekeeping():
-                    stage.remove_set(self._disk, parent, name)
-            if gone:
-                self._disk.sync(parent)
-
-    def _give_up(self, parent: int, generation: str) -> None:
-        name = stage.retired_name(generation)
-        if files.exists(parent, name):
-            with _housekeeping():
-                self._disk.move(parent, name, stage.gone_name(generation))
-
-    def _read_retired(self, parent: int, generation: str) -> Retired | None:
-        name = stage.retired_name(generation)
-        found = stage.read_set(parent, name)
-        if found is None:
-            return None
-        at = os.stat(name, dir_fd=parent, follow_symlinks=False).st_mtime
-        return Retired(generation, at, found)
-
-    def _read(self, name: str, what: str) -> SetOnDisk | None:
-        with self._errors(what):
-            if not self.parent.is_dir():
-                return None
-            with files.opened(self.parent) as parent:
-                return stage.read_set(parent, name)
+            self._disk.move(shelf, set_names.retired_name(generation), set_names.gone_name(generation))
 
     @contextmanager
-    def _parent(self, what: str) -> Iterator[int]:
-        with self._errors(what), files.opened(self.parent) as parent:
-            yield parent
+    def _shelf(self, what: str) -> Iterator[Shelf]:
+        with self._errors(what), self._opened() as shelf:
+            yield shelf
+
+    @contextmanager
+    def _opened(self) -> Iterator[Shelf]:
+        with files.opened(self.parent) as parent, shelves.opened(self._disk, parent, self.parent) as shelf:
+            yield shelf
 
     @contextmanager
     def _errors(self, what: str) -> Iterator[None]:
         with store_errors(what, self.parent):
             yield
 
-    def _require_ours(self, status: os.stat_result) -> None:
+    def _require_ours(self, status: os.stat_result, path: Path) -> None:
         if status.st_uid != os.geteuid():
             raise self._unfit(
-                f"share/sslcert belongs to user {status.st_uid}, the agent runs as {os.geteuid()}",
+                f"{path} belongs to user {status.st_uid}, the agent runs as {os.geteuid()}",
                 "run the agent as the OS user that owns CM",
             )
         if stat.S_IMODE(status.st_mode) & _WRITABLE_BY_OTHERS:
             raise self._unfit(
-                f"share/sslcert has mode {stat.S_IMODE(status.st_mode):04o}: others may write to it",
-                f"chmod go-w {self.parent}",
+                f"{path} has mode {stat.S_IMODE(status.st_mode):04o}: others may write to it",
+                f"chmod go-w {path}",
             )
 
     def _unfit(self, message: str, remedy: str) -> NodeRefusal:
         return NodeRefusal(Reason.NODE_UNFIT, message, file=str(self.parent), remedy=remedy)
 
-    def _foreign(self) -> NodeRefusal:
-        return NodeRefusal(
-            Reason.FOREIGN_SET,
-            "is neither the old nor the new set of the transaction; nothing was touched",
-            file=str(self._live_path),
-            remedy="find out who changed it and put the old or the new set back",
-        )
+
+def _stamped(shelf: int) -> list[tuple[float, str]]:
+    """The generations with the stamps they got when they were retired, newest first."""
+    stamped = []
+    for name in os.listdir(shelf):
+        generation = set_names.generation_of(name)
+        if generation is not None:
+            stamped.append((os.stat(name, dir_fd=shelf, follow_symlinks=False).st_mtime, generation))
+    return sorted(stamped, reverse=True)
+
+
+def _read_retired(shelf: int, generation: str) -> Retired | None:
+    name = set_names.retired_name(generation)
+    found = set_on_disk.read_set(shelf, name)
+    if found is None:
+        return None
+    return Retired(generation, os.stat(name, dir_fd=shelf, follow_symlinks=False).st_mtime, found)
 
 
 @contextmanager

@@ -46,8 +46,26 @@ def exchange(directory: int, one: str, other: str) -> None:
 
 
 def move(directory: int, old: str, new: str) -> None:
-    """Rename within one directory, never over anything: EEXIST then. Raises OSError."""
-    renameat2(directory, old, directory, new, RENAME_NOREPLACE)
+    """Rename within one directory, never over anything: EEXIST then. Raises OSError.
+
+    File systems that do not know RENAME_NOREPLACE (FUSE and NFS answer EINVAL) are asked beforehand: nobody
+    but the agent makes such names.
+    """
+    try:
+        renameat2(directory, old, directory, new, RENAME_NOREPLACE)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOSYS):
+            raise
+        _move_by_rename(directory, old, new)
+
+
+def _move_by_rename(directory: int, old: str, new: str) -> None:
+    try:
+        os.stat(new, dir_fd=directory, follow_symlinks=False)
+    except FileNotFoundError:
+        os.rename(old, new, src_dir_fd=directory, dst_dir_fd=directory)
+    else:
+        raise OSError(errno.EEXIST, os.strerror(errno.EEXIST), old, None, new)
 
 
 def file_system_type(descriptor: int) -> int:

@@ -66,6 +66,15 @@ class FactorBuild(StrEnum):
     """ENABLE_LIBPQ off: 104 and 40 bytes, AES-256-CBC."""
 
 
+class Layout(StrEnum):
+    """How the live set of a node is swapped in one step (design section 4)."""
+
+    EXCHANGE = "exchange"
+    """`cm` and the stage beside it swap places."""
+    DATA_LINK = "data link"
+    """The files in `cm` are links through `..data`, which is replaced by one rename."""
+
+
 @dataclass(frozen=True, slots=True)
 class Certificate:
     """One certificate or CRL and the dates that decide about it."""
@@ -220,7 +229,8 @@ class TransactionReport:
 class Capabilities:
     """What a node can do."""
 
-    atomic_exchange: bool = False
+    layout: Layout | None = None
+    """How its live set can be swapped; None: not in one step."""
     cm_ctl: bool = False
     factor_build: FactorBuild | None = None
 

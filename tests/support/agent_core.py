@@ -181,8 +181,8 @@ def snapshot(root: Path) -> dict[str, tuple[int, bytes]]:
 
 
 def live_files(sslcert: Path) -> dict[str, bytes]:
-    """The live set by name."""
-    return {path.name: path.read_bytes() for path in (sslcert / "cm").iterdir()}
+    """The live set by name, as CM sees it: through links where there are any."""
+    return {path.name: path.read_bytes() for path in (sslcert / "cm").iterdir() if path.is_file()}
 
 
 class Node:

@@ -6,6 +6,7 @@ A command goes through three moments, and the runner journals between them:
     accept(state, view, command)       -> Accepted(intent, effects), or NodeRefusal and no change
         journal intent, carry out the effects in their order
     complete(intent, command, facts)   -> the state to journal before the reply
+        journal it, carry out what is to be done afterwards
 
 `rules.RULES` is the table it decides by. A command that repeats what is already
 done is accepted with no effects, or with effects that only ensure what is (never toggle).
@@ -42,6 +43,8 @@ class Accepted:
     intent: NodeState
     """Durable before the first effect."""
     effects: tuple[Effect, ...] = ()
+    afterwards: tuple[Effect, ...] = ()
+    """After the state that `complete` answers is durable."""
 
 
 def accept(state: NodeState, view: View, command: Command) -> Accepted:
@@ -67,7 +70,7 @@ def accept(state: NodeState, view: View, command: Command) -> Accepted:
         return _accept_without_transaction(fenced, command, rule)
     _check_live(state.transaction, view, rule)
     intent = fenced if rule.intent is None else replace(fenced, phase=rule.intent)
-    return Accepted(intent, _guarded(state, state.transaction, view, command, rule))
+    return Accepted(intent, _guarded(state, state.transaction, view, command, rule), rule.afterwards)
 
 
 def complete(intent: NodeState, command: Command, facts: StageFacts | None = None) -> NodeState:

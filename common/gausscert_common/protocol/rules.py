@@ -27,6 +27,8 @@ class Effect(StrEnum):
     APPLY_SSL = "apply_ssl"
     RESTORE_SSL = "restore_ssl"
     RETIRE_OLD = "retire_old"
+    PRUNE_RETIRED = "prune_retired"
+    """Housekeeping: removes generations beyond those that are kept. Never fails."""
     REMOVE_STAGE = "remove_stage"
 
 
@@ -50,6 +52,8 @@ class Rule:
     """Phase that is durable before the effects; None leaves it as it is."""
     result: Phase | None = None
     """Phase after the effects; None leaves it as it is."""
+    afterwards: tuple[Effect, ...] = ()
+    """Carried out once the result is durable, before the reply; nothing depends on them."""
     ends: Outcome | None = None
     """The command ends the transaction with this outcome."""
     ended_as: Outcome | None = None
@@ -89,6 +93,7 @@ RULES: Final[dict[Step, Rule]] = {
     Step.PURGE: Rule(
         phases=frozenset({Phase.COMMITTED}),
         effects=(Effect.RETIRE_OLD,),
+        afterwards=(Effect.PRUNE_RETIRED,),
         ends=Outcome.COMMITTED,
         needs_live=LiveState.NEW,
         ended_as=Outcome.COMMITTED,

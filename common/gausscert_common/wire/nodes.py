@@ -116,7 +116,7 @@ def _paths(value: Paths) -> pb.Paths:
 
 def _capabilities(value: Capabilities) -> pb.Capabilities:
     return pb.Capabilities(
-        atomic_exchange=value.atomic_exchange,
+        layout=enums.LAYOUT.name_or_zero(value.layout),
         cm_ctl=value.cm_ctl,
         factor_build=enums.FACTOR_BUILD.name_or_zero(value.factor_build),
     )
@@ -124,7 +124,9 @@ def _capabilities(value: Capabilities) -> pb.Capabilities:
 
 def _as_capabilities(message: pb.Capabilities) -> Capabilities:
     return Capabilities(
-        message.atomic_exchange, message.cm_ctl, enums.FACTOR_BUILD.value_or_none(message.factor_build)
+        enums.LAYOUT.value_or_none(message.layout),
+        message.cm_ctl,
+        enums.FACTOR_BUILD.value_or_none(message.factor_build),
     )
 
 

@@ -176,7 +176,7 @@ def _report(shown: NodeReport) -> Document:
         "clock": time(shown.clock),
         "cm_home": shown.paths.cm_home,
         "set_directory": shown.paths.set_directory,
-        "atomic_exchange": shown.capabilities.atomic_exchange,
+        "layout": shown.capabilities.layout,
         "live": certificate_set(shown.live),
         "days_left": judge.days_left(shown),
         "modes_ok": judge.modes_ok(shown.live),

@@ -105,6 +105,12 @@ class FactorBuild(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     FACTOR_BUILD_RELEASED: _ClassVar[FactorBuild]
     FACTOR_BUILD_LIBPQ_OFF: _ClassVar[FactorBuild]
 
+class Layout(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    LAYOUT_UNSPECIFIED: _ClassVar[Layout]
+    LAYOUT_EXCHANGE: _ClassVar[Layout]
+    LAYOUT_DATA_LINK: _ClassVar[Layout]
+
 class Severity(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     SEVERITY_UNSPECIFIED: _ClassVar[Severity]
@@ -168,6 +174,9 @@ CRL_POLICY_DROP: CrlPolicy
 FACTOR_BUILD_UNSPECIFIED: FactorBuild
 FACTOR_BUILD_RELEASED: FactorBuild
 FACTOR_BUILD_LIBPQ_OFF: FactorBuild
+LAYOUT_UNSPECIFIED: Layout
+LAYOUT_EXCHANGE: Layout
+LAYOUT_DATA_LINK: Layout
 SEVERITY_UNSPECIFIED: Severity
 SEVERITY_ERROR: Severity
 SEVERITY_WARNING: Severity
@@ -219,14 +228,14 @@ class Paths(_message.Message):
     def __init__(self, cm_home: _Optional[str] = ..., set_directory: _Optional[str] = ..., state_directory: _Optional[str] = ...) -> None: ...
 
 class Capabilities(_message.Message):
-    __slots__ = ("atomic_exchange", "cm_ctl", "factor_build")
-    ATOMIC_EXCHANGE_FIELD_NUMBER: _ClassVar[int]
+    __slots__ = ("layout", "cm_ctl", "factor_build")
+    LAYOUT_FIELD_NUMBER: _ClassVar[int]
     CM_CTL_FIELD_NUMBER: _ClassVar[int]
     FACTOR_BUILD_FIELD_NUMBER: _ClassVar[int]
-    atomic_exchange: bool
+    layout: Layout
     cm_ctl: bool
     factor_build: FactorBuild
-    def __init__(self, atomic_exchange: bool = ..., cm_ctl: bool = ..., factor_build: _Optional[_Union[FactorBuild, str]] = ...) -> None: ...
+    def __init__(self, layout: _Optional[_Union[Layout, str]] = ..., cm_ctl: bool = ..., factor_build: _Optional[_Union[FactorBuild, str]] = ...) -> None: ...
 
 class NodeTransaction(_message.Message):
     __slots__ = ("transaction_id", "phase", "fence", "holder", "held_since", "lease_left", "participants", "old_digest", "new_digest", "live_state", "tombstones", "promised_epoch", "restart", "enable_ssl", "begun_at")

@@ -186,6 +186,8 @@ class Forgetful(Disk):
 
     def exchange(self, directory, one, other):
         super().exchange(directory, one, other)
+        if one != "cm":
+            return
         self.failing = "exchange" not in self.changes
         self.changes.append("exchange")
 
@@ -237,9 +239,16 @@ def test_a_restarted_agent_removes_what_an_encrypt_left(node, exchanged):
             super().__init__(self.check)
 
         def check(self, name):
-            self.dead = self.dead or name == ("remove_directory" if exchanged else "exchange")
             if self.dead:
                 raise Died
+
+        def exchange(self, directory, one, other):
+            self.dead = one == "cm" and not exchanged
+            super().exchange(directory, one, other)
+
+        def remove_directory(self, directory, name):
+            self.dead = name == f".cm.{REQUEST}"
+            super().remove_directory(directory, name)
 
     node.cm.ctl = False
     node.restart(Dead())

@@ -7,7 +7,7 @@ import os
 import stat
 
 import pytest
-from gausscert_agent import files, stage, store, syscalls
+from gausscert_agent import files, set_names, store, syscalls
 from gausscert_agent.config import CmSettings
 from gausscert_agent.files import Disk
 from gausscert_agent.stage import Contents
@@ -330,7 +330,7 @@ def test_planted_links_are_not_followed(made, live, sslcert, tmp_path):
     refusal(Reason.NODE_UNFIT, made.read_stage, TX)
     refusal(Reason.STORE_FAILED, made.remove_stage, TX)
     refusal(Reason.NODE_UNFIT, made.ensure_live, TX, NEW_DIGEST, OLD_DIGEST)
-    refusal(Reason.NODE_UNFIT, made.retire, TX, 0, expected=OLD_DIGEST)
+    refusal(Reason.NODE_UNFIT, made.retire, TX, expected=OLD_DIGEST)
     assert snapshot(tmp_path) == before
 
 
@@ -373,7 +373,7 @@ def test_ids_that_are_no_ids_never_reach_the_disk(made, live, sslcert, identifie
     with pytest.raises(InvalidInput):
         made.ensure_live(identifier, NEW_DIGEST, OLD_DIGEST)
     with pytest.raises(InvalidInput):
-        made.retire(identifier, 0, expected=OLD_DIGEST)
+        made.retire(identifier, expected=OLD_DIGEST)
     assert snapshot(sslcert) == before
 
 
@@ -597,6 +597,12 @@ def swapped(made, transaction_id: str, files: dict[str, bytes]) -> str:
     return former
 
 
+def retire(made, transaction_id: str, keep: int, *, expected: str) -> None:
+    """What Purge does."""
+    made.retire(transaction_id, expected=expected)
+    made.prune(keep)
+
+
 def generation(number: int) -> dict[str, bytes]:
     return {name: f"{number} {name}".encode() for name in certset.NAMES}
 
@@ -604,7 +610,7 @@ def generation(number: int) -> dict[str, bytes]:
 def test_a_former_set_is_kept_under_the_transaction_that_retired_it(made, live, sslcert, tmp_path):
     former = swapped(made, TX, NEW)
     made = Store(CmSettings(home=tmp_path / "home"), clock=lambda: 12_345.0)
-    made.retire(TX, 2, expected=former)
+    retire(made, TX, 2, expected=former)
     (kept,) = made.retired()
     assert (kept.generation, kept.retired_at, kept.contents.files) == (TX, 12_345.0, OLD)
     assert set(kept.contents.modes.values()) == {0o400}
@@ -613,8 +619,8 @@ def test_a_former_set_is_kept_under_the_transaction_that_retired_it(made, live, 
 
 def test_retiring_twice_is_success(made, live):
     former = swapped(made, TX, NEW)
-    made.retire(TX, 2, expected=former)
-    made.retire(TX, 2, expected=former)
+    retire(made, TX, 2, expected=former)
+    retire(made, TX, 2, expected=former)
     assert [kept.generation for kept in made.retired()] == [TX]
 
 
@@ -626,7 +632,7 @@ def test_only_the_newest_are_kept_in_their_order(live, tmp_path, sslcert, keep):
     ids = ["tx-ddddddd", "tx-aaaaaaa", "tx-ccccccc", "tx-bbbbbbb"]
     for number, transaction_id in enumerate(ids):
         former = swapped(made, transaction_id, generation(number))
-        made.retire(transaction_id, keep, expected=former)
+        retire(made, transaction_id, keep, expected=former)
     assert [kept.generation for kept in made.retired()] == ids[::-1][:keep]
     assert len(list(sslcert.iterdir())) == 1 + keep
     assert live_files(sslcert) == generation(3)
@@ -637,15 +643,15 @@ def test_the_set_just_retired_is_the_newest_even_when_the_clock_was_set_back(liv
     for number, (transaction_id, now) in enumerate((("tx-aaaaaaa", 5000.0), (TX, 10.0), ("tx-bbbbbbb", 9.0))):
         made = Store(CmSettings(home=tmp_path / "home"), clock=lambda now=now: now)
         former = swapped(made, transaction_id, generation(number))
-        made.retire(transaction_id, keep, expected=former)
+        retire(made, transaction_id, keep, expected=former)
     assert [kept.generation for kept in made.retired()] == ["tx-bbbbbbb", TX][:keep]
 
 
 def obstructed(made, sslcert) -> str:
     """Two generations, the older with a directory in it; then a third set that is live."""
-    made.retire(TX, 9, expected=swapped(made, TX, NEW))
+    retire(made, TX, 9, expected=swapped(made, TX, NEW))
     (sslcert / f".cm.retired.{TX}" / "precious").mkdir()
-    made.retire("tx-aaaaaaa", 9, expected=swapped(made, "tx-aaaaaaa", generation(2)))
+    retire(made, "tx-aaaaaaa", 9, expected=swapped(made, "tx-aaaaaaa", generation(2)))
     return swapped(made, "tx-bbbbbbb", generation(3))
 
 
@@ -655,7 +661,7 @@ def test_an_old_generation_that_cannot_be_removed_is_told_and_keeps_nothing_back
 ):
     former = obstructed(made, sslcert)
     for _ in range(2):
-        made.retire("tx-bbbbbbb", keep, expected=former)
+        retire(made, "tx-bbbbbbb", keep, expected=former)
         assert [kept.generation for kept in made.retired()] == ["tx-bbbbbbb"][:keep]
     assert (sslcert / f".cm.{TX}.gone" / "precious").is_dir()
     assert {record.levelname for record in caplog.records} == {"WARNING"}
@@ -671,15 +677,15 @@ def test_a_generation_that_cannot_be_renamed_stops_neither_its_likes_nor_the_pur
             super().move(directory, old, new)
 
     made = Store(CmSettings(home=tmp_path / "home"), disk=Immutable())
-    made.retire(TX, 9, expected=swapped(made, TX, NEW))
-    made.retire("tx-aaaaaaa", 9, expected=swapped(made, "tx-aaaaaaa", generation(2)))
-    made.retire("tx-bbbbbbb", 1, expected=swapped(made, "tx-bbbbbbb", generation(3)))
+    retire(made, TX, 9, expected=swapped(made, TX, NEW))
+    retire(made, "tx-aaaaaaa", 9, expected=swapped(made, "tx-aaaaaaa", generation(2)))
+    retire(made, "tx-bbbbbbb", 1, expected=swapped(made, "tx-bbbbbbb", generation(3)))
     assert [kept.generation for kept in made.retired()] == ["tx-bbbbbbb", TX]
 
 
 def test_without_a_former_set_there_is_nothing_to_retire(made, sslcert):
     swapped(made, TX, NEW)
-    made.retire(TX, 2, expected=ABSENT)
+    retire(made, TX, 2, expected=ABSENT)
     assert made.retired() == []
     assert live_files(sslcert) == NEW
 
@@ -688,7 +694,7 @@ def test_what_is_not_the_former_set_is_not_given_up(made, live, sslcert):
     former = swapped(made, TX, NEW)
     (sslcert / f".cm.{TX}" / "planted").write_text("by somebody")
     before = snapshot(sslcert)
-    refusal(Reason.FOREIGN_SET, made.retire, TX, 0, expected=former)
+    refusal(Reason.FOREIGN_SET, made.retire, TX, expected=former)
     assert snapshot(sslcert) == before
 
 
@@ -704,13 +710,13 @@ def test_a_removal_cut_short_is_finished_and_never_taken_for_a_set(live, tmp_pat
 
     made = Store(CmSettings(home=tmp_path / "home"))
     former = swapped(made, TX, NEW)
-    made.retire(TX, 2, expected=former)
+    retire(made, TX, 2, expected=former)
     made.write_stage("tx-00000002", contents(generation(2)))
     made.ensure_live("tx-00000002", certset.digest(generation(2)), NEW_DIGEST)
     with pytest.raises(KeyboardInterrupt):
-        Store(CmSettings(home=tmp_path / "home"), disk=Dying()).retire("tx-00000002", 1, expected=NEW_DIGEST)
+        retire(Store(CmSettings(home=tmp_path / "home"), disk=Dying()), "tx-00000002", 1, expected=NEW_DIGEST)
     assert [kept.generation for kept in made.retired()] == ["tx-00000002"]
-    made.retire("tx-00000002", 1, expected=NEW_DIGEST)
+    retire(made, "tx-00000002", 1, expected=NEW_DIGEST)
     assert sorted(path.name for path in sslcert.iterdir()) == [".cm.retired.tx-00000002", "cm"]
 
 
@@ -747,13 +753,13 @@ def test_a_stage_is_removed_with_its_scratch_directory(made, live, sslcert):
 
 
 def test_names_of_siblings_never_meet():
-    made = (stage.stage_name, stage.scratch_name, stage.retired_name, stage.gone_name)
-    names = {name(TX) for name in made} | set(stage.PROBE)
+    made = (set_names.stage_name, set_names.scratch_name, set_names.retired_name, set_names.gone_name)
+    names = {name(TX) for name in made} | set(set_names.PROBE)
     assert len(names) == 6
-    assert stage.generation_of(stage.retired_name(TX)) == TX
-    for name in names - {stage.retired_name(TX)}:
-        assert stage.generation_of(name) is None
-    assert [name for name in names if stage.is_gone(name)] == [stage.gone_name(TX)]
+    assert set_names.generation_of(set_names.retired_name(TX)) == TX
+    for name in names - {set_names.retired_name(TX)}:
+        assert set_names.generation_of(name) is None
+    assert [name for name in names if set_names.is_gone(name)] == [set_names.gone_name(TX)]
 
 
 def test_the_public_names_of_the_store_are_these():

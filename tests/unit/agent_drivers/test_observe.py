@@ -131,7 +131,7 @@ def test_a_report_tells_what_the_node_is_and_holds(bench):
     assert report.topology.local.name == "db1"
     assert report.capabilities.cm_ctl
     assert report.capabilities.factor_build is FactorBuild.RELEASED
-    assert report.capabilities.atomic_exchange == bench.store.probe_exchange().capable
+    assert report.capabilities.layout is bench.store.probe_layout().layout
     assert report.paths.set_directory == str(bench.live)
     assert report.processes == ()
     assert report.findings == ()
@@ -160,7 +160,7 @@ def test_retired_sets_are_reported(bench):
     bench.install(old)
     bench.store.write_stage("20260701-abcdef", Contents(new, dict.fromkeys(new, 0o400)))
     bench.store.ensure_live("20260701-abcdef", certset.digest(new), certset.digest(old))
-    bench.store.retire("20260701-abcdef", 2, expected=certset.digest(old))
+    bench.store.retire("20260701-abcdef", expected=certset.digest(old))
     (retired,) = bench.observer.report().retired
     assert retired.digest == certset.digest(old)
     assert retired.server_fingerprint == fingerprint(old)

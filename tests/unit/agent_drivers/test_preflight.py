@@ -10,6 +10,7 @@ from gausscert_agent.cm import LocalCm
 from gausscert_agent.config import CmSettings
 from gausscert_agent.drivers.cm_conf import Conf
 from gausscert_agent.drivers.process import Completed
+from gausscert_agent.layout_probe import EXCHANGE, LayoutProbe
 from gausscert_agent.preflight import (
     MIN_FREE_BYTES,
     NODE_FINDINGS,
@@ -21,7 +22,7 @@ from gausscert_agent.preflight import (
 )
 from gausscert_common import certset
 from gausscert_common.findings import Severity
-from gausscert_common.model import SslValue
+from gausscert_common.model import Layout, SslValue
 
 ON = Conf(SslValue.ON)
 OFF = Conf(SslValue.OFF)
@@ -52,7 +53,8 @@ TABLE = [
     ("NODE_DIRECTORY_WRITABLE", {"set_directory": DirectoryFacts("cm", mode=0o702)}),
     ("NODE_NO_SPACE", {"sslcert": DirectoryFacts("sslcert", free_bytes=MIN_FREE_BYTES - 1)}),
     ("NODE_NO_SPACE", {"state_directory": DirectoryFacts("state", free_inodes=3)}),
-    ("NODE_CANNOT_EXCHANGE", {"exchange_cause": "is a mount point"}),
+    ("NODE_CANNOT_SWAP", {"layout": LayoutProbe(None, "is a mount point")}),
+    ("NODE_DATA_LINK", {"layout": LayoutProbe(Layout.DATA_LINK, "is a mount point")}),
     ("NODE_CM_CTL_MISSING", {"cm_ctl_exists": False, "version": ""}),
     ("NODE_CM_CTL_FAILS", {"cm_ctl_cause": "current user is the root user"}),
     ("NODE_STATIC_CONFIG_MISSING", {"static_config_exists": False, "cm_ctl_cause": "exit 255"}),
@@ -97,7 +99,7 @@ def test_everything_is_reported_at_once_in_the_order_of_the_table():
         paused=True,
         upgrading=True,
         cm_ctl_cause="x",
-        exchange_cause="y",
+        layout=LayoutProbe(None, "y"),
         sslcert=DirectoryFacts("sslcert", mode=0o777, free_bytes=0),
     )
     found = codes(facts)
@@ -105,7 +107,7 @@ def test_everything_is_reported_at_once_in_the_order_of_the_table():
         "NODE_WRONG_USER",
         "NODE_DIRECTORY_WRITABLE",
         "NODE_NO_SPACE",
-        "NODE_CANNOT_EXCHANGE",
+        "NODE_CANNOT_SWAP",
         "NODE_CM_CTL_FAILS",
         "NODE_UPGRADING",
         "NODE_PAUSED",
@@ -187,7 +189,7 @@ def node(tmp_path):
 def seen(node: Path, view: str | None = None, **settings) -> list[str]:
     view = f"node:1\nnode :1\ncmDataPath :{node}/data\n" if view is None else view
     cm_settings = CmSettings(node / "home", **settings)
-    facts = look(cm_settings, node / "state", LocalCm(cm_settings, FakeCmCtl(view)), lambda: "")
+    facts = look(cm_settings, node / "state", LocalCm(cm_settings, FakeCmCtl(view)), EXCHANGE)
     return codes(facts)
 
 
@@ -227,7 +229,7 @@ def test_what_is_missing_is_seen_and_each_only_once(node):
 def test_a_cm_ctl_that_does_not_work_is_told_in_its_own_words(node):
     cm_settings = CmSettings(node / "home")
     cm = LocalCm(cm_settings, FakeCmCtl("current user is the root user (uid = 0), exit."))
-    (finding,) = judge(look(cm_settings, node / "state", cm, lambda: ""))
+    (finding,) = judge(look(cm_settings, node / "state", cm, EXCHANGE))
     assert finding.code == "NODE_CM_CTL_FAILS"
     assert "current user is the root user" in finding.cause
 

@@ -1,0 +1,205 @@
+"""Reads sets. A set is read through one descriptor, so that a swap meanwhile is not seen by halves.
+
+The live set may lie in `cm` itself or be seen there through links (the data link layout, as Kubernetes
+mounts secrets): `cm/server.key` -> `..data/server.key`, and `..data` -> the one directory that is live.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from gausscert_common import certset
+from gausscert_common.errors import NodeRefusal, Reason
+
+from gausscert_agent import files, set_names
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_READS: Final = 3
+"""How often a directory that changes under the reader is read; swaps are minutes apart."""
+
+
+@dataclass(frozen=True, slots=True)
+class SetOnDisk:
+    """What one directory holds. A repr never shows a key."""
+
+    files: dict[str, bytes] = field(repr=False)
+    """Regular files by name."""
+    modes: dict[str, int]
+    """Permission bits by the same names."""
+    strays: tuple[str, ...] = ()
+    """Entries that cannot belong to a set: links, directories, files above `certset.MAX_FILE_BYTES`, files
+    CM does not read and we may not, names that are no UTF-8 (told with backslashes)."""
+
+    @property
+    def digest(self) -> str:
+        """The digest of the set."""
+        return certset.digest(self.files)
+
+
+def read_set(parent: int, name: str) -> SetOnDisk | None:
+    """Read a directory.
+
+    What is swapped out may be removed at once: a directory that no longer has its name after it was read
+    may have been read by halves, and one file of it may have vanished. Then it is read again.
+
+    Returns:
+        None if there is no entry of that name.
+
+    Raises:
+        NodeRefusal: NODE_UNFIT; the entry is not a directory.
+        OSError: It cannot be read; EBUSY: it does not stay the same for long enough.
+    """
+    return _read_steady(parent, name, _read)
+
+
+def read_live(parent: int) -> SetOnDisk | None:
+    """Read the live set, through its links where it has any; as `read_set`."""
+    return _read_steady(parent, set_names.LIVE, read_through)
+
+
+def read_through(directory: int) -> SetOnDisk:
+    """What CM sees in an open `cm`; a link that leads nowhere is no file for it either. Raises OSError."""
+    names = [name for name in os.listdir(directory) if not _is_ours(directory, name)]
+    links = [name for name in names if is_link_of_set(directory, name)]
+    plain = _read_entries(directory, [name for name in names if name not in links])
+    behind = _read_behind(directory, links)
+    return SetOnDisk(plain.files | behind.files, plain.modes | behind.modes, plain.strays + behind.strays)
+
+
+def digest_of(parent: int, name: str) -> str:
+    """The digest of the set in a directory, `certset.ABSENT` if there is none; raises as `read_set`."""
+    found = read_set(parent, name)
+    return certset.ABSENT if found is None else found.digest
+
+
+def linked(directory: int) -> str | None:
+    """The directory that `..data` names in an open `cm`; None where there is no such link of ours.
+
+    Raises OSError.
+    """
+    target = link_target(directory, set_names.DATA)
+    return target if target is not None and set_names.is_set(target) else None
+
+
+def link_target(directory: int, name: str) -> str | None:
+    """What a link says; None where there is none. Raises OSError."""
+    try:
+        return os.readlink(name, dir_fd=directory)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        if error.errno == errno.EINVAL:  # no link (readlink(2))
+            return None
+        raise
+
+
+def is_link_of_set(directory: int, name: str) -> bool:
+    """Whether an entry of `cm` is the link through which a file of the set is seen. Raises OSError."""
+    return link_target(directory, name) == link_text(name)
+
+
+def link_text(name: str) -> str:
+    """What that link says."""
+    return f"{set_names.DATA}/{name}"
+
+
+def _read_steady(parent: int, name: str, read: Callable[[int], SetOnDisk]) -> SetOnDisk | None:
+    for _ in range(_READS):
+        directory = _open_set(parent, name)
+        if directory is None:
+            return None
+        try:
+            with files.inside(name):
+                before = linked(directory)
+                found = read(directory)
+                same = linked(directory) == before
+            if same and _still_is(parent, name, directory):
+                return found
+        except FileNotFoundError:
+            continue
+        finally:
+            os.close(directory)
+    raise OSError(errno.EBUSY, "changes while it is read", name)
+
+
+def _open_set(parent: int, name: str) -> int | None:
+    try:
+        return os.open(name, files.OPEN_DIRECTORY, dir_fd=parent)
+    except FileNotFoundError:
+        return None
+    except NotADirectoryError:
+        raise NodeRefusal(
+            Reason.NODE_UNFIT,
+            "is not a directory of its own",
+            file=name,
+            remedy="replace the link or file by a directory that holds the set",
+        ) from None
+
+
+def _still_is(parent: int, name: str, directory: int) -> bool:
+    try:
+        return os.path.samestat(os.stat(name, dir_fd=parent, follow_symlinks=False), os.fstat(directory))
+    except FileNotFoundError:
+        return False
+
+
+def _read_behind(directory: int, links: list[str]) -> SetOnDisk:
+    """Links without a `..data` to lead through are of nobody knows what."""
+    target = linked(directory)
+    if target is None or not links:
+        return SetOnDisk({}, {}, tuple(sorted(map(files.printable, links))))
+    try:
+        with files.opened(target, directory) as behind, files.inside(target):
+            return _read_entries(behind, [name for name in links if files.exists(behind, name)])
+    except FileNotFoundError:
+        return SetOnDisk({}, {})
+
+
+def _is_ours(directory: int, name: str) -> bool:
+    """Whether an entry of `cm` belongs to the layout and not to the set."""
+    if name == set_names.DATA:
+        return linked(directory) is not None
+    if set_names.may_precede_links(name) or (name.startswith(set_names.PREFIX) and linked(directory)):
+        return stat.S_ISDIR(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode)
+    if set_names.is_passing_link(name):
+        return link_target(directory, name) is not None
+    return False
+
+
+def _read(directory: int) -> SetOnDisk:
+    return _read_entries(directory, os.listdir(directory))
+
+
+def _read_entries(directory: int, names: list[str]) -> SetOnDisk:
+    bodies: dict[str, bytes] = {}
+    modes: dict[str, int] = {}
+    strays: list[str] = []
+    for name in sorted(names):
+        found = None
+        if files.printable(name) == name and files.is_regular(directory, name):
+            found = _read_file(directory, name)
+        if found is None:
+            strays.append(files.printable(name))
+        else:
+            bodies[name], modes[name] = found
+    return SetOnDisk(bodies, modes, tuple(strays))
+
+
+def _read_file(directory: int, name: str) -> tuple[bytes, int] | None:
+    """Content and mode; None if it cannot belong to a set."""
+    try:
+        with files.opened_file(directory, name) as descriptor:
+            body = files.read_all(descriptor, certset.MAX_FILE_BYTES + 1)
+            mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
+    except PermissionError:
+        # What CM reads must be readable for us, too; what somebody else put beside it is his.
+        if name in certset.NAMES + certset.CRL_NAMES:
+            raise
+        return None
+    return None if len(body) > certset.MAX_FILE_BYTES else (body, mode)
