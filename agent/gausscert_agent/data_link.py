@@ -26,13 +26,15 @@ if TYPE_CHECKING:
 _SELF: Final = "."
 
 
-def convert(disk: Disk, directory: int, live: SetOnDisk) -> tuple[str, ...]:
+def convert(disk: Disk, directory: int, live: SetOnDisk, *, needed: str = "") -> tuple[str, ...]:
     """Make everything of the live set a link through `..data`; nothing where that is so already.
 
     Args:
         disk: Makes the changes.
         directory: The open `cm`.
         live: What is seen in it, without strays.
+        needed: A name that is needed for a stage: what is live must have another one. A request that was
+            cut short after its swap and is repeated finds its stage live.
 
     Returns:
         What of owner, mode, ACL or label could not be copied, in words; then nothing was made a link.
@@ -40,7 +42,8 @@ def convert(disk: Disk, directory: int, live: SetOnDisk) -> tuple[str, ...]:
     Raises:
         OSError: As the kernel says.
     """
-    if not _holds(directory, linked(directory), live):
+    target = linked(directory)
+    if target == needed or not _holds(directory, target, live):
         name = set_names.former_name(live.digest)
         different = _write_former(disk, directory, name, live)
         if different:
@@ -86,11 +89,11 @@ def not_live(directory: int) -> list[str]:
 
 
 def tidy(disk: Disk, directory: int) -> None:
-    """Remove links that lead nowhere and what a conversion that was cut short has left; nothing in flight
-    may need it. Not durable. Raises OSError."""
+    """Remove links that lead nowhere and what a probe or conversion that was cut short has left; nothing in
+    flight may need it. Not durable. Raises OSError."""
     target = linked(directory)
     for name in sorted(os.listdir(directory)):
-        if set_names.is_former(name) and name != target:
+        if set_names.may_precede_links(name) and name != target:
             stage.remove_set(disk, directory, name)
         elif set_names.is_passing_link(name):
             _remove_link(disk, directory, name)

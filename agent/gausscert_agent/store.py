@@ -149,7 +149,7 @@ class Store:
                 f"the set cannot be swapped in one step here: {probe.cause}", "see gausscert plan"
             )
         if probe.layout is Layout.DATA_LINK:
-            self._convert()
+            self._convert(set_names.stage_name(transaction_id))
 
     def write_stage(self, transaction_id: str, contents: Contents) -> None:
         """Write a new set beside the live one, with its owner, mode, ACL and label; durable.
@@ -297,7 +297,7 @@ class Store:
         with self._probing:
             return layout_probe.probe(self._disk, self.parent)
 
-    def _convert(self) -> None:
+    def _convert(self, stage_name: str) -> None:
         """From here on the shelf is `cm`; what is on it and not live is of no use to anybody."""
         live = self.read_live()
         if live is None:
@@ -307,7 +307,7 @@ class Store:
             files.opened(self._live_path) as directory,
             files.inside(set_names.LIVE),
         ):
-            different = data_link.convert(self._disk, directory, live)
+            different = data_link.convert(self._disk, directory, live, needed=stage_name)
         self._require_equal(different)
         with self._shelf("remove what an earlier try has left") as shelf:
             shelves.remove(self._disk, shelf, data_link.not_live(shelf.fd))

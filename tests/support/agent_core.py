@@ -29,7 +29,7 @@ from gausscert_agent.staging import Material
 from gausscert_common import certset
 from gausscert_common.bundle import Bundle, FactorFiles
 from gausscert_common.findings import Finding
-from gausscert_common.model import CmProcess, FactorBuild, SslSwitch, SslValue
+from gausscert_common.model import CmProcess, FactorBuild, Layout, SslSwitch, SslValue
 from gausscert_common.protocol.commands import AcquireCommand, Command, PrepareCommand
 from gausscert_common.protocol.state import NodeState
 from gausscert_common.protocol.words import RestartScope, SslWish, Step
@@ -167,6 +167,24 @@ def write_set(directory: Path, files: dict[str, bytes], mode: int = 0o400) -> No
         path.chmod(mode)
 
 
+def write_linked_set(directory: Path, files: dict[str, bytes]) -> None:
+    """A set in the data link layout, as an earlier transaction has left it."""
+    directory.mkdir(mode=0o700, parents=True)
+    target = f".cm.former.{certset.digest(files)[:32]}"
+    write_set(directory / target, files)
+    (directory / "..data").symlink_to(target)
+    for name in files:
+        (directory / name).symlink_to(f"..data/{name}")
+
+
+def beside(sslcert: Path) -> list[str]:
+    """What is kept beside the live set and its links, in either layout."""
+    live = sslcert / "cm"
+    target = os.readlink(live / "..data") if (live / "..data").is_symlink() else "..data"
+    inside = {path.name for path in live.iterdir() if not path.is_file()} if live.exists() else set()
+    return sorted({path.name for path in sslcert.iterdir()} - {"cm"} | inside - {"..data", target})
+
+
 def snapshot(root: Path) -> dict[str, tuple[int, bytes]]:
     """Every entry below a directory with mode and content; directories and links, too."""
     found: dict[str, tuple[int, bytes]] = {}
@@ -182,7 +200,12 @@ def snapshot(root: Path) -> dict[str, tuple[int, bytes]]:
 
 def live_files(sslcert: Path) -> dict[str, bytes]:
     """The live set by name, as CM sees it: through links where there are any."""
-    return {path.name: path.read_bytes() for path in (sslcert / "cm").iterdir() if path.is_file()}
+    return {path.name: path.read_bytes() for path in (sslcert / "cm").iterdir() if _is_seen(path)}
+
+
+def _is_seen(path: Path) -> bool:
+    """CM opens fixed names, none of which begins with a dot."""
+    return path.is_file() and not path.name.startswith(".")
 
 
 class Node:
@@ -193,6 +216,7 @@ class Node:
         root: Path,
         *,
         live: dict[str, bytes] | None = OLD,
+        layout: Layout = Layout.EXCHANGE,
         disk: Disk | None = None,
         cm: FakeCm | None = None,
         retired: int = 2,
@@ -206,7 +230,8 @@ class Node:
             self.sslcert.mkdir(parents=True, mode=0o755)
             self.sslcert.chmod(0o755)
             if live is not None:
-                write_set(self.sslcert / "cm", live)
+                write = write_set if layout is Layout.EXCHANGE else write_linked_set
+                write(self.sslcert / "cm", live)
         self.disk = disk
         self.cm = cm or FakeCm()
         self.clock = Clock()
@@ -237,6 +262,11 @@ class Node:
     def store(self):
         assert self.core is not None
         return self.core.store
+
+    @property
+    def shelf(self) -> Path:
+        """Where stages and retired sets are."""
+        return self.sslcert / "cm" if (self.sslcert / "cm" / "..data").is_symlink() else self.sslcert
 
     @property
     def state(self) -> NodeState:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from gausscert_agent.journal import Journal
 from gausscert_common.errors import InvalidInput, NodeFailure, NodeRefusal, Reason
-from gausscert_common.model import SslValue
+from gausscert_common.model import Layout, SslValue
 from gausscert_common.protocol.state import Operation
 from gausscert_common.protocol.words import Outcome, Phase, SslWish, Step
 from support.agent_core import (
@@ -25,9 +25,14 @@ from support.agent_core import (
 )
 
 
+@pytest.fixture(params=list(Layout))
+def layout(request):
+    return request.param
+
+
 @pytest.fixture
-def node(tmp_path):
-    made = Node(tmp_path)
+def node(tmp_path, layout):
+    made = Node(tmp_path, layout=layout)
     made.start()
     yield made
     made.stop()
@@ -63,9 +68,9 @@ def test_a_torn_prepare_is_forgotten_with_all_it_left(node, what):
     if what == "nothing":
         node.store.remove_stage(TX)
     elif what == "a torn stage":
-        (node.sslcert / f".cm.{TX}" / "server.crt").unlink()
+        (node.shelf / f".cm.{TX}" / "server.crt").unlink()
     elif what == "a scratch directory":
-        write_set(node.sslcert / f".cm.{TX}.encrypt", {"server.key.cipher": b"c"})
+        write_set(node.shelf / f".cm.{TX}.encrypt", {"server.key.cipher": b"c"})
     transaction = replace(node.state.transaction, new_digest="")
     rewrite(node, phase=Phase.PREPARING, transaction=transaction)
     node.start()
@@ -133,7 +138,7 @@ def test_the_disk_is_durable_before_the_journal_says_what_it_shows(node, phase):
             order.append(os.path.basename(os.readlink(f"/proc/self/fd/{descriptor}")))
 
     node.restart(Recording(lambda name: None))
-    assert order[0] == "sslcert"
+    assert order[0] == node.shelf.name
     assert order[-1] == "state"
 
 

@@ -14,7 +14,7 @@ from gausscert_common import certset
 from gausscert_common.bundle import Bundle
 from gausscert_common.errors import GausscertError, InvalidInput, NodeFailure, NodeRefusal, Reason
 from gausscert_common.findings import Finding, Severity
-from gausscert_common.model import SslValue
+from gausscert_common.model import Layout, SslValue
 from gausscert_common.protocol.state import SslSetting
 from gausscert_common.protocol.words import (
     Fence,
@@ -38,6 +38,7 @@ from support.agent_core import (
     Fault,
     HookedDisk,
     Node,
+    beside,
     bundle,
     live_files,
     snapshot,
@@ -47,9 +48,14 @@ UNTIL_SWAP = FORWARD[:4]
 UNTIL_START = FORWARD[:5]
 
 
+@pytest.fixture(params=list(Layout))
+def layout(request):
+    return request.param
+
+
 @pytest.fixture
-def node(tmp_path):
-    made = Node(tmp_path)
+def node(tmp_path, layout):
+    made = Node(tmp_path, layout=layout)
     made.start()
     yield made
     made.stop()
@@ -91,17 +97,19 @@ def test_a_transaction_goes_forward_step_by_step(node):
 
 
 def test_prepare_leaves_the_live_set_alone_and_tells_what_it_staged(node):
-    before = snapshot(node.sslcert / "cm")
+    before = snapshot(node.sslcert)
     node.run_all(FORWARD[:2])
     transaction = node.state.transaction
-    assert snapshot(node.sslcert / "cm") == before
+    stage = str((node.shelf / f".cm.{TX}").relative_to(node.sslcert))
+    after = snapshot(node.sslcert)
+    assert {path: found for path, found in after.items() if not path.startswith(stage)} == before
     assert node.store.read_stage(TX).files == NEW
     assert transaction.old_digest == certset.digest(OLD)
     assert transaction.new_digest == certset.digest(NEW)
     assert transaction.bundle_digest == certset.bundle_digest(NEW)
     assert transaction.participants == ("node1", "node2")
     assert transaction.previous_ssl == SslSetting(server=True, agent=True)
-    assert node.rehearsed == [node.sslcert / f".cm.{TX}"]
+    assert node.rehearsed == [node.shelf / f".cm.{TX}"]
 
 
 def test_swap_exchanges_and_keeps_the_old_set_beside(node):
@@ -168,7 +176,7 @@ def test_policy_says_how_many_former_sets_are_kept(tmp_path, keep):
     node.start()
     node.run_all(FORWARD)
     assert len(node.store.retired()) == keep
-    assert len(list(node.sslcert.iterdir())) == 1 + keep
+    assert len(beside(node.sslcert)) == keep
     node.stop()
 
 
@@ -444,7 +452,7 @@ def test_factor_files_are_made_on_the_node_and_hold_the_passwords(node, ctl):
     for mode in ("server", "client"):
         pair = staged.files[f"{mode}.key.cipher"], staged.files[f"{mode}.key.rand"]
         assert factors.read(*pair) == PASSWORDS[f"{mode}_password"]
-    assert sorted(path.name for path in node.sslcert.iterdir()) == [f".cm.{TX}", "cm"]
+    assert beside(node.sslcert) == [f".cm.{TX}"]
     expected = ["encrypt server", "encrypt client"] if ctl else []
     assert [call for call in node.cm.calls if call.startswith("encrypt")] == expected
 
@@ -514,14 +522,15 @@ def test_a_node_unfit_for_staging_still_rolls_back(node, mode):
 
 def test_a_live_set_whose_mode_changed_since_prepare_withholds_the_vote(node):
     node.run_all(FORWARD[:3])
-    (node.sslcert / "cm").chmod(0o750)
-    before = snapshot(node.sslcert / "cm")
+    live = (node.sslcert / "cm" / "server.key").resolve().parent
+    live.chmod(0o750)
+    before = snapshot(live)
     with pytest.raises(NodeFailure) as caught:
         node.run(Step.SWAP)
     assert caught.value.reason is Reason.STORE_FAILED
     assert journalled(node).phase is Phase.PREPARED
     node.run_all(BACKWARD)
-    assert snapshot(node.sslcert / "cm") == before
+    assert snapshot(live) == before
 
 
 # enable_ssl
@@ -595,13 +604,13 @@ def test_a_switch_that_cannot_be_set_refuses_prepare(node, value):
 # Failures
 
 
-def test_after_a_failure_of_any_change_to_the_disk_abort_and_clean_restore_everything(tmp_path):
+def test_after_a_failure_of_any_change_to_the_disk_abort_and_clean_restore_everything(tmp_path, layout):
     """Fails each change of acquire, prepare, stop and swap in turn, once."""
     at = failures = 0
     while True:
         at += 1
         fault = Fault(at)
-        node = Node(tmp_path / str(at), disk=HookedDisk(fault))
+        node = Node(tmp_path / str(at), layout=layout, disk=HookedDisk(fault))
         before = snapshot(node.sslcert)
         try:
             node.start()
@@ -630,14 +639,16 @@ def assert_rolled_back(node: Node, failure: NodeFailure, before) -> None:
 
 
 @pytest.mark.parametrize("where", ["rolling back", "purging"])
-def test_after_a_failure_of_any_change_while_ending_the_same_step_is_repeated(tmp_path, where, caplog):
+def test_after_a_failure_of_any_change_while_ending_the_same_step_is_repeated(
+    tmp_path, layout, where, caplog
+):
     """But for the removal of sets that are given up: it is told, and left to the next purge."""
     path = FORWARD[5:] if where == "purging" else BACKWARD
     at = failures = told = 0
     while True:
         at += 1
         fault = Fault(0)
-        node = Node(tmp_path / str(at), disk=HookedDisk(fault), retired=0)
+        node = Node(tmp_path / str(at), layout=layout, disk=HookedDisk(fault), retired=0)
         before = snapshot(node.sslcert)
         node.start()
         node.run_all(UNTIL_START)
@@ -654,7 +665,7 @@ def test_after_a_failure_of_any_change_while_ending_the_same_step_is_repeated(tm
             assert live_files(node.sslcert) == NEW
             assert node.state.phase is Phase.NONE
             node.store.prune(0)
-            assert [entry.name for entry in node.sslcert.iterdir()] == ["cm"]
+            assert beside(node.sslcert) == []
         else:
             assert snapshot(node.sslcert) == before
         node.stop()

@@ -11,17 +11,22 @@ from gausscert_agent.journal_codec import REQUESTS_KEPT
 from gausscert_common import certset, factors
 from gausscert_common.errors import InvalidInput, NodeFailure, NodeRefusal, Reason
 from gausscert_common.findings import Finding, Severity
-from gausscert_common.model import SslSwitch, SslValue
+from gausscert_common.model import Layout, SslSwitch, SslValue
 from gausscert_common.protocol.words import SslWish, Step
-from support.agent_core import FORWARD, OLD, Fault, HookedDisk, Node, live_files, snapshot
+from support.agent_core import FORWARD, OLD, Fault, HookedDisk, Node, beside, live_files, snapshot
 
 REQUEST = "request-0001"
 PASSWORDS = ("Server-Pass1", "Client-Pass2")
 
 
+@pytest.fixture(params=list(Layout))
+def layout(request):
+    return request.param
+
+
 @pytest.fixture
-def node(tmp_path):
-    made = Node(tmp_path, live=OLD | {"server.crl": b"crl", "notes.txt": b"notes"})
+def node(tmp_path, layout):
+    made = Node(tmp_path, layout=layout, live=OLD | {"server.crl": b"crl", "notes.txt": b"notes"})
     made.cm.ctl = True
     made.cm.running = set()
     made.start()
@@ -50,16 +55,16 @@ def assert_encrypted(node: Node) -> None:
         "server.crl": b"crl",
         "notes.txt": b"notes",
     }
-    assert [path.name for path in node.sslcert.iterdir()] == ["cm"]
+    assert beside(node.sslcert) == []
 
 
 def test_the_live_set_gets_new_factor_files_as_a_whole_new_set(node):
-    inode = (node.sslcert / "cm").stat().st_ino
+    inode = (node.sslcert / "cm" / "server.crt").stat().st_ino
     warning = Finding("SOON", Severity.WARNING, "soon")
     node.judge.findings = (warning,)
     assert encrypt(node) == (warning,)
     assert_encrypted(node)
-    assert (node.sslcert / "cm").stat().st_ino != inode
+    assert (node.sslcert / "cm" / "server.crt").stat().st_ino != inode
     assert set(node.store.read_live().modes.values()) == {0o400}
 
 
@@ -186,17 +191,24 @@ class Forgetful(Disk):
 
     def exchange(self, directory, one, other):
         super().exchange(directory, one, other)
-        if one != "cm":
-            return
-        self.failing = "exchange" not in self.changes
-        self.changes.append("exchange")
+        if one == "cm":
+            self._swapped()
+
+    def replace(self, directory, old, new):
+        super().replace(directory, old, new)
+        if new == "..data":
+            self._swapped()
+
+    def _swapped(self):
+        self.failing = "swap" not in self.changes
+        self.changes.append("swap")
 
     def sync(self, descriptor):
         if self.failing:
             self.failing = False
             raise OSError(5, "Input/output error")
         super().sync(descriptor)
-        if os.readlink(f"/proc/self/fd/{descriptor}").endswith("sslcert"):
+        if os.readlink(f"/proc/self/fd/{descriptor}").endswith(("sslcert", "/cm")):
             self.changes.append("sync")
 
     def unlink(self, directory, name):
@@ -218,9 +230,9 @@ def test_the_former_set_stays_until_an_exchange_is_known_to_be_durable(node, res
     else:
         node.run(Step.ACQUIRE)
         node.core.runner.lease.release()
-    after = disk.changes[disk.changes.index("exchange") + 1 :]
+    after = disk.changes[disk.changes.index("swap") + 1 :]
     assert after[:2] == ["sync", "unlink"]
-    assert [path.name for path in node.sslcert.iterdir()] == ["cm"]
+    assert beside(node.sslcert) == []
     encrypt(node)
     assert_encrypted(node)
 
@@ -246,17 +258,21 @@ def test_a_restarted_agent_removes_what_an_encrypt_left(node, exchanged):
             self.dead = one == "cm" and not exchanged
             super().exchange(directory, one, other)
 
+        def replace(self, directory, old, new):
+            self.dead = new == "..data" and not exchanged
+            super().replace(directory, old, new)
+
         def remove_directory(self, directory, name):
-            self.dead = name == f".cm.{REQUEST}"
+            self.dead = "probe" not in name
             super().remove_directory(directory, name)
 
     node.cm.ctl = False
     node.restart(Dead())
     with pytest.raises(Died):
         encrypt(node)
-    assert (node.sslcert / f".cm.{REQUEST}").is_dir()
+    assert (node.shelf / f".cm.{REQUEST}").is_dir()
     node.restart()
-    assert [path.name for path in node.sslcert.iterdir()] == ["cm"]
+    assert beside(node.sslcert) == []
     assert len(live_files(node.sslcert)) == len(certset.NAMES) + 2
     encrypt(node)
     assert_encrypted(node)

@@ -1,0 +1,450 @@
+"""The data link layout: what is seen in `cm` is one whole set at every instant, while links are made of
+files and while the set is swapped."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from gausscert_agent import set_on_disk
+from gausscert_agent.config import CmSettings
+from gausscert_agent.files import Disk
+from gausscert_agent.stage import Contents
+from gausscert_agent.staging import Material
+from gausscert_agent.store import Store
+from gausscert_common import certset
+from gausscert_common.errors import NodeFailure, NodeRefusal, Reason
+from gausscert_common.protocol.words import Outcome, Phase, Step
+from support.agent_core import (
+    BACKWARD,
+    CHANGES,
+    FORWARD,
+    NEW,
+    OLD,
+    TX,
+    Node,
+    beside,
+    bundle,
+    live_files,
+    snapshot,
+    write_set,
+)
+
+CRL = {"server.crl": b"old crl\n"}
+NOTES = {"notes.txt": b"notes\n"}
+WITH_CRL = OLD | CRL | NOTES
+OLD_DIGEST, NEW_DIGEST = certset.digest(OLD), certset.digest(NEW)
+
+
+class NoExchange(Disk):
+    """A file system that cannot exchange directories."""
+
+    def exchange(self, directory, one, other):
+        raise OSError(errno.EINVAL, "Invalid argument", one)
+
+
+class Watched(NoExchange):
+    """Calls `look` before and after every change; raises `failure` in place of the n-th one."""
+
+    def __init__(self, look=lambda: None, at: int = 0, failure: BaseException | None = None) -> None:
+        self.look = look
+        self.at = at
+        self.failure = failure
+        self.count = 0
+
+    def before(self, name: str) -> None:
+        self.count += 1
+        if self.count == self.at:
+            raise self.failure or OSError(5, f"Input/output error at {name}")
+        self.look()
+
+
+def _watched(name: str):
+    real = getattr(NoExchange, name)
+
+    def change(self, *arguments):
+        self.before(name)
+        result = real(self, *arguments)
+        self.look()
+        return result
+
+    return change
+
+
+for _name in CHANGES:
+    setattr(Watched, _name, _watched(_name))
+
+
+@pytest.fixture
+def sslcert(tmp_path):
+    path = tmp_path / "home" / "share" / "sslcert"
+    write_set(path / "cm", WITH_CRL)
+    return path
+
+
+def made(sslcert: Path, disk: Disk | None = None) -> Store:
+    return Store(CmSettings(home=sslcert.parents[1]), disk=disk or NoExchange())
+
+
+def staged(store: Store, files: dict[str, bytes], tx: str = TX) -> None:
+    store.make_room(tx)
+    store.write_stage(tx, Contents(files, dict.fromkeys(files, 0o400)))
+
+
+def refusal(reason: Reason, call, *arguments, **options):
+    with pytest.raises((NodeRefusal, NodeFailure)) as caught:
+        call(*arguments, **options)
+    assert caught.value.reason is reason
+    assert caught.value.remedy
+    return caught.value
+
+
+# Files become links
+
+
+def test_every_file_becomes_a_link_through_one_link(sslcert):
+    made(sslcert).make_room(TX)
+    live = sslcert / "cm"
+    for name in WITH_CRL:
+        assert os.readlink(live / name) == f"..data/{name}"
+    target = live / os.readlink(live / "..data")
+    assert {path.name: path.read_bytes() for path in target.iterdir()} == WITH_CRL
+    assert stat.S_IMODE(target.stat().st_mode) == 0o700
+    assert {stat.S_IMODE(path.stat().st_mode) for path in target.iterdir()} == {0o400}
+    assert beside(sslcert) == []
+    assert made(sslcert).read_live().files == WITH_CRL
+    assert [path.name for path in sslcert.iterdir()] == ["cm"]
+
+
+def test_the_set_seen_is_the_same_at_every_instant_while_files_become_links(sslcert):
+    seen = []
+    disk = Watched(lambda: seen.append(live_files(sslcert) == WITH_CRL))
+    made(sslcert, disk).make_room(TX)
+    assert len(seen) > 60
+    assert all(seen)
+
+
+def test_a_second_time_nothing_is_changed(sslcert):
+    store = made(sslcert)
+    store.make_room(TX)
+    before = snapshot(sslcert)
+    store.make_room(TX)
+    assert snapshot(sslcert) == before
+
+
+def test_a_conversion_that_fails_anywhere_is_finished_by_the_next(tmp_path):
+    at = failures = 0
+    while True:
+        at += 1
+        sslcert = tmp_path / str(at) / "home" / "share" / "sslcert"
+        write_set(sslcert / "cm", WITH_CRL)
+        disk = Watched(at=at)
+        store = made(sslcert, disk)
+        try:
+            store.make_room(TX)
+        except NodeFailure:
+            failures += 1
+            assert live_files(sslcert) == WITH_CRL
+            assert store.read_live().files == WITH_CRL
+            assert store.read_live().strays == ()
+            store.make_room(TX)
+        assert live_files(sslcert) == WITH_CRL
+        assert beside(sslcert) == []
+        assert all(path.is_symlink() for path in (sslcert / "cm").iterdir() if path.is_file())
+        if disk.count < at:
+            break
+    assert failures == at - 1 > 60
+
+
+def test_a_conversion_cut_short_leaves_nothing_where_an_exchange_works_after_all(tmp_path):
+    """Say the volume was mounted elsewhere meanwhile."""
+    at = 0
+    while True:
+        at += 1
+        sslcert = tmp_path / str(at) / "home" / "share" / "sslcert"
+        write_set(sslcert / "cm", OLD)
+        disk = Watched(at=at, failure=KeyboardInterrupt())
+        try:
+            made(sslcert, disk).make_room(TX)
+        except KeyboardInterrupt:
+            if (sslcert / "cm" / "..data").is_symlink():
+                break
+            store = made(sslcert, Disk())
+            staged(store, NEW)
+            store.ensure_live(TX, NEW_DIGEST, OLD_DIGEST)
+            assert live_files(sslcert) == NEW
+            assert beside(sslcert) == [f".cm.{TX}"]
+            assert sorted(os.listdir(sslcert / f".cm.{TX}")) == sorted(OLD)
+    assert at > 20
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give directories away")
+def test_copies_belong_to_whom_the_files_belong(sslcert):
+    os.chown(sslcert / "cm", 0, 4321)
+    os.chown(sslcert / "cm" / "server.key", 0, 1234)
+    made(sslcert).make_room(TX)
+    assert (sslcert / "cm" / "server.key").stat().st_gid == 1234
+    assert (sslcert / "cm" / "..data/").stat().st_gid == 4321
+
+
+@pytest.mark.parametrize("mode", [0o770, 0o702])
+def test_a_directory_that_others_may_write_to_is_unfit(sslcert, mode):
+    (sslcert / "cm").chmod(mode)
+    assert "others may write" in refusal(Reason.NODE_UNFIT, made(sslcert).require_fit).message
+
+
+def test_without_a_directory_there_is_nothing_to_put_links_into(sslcert):
+    (sslcert / "cm").rename(sslcert.parent / "away")
+    found = refusal(Reason.NODE_UNFIT, made(sslcert).make_room, TX)
+    assert "make it" in found.message
+
+
+# Swaps
+
+
+def test_the_swap_is_one_rename(sslcert):
+    """Whoever opens the names before it sees the old set, whoever opens them after it the new one."""
+    store = made(sslcert)
+    staged(store, NEW)
+    seen = []
+    swapper = made(sslcert, Watched(lambda: seen.append(live_files(sslcert))))
+    swapper.ensure_live(TX, NEW_DIGEST, certset.digest(WITH_CRL))
+    swaps = [(one, other) for one, other in pairwise(seen) if one != other]
+    assert swaps == [(WITH_CRL, NEW)]
+
+
+def test_there_and_back_everything_is_as_it_was_and_nothing_is_left(sslcert):
+    store = made(sslcert)
+    store.make_room(TX)
+    before = snapshot(sslcert)
+    staged(store, NEW | {"client.crl": b"new crl\n"})
+    new = certset.digest(NEW | {"client.crl": b"new crl\n"})
+    for _ in range(2):
+        store.ensure_live(TX, new, certset.digest(WITH_CRL))
+        assert live_files(sslcert) == NEW | {"client.crl": b"new crl\n"}
+        assert store.live_digest() == new
+        assert store.read_stage(TX).files == WITH_CRL
+        store.require_alike(TX)
+    for _ in range(2):
+        store.ensure_live(TX, certset.digest(WITH_CRL), new)
+        assert live_files(sslcert) == WITH_CRL
+        assert store.read_stage(TX).files == NEW | {"client.crl": b"new crl\n"}
+    store.remove_stage(TX)
+    assert snapshot(sslcert) == before
+
+
+def test_a_crl_that_the_new_set_lacks_is_absent_and_not_left_over(sslcert):
+    store = made(sslcert)
+    staged(store, NEW)
+    store.ensure_live(TX, NEW_DIGEST, certset.digest(WITH_CRL))
+    assert not (sslcert / "cm" / "server.crl").exists()
+    store.retire(TX, expected=certset.digest(WITH_CRL))
+    store.prune(2)
+    assert not (sslcert / "cm" / "server.crl").is_symlink()
+    assert live_files(sslcert) == NEW
+
+
+@pytest.mark.parametrize("to", ["new", "old"])
+def test_a_foreign_set_is_never_touched(sslcert, to):
+    store = made(sslcert)
+    staged(store, NEW)
+    if to == "old":
+        store.ensure_live(TX, NEW_DIGEST, certset.digest(WITH_CRL))
+    (sslcert / "cm" / "planted").write_text("by somebody")
+    before = snapshot(sslcert)
+    for wanted, other in ((NEW_DIGEST, certset.digest(WITH_CRL)), (certset.digest(WITH_CRL), NEW_DIGEST)):
+        refusal(Reason.FOREIGN_SET, store.ensure_live, TX, wanted, other)
+    assert snapshot(sslcert) == before
+
+
+def replace_by_file(sslcert: Path, name: str, body: bytes) -> None:
+    """As a script does that removes files and copies others there."""
+    path = sslcert / "cm" / name
+    path.unlink()
+    path.write_bytes(body)
+    path.chmod(0o400)
+
+
+def test_files_put_in_place_of_links_become_links_before_the_swap(sslcert):
+    """Else they would stay behind, and the set be a mixture."""
+    store = made(sslcert)
+    staged(store, NEW)
+    replace_by_file(sslcert, "server.crt", OLD["server.crt"])
+    replace_by_file(sslcert, "server.key", OLD["server.key"])
+    store.ensure_live(TX, NEW_DIGEST, certset.digest(WITH_CRL))
+    assert live_files(sslcert) == NEW
+
+
+def test_a_set_copied_over_links_is_the_live_one_and_can_be_swapped_and_retired(sslcert):
+    store = made(sslcert)
+    staged(store, OLD, "tx-aaaaaaaa")
+    store.ensure_live("tx-aaaaaaaa", OLD_DIGEST, certset.digest(WITH_CRL))
+    store.retire("tx-aaaaaaaa", expected=certset.digest(WITH_CRL))
+    third = {name: b"third " + body for name, body in OLD.items()}
+    for name, body in third.items():
+        replace_by_file(sslcert, name, body)
+    assert store.live_digest() == certset.digest(third)
+    staged(store, NEW)
+    assert beside(sslcert) == [".cm.retired.tx-aaaaaaaa", f".cm.{TX}"]
+    store.ensure_live(TX, NEW_DIGEST, certset.digest(third))
+    assert live_files(sslcert) == NEW
+    for _ in range(2):
+        store.retire(TX, expected=certset.digest(third))
+    assert [kept.contents.files for kept in store.retired()] == [third, WITH_CRL]
+
+
+def test_links_without_their_link_are_strays_and_nothing_is_removed(sslcert):
+    """The directories may hold the only copy that is left."""
+    store = made(sslcert)
+    staged(store, NEW)
+    (sslcert / "cm" / "..data").unlink()
+    before = snapshot(sslcert)
+    assert set(store.read_live().strays) >= set(OLD)
+    refusal(Reason.NODE_UNFIT, store.require_fit)
+    refusal(Reason.FOREIGN_SET, store.ensure_live, TX, NEW_DIGEST, certset.digest(WITH_CRL))
+    store.prune(0)
+    store.remove_stage(TX)
+    assert snapshot(sslcert) == before
+
+
+@pytest.mark.parametrize("target", ["/etc", "../elsewhere", ".cm.retired.tx-00000009", "cm", ".", ".cm.x/y"])
+def test_a_data_link_that_is_not_ours_is_a_stray_and_never_followed(sslcert, target):
+    made(sslcert).make_room(TX)
+    (sslcert / "cm" / "..data").unlink()
+    (sslcert / "cm" / "..data").symlink_to(target)
+    found = made(sslcert).read_live()
+    assert "..data" in found.strays
+    assert found.files == {}
+
+
+def test_a_directory_that_somebody_put_into_a_plain_live_set_is_a_stray(sslcert):
+    (sslcert / "cm" / ".cm.backup-2024").mkdir()
+    assert made(sslcert, Disk()).read_live().strays == (".cm.backup-2024",)
+
+
+# Generations
+
+
+def test_generations_are_kept_inside_and_pruned_by_age(sslcert):
+    store = made(sslcert)
+    ids = ["tx-dddddddd", "tx-aaaaaaaa", "tx-cccccccc"]
+    sets = [{name: f"{number} {name}".encode() for name in certset.NAMES} for number in range(3)]
+    for tx, files in zip(ids, sets, strict=True):
+        former = store.live_digest()
+        staged(store, files, tx)
+        store.ensure_live(tx, certset.digest(files), former)
+        store.retire(tx, expected=former)
+        store.prune(2)
+    assert [(kept.generation, kept.contents.files) for kept in store.retired()] == [
+        ("tx-cccccccc", sets[1]),
+        ("tx-aaaaaaaa", sets[0]),
+    ]
+    assert beside(sslcert) == [".cm.retired.tx-aaaaaaaa", ".cm.retired.tx-cccccccc"]
+    assert [path.name for path in sslcert.iterdir()] == ["cm"]
+
+
+def test_what_is_not_the_former_set_is_not_given_up(sslcert):
+    store = made(sslcert)
+    former = store.live_digest()
+    staged(store, NEW)
+    store.ensure_live(TX, NEW_DIGEST, former)
+    (other,) = (name for name in beside(sslcert) if name.startswith(".cm."))
+    (sslcert / "cm" / other / "planted").write_text("by somebody")
+    (sslcert / "cm" / other).rename(sslcert / "cm" / ".cm.tx-99999999")
+    before = snapshot(sslcert)
+    refusal(Reason.FOREIGN_SET, store.retire, TX, expected=former)
+    assert snapshot(sslcert) == before
+
+
+# The whole transaction, with the files becoming links in its Prepare
+
+
+def plain_node(root: Path, disk: Disk) -> Node:
+    return Node(root, live=WITH_CRL, disk=disk, retired=1)
+
+
+def test_a_transaction_begins_with_files_and_ends_with_links(tmp_path):
+    node = plain_node(tmp_path, NoExchange())
+    node.start()
+    node.run(Step.ACQUIRE)
+    node.prepare(material=Material(bundle(), drop_crls=True))
+    node.run_all(FORWARD[2:])
+    assert live_files(node.sslcert) == NEW | NOTES
+    assert node.state.outcome_of(TX) is Outcome.COMMITTED
+    assert beside(node.sslcert) == [f".cm.retired.{TX}"]
+    (kept,) = node.store.retired()
+    assert kept.contents.files == WITH_CRL
+    node.stop()
+
+
+@pytest.mark.parametrize("restarts", [False, True], ids=["goes on", "restarts"])
+def test_after_a_failure_of_any_change_abort_and_clean_restore_what_is_seen(tmp_path, restarts):
+    at = failures = 0
+    while True:
+        at += 1
+        disk = Watched(at=at)
+        node = plain_node(tmp_path / str(at), disk)
+        try:
+            node.start()
+            node.run_all(FORWARD[:5])
+        except NodeFailure:
+            failures += 1
+            assert live_files(node.sslcert) in (WITH_CRL, NEW | CRL | NOTES)
+            if restarts or not node.runner._recovered:
+                node.restart(disk)
+            if node.state.owner != TX:
+                node.run(Step.ACQUIRE)
+            node.run_all(BACKWARD)
+            assert live_files(node.sslcert) == WITH_CRL
+            assert node.state.phase is Phase.NONE
+            assert beside(node.sslcert) == []
+        node.stop()
+        if disk.count < at:
+            break
+    assert failures == at - 1 > 100
+
+
+def test_no_file_is_written_twice_or_chmodded(tmp_path, monkeypatch):
+    node = plain_node(tmp_path, NoExchange())
+    monkeypatch.setattr(os, "chmod", None)
+    changed = []
+    real = os.fchmod
+    monkeypatch.setattr(os, "fchmod", lambda fd, mode: (changed.append(os.fstat(fd)), real(fd, mode)))
+    node.start()
+    node.run_all(FORWARD)
+    assert all(stat.S_ISDIR(status.st_mode) for status in changed)
+    node.stop()
+
+
+def test_a_reader_with_one_handle_sees_one_set(sslcert):
+    store = made(sslcert)
+    staged(store, NEW)
+    handle = os.open(sslcert / "cm" / "..data", os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        store.ensure_live(TX, NEW_DIGEST, certset.digest(WITH_CRL))
+        found = {name: Path(f"/proc/self/fd/{handle}/{name}").read_bytes() for name in os.listdir(handle)}
+    finally:
+        os.close(handle)
+    assert found == WITH_CRL
+
+
+def test_a_swap_during_a_read_is_not_seen_by_halves(sslcert, monkeypatch):
+    store = made(sslcert)
+    staged(store, NEW)
+    real = set_on_disk.read_through
+    reads = []
+
+    def read_and_swap(directory):
+        found = real(directory)
+        reads.append(found)
+        if len(reads) == 1:
+            made(sslcert).ensure_live(TX, NEW_DIGEST, certset.digest(WITH_CRL))
+        return found
+
+    monkeypatch.setattr(set_on_disk, "read_through", read_and_swap)
+    assert store.read_live().files == NEW
+    assert len(reads) > 1
