@@ -268,8 +268,12 @@ class Store:
         if not self.parent.is_dir():
             return
         with self._probing, _housekeeping(), self._opened() as shelf:
-            for _, generation in _stamped(shelf.fd)[keep:]:
+            surplus = _stamped(shelf.fd)[keep:]
+            for _, generation in surplus:
                 self._give_up(shelf.fd, generation)
+            if surplus:
+                # Before a file goes: a power cut must not leave half a set under the name of a generation.
+                self._disk.sync(shelf.fd)
             gone = [name for name in os.listdir(shelf.fd) if set_names.is_gone(name)]
             for name in gone:
                 with _housekeeping():
