@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from gausscert_agent.conf_copies import ConfCopies
 from gausscert_agent.drivers.process_list import boot_mark
 from gausscert_agent.effects import Effects
 from gausscert_agent.files import Disk
@@ -14,6 +15,7 @@ from gausscert_agent.lease import Lease
 from gausscert_agent.ledger import Ledger
 from gausscert_agent.restart import Restarter
 from gausscert_agent.runner import Runner
+from gausscert_agent.ssl_switch import SslSwitcher
 from gausscert_agent.staging import StageBuilder, default_judge
 from gausscert_agent.standalone import Standalone
 from gausscert_agent.store import Store
@@ -87,8 +89,9 @@ def assemble(
     )
     restarter = _restarter(config, cm, times, ledger)
     keep = config.retired_generations
-    effects = Effects(store, cm, builder, restarter, activity=ledger.activity, retired_generations=keep)
-    standalone = Standalone(ledger, store, cm, builder, restarter)
+    switcher = SslSwitcher(cm, ConfCopies(config.state_dir, disk))
+    effects = Effects(store, builder, restarter, switcher, activity=ledger.activity, retired_generations=keep)
+    standalone = Standalone(ledger, store, builder, restarter, switcher)
     lease = Lease(times.monotonic, times.clock)
     return Core(Runner(ledger, store, cm, effects, standalone, lease, boot), store, hub)
 

@@ -61,7 +61,7 @@ def copy(disk: Disk, descriptor: int, present: Attributes, wanted: Attributes) -
         with _where_permitted():
             disk.set_owner(descriptor, -1, wanted.gid)
     if stat.S_ISDIR(os.fstat(descriptor).st_mode) and present.mode != wanted.mode:
-        disk.set_directory_mode(descriptor, wanted.mode)
+        disk.set_mode(descriptor, wanted.mode)
     for (name, value), (_, goal) in zip(present.extended, wanted.extended, strict=True):
         if value != goal:
             with _where_permitted():

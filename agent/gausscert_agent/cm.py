@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
 from gausscert_common.errors import NodeFailure, Reason
-from gausscert_common.model import CmTopology, FactorBuild, SslSwitch, SslValue
+from gausscert_common.model import CmTopology, FactorBuild, SslSwitch
 
-from gausscert_agent.drivers import cm_conf, process_list
+from gausscert_agent.drivers import cm_conf, conf_edit, conf_file, process_list
 from gausscert_agent.drivers.asked import Asked
 from gausscert_agent.drivers.cm_ctl import CmCtl
 from gausscert_agent.drivers.cm_texts import CmView
+from gausscert_agent.drivers.conf_edit import Parameter
 from gausscert_agent.drivers.process import ProcessRunner
+from gausscert_agent.files import Disk
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,10 +27,10 @@ if TYPE_CHECKING:
 
     from gausscert_agent.config import CmSettings
     from gausscert_agent.drivers.cm_conf import Conf
+    from gausscert_agent.drivers.conf_file import ConfFile
     from gausscert_agent.drivers.process import Runner
-    from gausscert_agent.ports import OnStart
+    from gausscert_agent.ports import Component, OnStart
 
-Component = Literal["server", "agent"]
 COMPONENTS: Final[tuple[Component, Component]] = ("server", "agent")
 
 STATIC_CONFIG: Final = "cluster_static_config"
@@ -50,6 +53,7 @@ class LocalCm:
     Args:
         settings: Where CM is.
         runner: How programs are run.
+        disk: Makes every change to a configuration file that cm_ctl does not make.
         proc: The process list.
         monotonic: Seconds, never set back.
     """
@@ -59,11 +63,13 @@ class LocalCm:
         settings: CmSettings,
         runner: Runner | None = None,
         *,
+        disk: Disk | None = None,
         proc: Path = process_list.PROC,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.settings = settings
         self._ctl = CmCtl(settings, runner if runner is not None else ProcessRunner())
+        self._disk = disk or Disk()
         self._proc = proc
         self._view = Asked(self._ctl.view, lambda: _mark(self.bin / STATIC_CONFIG), monotonic=monotonic)
         self._version = Asked(self._ctl.version, lambda: _mark(self.bin / "cm_ctl"), monotonic=monotonic)
@@ -143,28 +149,72 @@ class LocalCm:
         """See `ports.Cm.read_ssl`."""
         return _ssl(self._data_path(self._view.need))
 
+    def read_conf(self, component: Component) -> ConfFile | None:
+        """See `ports.Cm.read_conf`."""
+        return conf_file.read(self._path_for_command(component))
+
+    def ssl_obstacle(self, component: Component) -> str:
+        """See `ports.Cm.ssl_obstacle`."""
+        found = self.read_conf(component)
+        return "" if found is None else conf_edit.obstacle(found.body, Parameter.ENABLE_SSL)
+
     def set_ssl(self, component: Component, value: bool) -> None:
         """See `ports.Cm.set_ssl`. Nothing is run when the file already says so."""
+        self.set_parameter(component, Parameter.ENABLE_SSL, value)
+
+    def set_parameter(self, component: Component, parameter: Parameter, value: bool | int) -> None:
+        """Change one parameter through `cm_ctl set ... -n <own id>`, and make sure that it changed nothing
+        else. Nothing is run when the file already says so. Durable only after `sync_conf`.
+
+        Raises:
+            InvalidInput: ARGUMENT_INVALID; CM does not take such a value.
+            NodeFailure: CM_CTL_FAILED, CM_CTL_TIMEOUT, CONF_FAILED.
+        """
+        wanted = conf_edit.spelled(parameter, value)
         path = self._path_for_command(component)
-        wanted = SslValue.ON if value else SslValue.OFF
-        before = cm_conf.read(path).enable_ssl
-        if before is wanted:
+        found = conf_file.read(path)
+        if found is None:
+            raise _not_settable(path, parameter, wanted, "there is no such file on this node")
+        if cm_conf.says(found.body, parameter, value):
             return
-        if before in (SslValue.COMMENTED, SslValue.MISSING, SslValue.ABSENT):
-            raise _not_settable(path, before, wanted)
-        self._ctl.set_enable_ssl(component, self._node_id(), value)
-        after = cm_conf.read(path).enable_ssl
-        if after is not wanted:
+        cause = cm_conf.not_a_line(found.body, parameter) or conf_edit.obstacle(found.body, parameter)
+        if cause:
+            raise _not_settable(path, parameter, wanted, cause)
+        if conf_edit.with_newline(found.body) != found.body:
+            conf_file.replace(self._disk, path, replace(found, body=conf_edit.with_newline(found.body)))
+        self._ctl.set_parameter(component, self._node_id(), parameter, wanted)
+        after = conf_file.read(path)
+        if after is None or after.body != conf_edit.edited(found.body, parameter, wanted):
             raise NodeFailure(
                 Reason.CONF_FAILED,
-                f"cm_ctl reported success, but enable_ssl is {after} and not {wanted}",
+                f"cm_ctl reported success, but did not set {parameter} to {wanted} and leave the rest",
                 file=str(path),
-                remedy=f"write the line `enable_ssl = {wanted}` into the file",
+                remedy=f"compare the file with a copy, and see to the line `{parameter} = {wanted}`",
             )
+
+    def restore_conf(self, component: Component, before: ConfFile, value: bool) -> bool:
+        """See `ports.Cm.restore_conf`."""
+        path = self._path_for_command(component)
+        now = conf_file.read(path)
+        if now is None:
+            return False
+        wanted = conf_edit.spelled(Parameter.ENABLE_SSL, value)
+        ours = (
+            before.body,
+            conf_edit.with_newline(before.body),
+            conf_edit.edited(before.body, Parameter.ENABLE_SSL, wanted),
+        )
+        if now.body not in ours:
+            return False
+        if now == before:
+            self.sync_conf(component)
+        else:
+            conf_file.replace(self._disk, path, before)
+        return True
 
     def sync_conf(self, component: Component) -> None:
         """See `ports.Cm.sync_conf`."""
-        cm_conf.sync(self._path_for_command(component))
+        conf_file.sync(self._disk, self._path_for_command(component))
 
     def stop(self, scope: RestartScope, timeout_s: float, on_start: OnStart) -> None:
         """See `ports.Cm.stop`."""
@@ -261,17 +311,12 @@ def _conf_path(data_path: Path, component: Component) -> Path:
     return data_path / f"cm_{component}" / f"cm_{component}.conf"
 
 
-def _not_settable(path: Path, before: SslValue, wanted: SslValue) -> NodeFailure:
-    causes = {
-        SslValue.COMMENTED: "enable_ssl stands in a comment only, which cm_ctl would edit without effect",
-        SslValue.MISSING: "there is no enable_ssl line, and cm_ctl adds none",
-        SslValue.ABSENT: "there is no such file on this node",
-    }
+def _not_settable(path: Path, parameter: Parameter, wanted: str, cause: str) -> NodeFailure:
     return NodeFailure(
         Reason.CONF_FAILED,
-        causes[before],
+        cause,
         file=str(path),
-        remedy=f"write the line `enable_ssl = {wanted}` into the file",
+        remedy=f"see that the file has exactly one line `{parameter} = ...`, then set it to {wanted}",
     )
 
 

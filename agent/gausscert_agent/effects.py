@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from gausscert_common.protocol.rules import Effect, StageFacts
 
-from gausscert_agent import ssl_switch
+from gausscert_agent.ssl_switch import setting_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from gausscert_common.findings import Finding
     from gausscert_common.protocol.state import Transaction
 
-    from gausscert_agent.ports import Cm, OnStart
+    from gausscert_agent.ports import OnStart
     from gausscert_agent.restart import Restarter, RestartOrders
+    from gausscert_agent.ssl_switch import SslSwitcher
     from gausscert_agent.staging import Material, StageBuilder
     from gausscert_agent.store import Store
 
@@ -60,9 +61,9 @@ class Effects:
 
     Args:
         store: The sets.
-        cm: CM.
         builder: Builds stages.
         restarter: Stops and starts CM.
+        switcher: Sets enable_ssl, and puts it back.
         activity: Told what is being done, for a person.
         retired_generations: Former sets kept for rollback.
     """
@@ -70,17 +71,17 @@ class Effects:
     def __init__(
         self,
         store: Store,
-        cm: Cm,
         builder: StageBuilder,
         restarter: Restarter,
+        switcher: SslSwitcher,
         *,
         activity: Callable[[str], None],
         retired_generations: int,
     ) -> None:
         self._store = store
-        self._cm = cm
         self._builder = builder
         self._restarter = restarter
+        self._switcher = switcher
         self._activity = activity
         self._keep = retired_generations
         self._hands: dict[Effect, Callable[[Task], None]] = {
@@ -92,7 +93,7 @@ class Effects:
             Effect.APPLY_SSL: self._apply_ssl,
             Effect.RESTORE_SSL: self._restore_ssl,
             Effect.RETIRE_OLD: self._retire_old,
-            Effect.PRUNE_RETIRED: lambda _: self.prune(),
+            Effect.TIDY: lambda _: self.tidy(),
             Effect.REMOVE_STAGE: self._remove_stage,
         }
 
@@ -116,9 +117,11 @@ class Effects:
         """Remove what a Prepare that did not come to its end has left."""
         self._store.remove_stage(transaction_id)
 
-    def prune(self) -> None:
-        """Remove former sets beyond those that are kept, while there is no transaction. Never fails."""
+    def tidy(self) -> None:
+        """Remove former sets beyond those that are kept, and copies of configuration files, while there is
+        no transaction. Never fails."""
         self._store.prune(self._keep)
+        self._switcher.forget()
 
     def _build_stage(self, task: Task) -> Prepared:
         transaction = _of(task)
@@ -126,10 +129,9 @@ class Effects:
         if material is None:
             raise ValueError("Prepare came without a bundle")
         self._activity("staging the new set")
-        switch = self._cm.read_ssl()
-        ssl_switch.require_settable(switch, transaction.ssl_wish)
+        switch = self._switcher.require_settable(transaction.ssl_wish)
         built = self._builder.build(transaction.transaction_id, material)
-        facts = StageFacts(built.digest, built.bundle_digest, ssl_switch.setting_of(switch))
+        facts = StageFacts(built.digest, built.bundle_digest, setting_of(switch))
         return Prepared(facts, built.findings)
 
     def _stop(self, task: Task) -> None:
@@ -150,13 +152,14 @@ class Effects:
         self._store.ensure_live(transaction.transaction_id, transaction.old_digest, transaction.new_digest)
 
     def _apply_ssl(self, task: Task) -> None:
+        transaction = _of(task)
         self._activity("setting enable_ssl")
-        ssl_switch.apply(self._cm, _of(task).ssl_wish)
+        self._switcher.apply(transaction.ssl_wish, transaction.transaction_id)
 
     def _restore_ssl(self, task: Task) -> None:
         transaction = _of(task)
         self._activity("restoring enable_ssl")
-        ssl_switch.restore(self._cm, transaction.ssl_wish, transaction.previous_ssl)
+        self._switcher.restore(transaction.transaction_id, transaction.ssl_wish, transaction.previous_ssl)
 
     def _retire_old(self, task: Task) -> None:
         transaction = _of(task)

@@ -85,8 +85,8 @@ class Disk:
         """Give an open file or directory to an owner; -1 leaves that part."""
         os.fchown(descriptor, uid, gid)
 
-    def set_directory_mode(self, descriptor: int, mode: int) -> None:
-        """Set the mode of an open directory; files get theirs when they are created."""
+    def set_mode(self, descriptor: int, mode: int) -> None:
+        """Set the mode of an open directory or file; files of a set get theirs when they are created."""
         os.fchmod(descriptor, mode)
 
     def set_attribute(self, descriptor: int, name: str, value: bytes | None) -> None:

@@ -10,6 +10,11 @@ from gausscert_common.findings import Finding
 from gausscert_common.model import CmProcess, FactorBuild, SslSwitch
 from gausscert_common.protocol.words import RestartScope
 
+from gausscert_agent.drivers.conf_file import ConfFile
+
+Component = Literal["server", "agent"]
+"""Whose configuration file: cm_server.conf or cm_agent.conf."""
+
 OnStart = Callable[[int, int], None]
 """Told the pid and the start ticks (field 22 of /proc/PID/stat) of a cm_ctl child as soon as it runs.
 What it raises ends the child and is passed on."""
@@ -43,15 +48,36 @@ class Cm(Protocol):
             NodeFailure: CONF_FAILED, where a file is there and cannot be read.
         """
 
-    def set_ssl(self, component: Literal["server", "agent"], value: bool) -> None:
-        """Set `enable_ssl` through `cm_ctl set ... -n <own id>`; the file is read again afterwards.
-        Durable only after `sync_conf`.
+    def read_conf(self, component: Component) -> ConfFile | None:
+        """A configuration file as a whole; None if there is none.
+
+        Raises:
+            NodeFailure: CONF_FAILED; CM_CTL_FAILED, CM_CTL_TIMEOUT where nothing tells its path.
+        """
+
+    def ssl_obstacle(self, component: Component) -> str:
+        """Why `cm_ctl set` could not change `enable_ssl` in that file, for a person; "" when nothing is in
+        the way. Raises as `read_conf`."""
+
+    def set_ssl(self, component: Component, value: bool) -> None:
+        """Set `enable_ssl` through `cm_ctl set ... -n <own id>`; the file is read again afterwards, and
+        nothing else in it may have changed. Durable only after `sync_conf`.
 
         Raises:
             NodeFailure: CM_CTL_FAILED, CM_CTL_TIMEOUT, CONF_FAILED.
         """
 
-    def sync_conf(self, component: Literal["server", "agent"]) -> None:
+    def restore_conf(self, component: Component, before: ConfFile, value: bool) -> bool:
+        """Put a file back, byte for byte, as it was before `enable_ssl` was set to `value`; durable.
+
+        Returns:
+            Whether it is as before; False where somebody changed it since: then it was left alone.
+
+        Raises:
+            NodeFailure: CONF_FAILED, CM_CTL_FAILED, CM_CTL_TIMEOUT.
+        """
+
+    def sync_conf(self, component: Component) -> None:
         """Make what the configuration file says durable: cm_ctl leaves that to the kernel, and a node that
         has voted must say after a power cut what it said before.
 

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from gausscert_common import certset
-from gausscert_common.errors import GausscertError, Reason
+from gausscert_common.errors import GausscertError, NodeFailure, Reason
 from gausscert_common.findings import Finding, Severity
 from gausscert_common.model import Layout, SslValue
 
-from gausscert_agent.cm import MANUAL_PAUSE, STATIC_CONFIG
+from gausscert_agent.cm import COMPONENTS, MANUAL_PAUSE, STATIC_CONFIG
 from gausscert_agent.drivers.cm_conf import ALERT_THRESHOLD, Conf
 from gausscert_agent.drivers.cm_ctl import os_user
 from gausscert_agent.layout_probe import EXCHANGE, LayoutProbe
@@ -107,6 +107,11 @@ NODE_FINDINGS: Final[dict[str, NodeFinding]] = {
         _E,
         "there is no enable_ssl line",
         "add `enable_ssl = on` or `enable_ssl = off` to the file: cm_ctl adds no line",
+    ),
+    "NODE_SSL_NOT_SETTABLE": NodeFinding(
+        _W,
+        "cm_ctl set would not do what it says with enable_ssl",
+        "see that the file has one line `enable_ssl = on` or `off`; with --enable-ssl keep nothing is set",
     ),
     "NODE_SSL_UNEQUAL": NodeFinding(
         _W,
@@ -201,6 +206,8 @@ class NodeFacts:
     server_conf: tuple[str, Conf] = ("cm_server.conf", Conf())
     agent_conf: tuple[str, Conf] = ("cm_agent.conf", Conf())
     conf_cause: str = ""
+    ssl_obstacles: tuple[tuple[str, str], ...] = ()
+    """Path and cause, for files in which enable_ssl could not be set."""
     foreign_cm_ctl: tuple[int, ...] = ()
     upgrading: bool = False
     paused: bool = False
@@ -270,6 +277,7 @@ def look(
         server_conf=confs[0],
         agent_conf=confs[1],
         conf_cause=conf_cause,
+        ssl_obstacles=_ssl_obstacles(cm),
         foreign_cm_ctl=tuple(process.pid for process in cm.foreign_cm_ctl()),
         upgrading=_is_upgrading(settings),
         paused=(home_bin / MANUAL_PAUSE).exists(),
@@ -328,6 +336,8 @@ def _configuration(facts: NodeFacts) -> Iterator[Finding]:
             yield node_finding("NODE_SSL_COMMENTED", file=path)
         if conf.enable_ssl is SslValue.MISSING:
             yield node_finding("NODE_SSL_MISSING", file=path)
+    for path, cause in facts.ssl_obstacles:
+        yield node_finding("NODE_SSL_NOT_SETTABLE", cause, file=path)
     server, agent = facts.server_conf[1].enable_ssl, facts.agent_conf[1].enable_ssl
     if {server, agent} == {SslValue.ON, SslValue.OFF}:
         yield node_finding("NODE_SSL_UNEQUAL", f"{server} in cm_server.conf, {agent} in cm_agent.conf")
@@ -388,6 +398,21 @@ def _read_confs(cm: LocalCm) -> tuple[tuple[tuple[str, Conf], tuple[str, Conf]],
         unreadable = error.reason is Reason.CONF_FAILED
         return (("", Conf()), ("", Conf())), str(error) if unreadable else ""
     return (server, agent), ""
+
+
+def _ssl_obstacles(cm: LocalCm) -> tuple[tuple[str, str], ...]:
+    """What speaks against reading a file at all is told by others."""
+    found = []
+    for component in COMPONENTS:
+        with suppress(GausscertError):
+            path = str(cm.conf_path(component))
+            try:
+                cause = cm.ssl_obstacle(component)
+            except NodeFailure as failure:
+                cause = failure.message if failure.reason is Reason.CONF_FAILED else ""
+            if cause:
+                found.append((path, cause))
+    return tuple(found)
 
 
 def _is_upgrading(settings: CmSettings) -> bool:

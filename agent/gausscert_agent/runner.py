@@ -313,7 +313,7 @@ class Runner:
         self._ledger.save(self._settled(state))
         self._ledger.forget_request()
         if self.state.transaction is None:
-            self._effects.prune()
+            self._effects.tidy()
 
     def _end_orphan(self, operation: Operation) -> None:
         """After a reboot the same pid and session are somebody else's."""

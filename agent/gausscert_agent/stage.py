@@ -89,7 +89,7 @@ def remove_set(disk: Disk, parent: int, name: str) -> bool:
     try:
         with files.opened(name, parent) as directory:
             if not os.fstat(directory).st_mode & stat.S_IWUSR:
-                disk.set_directory_mode(directory, certset.DIRECTORY_MODE)
+                disk.set_mode(directory, certset.DIRECTORY_MODE)
             with files.inside(name):
                 for entry in sorted(os.listdir(directory)):
                     disk.unlink(directory, entry)

@@ -10,7 +10,7 @@ from gausscert_common.bundle import Bundle
 from gausscert_common.errors import InvalidInput, NodeRefusal, Reason
 from gausscert_common.protocol.words import SslWish
 
-from gausscert_agent import set_names, ssl_switch
+from gausscert_agent import set_names
 from gausscert_agent.staging import Material
 
 if TYPE_CHECKING:
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from gausscert_common.model import SslSwitch
 
     from gausscert_agent.ledger import Ledger
-    from gausscert_agent.ports import Cm
     from gausscert_agent.restart import Restarter
     from gausscert_agent.set_on_disk import SetOnDisk
+    from gausscert_agent.ssl_switch import SslSwitcher
     from gausscert_agent.staging import StageBuilder
     from gausscert_agent.store import Store
 
@@ -31,19 +31,24 @@ class Standalone:
     Args:
         ledger: Remembers the ids of requests.
         store: The sets.
-        cm: CM.
         builder: Builds stages.
         restarter: Knows whether CM has stopped.
+        switcher: Sets enable_ssl.
     """
 
     def __init__(
-        self, ledger: Ledger, store: Store, cm: Cm, builder: StageBuilder, restarter: Restarter
+        self,
+        ledger: Ledger,
+        store: Store,
+        builder: StageBuilder,
+        restarter: Restarter,
+        switcher: SslSwitcher,
     ) -> None:
         self._ledger = ledger
         self._store = store
-        self._cm = cm
         self._builder = builder
         self._restarter = restarter
+        self._switcher = switcher
 
     def encrypt_live(
         self, request_id: str, server_password: str, client_password: str
@@ -97,11 +102,11 @@ class Standalone:
         if wish is SslWish.KEEP:
             raise InvalidInput(Reason.ARGUMENT_INVALID, "enable_ssl is to be on or off")
         if request_id not in self._ledger.record.requests:
-            ssl_switch.require_settable(self._cm.read_ssl(), wish)
+            self._switcher.require_settable(wish)
             self._ledger.activity("setting enable_ssl")
-            ssl_switch.apply(self._cm, wish)
+            self._switcher.apply(wish)
             self._ledger.end_request(request_id)
-        return self._cm.read_ssl()
+        return self._switcher.require_settable(SslWish.KEEP)
 
     def _leave(self, request_id: str, *, exchanging: bool) -> None:
         """An exchange that failed may not be durable: a power cut could bring the stage back as the live

@@ -41,17 +41,18 @@ INT_RANGES: Final = {
 """ctl_param_check.cpp:46-48, 114-116."""
 
 
+_BLANKS: Final = r"[ \t\n\v\f\r]*"
+"""isspace(3)."""
+
+
 class Refused(Exception):
     """`cm_ctl set` refuses; the text is CM's own."""
 
 
 def value(text: str, parameter: str) -> str:
-    """What a daemon reads: the last uncommented line counts, cut at a blank or `#`; "" without one."""
-    found = ""
-    for name, content in values(text):
-        if name == parameter:
-            found = content
-    return found
+    """What a daemon reads: the first uncommented line counts (cms_monitor_main.cpp:205-276), cut at a blank
+    or `#`; "" without one. `cm_ctl set` edits the last one."""
+    return next((content for name, content in values(text) if name == parameter), "")
 
 
 def values(text: str) -> list[tuple[str, str]]:
@@ -124,7 +125,7 @@ def _restored(path: Path, backup: Path) -> list[str]:
 def _read(path: Path) -> list[str]:
     """All lines; one without its newline at the end is lost (CmReadfile, cm_misc.cpp:130-184)."""
     text = path.read_bytes().decode(errors="surrogateescape")
-    return [line for line in text.splitlines(keepends=True) if line.endswith("\n")]
+    return [f"{line}\n" for line in text.split("\n")[:-1]]
 
 
 def _write(path: Path, lines: Sequence[str]) -> None:
@@ -157,7 +158,9 @@ def _replaced(line: str, parameter: str, new: str) -> str:
 
 
 def _pattern(parameter: str) -> re.Pattern[str]:
-    return re.compile(rf"(?P<head>\s*#?\s*{re.escape(parameter)}\s*=[^\S\n]*)\S*")
+    # Where there is no value the newline counts as a blank before it, too (IsMatchParameterName).
+    head = rf"{_BLANKS}#?{_BLANKS}{re.escape(parameter)}{_BLANKS}={_BLANKS}"
+    return re.compile(rf"(?P<head>{head})[^ \t\n\v\f\r]*")
 
 
 def _check_name(parameter: str) -> None:

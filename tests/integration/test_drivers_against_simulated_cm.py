@@ -15,6 +15,7 @@ from gausscert_agent.drivers.cm_packets import Caller
 from gausscert_agent.drivers.cm_probe import probe, probe_all
 from gausscert_agent.drivers.process_list import read_stat
 from gausscert_agent.drivers.rehearsal import rehearse, rehearse_directory
+from gausscert_agent.layout_probe import EXCHANGE
 from gausscert_common import factors
 from gausscert_common.errors import NodeFailure, Reason
 from gausscert_common.model import FactorBuild, ServedState, SslSwitch, SslValue
@@ -70,7 +71,7 @@ def test_the_topology_and_the_version_are_read(laid_out):
 
 def test_a_node_of_the_simulated_cluster_passes_the_preflight(node, tmp_path):
     cm = cm_of(node)
-    assert preflight.judge(preflight.look(cm.settings, tmp_path, cm, lambda: "")) == ()
+    assert preflight.judge(preflight.look(cm.settings, tmp_path, cm, EXCHANGE)) == ()
 
 
 def test_encrypt_makes_factor_files_that_hold_the_password(node, tmp_path):

@@ -21,6 +21,7 @@ from pathlib import Path
 
 from gausscert_agent.assembly import Core, Times, assemble
 from gausscert_agent.config import AgentConfig, CmSettings, TlsFiles
+from gausscert_agent.drivers.conf_file import ConfFile
 from gausscert_agent.effects import Given
 from gausscert_agent.files import Disk
 from gausscert_agent.restart import RestartOrders
@@ -95,6 +96,23 @@ class FakeCm:
     def read_ssl(self) -> SslSwitch:
         self._called("read_ssl")
         return SslSwitch(self.ssl["server"], self.ssl["agent"])
+
+    def read_conf(self, component) -> ConfFile | None:
+        if self.ssl[component] is SslValue.ABSENT:
+            return None
+        return ConfFile(f"enable_ssl = {self.ssl[component]}\n".encode(), 0o600, 0, 0)
+
+    def ssl_obstacle(self, component) -> str:
+        return ""
+
+    def restore_conf(self, component, before: ConfFile, value: bool) -> bool:
+        self._called(f"restore_conf {component}")
+        was = SslValue(before.body.split()[-1].decode())
+        if self.ssl[component] not in (was, SslValue.ON if value else SslValue.OFF):
+            return False
+        self.ssl[component] = was
+        self.undurable.discard(component)
+        return True
 
     def set_ssl(self, component, value: bool) -> None:
         self._called(f"set_ssl {component} {value}")

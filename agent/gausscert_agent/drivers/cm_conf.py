@@ -3,7 +3,6 @@ is no comment and whose name is exactly right counts; the value ends at `#`."""
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -46,11 +45,28 @@ def parse(text: str | None) -> Conf:
 
 def value_of(text: str, name: str) -> str | None:
     """The value of a parameter, or None if no line sets it."""
-    for line in text.splitlines():
+    for line in text.split("\n"):  # fgets(3) ends a line nowhere else
         key, equals, rest = line.partition("=")
         if equals and key.strip() == name:
             return rest.partition("#")[0].strip()
     return None
+
+
+def says(body: bytes, name: str, value: bool | int) -> bool:
+    """Whether CM, reading the file, takes the parameter to be that."""
+    text = body.decode("utf-8", "replace")
+    if isinstance(value, bool):
+        found = setting(text, name)
+        return isinstance(found, str) and not isinstance(found, SslValue) and (found.lower() in _ON) is value
+    return _number(text, name) == value
+
+
+def not_a_line(body: bytes, name: str) -> str:
+    """Why there is no line to be set, for a person; "" if there is one."""
+    found = setting(body.decode("utf-8", "replace"), name)
+    if found is SslValue.COMMENTED:
+        return f"{name} stands in a comment only, which cm_ctl would edit without effect"
+    return f"there is no {name} line, and cm_ctl adds none" if found is SslValue.MISSING else ""
 
 
 def read(path: Path) -> Conf:
@@ -74,33 +90,19 @@ def read(path: Path) -> Conf:
     return parse(text)
 
 
-def sync(path: Path) -> None:
-    """fsync one file and its directory, in which cm_ctl may have replaced it.
-
-    Raises:
-        NodeFailure: CONF_FAILED.
-    """
-    try:
-        for one in (path, path.parent):
-            descriptor = os.open(one, os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-    except OSError as error:
-        raise NodeFailure(
-            Reason.CONF_FAILED,
-            f"cannot be made durable: {error.strerror}",
-            file=str(path),
-            remedy="see to the health of that file system, then run gausscert recover",
-        ) from error
+def setting(text: str, name: str) -> str | SslValue:
+    """The value of a parameter, MISSING where no line sets it, COMMENTED where only a comment would."""
+    value = value_of(text, name)
+    if value is not None:
+        return value
+    commented = re.search(rf"^\s*#[#\s]*{re.escape(name)}\s*=", text, re.MULTILINE)
+    return SslValue.COMMENTED if commented else SslValue.MISSING
 
 
 def _ssl_value(text: str) -> SslValue:
-    value = value_of(text, ENABLE_SSL)
-    if value is None:
-        commented = re.search(rf"^\s*#[#\s]*{ENABLE_SSL}\s*=", text, re.MULTILINE)
-        return SslValue.COMMENTED if commented else SslValue.MISSING
+    value = setting(text, ENABLE_SSL)
+    if isinstance(value, SslValue):
+        return value
     # Whatever is no word for true counts as off (cm_misc_base.cpp:187-192, IsBoolCmParamTrue).
     return SslValue.ON if value.lower() in _ON else SslValue.OFF
 

@@ -20,9 +20,8 @@ from gausscert_agent.drivers.process import describe
 if TYPE_CHECKING:
     from gausscert_agent.config import CmSettings
     from gausscert_agent.drivers.process import Completed, Runner
-    from gausscert_agent.ports import OnStart
+    from gausscert_agent.ports import Component, OnStart
 
-Component = Literal["server", "agent"]
 Mode = Literal["server", "client"]
 
 _QUICK_S: Final = 10.0
@@ -96,7 +95,7 @@ class CmCtl:
             return ClusterState(cause=failure.message)
         return cm_texts.cluster_state(completed.text)
 
-    def set_enable_ssl(self, component: Component, node_id: int, value: bool) -> None:
+    def set_parameter(self, component: Component, node_id: int, name: str, value: str) -> None:
         """`cm_ctl set` on the own node: no ssh, no cm_server, and an exit code of its own.
 
         The value is not quoted: cm_ctl refuses double quotes and would keep single ones (facts
@@ -106,8 +105,7 @@ class CmCtl:
         Raises:
             NodeFailure: CM_CTL_FAILED, CM_CTL_TIMEOUT.
         """
-        setting = f"enable_ssl={'on' if value else 'off'}"
-        arguments = ["set", "--param", f"--{component}", "-n", str(node_id), "-k", setting]
+        arguments = ["set", "--param", f"--{component}", "-n", str(node_id), "-k", f"{name}={value}"]
         completed = self._run(arguments)
         if f"set cm_{component}.conf success" not in completed.text:
             raise self._failed(arguments, completed)

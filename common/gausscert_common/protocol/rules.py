@@ -27,8 +27,8 @@ class Effect(StrEnum):
     APPLY_SSL = "apply_ssl"
     RESTORE_SSL = "restore_ssl"
     RETIRE_OLD = "retire_old"
-    PRUNE_RETIRED = "prune_retired"
-    """Housekeeping: removes generations beyond those that are kept. Never fails."""
+    TIDY = "tidy"
+    """Removes generations beyond those that are kept, and what no transaction needs any more. Never fails."""
     REMOVE_STAGE = "remove_stage"
 
 
@@ -93,7 +93,7 @@ RULES: Final[dict[Step, Rule]] = {
     Step.PURGE: Rule(
         phases=frozenset({Phase.COMMITTED}),
         effects=(Effect.RETIRE_OLD,),
-        afterwards=(Effect.PRUNE_RETIRED,),
+        afterwards=(Effect.TIDY,),
         ends=Outcome.COMMITTED,
         needs_live=LiveState.NEW,
         ended_as=Outcome.COMMITTED,
@@ -110,6 +110,7 @@ RULES: Final[dict[Step, Rule]] = {
     Step.CLEAN: Rule(
         phases=frozenset({Phase.ABORTED}),
         effects=(Effect.REMOVE_STAGE,),
+        afterwards=(Effect.TIDY,),
         ends=Outcome.ABORTED,
         needs_live=LiveState.OLD,
         ended_as=Outcome.ABORTED,

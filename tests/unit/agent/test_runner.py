@@ -546,8 +546,9 @@ def test_enable_ssl_is_switched_with_the_vote_and_back_with_the_abort(node):
     assert journalled(node).transaction.previous_ssl == SslSetting(server=False, agent=True)
     node.run_all((Step.START, *BACKWARD))
     assert node.cm.ssl == {"server": SslValue.OFF, "agent": SslValue.ON}
-    changes = [call for call in node.cm.calls if call.startswith("set_ssl")]
-    assert changes == ["set_ssl server True", "set_ssl server False"]
+    changes = [call for call in node.cm.calls if call.startswith(("set_ssl", "restore_conf"))]
+    assert changes == ["set_ssl server True", "restore_conf server"]
+    assert [path.name for path in node.state_dir.iterdir() if "conf" in path.name] == []
 
 
 def test_enable_ssl_is_durable_before_the_vote_and_before_the_abort(node):
@@ -710,7 +711,7 @@ def test_after_a_failure_of_cm_abort_and_clean_restore_everything(node, call, st
     assert node.cm.ssl == ssl
 
 
-@pytest.mark.parametrize("call", ["read_ssl", "set_ssl server True", "set_ssl agent True"])
+@pytest.mark.parametrize("call", ["read_ssl", "restore_conf server", "restore_conf agent"])
 def test_a_failed_abort_is_repeated(node, call):
     before = snapshot(node.sslcert)
     node.run(Step.ACQUIRE)

@@ -145,7 +145,7 @@ def test_a_success_text_without_a_change_in_the_file_is_a_failure(home, data):
     with pytest.raises(NodeFailure) as caught:
         cm.set_ssl("server", False)
     assert caught.value.reason is Reason.CONF_FAILED
-    assert "enable_ssl is on and not off" in caught.value.message
+    assert "did not set enable_ssl to off" in caught.value.message
     assert caught.value.file.endswith("cm_server.conf")
 
 

@@ -84,13 +84,14 @@ def test_without_a_log_path_gausslog_is_left_out():
 
 def test_set_names_its_own_node_and_quotes_nothing():
     runner = FakeRunner("cm_ctl: set cm_agent.conf success.\n")
-    ctl(runner).set_enable_ssl("agent", 3, True)
+    ctl(runner).set_parameter("agent", 3, "enable_ssl", "on")
     assert runner.argv[1:] == ["set", "--param", "--agent", "-n", "3", "-k", "enable_ssl=on"]
 
 
 def test_a_success_text_of_the_other_file_does_not_count():
+    said = FakeRunner("cm_ctl: set cm_agent.conf success.\n")
     with pytest.raises(NodeFailure):
-        ctl(FakeRunner("cm_ctl: set cm_agent.conf success.\n")).set_enable_ssl("server", 3, False)
+        ctl(said).set_parameter("server", 3, "enable_ssl", "off")
 
 
 def test_stop_of_the_cluster_names_no_node_and_a_timeout_below_ours():

@@ -62,6 +62,7 @@ TABLE = [
     ("NODE_SSL_COMMENTED", conf(enable_ssl=SslValue.COMMENTED)),
     ("NODE_SSL_MISSING", conf(enable_ssl=SslValue.MISSING)),
     ("NODE_SSL_UNEQUAL", conf(enable_ssl=SslValue.OFF)),
+    ("NODE_SSL_NOT_SETTABLE", {"ssl_obstacles": (("cm_agent.conf", "it stands 2 times"),)}),
     ("NODE_THRESHOLD_INVALID", conf(alert_threshold_days=6)),
     ("NODE_THRESHOLD_INVALID", conf(alert_threshold_days=181)),
     ("NODE_CM_CTL_RUNNING", {"foreign_cm_ctl": (12, 13)}),

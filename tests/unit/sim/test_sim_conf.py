@@ -19,8 +19,8 @@ def test_a_value_ends_at_a_blank_or_a_comment():
     assert conf.value(TEXT, "name") == "'x"
 
 
-def test_the_last_uncommented_line_counts():
-    assert conf.value("p = 1\n#p = 3\np = 2\n", "p") == "2"
+def test_the_first_uncommented_line_counts():
+    assert conf.value("p = 1\n#p = 3\np = 2\n", "p") == "1"
     assert conf.value("# p = 1\n", "p") == ""
 
 
