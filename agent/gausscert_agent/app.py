@@ -13,7 +13,7 @@ from gausscert_agent.assembly import assemble
 from gausscert_agent.cm import LocalCm
 from gausscert_agent.credential_source import CredentialSource
 from gausscert_agent.drivers.process import ProcessRunner
-from gausscert_agent.drivers.rehearsal import rehearse_directory
+from gausscert_agent.drivers.rehearsal import hold
 from gausscert_agent.expiry import ExpiryWatch
 from gausscert_agent.node import LocalNode, transaction_report
 from gausscert_agent.observe import Observer
@@ -49,7 +49,7 @@ def _serve(config: AgentConfig, children: ProcessRunner, stop: threading.Event) 
     core = assemble(
         config,
         cm,
-        rehearse_directory,
+        hold,
         threshold_days=lambda: observer.alert_threshold_days(),  # noqa: PLW0108 - it needs the core's store first
     )
     observer = Observer(

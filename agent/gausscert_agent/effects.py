@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gausscert_common.findings import Finding
+    from gausscert_common.model import Overlap
     from gausscert_common.protocol.state import Transaction
 
     from gausscert_agent.ports import OnStart
@@ -44,6 +45,7 @@ class Prepared:
     facts: StageFacts
     findings: tuple[Finding, ...]
     """Warnings."""
+    overlap: Overlap
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +111,9 @@ class Effects:
         self._hands[effect](task)
         return None
 
-    def findings(self, transaction: Transaction) -> tuple[Finding, ...]:
+    def said_of(self, transaction: Transaction) -> tuple[tuple[Finding, ...], Overlap]:
         """What BUILD_STAGE had to say of a stage, for a repeated Prepare."""
-        return self._builder.findings(transaction.transaction_id)
+        return self._builder.said_of(transaction.transaction_id)
 
     def forget_stage(self, transaction_id: str) -> None:
         """Remove what a Prepare that did not come to its end has left."""
@@ -132,7 +134,7 @@ class Effects:
         switch = self._switcher.require_settable(transaction.ssl_wish)
         built = self._builder.build(transaction.transaction_id, material)
         facts = StageFacts(built.digest, built.bundle_digest, setting_of(switch))
-        return Prepared(facts, built.findings)
+        return Prepared(facts, built.findings, built.overlap)
 
     def _stop(self, task: Task) -> None:
         self._restarter.stop(_orders(task), task.on_start("stop"))

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 
 from gausscert_common.errors import NodeFailure, NodeRefusal
-from gausscert_common.model import TransactionReport
+from gausscert_common.model import PreparedSet, TransactionReport
 from gausscert_common.protocol.state import live_state
 
 from gausscert_agent.effects import Given
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gausscert_common.bundle import Bundle
-    from gausscert_common.findings import Finding
     from gausscert_common.model import CertificateSet, ExpiryReport, NodeReport, ProbeReport, SslSwitch
     from gausscert_common.protocol.commands import AcquireCommand, Command, PrepareCommand
     from gausscert_common.protocol.state import Transaction
@@ -61,8 +60,8 @@ class Node(Protocol):
 
     def prepare(
         self, command: PrepareCommand, bundle: Bundle, is_active: IsActive, *, drop_crls: bool
-    ) -> tuple[CertificateSet, tuple[Finding, ...]]:
-        """Step 1: the stage, and warnings about it."""
+    ) -> PreparedSet:
+        """Step 1."""
 
     def restart(self, command: Command, orders: RestartOrders, is_active: IsActive) -> None:
         """Steps 2, 4, 7 and 9."""
@@ -129,11 +128,12 @@ class LocalNode:
 
     def prepare(
         self, command: PrepareCommand, bundle: Bundle, is_active: IsActive, *, drop_crls: bool
-    ) -> tuple[CertificateSet, tuple[Finding, ...]]:
-        """Step 1: the stage, and warnings about it."""
+    ) -> PreparedSet:
+        """Step 1."""
         given = Given(material=Material(bundle, drop_crls))
         done = self._runner.execute(command, given, is_active=is_active)
-        return describe_set(self._store.read_stage(command.transaction_id)), done.findings
+        stage = describe_set(self._store.read_stage(command.transaction_id))
+        return PreparedSet(stage, done.findings, done.overlap)
 
     def restart(self, command: Command, orders: RestartOrders, is_active: IsActive) -> None:
         """Steps 2, 4, 7 and 9."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
 from gausscert_common.findings import Finding
-from gausscert_common.model import CmProcess, FactorBuild, SslSwitch
+from gausscert_common.model import CmProcess, FactorBuild, Overlap, SslSwitch
 from gausscert_common.protocol.words import RestartScope
 
 from gausscert_agent.drivers.conf_file import ConfFile
@@ -19,8 +20,19 @@ OnStart = Callable[[int, int], None]
 """Told the pid and the start ticks (field 22 of /proc/PID/stat) of a cm_ctl child as soon as it runs.
 What it raises ends the child and is passed on."""
 
-Rehearse = Callable[[Path], tuple[Finding, ...]]
-"""A mutual TLS handshake with the files of a directory under CM's own rules; () when all is well."""
+
+@dataclass(frozen=True, slots=True)
+class Rehearsal:
+    """What came of the handshakes with a staged set."""
+
+    findings: tuple[Finding, ...] = ()
+    """What fails with the new set on both sides; () when nothing does."""
+    overlap: Overlap = Overlap()
+    """What fails between the live set and the new one."""
+
+
+Rehearse = Callable[[Mapping[str, bytes], Mapping[str, bytes] | None], Rehearsal]
+"""Mutual TLS handshakes under CM's own rules, with the files of a staged set and of the live one, if any."""
 
 
 class Cm(Protocol):

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 from gausscert_common import certset
 from gausscert_common.errors import NodeFailure, NodeRefusal, Reason
+from gausscert_common.model import Overlap
 from gausscert_common.protocol.commands import AcquireCommand
 from gausscert_common.protocol.node import accept, complete, reconcile
 from gausscert_common.protocol.rules import RULES, Effect
@@ -62,6 +63,8 @@ class Done:
     state: NodeState
     findings: tuple[Finding, ...] = ()
     """Warnings about the stage, after Prepare."""
+    overlap: Overlap = Overlap()
+    """After Prepare."""
 
 
 def _always() -> bool:
@@ -254,9 +257,9 @@ class Runner:
         for effect in accepted.afterwards:
             self._effects.carry_out(effect, Task(state.transaction, given, self._on_start))
         if prepared is not None:
-            return Done(state, prepared.findings)
+            return Done(state, prepared.findings, prepared.overlap)
         if command.step is Step.PREPARE and state.transaction is not None:
-            return Done(state, self._effects.findings(state.transaction))
+            return Done(state, *self._effects.said_of(state.transaction))
         return Done(state)
 
     def _carry_out(self, accepted: Accepted, given: Given) -> Prepared | None:

@@ -83,11 +83,13 @@ class AgentService(agent_service_pb2_grpc.AgentServiceServicer):
             raise InvalidInput(
                 Reason.ARGUMENT_INVALID, f"participants do not name {self._name}, which is this node"
             )
-        stage, findings = self._node.prepare(
+        prepared = self._node.prepare(
             order.command, order.bundle, context.is_active, drop_crls=order.drop_crls
         )
         return pb.PrepareResponse(
-            stage=values.certificate_set(stage), findings=[values.finding(one) for one in findings]
+            stage=values.certificate_set(prepared.stage),
+            findings=[values.finding(one) for one in prepared.findings],
+            overlap=values.overlap(prepared.overlap),
         )
 
     def Stop(self, request: pb.StopRequest, context: grpc.ServicerContext) -> pb.StopResponse:

@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Final, Literal, Protocol
 from gausscert_common import certset
 from gausscert_common.errors import InvalidInput, NodeFailure, NodeRefusal, Reason
 from gausscert_common.findings import Finding, Severity, errors
-from gausscert_common.model import FactorBuild
+from gausscert_common.model import FactorBuild, Overlap
 
-from gausscert_agent.files import store_errors
 from gausscert_agent.stage import OWNER_BITS, Contents
 
 if TYPE_CHECKING:
@@ -62,6 +61,7 @@ class Built:
     bundle_digest: str
     findings: tuple[Finding, ...] = ()
     """Warnings only."""
+    overlap: Overlap = Overlap()
 
 
 class StageBuilder:
@@ -107,9 +107,10 @@ class StageBuilder:
         contents = self._contents(transaction_id, material, live)
         self._store.write_stage(transaction_id, contents)
         staged = self._read_back(transaction_id, contents)
-        found = self._judged(staged)
+        found, overlap = self._judged(staged), Overlap()
         if not errors(found):
-            found += self._rehearsed(transaction_id)
+            rehearsed = self._rehearse(staged.files, None if live is None else live.files)
+            found, overlap = found + rehearsed.findings, rehearsed.overlap
         if live is not None and live.digest == staged.digest:
             found += (_UNCHANGED,)
         if errors(found):
@@ -119,12 +120,15 @@ class StageBuilder:
                 remedy="mend what the findings say and prepare again",
                 findings=found,
             )
-        return Built(staged.digest, certset.bundle_digest(staged.files), found)
+        return Built(staged.digest, certset.bundle_digest(staged.files), found, overlap)
 
-    def findings(self, transaction_id: str) -> tuple[Finding, ...]:
+    def said_of(self, transaction_id: str) -> tuple[tuple[Finding, ...], Overlap]:
         """What is to be said of a stage that was built before; nothing if it is gone."""
-        staged = self._store.read_stage(transaction_id)
-        return () if staged is None else self._judged(staged)
+        staged, live = self._store.read_stage(transaction_id), self._store.read_live()
+        if staged is None:
+            return (), Overlap()
+        rehearsed = self._rehearse(staged.files, None if live is None else live.files)
+        return self._judged(staged), rehearsed.overlap
 
     def _contents(self, transaction_id: str, material: Material, live: SetOnDisk | None) -> Contents:
         kept = _carried_over(live, material)
@@ -151,11 +155,6 @@ class StageBuilder:
             threshold_days=self._threshold_days(),
             build=self._cm.factor_build(),
         )
-
-    def _rehearsed(self, transaction_id: str) -> tuple[Finding, ...]:
-        path = self._store.stage_path(transaction_id)
-        with store_errors("read the stage", path):
-            return self._rehearse(path)
 
     def _factor_files(self, transaction_id: str, bundle: Bundle) -> dict[str, bytes]:
         if bundle.factor_files is not None:

@@ -123,6 +123,32 @@ class CertificateSet:
 
 
 @dataclass(frozen=True, slots=True)
+class Overlap:
+    """Whether a node with the former set and one with the new set could talk to each other, as rehearsed
+    with the files of both."""
+
+    refusals: tuple[str, ...] = ()
+    """What fails between them, for a person; () when nothing does."""
+    unknown: str = "not rehearsed"
+    """Why it is not known; "" when it is."""
+
+    @property
+    def can_talk(self) -> bool | None:
+        """None: not known."""
+        return None if self.unknown else not self.refusals
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedSet:
+    """What Prepare answers."""
+
+    stage: CertificateSet
+    findings: tuple[Finding, ...] = ()
+    """Warnings only."""
+    overlap: Overlap = Overlap()
+
+
+@dataclass(frozen=True, slots=True)
 class RetiredSet:
     """A set that was live once."""
 

@@ -11,12 +11,12 @@ import grpc.aio
 from gausscert.v1 import agent_service_pb2 as pb
 from gausscert_common import credentials, identity
 from gausscert_common.errors import InvalidInput, Reason
+from gausscert_common.model import PreparedSet
 from gausscert_common.wire import enums, errors, nodes, requests, times, values
 
 from gausscert_coordinator.diagnosis import Dialled
 from gausscert_coordinator.line import Line
 from gausscert_coordinator.policy import Call
-from gausscert_coordinator.ports import Prepared
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -127,7 +127,7 @@ class GrpcAgent:
         answer = await self._line.call(Call.ACQUIRE, request, pb.AcquireResponse)
         return self._own(answer.node)
 
-    async def prepare(self, command: Command, preparation: Preparation) -> Prepared:
+    async def prepare(self, command: Command, preparation: Preparation) -> PreparedSet:
         """Step 1."""
         request = requests.prepare_request(
             command,
@@ -140,7 +140,8 @@ class GrpcAgent:
         )
         answer = await self._line.call(Call.PREPARE, request, pb.PrepareResponse)
         stage = self._line.read(values.as_certificate_set, answer.stage)
-        return Prepared(stage, self._line.read(values.as_findings, answer.findings))
+        findings = self._line.read(values.as_findings, answer.findings)
+        return PreparedSet(stage, findings, self._line.read(values.as_overlap, answer.overlap))
 
     async def stop(self, command: Command, orders: RestartOrders) -> None:
         """Steps 2 and 7."""

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from gausscert_common.findings import Finding
-    from gausscert_common.model import NodeReport
+    from gausscert_common.model import NodeReport, Overlap
     from gausscert_common.protocol.coordinator import Course
 
     from gausscert_coordinator.fanout import Answers
@@ -71,6 +71,7 @@ class Engine:
         self._before: Baseline | None = None
         self._failures: list[GausscertError] = []
         self._findings: list[Finding] = []
+        self._overlaps: Mapping[str, Overlap] = {}
         self._turned_back_at: Stage | None = None
         self._stopped_at: Stage | None = None
         self._interrupted = False
@@ -213,6 +214,7 @@ class Engine:
         self._prepare_sent = True
         answers = await self._hands.prepare(replacement)
         self._findings.extend(merge({node: answer.findings for node, answer in answers.good.items()}))
+        self._overlaps = {node: answer.overlap for node, answer in answers.good.items()}
         wrong = list(answers.bad.values())
         for node, answer in answers.good.items():
             leaf = answer.stage.fingerprint(CertificateKind.SERVER)
@@ -292,6 +294,7 @@ class Engine:
             proof=self._prover.evidence,
             cluster_state=self._prover.cluster_state,
             findings=tuple(self._findings),
+            overlaps=self._overlaps,
             duration_s=self._reporter.elapsed_s,
             last_stage=self._stopped_at if verdict is Verdict.IN_DOUBT else self._turned_back_at,
             interrupted=self._interrupted,

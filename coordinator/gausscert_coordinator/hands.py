@@ -17,10 +17,10 @@ from gausscert_coordinator.report import Mark
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
 
-    from gausscert_common.model import NodeReport, ProbeReport
+    from gausscert_common.model import NodeReport, PreparedSet, ProbeReport
 
     from gausscert_coordinator.job import Job, Replacement
-    from gausscert_coordinator.ports import AgentClient, Prepared
+    from gausscert_coordinator.ports import AgentClient
     from gausscert_coordinator.reporter import Reporter
 
 T = TypeVar("T")
@@ -62,11 +62,11 @@ class Hands:
 
         return await self._send(job.participants, call)
 
-    async def prepare(self, replacement: Replacement) -> Answers[Prepared]:
+    async def prepare(self, replacement: Replacement) -> Answers[PreparedSet]:
         """Have the bundle staged everywhere."""
         command = self._command(Stage.PREPARE)
 
-        async def call(client: AgentClient) -> Prepared:
+        async def call(client: AgentClient) -> PreparedSet:
             preparation = Preparation(
                 participants=self._job.participants,
                 expected_live_digest=replacement.old_digests[client.name],

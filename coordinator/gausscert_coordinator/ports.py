@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from gausscert_common.bundle import Bundle
-from gausscert_common.findings import Finding
-from gausscert_common.model import CertificateSet, ExpiryReport, NodeReport, ProbeReport
+from gausscert_common.model import CertificateSet, ExpiryReport, NodeReport, PreparedSet, ProbeReport
 from gausscert_common.protocol.commands import Command
 from gausscert_common.protocol.words import RestartScope, SslWish
 
@@ -24,15 +23,6 @@ class Preparation:
     restart: RestartScope
     drop_crls: bool = False
     """The new set has only the CRLs of the bundle; else those of the live set are carried over."""
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """What Prepare answers."""
-
-    stage: CertificateSet
-    findings: tuple[Finding, ...] = ()
-    """Warnings only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +49,7 @@ class AgentClient(Protocol):
     async def acquire(
         self, command: Command, *, holder: str, lease_s: float, take_over: bool
     ) -> NodeReport: ...
-    async def prepare(self, command: Command, preparation: Preparation) -> Prepared: ...
+    async def prepare(self, command: Command, preparation: Preparation) -> PreparedSet: ...
     async def stop(self, command: Command, orders: RestartOrders) -> None: ...
     async def swap(self, command: Command) -> CertificateSet: ...
     async def start(self, command: Command, orders: RestartOrders) -> None: ...

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
@@ -13,6 +14,7 @@ from gausscert_common.model import (
     ClusterState,
     ExpiryReport,
     NodeReport,
+    Overlap,
     Served,
     ServedState,
     SslSwitch,
@@ -140,6 +142,8 @@ class Result:
     duration_s: float = 0.0
     last_stage: Stage | None = None
     """Where it turned back or stopped."""
+    overlaps: Mapping[str, Overlap] = field(default_factory=dict)
+    """By node: whether its former and its new set could talk, as it rehearsed at Prepare."""
     interrupted: bool = False
     why: str = ""
     """Recovery only: what the nodes' answers showed."""

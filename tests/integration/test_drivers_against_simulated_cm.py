@@ -14,7 +14,7 @@ from gausscert_agent.drivers.cm_ctl import os_user
 from gausscert_agent.drivers.cm_packets import Caller
 from gausscert_agent.drivers.cm_probe import probe, probe_all
 from gausscert_agent.drivers.process_list import read_stat
-from gausscert_agent.drivers.rehearsal import rehearse, rehearse_directory
+from gausscert_agent.drivers.rehearsal import rehearse
 from gausscert_agent.layout_probe import EXCHANGE
 from gausscert_common import factors
 from gausscert_common.errors import NodeFailure, Reason
@@ -264,7 +264,8 @@ def test_the_rehearsal_says_yes_to_what_runs_and_no_to_what_does_not(laid_out):
         else:
             time.sleep(1.5)
         assert laid_out.state() == state
-        assert bool(rehearse_directory(laid_out.nodes[0].set_directory)) is not bool(state)
+        live = {path.name: path.read_bytes() for path in laid_out.nodes[0].set_directory.iterdir()}
+        assert bool(rehearse(live)) is not bool(state)
         laid_out.stop()
 
 

@@ -23,6 +23,7 @@ from support.edge_calls import TX, connected, edge, error_of, operator
 from support.edges import (
     EVENT,
     NODE,
+    OVERLAP,
     WARNING,
     Edge,
     no_threads_are_left,
@@ -67,6 +68,7 @@ async def test_every_call_arrives_with_its_values_and_answers_come_back(edge, op
 
     assert report.name == NODE
     assert (prepared.stage.digest, prepared.findings) == ("e" * 64, (WARNING,))
+    assert prepared.overlap == OVERLAP
     seen = edge.node.seen
     assert [name for name, _ in seen] == [
         *("report", "expiry", "probe", "acquire", "prepare", "restart", "move", "restart"),

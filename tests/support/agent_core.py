@@ -24,13 +24,14 @@ from gausscert_agent.config import AgentConfig, CmSettings, TlsFiles
 from gausscert_agent.drivers.conf_file import ConfFile
 from gausscert_agent.effects import Given
 from gausscert_agent.files import Disk
+from gausscert_agent.ports import Rehearsal
 from gausscert_agent.restart import RestartOrders
 from gausscert_agent.runner import Done
 from gausscert_agent.staging import Material
 from gausscert_common import certset
 from gausscert_common.bundle import Bundle, FactorFiles
 from gausscert_common.findings import Finding
-from gausscert_common.model import CmProcess, FactorBuild, Layout, SslSwitch, SslValue
+from gausscert_common.model import CmProcess, FactorBuild, Layout, Overlap, SslSwitch, SslValue
 from gausscert_common.protocol.commands import AcquireCommand, Command, PrepareCommand
 from gausscert_common.protocol.state import NodeState
 from gausscert_common.protocol.words import RestartScope, SslWish, Step
@@ -41,6 +42,8 @@ HOLDER = "alice@host:1"
 
 OLD = {name: f"old {name}\n".encode() for name in certset.NAMES}
 NEW = {name: f"new {name}\n".encode() for name in certset.NAMES}
+
+OVERLAP = Overlap(("they do not trust each other",), unknown="")
 
 FORWARD = (Step.ACQUIRE, Step.PREPARE, Step.STOP, Step.SWAP, Step.START, Step.COMMIT, Step.PURGE)
 BACKWARD = (Step.ROLLBACK_STOP, Step.ABORT, Step.ROLLBACK_START, Step.CLEAN)
@@ -254,7 +257,7 @@ class Node:
         self.cm = cm or FakeCm()
         self.clock = Clock()
         self.judge = Judge()
-        self.rehearsed: list[Path] = []
+        self.rehearsed: list[tuple[dict[str, bytes], dict[str, bytes] | None]] = []
         self.rehearsal: tuple[Finding, ...] = ()
         none = root / "none"
         self.config = AgentConfig(
@@ -290,9 +293,9 @@ class Node:
     def state(self) -> NodeState:
         return self.runner.state
 
-    def _rehearse(self, directory: Path) -> tuple[Finding, ...]:
-        self.rehearsed.append(directory)
-        return self.rehearsal
+    def _rehearse(self, new, former) -> Rehearsal:
+        self.rehearsed.append((new, former))
+        return Rehearsal(self.rehearsal, OVERLAP)
 
     def assemble(self) -> None:
         self.core = assemble(

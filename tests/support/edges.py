@@ -32,6 +32,8 @@ from gausscert_common.model import (
     CertificateSet,
     ExpiryReport,
     NodeReport,
+    Overlap,
+    PreparedSet,
     ProbeReport,
     SetState,
     SslSwitch,
@@ -46,6 +48,7 @@ CLUSTER = "prod"
 NODE = "N_1"
 THEN = datetime(2026, 1, 1, tzinfo=UTC)
 EVENT = WatchEvent("tx-00000001", Phase.PREPARED, Fence(1, Step.PREPARE), "waiting", THEN)
+OVERLAP = Overlap(("old to new: refused",), unknown="")
 WARNING = Finding("EXPIRES_SOON", Severity.WARNING, "in 3 days", node=NODE)
 
 
@@ -107,7 +110,7 @@ class FakeNode:
 
     def prepare(self, command, bundle, is_active, *, drop_crls):
         self._command("prepare", (command, bundle, drop_crls))
-        return replace(self.live, digest="e" * 64), (WARNING,)
+        return PreparedSet(replace(self.live, digest="e" * 64), (WARNING,), OVERLAP)
 
     def restart(self, command, orders, is_active) -> None:
         self._command("restart", (command, orders))

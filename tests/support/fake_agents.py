@@ -32,6 +32,7 @@ from gausscert_common.model import (
     CertificateSet,
     ExpiryReport,
     NodeReport,
+    PreparedSet,
     ProbeReport,
     TransactionReport,
 )
@@ -40,7 +41,7 @@ from gausscert_common.protocol.node import accept, complete, reconcile
 from gausscert_common.protocol.rules import Effect, StageFacts
 from gausscert_common.protocol.state import NodeState, SslSetting, View, live_state
 from gausscert_common.protocol.words import Phase, SslWish
-from gausscert_coordinator.ports import Preparation, Prepared, RestartOrders
+from gausscert_coordinator.ports import Preparation, RestartOrders
 from support.fake_node import EPOCH, FakeNode, report_of
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ class FakeAgent:
         await self._run(full, {})
         return self.report()
 
-    async def prepare(self, command: Command, preparation: Preparation) -> Prepared:
+    async def prepare(self, command: Command, preparation: Preparation) -> PreparedSet:
         full = PrepareCommand(
             command.transaction_id,
             command.epoch,
@@ -123,7 +124,7 @@ class FakeAgent:
             return StageFacts(staged.digest, staged.bundle_digest, before)
 
         await self._run(full, {Effect.BUILD_STAGE: build})
-        return Prepared(report_of(self.node.stage))
+        return PreparedSet(report_of(self.node.stage))
 
     async def stop(self, command: Command, orders: RestartOrders) -> None:
         await self._run(command, {Effect.STOP_CM: lambda: self._cluster.stop(self.node, orders)})

@@ -20,15 +20,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 from gausscert_common import certset, pem
-from gausscert_common.errors import GausscertError, NodeFailure, Reason
+from gausscert_common.errors import GausscertError
 from gausscert_common.findings import Finding, Severity
+from gausscert_common.model import Overlap
 
 from gausscert_agent.drivers.memory_file import memory_file
+from gausscert_agent.ports import Rehearsal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
-
 Role = Literal["server", "client"]
 
 CODE: Final = "REHEARSAL_FAILED"
@@ -41,6 +41,9 @@ _CIPHERS: Final = (
 """CM's list for TLS 1.2, and no minimum for keys (cs_ssl.cpp:69-98, 1264-1267)."""
 
 _VERSIONS: Final = (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3)
+_FORMER_ACCEPTS: Final = "from the new set to the former one"
+_NEW_ACCEPTS: Final = "from the former set to the new one"
+
 _ROUNDS: Final = 12
 """A full handshake takes three flights each way; whatever needs more than this is stuck."""
 
@@ -96,20 +99,32 @@ def rehearse(files: Mapping[str, bytes], peer: Mapping[str, bytes] | None = None
     return tuple(dict.fromkeys(found))
 
 
-def rehearse_directory(directory: Path) -> tuple[Finding, ...]:
-    """`rehearse` with the files of a directory, under the names of the set.
+def overlap(former: Mapping[str, bytes] | None, new: Mapping[str, bytes]) -> Overlap:
+    """Whether nodes with the former and with the new set could talk, both ways.
 
-    Raises:
-        NodeFailure: STORE_FAILED; a file is there and cannot be read.
+    Args:
+        former: The live set by name, None if there is none.
+        new: A set for which `rehearse` has found nothing.
     """
-    names = certset.NAMES + certset.CRL_NAMES
+    if former is None:
+        return Overlap(unknown="there is no former set")
     try:
-        files = {name: (directory / name).read_bytes() for name in names if (directory / name).exists()}
-    except OSError as error:
-        raise NodeFailure(
-            Reason.STORE_FAILED, f"cannot be read: {error.strerror}", file=str(error.filename)
-        ) from error
-    return rehearse(files)
+        sides = _Side(former, _passwords(former)), _Side(new, _passwords(new))
+    except _Failure as failure:
+        return Overlap(unknown=f"{failure.file}: {failure.cause}" if failure.file else failure.cause)
+    refusals = [
+        f"{words}: {finding.cause}"
+        for (accepting, connecting), words in ((sides, _FORMER_ACCEPTS), (sides[::-1], _NEW_ACCEPTS))
+        for link in _LINKS
+        for finding in _rehearse_link(link, accepting, connecting)
+    ]
+    return Overlap(tuple(dict.fromkeys(refusals)), unknown="")
+
+
+def hold(new: Mapping[str, bytes], former: Mapping[str, bytes] | None) -> Rehearsal:
+    """All handshakes that a staged set is tried with: `ports.Rehearse`."""
+    found = rehearse(new)
+    return Rehearsal(found, Overlap() if found else overlap(former, new))
 
 
 @dataclass(frozen=True, slots=True)

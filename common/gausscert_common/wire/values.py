@@ -17,6 +17,7 @@ from gausscert_common.model import (
     CertificateSet,
     ClusterState,
     ExpiryReport,
+    Overlap,
     ProbeReport,
     Served,
     SetFile,
@@ -57,6 +58,16 @@ def as_finding(message: pb.Finding) -> Finding:
 def as_findings(messages: Iterable[pb.Finding]) -> tuple[Finding, ...]:
     """All of them, in their order."""
     return tuple(as_finding(message) for message in messages)
+
+
+def overlap(value: Overlap) -> pb.Overlap:
+    """To the wire."""
+    return pb.Overlap(refusals=value.refusals, unknown=value.unknown)
+
+
+def as_overlap(message: pb.Overlap) -> Overlap:
+    """From the wire."""
+    return Overlap(tuple(message.refusals), message.unknown)
 
 
 def certificate(value: Certificate) -> pb.Certificate:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         CertificateSet,
         ClusterState,
         NodeReport,
+        Overlap,
         Served,
         SslSwitch,
         TransactionReport,
@@ -276,4 +277,10 @@ def result(shown: Result) -> Document:
         "proof": [{"seen_from": proof.seen_from, **served(proof.served)} for proof in shown.proof],
         "cluster_state": cluster_state(shown.cluster_state),
         "findings": [finding(found) for found in shown.findings],
+        "overlap": {node: overlap(found) for node, found in shown.overlaps.items()},
     }
+
+
+def overlap(shown: Overlap) -> Document:
+    """Whether the former and the new set of a node could talk; null where it is not known."""
+    return {"can_talk": shown.can_talk, "refusals": list(shown.refusals), "unknown": shown.unknown}

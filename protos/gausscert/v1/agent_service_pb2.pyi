@@ -122,12 +122,14 @@ class PrepareRequest(_message.Message):
     def __init__(self, ref: _Optional[_Union[TransactionRef, _Mapping]] = ..., participants: _Optional[_Iterable[str]] = ..., expected_live_digest: _Optional[str] = ..., bundle: _Optional[_Union[_resources_pb2.Bundle, _Mapping]] = ..., enable_ssl: _Optional[_Union[_resources_pb2.SslWish, str]] = ..., restart: _Optional[_Union[_resources_pb2.RestartScope, str]] = ..., crl_policy: _Optional[_Union[_resources_pb2.CrlPolicy, str]] = ...) -> None: ...
 
 class PrepareResponse(_message.Message):
-    __slots__ = ("stage", "findings")
+    __slots__ = ("stage", "findings", "overlap")
     STAGE_FIELD_NUMBER: _ClassVar[int]
     FINDINGS_FIELD_NUMBER: _ClassVar[int]
+    OVERLAP_FIELD_NUMBER: _ClassVar[int]
     stage: _resources_pb2.CertificateSet
     findings: _containers.RepeatedCompositeFieldContainer[_resources_pb2.Finding]
-    def __init__(self, stage: _Optional[_Union[_resources_pb2.CertificateSet, _Mapping]] = ..., findings: _Optional[_Iterable[_Union[_resources_pb2.Finding, _Mapping]]] = ...) -> None: ...
+    overlap: _resources_pb2.Overlap
+    def __init__(self, stage: _Optional[_Union[_resources_pb2.CertificateSet, _Mapping]] = ..., findings: _Optional[_Iterable[_Union[_resources_pb2.Finding, _Mapping]]] = ..., overlap: _Optional[_Union[_resources_pb2.Overlap, _Mapping]] = ...) -> None: ...
 
 class StopRequest(_message.Message):
     __slots__ = ("ref", "scope", "executor", "timeout")

@@ -469,3 +469,11 @@ class FactorFiles(_message.Message):
     client_key_cipher: bytes
     client_key_rand: bytes
     def __init__(self, server_key_cipher: _Optional[bytes] = ..., server_key_rand: _Optional[bytes] = ..., client_key_cipher: _Optional[bytes] = ..., client_key_rand: _Optional[bytes] = ...) -> None: ...
+
+class Overlap(_message.Message):
+    __slots__ = ("refusals", "unknown")
+    REFUSALS_FIELD_NUMBER: _ClassVar[int]
+    UNKNOWN_FIELD_NUMBER: _ClassVar[int]
+    refusals: _containers.RepeatedScalarFieldContainer[str]
+    unknown: str
+    def __init__(self, refusals: _Optional[_Iterable[str]] = ..., unknown: _Optional[str] = ...) -> None: ...

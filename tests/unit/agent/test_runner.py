@@ -109,7 +109,7 @@ def test_prepare_leaves_the_live_set_alone_and_tells_what_it_staged(node):
     assert transaction.bundle_digest == certset.bundle_digest(NEW)
     assert transaction.participants == ("node1", "node2")
     assert transaction.previous_ssl == SslSetting(server=True, agent=True)
-    assert node.rehearsed == [node.shelf / f".cm.{TX}"]
+    assert node.rehearsed == [(NEW, OLD)]
 
 
 def test_swap_exchanges_and_keeps_the_old_set_beside(node):

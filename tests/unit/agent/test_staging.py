@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
-from gausscert_agent.drivers.rehearsal import rehearse_directory
+from gausscert_agent.drivers.rehearsal import hold
 from gausscert_agent.staging import Material, default_judge
 from gausscert_common.errors import NodeRefusal, Reason
 from gausscert_common.protocol.words import Phase, Step
@@ -18,7 +18,7 @@ from support.agent_core import FORWARD, Node, live_files, snapshot
 def node(tmp_path):
     made = Node(tmp_path)
     made.judge = default_judge
-    made._rehearse = rehearse_directory
+    made._rehearse = hold
     made.clock.now = datetime.now(UTC).timestamp()
     made.cm.ctl = True
     made.start()

@@ -174,7 +174,6 @@ def test_copies_are_private_and_outside_of_a_transaction_there_are_none(tmp_path
 @pytest.mark.parametrize("restarts", [False, True], ids=["goes on", "restarts"])
 def test_a_failure_of_any_change_is_mended_by_a_repeat_and_by_the_rollback(tmp_path, body, restarts):
     """Each change of apply and restore in turn; the files are whole at every instant."""
-    whole = {body, with_newline(body), edited(body, Parameter.ENABLE_SSL, "off")}
     at = failures = 0
     while True:
         at += 1

@@ -7,10 +7,10 @@ import sys
 import pytest
 from cryptography import x509
 from gausscert_agent.drivers.memory_file import memory_file
-from gausscert_agent.drivers.rehearsal import CODE, rehearse, rehearse_directory
+from gausscert_agent.drivers.rehearsal import CODE, hold, overlap, rehearse
 from gausscert_common import certset
-from gausscert_common.errors import NodeFailure, Reason
 from gausscert_common.findings import Severity
+from gausscert_common.model import Overlap
 from support import sim_certs
 
 SERVER_AUTH = (x509.oid.ExtendedKeyUsageOID.SERVER_AUTH,)
@@ -139,24 +139,74 @@ def test_a_revocation_list_left_over_from_the_old_ca_fails():
     assert all("(3)" in finding.cause for finding in findings)
 
 
-def test_a_directory_is_rehearsed_with_its_crls(tmp_path):
-    for name, body in sim_certs.new_set().items():
-        (tmp_path / name).write_bytes(body)
-    assert rehearse_directory(tmp_path) == ()
-    (tmp_path / "client.crl").write_bytes(sim_certs.revocation_list("old"))
-    assert failed_links(rehearse_directory(tmp_path)) == {CLIENTS}
-
-
-def test_an_empty_directory_is_told(tmp_path):
-    (finding,) = rehearse_directory(tmp_path)
+def test_an_empty_set_is_told():
+    (finding,) = rehearse({})
     assert "missing: cacert.pem" in finding.cause
 
 
-def test_a_file_that_cannot_be_read_is_a_failure(tmp_path):
-    (tmp_path / "server.crt").mkdir()
-    with pytest.raises(NodeFailure) as caught:
-        rehearse_directory(tmp_path)
-    assert caught.value.reason is Reason.STORE_FAILED
+# The former and the new set
+
+
+def test_sets_of_one_ca_can_talk():
+    found = overlap(sim_certs.old_set(), sim_certs.bent(serial=7))
+    assert found == Overlap(unknown="")
+    assert found.can_talk is True
+
+
+def test_sets_of_two_cas_cannot_talk_either_way():
+    found = overlap(sim_certs.old_set(), sim_certs.new_set())
+    assert found.can_talk is False
+    for direction in ("from the new set to the former one", "from the former set to the new one"):
+        for link in (CLIENTS, SERVERS, AGENTS):
+            assert any(refusal.startswith(f"{direction}: {link}") for refusal in found.refusals)
+
+
+def both_cas(own: dict[str, bytes], other: dict[str, bytes]) -> dict[str, bytes]:
+    return own | {"cacert.pem": own["cacert.pem"] + other["cacert.pem"]}
+
+
+def test_sets_that_trust_both_cas_can_talk():
+    old, new = sim_certs.old_set(), sim_certs.new_set()
+    assert overlap(both_cas(old, new), both_cas(new, old)).can_talk is True
+
+
+def test_trust_on_one_side_is_not_enough():
+    """Both sides show a certificate."""
+    old, new = sim_certs.old_set(), sim_certs.new_set()
+    assert overlap(old, both_cas(new, old)).can_talk is False
+    assert overlap(both_cas(old, new), new).can_talk is False
+
+
+def test_a_revocation_list_of_one_ca_cuts_off_the_other():
+    """Facts section 17."""
+    old, new = sim_certs.old_set(), sim_certs.new_set()
+    former = both_cas(old, new) | {"client.crl": sim_certs.revocation_list("old")}
+    found = overlap(former, both_cas(new, old))
+    assert found.can_talk is False
+    assert all("(3)" in refusal for refusal in found.refusals)
+
+
+@pytest.mark.parametrize(
+    ("former", "words"),
+    [
+        (None, "no former set"),
+        ({}, "missing: cacert.pem"),
+        (sim_certs.old_set() | {"server.key.rand": b"x" * 24}, "server.key.cipher"),
+    ],
+)
+def test_without_a_former_set_that_could_be_used_it_is_not_known(former, words):
+    found = overlap(former, sim_certs.new_set())
+    assert found.can_talk is None
+    assert words in found.unknown
+
+
+def test_a_new_set_that_fails_is_not_tried_with_the_former_one():
+    held = hold(sim_certs.bent(server_usage=SERVER_AUTH), sim_certs.old_set())
+    assert failed_links(held.findings) == {SERVERS}
+    assert held.overlap.can_talk is None
+    good = hold(sim_certs.new_set(), sim_certs.old_set())
+    assert good.findings == ()
+    assert good.overlap.can_talk is False
 
 
 def test_memory_files_leave_no_descriptor_behind():
