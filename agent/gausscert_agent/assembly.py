@@ -11,12 +11,13 @@ from gausscert_agent.drivers.process_list import boot_mark
 from gausscert_agent.effects import Effects
 from gausscert_agent.files import Disk
 from gausscert_agent.journal import Journal
+from gausscert_agent.judging import explain_bundle, judge_set
 from gausscert_agent.lease import Lease
 from gausscert_agent.ledger import Ledger
 from gausscert_agent.restart import Restarter
 from gausscert_agent.runner import Runner
 from gausscert_agent.ssl_switch import SslSwitcher
-from gausscert_agent.staging import StageBuilder, default_judge
+from gausscert_agent.staging import StageBuilder
 from gausscert_agent.standalone import Standalone
 from gausscert_agent.store import Store
 from gausscert_agent.watch import Hub
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gausscert_agent.config import AgentConfig
+    from gausscert_agent.judging import Explain, Judge
     from gausscert_agent.ports import Cm, Rehearse
-    from gausscert_agent.staging import Judge
 
 DEFAULT_THRESHOLD_DAYS: Final = 90
 """CM's own default of ssl_cert_expire_alert_threshold (facts section 5)."""
@@ -56,7 +57,8 @@ def assemble(
     cm: Cm,
     rehearse: Rehearse,
     *,
-    judge: Judge = default_judge,
+    judge: Judge = judge_set,
+    explain: Explain = explain_bundle,
     threshold_days: Callable[[], int] | None = None,
     times: Times | None = None,
     disk: Disk | None = None,
@@ -69,6 +71,7 @@ def assemble(
         cm: CM on this node.
         rehearse: Holds the handshakes with a staged set.
         judge: The rules about a set.
+        explain: The rules about a bundle.
         threshold_days: Days before expiry at which a warning is due; None: the configuration's, else 90.
         times: The node's clocks.
         disk: Makes every change to the disk.
@@ -84,6 +87,7 @@ def assemble(
         cm,
         rehearse=rehearse,
         judge=judge,
+        explain=explain,
         clock=times.clock,
         threshold_days=threshold_days or (lambda: config.alert_threshold_days or DEFAULT_THRESHOLD_DAYS),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -70,6 +71,7 @@ class LocalCm:
         self.settings = settings
         self._ctl = CmCtl(settings, runner if runner is not None else ProcessRunner())
         self._disk = disk or Disk()
+        self._learnt: tuple[tuple[int, ...], FactorBuild | None] = ((), None)
         self._proc = proc
         self._view = Asked(self._ctl.view, lambda: _mark(self.bin / STATIC_CONFIG), monotonic=monotonic)
         self._version = Asked(self._ctl.version, lambda: _mark(self.bin / "cm_ctl"), monotonic=monotonic)
@@ -242,15 +244,23 @@ class LocalCm:
         return (self.bin / MANUAL_START).exists()
 
     def factor_build(self) -> FactorBuild | None:
-        """See `ports.Cm.factor_build`; told by the lengths of the live factor files."""
+        """See `ports.Cm.factor_build`; told by the lengths of the live factor files, else by what this cm_ctl
+        made when it was tried."""
         for role in ("server", "client"):
-            lengths = tuple(
-                _length(self.settings.set_directory / f"{role}.key.{kind}") for kind in ("cipher", "rand")
-            )
-            build = _SIZES.get((lengths[0], lengths[1]))
+            build = _build_of_files(self.settings.set_directory, role)
             if build is not None:
                 return build
-        return None
+        mark, learnt = self._learnt
+        return learnt if mark == _mark(self.bin / "cm_ctl") else None
+
+    def learn_factor_build(self, directory: Path) -> FactorBuild | None:
+        """See `ports.Cm.learn_factor_build`; once for each cm_ctl."""
+        known = self.factor_build()
+        if known is None:
+            self._ctl.encrypt("server", str(directory), _throw_away())
+            known = _build_of_files(directory, "server")
+            self._learnt = (_mark(self.bin / "cm_ctl"), known)
+        return known
 
     def end_orphan(self, pid: int, start_ticks: int) -> None:
         """See `ports.Cm.end_orphan`. What it has started goes with it, except daemons of CM."""
@@ -318,6 +328,16 @@ def _not_settable(path: Path, parameter: Parameter, wanted: str, cause: str) -> 
         file=str(path),
         remedy=f"see that the file has exactly one line `{parameter} = ...`, then set it to {wanted}",
     )
+
+
+def _build_of_files(directory: Path, role: str) -> FactorBuild | None:
+    cipher, rand = (_length(directory / f"{role}.key.{kind}") for kind in ("cipher", "rand"))
+    return _SIZES.get((cipher, rand))
+
+
+def _throw_away() -> str:
+    """A password that suits CM and is of no use to anybody."""
+    return f"Aa!{secrets.token_hex(5)}"
 
 
 def _mark(path: Path) -> tuple[int, ...]:

@@ -120,7 +120,15 @@ class Cm(Protocol):
         """Whether `<home>/bin/cluster_manual_start` exists: om_monitor then starts nothing."""
 
     def factor_build(self) -> FactorBuild | None:
-        """The factor file format of this node's CM, or None if nothing tells."""
+        """The factor file format of this node's CM, or None if nothing tells; runs nothing."""
+
+    def learn_factor_build(self, directory: Path) -> FactorBuild | None:
+        """As `factor_build`, but where nothing tells `cm_ctl encrypt` is run with a password of no use, into
+        a directory that is private to the agent and empty. None if cm_ctl makes files of no known build.
+
+        Raises:
+            NodeFailure: CM_CTL_FAILED, CM_CTL_TIMEOUT.
+        """
 
     def end_orphan(self, pid: int, start_ticks: int) -> None:
         """Kill and await a cm_ctl child of an agent that died, if that process still is the same.

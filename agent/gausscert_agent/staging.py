@@ -6,42 +6,32 @@ What an error leaves of a stage is for the caller to remove, who has journalled 
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final, Literal, Protocol
+from typing import TYPE_CHECKING, Final, Literal
 
 from gausscert_common import certset
 from gausscert_common.errors import InvalidInput, NodeFailure, NodeRefusal, Reason
 from gausscert_common.findings import Finding, Severity, errors
 from gausscert_common.model import FactorBuild, Overlap
 
+from gausscert_agent.judging import is_unusable
 from gausscert_agent.stage import OWNER_BITS, Contents
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from gausscert_common.bundle import Bundle
 
+    from gausscert_agent.judging import Explain, Judge
     from gausscert_agent.ports import Cm, Rehearse
     from gausscert_agent.set_on_disk import SetOnDisk
     from gausscert_agent.store import Store
 
+logger = logging.getLogger(__name__)
+
 _MODES: Final[tuple[Literal["server", "client"], ...]] = ("server", "client")
-
-
-class Judge(Protocol):
-    """`gausscert_common.validate.certificate_set`."""
-
-    def __call__(
-        self,
-        files: Mapping[str, bytes],
-        modes: Mapping[str, int],
-        *,
-        now: datetime,
-        threshold_days: int = 90,
-        build: FactorBuild | None = None,
-    ) -> tuple[Finding, ...]:
-        """Everything wrong with a set on disk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +62,7 @@ class StageBuilder:
         cm: Encrypts, and knows its own factor file format.
         rehearse: Holds the handshakes.
         judge: The rules about a set.
+        explain: The rules about a bundle; asked only where something is wrong.
         clock: The node's clock, seconds since the epoch.
         threshold_days: Days before expiry at which a warning is due.
     """
@@ -83,6 +74,7 @@ class StageBuilder:
         *,
         rehearse: Rehearse,
         judge: Judge,
+        explain: Explain,
         clock: Callable[[], float],
         threshold_days: Callable[[], int],
     ) -> None:
@@ -90,6 +82,7 @@ class StageBuilder:
         self._cm = cm
         self._rehearse = rehearse
         self._judge = judge
+        self._explain = explain
         self._clock = clock
         self._threshold_days = threshold_days
 
@@ -102,8 +95,11 @@ class StageBuilder:
             NodeFailure: CM_CTL_FAILED, CM_CTL_TIMEOUT, STORE_FAILED.
         """
         self._store.require_fit()
-        self._store.make_room(transaction_id)
         live = self._store.read_live()
+        if is_unusable(material.bundle):
+            _refuse_errors(self._explained(material, live))
+        self._store.make_room(transaction_id)
+        self._learn_build(transaction_id)
         contents = self._contents(transaction_id, material, live)
         self._store.write_stage(transaction_id, contents)
         staged = self._read_back(transaction_id, contents)
@@ -114,12 +110,8 @@ class StageBuilder:
         if live is not None and live.digest == staged.digest:
             found += (_UNCHANGED,)
         if errors(found):
-            raise NodeRefusal(
-                Reason.SET_INVALID,
-                f"the new set is not fit for use: {len(errors(found))} errors",
-                remedy="mend what the findings say and prepare again",
-                findings=found,
-            )
+            _refuse_errors(self._explained(material, live))
+            _refuse_errors(found)
         return Built(staged.digest, certset.bundle_digest(staged.files), found, overlap)
 
     def said_of(self, transaction_id: str) -> tuple[tuple[Finding, ...], Overlap]:
@@ -129,6 +121,20 @@ class StageBuilder:
             return (), Overlap()
         rehearsed = self._rehearse(staged.files, None if live is None else live.files)
         return self._judged(staged), rehearsed.overlap
+
+    def _learn_build(self, transaction_id: str) -> None:
+        """Ready-made factor files of the other build must not pass where there are none to compare with."""
+        if self._cm.factor_build() is not None or not self._cm.has_cm_ctl():
+            return
+        try:
+            with self._store.scratch(transaction_id) as directory:
+                self._cm.learn_factor_build(directory)
+        except NodeFailure as failure:
+            if failure.reason is Reason.STORE_FAILED:
+                raise
+            logger.warning(
+                "the build of CM is unknown: cm_ctl encrypt does not work", extra={"cause": failure.message}
+            )
 
     def _contents(self, transaction_id: str, material: Material, live: SetOnDisk | None) -> Contents:
         kept = _carried_over(live, material)
@@ -153,6 +159,15 @@ class StageBuilder:
             staged.modes,
             now=datetime.fromtimestamp(self._clock(), UTC),
             threshold_days=self._threshold_days(),
+            build=self._cm.factor_build(),
+        )
+
+    def _explained(self, material: Material, live: SetOnDisk | None) -> tuple[Finding, ...]:
+        carried = {} if live is None or material.drop_crls else live.files
+        return self._explain(
+            material.bundle,
+            now=datetime.fromtimestamp(self._clock(), UTC),
+            carried_crls={name: carried[name] for name in certset.CRL_NAMES if name in carried},
             build=self._cm.factor_build(),
         )
 
@@ -195,18 +210,15 @@ class StageBuilder:
         return dict(zip(names, pair, strict=True))
 
 
-def default_judge(
-    files: Mapping[str, bytes],
-    modes: Mapping[str, int],
-    *,
-    now: datetime,
-    threshold_days: int = 90,
-    build: FactorBuild | None = None,
-) -> tuple[Finding, ...]:
-    """`validate.certificate_set`, loaded when it is needed: an idle agent holds no cryptography."""
-    from gausscert_common.validate import certificate_set
-
-    return certificate_set(files, modes, now=now, threshold_days=threshold_days, build=build)
+def _refuse_errors(found: tuple[Finding, ...]) -> None:
+    """Raises NodeRefusal SET_INVALID if there are errors among them."""
+    if errors(found):
+        raise NodeRefusal(
+            Reason.SET_INVALID,
+            f"the new set is not fit for use: {len(errors(found))} errors",
+            remedy="mend what the findings say and prepare again",
+            findings=found,
+        )
 
 
 def _holds(pair: tuple[bytes, bytes], password: str) -> bool:

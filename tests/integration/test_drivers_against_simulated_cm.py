@@ -99,6 +99,23 @@ def test_a_failing_encrypt_is_a_failure(node, tmp_path):
         cm_of(node).encrypt("server", tmp_path, PASSWORD)
 
 
+@pytest.mark.parametrize("live", [False, True])
+def test_the_build_is_learnt_from_the_files_or_by_trying_cm_ctl_once(node, tmp_path, live):
+    cm = cm_of(node)
+    if not live:
+        for path in node.set_directory.iterdir():
+            path.unlink()
+        assert cm.factor_build() is None
+    scratch = tmp_path / "scratch"
+    scratch.mkdir(mode=0o700)
+    assert cm.learn_factor_build(scratch) is FactorBuild.RELEASED
+    assert bool(list(scratch.iterdir())) is not live
+    for path in scratch.iterdir():
+        path.unlink()
+    assert cm.factor_build() is cm.learn_factor_build(scratch) is FactorBuild.RELEASED
+    assert not list(scratch.iterdir())
+
+
 def test_a_hanging_encrypt_ends_at_the_deadline(node, tmp_path):
     node.faults = Faults(encrypt=EncryptFault.HANG)
     cm = cm_of(node, command_timeout_s=1.0)

@@ -67,6 +67,8 @@ class FakeCm:
     ssl: dict[str, SslValue] = field(default_factory=lambda: {"server": SslValue.ON, "agent": SslValue.ON})
     ctl: bool = False
     build: FactorBuild | None = FactorBuild.RELEASED
+    learns: FactorBuild | None = FactorBuild.RELEASED
+    """What trying cm_ctl would tell, where `build` is None."""
     calls: list[str] = field(default_factory=list)
     fail: dict[str, Exception] = field(default_factory=dict)
     stop_leaves: set[str] = field(default_factory=set)
@@ -148,6 +150,12 @@ class FakeCm:
         return self.manual
 
     def factor_build(self) -> FactorBuild | None:
+        return self.build
+
+    def learn_factor_build(self, directory: Path) -> FactorBuild | None:
+        self._called("learn_factor_build")
+        assert not list(directory.iterdir())
+        self.build = self.learns
         return self.build
 
     def end_orphan(self, pid: int, start_ticks: int) -> None:
@@ -258,6 +266,8 @@ class Node:
         self.clock = Clock()
         self.judge = Judge()
         self.rehearsed: list[tuple[dict[str, bytes], dict[str, bytes] | None]] = []
+        self.explanation: tuple[Finding, ...] = ()
+        """What the rules about the bundle find, where something is wrong with the set."""
         self.rehearsal: tuple[Finding, ...] = ()
         none = root / "none"
         self.config = AgentConfig(
@@ -293,6 +303,9 @@ class Node:
     def state(self) -> NodeState:
         return self.runner.state
 
+    def explain(self, bundle, *, now, carried_crls, build) -> tuple[Finding, ...]:
+        return self.explanation
+
     def _rehearse(self, new, former) -> Rehearsal:
         self.rehearsed.append((new, former))
         return Rehearsal(self.rehearsal, OVERLAP)
@@ -303,6 +316,7 @@ class Node:
             self.cm,
             self._rehearse,
             judge=self.judge,
+            explain=self.explain,
             times=Times(self.clock.read, self.clock.read, self.clock.sleep),
             disk=self.disk,
             boot=lambda: self.boot,

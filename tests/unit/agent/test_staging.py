@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 
 import pytest
 from gausscert_agent.drivers.rehearsal import hold
-from gausscert_agent.staging import Material, default_judge
+from gausscert_agent.judging import explain_bundle, judge_set
+from gausscert_agent.staging import Material
 from gausscert_common.errors import NodeRefusal, Reason
 from gausscert_common.protocol.words import Phase, Step
 from support import pki
@@ -17,7 +18,7 @@ from support.agent_core import FORWARD, Node, live_files, snapshot
 @pytest.fixture
 def node(tmp_path):
     made = Node(tmp_path)
-    made.judge = default_judge
+    made.judge, made.explain = judge_set, explain_bundle
     made._rehearse = hold
     made.clock.now = datetime.now(UTC).timestamp()
     made.cm.ctl = True

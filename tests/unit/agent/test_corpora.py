@@ -1,0 +1,108 @@
+"""Every broken bundle is refused by the agent's own core, with its own code and not one byte written; every
+good one is staged, rehearsed with real handshakes, and its factor files hold the passwords."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from gausscert_agent.drivers.rehearsal import hold
+from gausscert_agent.judging import explain_bundle, judge_set
+from gausscert_agent.staging import Material
+from gausscert_common import factors
+from gausscert_common.bundle import Bundle
+from gausscert_common.errors import NodeRefusal, Reason
+from gausscert_common.findings import errors
+from gausscert_common.model import FactorBuild, Layout
+from gausscert_common.protocol.words import Phase, Step
+from support import broken_bundles, good_bundles, openssl_bundles, pki
+from support.agent_core import OLD, Node, snapshot
+
+ONLY_FOR_THE_PLAN = {"SET_UNCHANGED"}
+"""At one node it is a warning: another one may need the set."""
+
+BUILDS = {"factor_files_of_the_other_build": FactorBuild.LIBPQ_OFF}
+"""Good bundles for nodes of that build."""
+
+NOT_SENT = {"readme_beside_the_files"}
+"""Unknown files are told offline, and have no place in the message."""
+
+GOOD = sorted(good_bundles.CASES.keys() - NOT_SENT)
+BROKEN = sorted(broken_bundles.CASES)
+
+
+def node_at(root, *, live=OLD, build: FactorBuild | None = None, layout=Layout.EXCHANGE) -> Node:
+    node = Node(root, live=live, layout=layout)
+    node.judge, node.explain = judge_set, explain_bundle
+    node._rehearse = hold
+    node.clock.now = pki.NOW.timestamp()
+    node.cm.ctl = True
+    node.cm.build = build or node.cm.build
+    node.start()
+    node.run(Step.ACQUIRE)
+    return node
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_bundle_is_refused_with_its_codes_and_nothing_is_written(name, tmp_path):
+    case = broken_bundles.CASES[name]()
+    if case.codes <= ONLY_FOR_THE_PLAN:
+        return
+    layout = list(Layout)[BROKEN.index(name) % 2]
+    live = (case.live or OLD) | case.carried_crls
+    node = node_at(tmp_path, live=live, build=case.build, layout=layout)
+    before = snapshot(node.sslcert)
+
+    with pytest.raises(NodeRefusal) as caught:
+        node.prepare(material=Material(case.bundle))
+
+    assert caught.value.reason is Reason.SET_INVALID
+    assert {finding.code for finding in errors(caught.value.findings)} >= case.codes
+    assert all(finding.remedy for finding in caught.value.findings)
+    assert snapshot(node.sslcert) == before
+    assert (node.state.phase, node.state.transaction) == (Phase.NONE, None)
+    node.stop()
+
+
+def staged(node: Node, bundle: Bundle) -> dict[str, bytes]:
+    done = node.prepare(material=Material(bundle))
+    assert node.state.phase is Phase.PREPARED
+    assert errors(done.findings) == ()
+    files = node.store.read_stage(node.transaction_id).files
+    node.stop()
+    return files
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_a_good_bundle_is_staged_and_its_factor_files_hold_the_passwords(name, tmp_path):
+    bundle = good_bundles.CASES[name]()
+    files = staged(node_at(tmp_path, build=BUILDS.get(name)), bundle)
+    assert {file: files[file] for file in bundle.pem} == dict(bundle.pem)
+    for role, password in (("server", bundle.server_password), ("client", bundle.client_password)):
+        held = factors.read(files[f"{role}.key.cipher"], files[f"{role}.key.rand"])
+        assert password is None or held == password
+
+
+@pytest.mark.parametrize("style", openssl_bundles.STYLES)
+def test_a_bundle_made_by_openssl_is_staged(style, tmp_path):
+    bundle = openssl_bundles.make_bundle(tmp_path / "made", style=style)
+    node = node_at(tmp_path / "node")
+    node.clock.now = datetime.now(UTC).timestamp()
+    assert staged(node, bundle).keys() >= bundle.pem.keys()
+
+
+def test_factor_files_of_another_build_are_refused_where_only_cm_ctl_can_tell_the_nodes_own(tmp_path):
+    node = node_at(tmp_path)
+    node.cm.build, node.cm.learns = None, FactorBuild.LIBPQ_OFF
+    before = snapshot(node.sslcert)
+    with pytest.raises(NodeRefusal) as caught:
+        node.prepare(material=Material(good_bundles.CASES["ready_made_factor_files"]()))
+    assert "FACTOR_BUILD_WRONG" in {finding.code for finding in errors(caught.value.findings)}
+    assert snapshot(node.sslcert) == before
+    node.stop()
+
+
+def test_there_are_many_kinds_of_both():
+    kinds = set().union(*(make().codes for make in broken_bundles.CASES.values())) - ONLY_FOR_THE_PLAN
+    assert len(kinds) >= 40
+    assert len(GOOD) + len(openssl_bundles.STYLES) >= 15
