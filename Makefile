@@ -1,4 +1,4 @@
-# The words: demo test check protos docs clean. Each one sets up what it needs by itself.
+# The words: demo test soak check protos docs clean. Each one sets up what it needs by itself.
 
 PYTHON ?= python3
 VENV := .venv
@@ -7,7 +7,7 @@ PROTOS := $(sort $(wildcard protos/gausscert/v1/*.proto))
 # Tests wait for processes more than they compute, so more workers than the two cores we promise to fit.
 WORKERS ?= 4
 
-.PHONY: demo test check fmt protos check-protos docs check-docs clean
+.PHONY: demo test soak check fmt protos check-protos docs check-docs clean
 
 ## demo: three simulated nodes on loopback, a replacement, a failure and its rollback
 demo: $(VENV)/.runtime
@@ -16,6 +16,10 @@ demo: $(VENV)/.runtime
 ## test: every test but the soaks
 test: $(VENV)/.development
 	$(BIN)/pytest -n $(WORKERS) --dist loadgroup $(ARGS)
+
+## soak: the tests that take long
+soak: $(VENV)/.development
+	$(BIN)/pytest -n $(WORKERS) --dist loadgroup -m soak $(ARGS)
 
 ## check: style, types, import contracts, generated files
 check: $(VENV)/.development check-protos check-docs

@@ -67,11 +67,11 @@ def explain_bundle(
 def is_unusable(bundle: Bundle) -> bool:
     """Whether no stage can even be made of a bundle: `cm_ctl encrypt` would refuse a password, one is
     missing, or a file is too long."""
-    from gausscert_common import factors
-
     if any(len(body) > certset.MAX_FILE_BYTES for body in bundle.pem.values()):
         return True
+    if bundle.factor_files is not None:
+        return False
+    from gausscert_common import factors
+
     passwords = (bundle.server_password, bundle.client_password)
-    return bundle.factor_files is None and any(
-        password is None or factors.password_faults(password) for password in passwords
-    )
+    return any(password is None or factors.password_faults(password) for password in passwords)

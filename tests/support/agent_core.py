@@ -95,8 +95,9 @@ class FakeCm:
         assert not list(directory.iterdir())
         for kind, body in zip(("cipher", "rand"), factors.write(password), strict=True):
             path = directory / f"{mode}.key.{kind}"
-            path.write_bytes(body)
-            path.chmod(0o600)  # as cm_ctl leaves them
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)  # as cm_ctl leaves them
+            os.write(descriptor, body)
+            os.close(descriptor)
 
     def read_ssl(self) -> SslSwitch:
         self._called("read_ssl")
