@@ -49,6 +49,7 @@ def convert(disk: Disk, directory: int, live: SetOnDisk, *, needed: str = "") ->
         if different:
             return different
         point(disk, directory, name)
+        disk.sync(directory)
     _replace_by_links(
         disk, directory, [name for name in sorted(live.files) if not is_link_of_set(directory, name)]
     )
@@ -68,12 +69,11 @@ def add_links(disk: Disk, directory: int, names: Iterable[str]) -> None:
 
 
 def point(disk: Disk, directory: int, name: str) -> None:
-    """Make the set of one directory live, at one instant and durably. Raises OSError."""
+    """Make the set of one directory live, at one instant; durable after a sync. Raises OSError."""
     _remove_link(disk, directory, set_names.NEW_DATA)
     disk.link(directory, name, set_names.NEW_DATA)
     disk.sync(directory)
     disk.replace(directory, set_names.NEW_DATA, set_names.DATA)
-    disk.sync(directory)
 
 
 def find(directory: int, digest: str, first: str) -> str | None:

@@ -113,7 +113,7 @@ def decide(root: Path, scene: Scene) -> set[str]:
         shutil.copytree(root, copy, symlinks=True)
         node = recovered(copy)
         try:
-            if _carry_out(node, scene, decision):
+            if carry_out(node, scene, decision):
                 carried_out.add(decision)
             assert_private(copy)
         finally:
@@ -122,7 +122,8 @@ def decide(root: Path, scene: Scene) -> set[str]:
     return carried_out
 
 
-def _carry_out(node: Node, scene: Scene, decision: str) -> bool:
+def carry_out(node: Node, scene: Scene, decision: str) -> bool:
+    """One decision, if it is legal still; whether it was."""
     outcome = node.state.outcome_of(TX)
     if outcome is Outcome.COMMITTED:
         assert_finished(node)
