@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Self
 
 from gausscert_common.errors import GausscertError, InternalError, InvalidInput, Reason
@@ -17,6 +19,7 @@ from gausscert_coordinator.engine import Engine
 from gausscert_coordinator.fanout import ask
 from gausscert_coordinator.interrupt import Interrupt
 from gausscert_coordinator.job import Job, Replacement
+from gausscert_coordinator.recorder import NOBODY, Kind
 from gausscert_coordinator.report import (
     ClusterStatus,
     NodeExpiry,
@@ -40,6 +43,7 @@ if TYPE_CHECKING:
     from gausscert_coordinator.fanout import Answers
     from gausscert_coordinator.inventory import Inventory
     from gausscert_coordinator.ports import AgentClient, OnRetry, RetryNotice
+    from gausscert_coordinator.recorder import Recorder
 
     Connect = Callable[[Inventory, OnRetry], Mapping[str, AgentClient]]
     Judge = Callable[[Bundle, Mapping[str, NodeReport]], Mapping[str, tuple[Finding, ...]]]
@@ -76,6 +80,7 @@ class Coordinator:
         make_id: Callable[[], str] | None = None,
         judge: Judge = bundle_judge.judge,
         read_server: ReadServer = bundle_judge.server_certificate,
+        recorder: Recorder = NOBODY,
     ) -> None:
         """Nothing is asked and nothing is connected yet.
 
@@ -89,6 +94,7 @@ class Coordinator:
             make_id: Makes transaction ids; None for `naming.transaction_id`.
             judge: Judges a bundle for each node.
             read_server: Reads a bundle's server certificate.
+            recorder: Told what `replace` and `recover` do; `history.of(inventory)` writes it down.
         """
         self._inventory = inventory
         self._connect = connect
@@ -99,6 +105,7 @@ class Coordinator:
         self._make_id = make_id or (lambda: naming.transaction_id(now()))
         self._judge = judge
         self._read_server = read_server
+        self._recorder = recorder
         self._clients: Mapping[str, AgentClient] = {}
         self._reporter: Reporter | None = None
 
@@ -110,6 +117,7 @@ class Coordinator:
         self, kind: type[BaseException] | None, raised: BaseException | None, trace: TracebackType | None
     ) -> None:
         clients, self._clients = self._clients, {}
+        await self._recorder.close()
         await ask(clients.values(), lambda client: client.close())
 
     async def status(self) -> ClusterStatus:
@@ -185,8 +193,8 @@ class Coordinator:
             take_over=plan.options.take_over,
             replacement=replacement,
         )
-        engine = self._engine(job, watch, interrupt or Interrupt())
-        return await engine.run(begin(job.restart))
+        engine = self._engine(Kind.REPLACE, job, watch, interrupt or Interrupt())
+        return await self._recorded(await engine.run(begin(job.restart)))
 
     async def recover(
         self,
@@ -216,7 +224,8 @@ class Coordinator:
             is_gone=lambda other: naming.is_gone(other, self._holder),
         )
         stop = interrupt or Interrupt()
-        return await recoverer.recover(wish, self._open(), lambda job: self._engine(job, watch, stop))
+        engine_for = partial(self._engine, Kind.RECOVER, watch=watch, interrupt=stop)
+        return await self._recorded(await recoverer.recover(wish, self._open(), engine_for))
 
     def _gone(self, reports: Iterable[NodeReport]) -> frozenset[str]:
         holders = {report.transaction.holder for report in reports if report.transaction.lease_left_s > 0}
@@ -233,8 +242,15 @@ class Coordinator:
 
         return await ask(self._open().values(), call), offsets
 
-    def _engine(self, job: Job, watch: Callable[[Progress], None], interrupt: Interrupt) -> Engine:
-        self._reporter = Reporter(watch, self._clock)
+    async def _recorded(self, result: Result) -> Result:
+        untold = await self._recorder.ended(result)
+        return replace(result, findings=(*result.findings, *untold))
+
+    def _engine(
+        self, kind: Kind, job: Job, watch: Callable[[Progress], None], interrupt: Interrupt
+    ) -> Engine:
+        self._recorder.begun(kind, self._inventory.cluster, job)
+        self._reporter = Reporter(watch, self._clock, self._recorder)
         return Engine(job, self._open(), self._reporter, interrupt, clock=self._clock, sleep=self._sleep)
 
     def _retrying(self, notice: RetryNotice) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from gausscert_common.errors import GausscertError, InternalError, Reason
 from gausscert_common.model import CertificateKind
-from gausscert_common.protocol.coordinator import Stage, Verdict
+from gausscert_common.protocol.coordinator import POINT_OF_NO_RETURN, Stage, Verdict
 from gausscert_common.protocol.words import RestartScope
 
 from gausscert_coordinator import proof, recovery_view
@@ -62,6 +62,7 @@ class Engine:
     ) -> None:
         self._job = job
         self._reporter = reporter
+        self._recorder = reporter.recorder
         self._interrupt = interrupt
         self._sleep = sleep
         self._hands = Hands(job, clients, reporter)
@@ -97,6 +98,8 @@ class Engine:
         self._hands.epoch = epoch
         answers = await self._hands.acquire()
         self._granted = tuple(answers.good)
+        wrong = list(answers.bad.values())
+        self._reporter.tell(Mark.FAILED if wrong else Mark.DONE, detail=told_together(wrong))
         return answers
 
     async def run(self, course: Course) -> Result:
@@ -116,6 +119,8 @@ class Engine:
         if self._turning(course):
             return self._turn_back(course, stage)
         self._reporter.tell(Mark.STARTED)
+        if stage is POINT_OF_NO_RETURN:
+            await self._recorder.durable()
         wrong = await unless(self._interrupt.third, self._carry_out(stage))
         if wrong is None:
             self._abandoned = self._interrupted = True
@@ -214,6 +219,7 @@ class Engine:
         self._prepare_sent = True
         answers = await self._hands.prepare(replacement)
         self._findings.extend(merge({node: answer.findings for node, answer in answers.good.items()}))
+        self._recorder.found(self._findings)
         self._overlaps = {node: answer.overlap for node, answer in answers.good.items()}
         wrong = list(answers.bad.values())
         for node, answer in answers.good.items():
@@ -224,6 +230,7 @@ class Engine:
             return wrong
         probes = await self._hands.probe(query=True)
         self._before = proof.baseline(probes.good)
+        self._recorder.seen(Stage.PREPARE, proof.evidence(probes.good))
         return list(probes.bad.values()) or list(proof.no_longer_normal(self._before, probes.good))
 
     async def _verify(self) -> list[GausscertError]:
@@ -263,12 +270,14 @@ class Engine:
             else:
                 await self._sleep(seconds)
 
-        return await self._prover.prove(
+        wrong = await self._prover.prove(
             expectation,
             within_s=self._job.timeouts.verify_s,
             pause=pause,
             enough=lambda: forward and self._interrupt.requested,
         )
+        self._recorder.seen(self._reporter.stage, self._prover.evidence)
+        return wrong
 
     def _verdict(self, course: Course, *, recovering: bool) -> Verdict:
         """The course counts Abort and Clean after a failed Prepare as a rollback; for the operator nothing

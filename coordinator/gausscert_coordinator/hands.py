@@ -54,13 +54,16 @@ class Hands:
         """Take the fence and the lease everywhere."""
         job = self._job
         command = self._command(Stage.ACQUIRE)
+        self._reporter.recorder.fenced(self.epoch)
 
         async def call(client: AgentClient) -> NodeReport:
             return await client.acquire(
                 command, holder=job.holder, lease_s=job.lease_s, take_over=job.take_over
             )
 
-        return await self._send(job.participants, call)
+        answers = await self._send(job.participants, call)
+        self._reporter.recorder.granted(answers.good)
+        return answers
 
     async def prepare(self, replacement: Replacement) -> Answers[PreparedSet]:
         """Have the bundle staged everywhere."""
@@ -77,7 +80,9 @@ class Hands:
             )
             return await client.prepare(command, preparation)
 
-        return await self._send(self._job.participants, call)
+        answers = await self._send(self._job.participants, call)
+        self._reporter.recorder.staged(answers.good)
+        return answers
 
     async def restart(self, stage: Stage) -> list[GausscertError]:
         """Stop or start CM, in the order the scope demands."""
@@ -116,7 +121,7 @@ class Hands:
             try:
                 answer = await call(client)
             except GausscertError as error:
-                self._reporter.tell(Mark.FAILED, client.name, error.message)
+                self._reporter.failed(client.name, error)
                 raise
             self._reporter.tell(Mark.DONE, client.name)
             return answer

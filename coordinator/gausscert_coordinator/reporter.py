@@ -1,4 +1,4 @@
-"""Tells whoever watches what the engine does, and when."""
+"""Tells whoever watches, and whoever records, what the engine does, and when."""
 
 from __future__ import annotations
 
@@ -7,12 +7,16 @@ from typing import TYPE_CHECKING
 
 from gausscert_common.protocol.coordinator import Stage
 
+from gausscert_coordinator.recorder import NOBODY, Told
 from gausscert_coordinator.report import Mark, Progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from gausscert_common.errors import GausscertError
+
     from gausscert_coordinator.ports import RetryNotice
+    from gausscert_coordinator.recorder import Recorder
 
 
 _logger = logging.getLogger(__name__)
@@ -22,11 +26,18 @@ class Reporter:
     """Progress of one transaction; times count from its making.
 
     A watcher that raises is told nothing more: a terminal that went away must not turn a transaction
-    back, let alone leave it in doubt.
+    back, let alone leave it in doubt. The recorder is told all the same.
     """
 
-    def __init__(self, watch: Callable[[Progress], None], clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        watch: Callable[[Progress], None],
+        clock: Callable[[], float],
+        recorder: Recorder = NOBODY,
+    ) -> None:
         self._watch: Callable[[Progress], None] | None = watch
+        self.recorder = recorder
+        """Of the same transaction; also for what nobody watches, such as evidence."""
         self._clock = clock
         self._began_s = clock()
         self.stage = Stage.ACQUIRE
@@ -37,15 +48,21 @@ class Reporter:
         """Seconds since the transaction began."""
         return self._clock() - self._began_s
 
-    def tell(self, mark: Mark, node: str = "", detail: str = "") -> None:
-        """Say one thing about the present stage."""
+    def tell(self, mark: Mark, node: str = "", detail: str = "", reason: str = "") -> None:
+        """Say one thing about the present stage; the reason is for the record alone."""
+        progress = Progress(self.elapsed_s, self.stage, mark, node, detail)
+        self.recorder.told(Told(progress, reason))
         if self._watch is None:
             return
         try:
-            self._watch(Progress(self.elapsed_s, self.stage, mark, node, detail))
+            self._watch(progress)
         except Exception:
             self._watch = None
             _logger.exception("the watcher of progress failed")
+
+    def failed(self, node: str, error: GausscertError) -> None:
+        """Say that a node refused, failed or did not answer."""
+        self.tell(Mark.FAILED, node, error.message, error.reason.value)
 
     def retrying(self, notice: RetryNotice) -> None:
         """Say that a call is about to be repeated."""

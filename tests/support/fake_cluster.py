@@ -15,6 +15,7 @@ from gausscert_common.protocol.words import Outcome, Phase, RestartScope
 from gausscert_coordinator.coordinator import Coordinator
 from gausscert_coordinator.inventory import Credentials, Inventory, InventoryNode, Timeouts
 from gausscert_coordinator.ports import OnRetry, RestartOrders
+from gausscert_coordinator.recorder import NOBODY, Recorder
 from support.fake_agents import FakeAgent, Fault
 from support.fake_node import EPOCH, FakeNode, FakeSet, bundle, server_certificate
 
@@ -62,7 +63,7 @@ class FakeCluster:
 
     # What tests call.
 
-    def coordinator(self, holder: str = "") -> Coordinator:
+    def coordinator(self, holder: str = "", recorder: Recorder = NOBODY) -> Coordinator:
         """A coordinator of its own: another process, as far as the nodes can tell."""
         self._ids += 1
         number = self._ids
@@ -76,6 +77,7 @@ class FakeCluster:
             make_id=lambda: f"20250101t000000z-{number:06d}",
             judge=lambda _, reports: dict.fromkeys(reports, ()),
             read_server=server_certificate,
+            recorder=recorder,
         )
 
     def inventory(self) -> Inventory:
