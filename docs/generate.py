@@ -11,6 +11,7 @@ from gausscert_common.errors import KIND_OF_REASON
 from gausscert_common.validate.catalogue import catalogue_markdown
 from gausscert_common.wire.errors import CODES
 from gausscert_coordinator.exit_codes import BY_KIND, BY_REASON, MEANING
+from gausscert_coordinator.history_catalogue import HISTORY
 from gausscert_coordinator.plan_catalogue import PLAN
 
 HERE = Path(__file__).parent
@@ -38,6 +39,10 @@ def findings_page() -> str:
         [code, row.severity, row.title[0].upper() + row.title[1:] + ".", row.remedy]
         for code, row in NODE_FINDINGS.items()
     ]
+    history = [
+        [rule.code, rule.severity, f"**{rule.title}.** {rule.meaning}", rule.remedy]
+        for rule in HISTORY.values()
+    ]
     header = ["code", "severity", "what, why", "what to do"]
     return "\n".join(
         [
@@ -48,6 +53,8 @@ def findings_page() -> str:
             table(header, node),
             "# Findings about a plan\n",
             table(header, plan),
+            "# Findings about the history\n",
+            table(header, history),
         ]
     )
 

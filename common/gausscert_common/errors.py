@@ -33,6 +33,7 @@ class Reason(StrEnum):
     BUNDLE_INVALID = "BUNDLE_INVALID"
     ARGUMENT_INVALID = "ARGUMENT_INVALID"
     CREDENTIAL_INVALID = "CREDENTIAL_INVALID"
+    HISTORY_UNUSABLE = "HISTORY_UNUSABLE"
     # NodeRefusal
     FENCED = "FENCED"
     NOT_ACQUIRED = "NOT_ACQUIRED"
@@ -138,6 +139,7 @@ KIND_OF_REASON: dict[Reason, type[GausscertError]] = {
     Reason.BUNDLE_INVALID: InvalidInput,
     Reason.ARGUMENT_INVALID: InvalidInput,
     Reason.CREDENTIAL_INVALID: InvalidInput,
+    Reason.HISTORY_UNUSABLE: InvalidInput,
     Reason.FENCED: NodeRefusal,
     Reason.NOT_ACQUIRED: NodeRefusal,
     Reason.LOCKED: NodeRefusal,

@@ -54,5 +54,7 @@ class Inventory:
     """Sorted by name."""
     credentials: Credentials
     timeouts: Timeouts = Timeouts()
+    history: Path | None = None
+    """File of the history; None: with the state of whoever runs gausscert (`history_file.place`)."""
     findings: tuple[Finding, ...] = ()
     """Warnings about the file it was read from."""

@@ -11,6 +11,9 @@
     [timeouts]               # optional; seconds, the keys of `Timeouts`
     stop_s = 300
 
+    [history]                # optional; where what was done is recorded, relative to this file
+    file = "history.db"
+
     [[node]]
     name = "node-a"
     address = "10.0.0.1:7443"
@@ -178,7 +181,7 @@ class _Reader:
 def _inventory(
     reader: _Reader, document: Mapping[str, object], folder: Path, require_credentials: bool
 ) -> Inventory:
-    reader.known(document, "", ("cluster", "credentials", "timeouts", "node"))
+    reader.known(document, "", ("cluster", "credentials", "timeouts", "history", "node"))
     cluster = reader.table(document, "cluster", required=True)
     reader.known(cluster, "cluster.", ("name",))
     credentials = reader.table(document, "credentials", required=True)
@@ -188,6 +191,7 @@ def _inventory(
         nodes=tuple(sorted(nodes, key=lambda node: node.name)),
         credentials=_credentials(reader, credentials, folder, required=require_credentials),
         timeouts=_timeouts(reader, reader.table(document, "timeouts", required=False)),
+        history=_history(reader, reader.table(document, "history", required=False), folder),
         findings=_warnings(reader.file, len(nodes)),
     )
 
@@ -237,6 +241,16 @@ def _timeouts(reader: _Reader, table: Mapping[str, object]) -> Timeouts:
         else:
             reader.wrong(f"timeouts.{key}", f"{value!r} is no number of seconds above 0", f"write {key} = 60")
     return Timeouts(**given)
+
+
+def _history(reader: _Reader, table: Mapping[str, object], folder: Path) -> Path | None:
+    reader.known(table, "history.", ("file",))
+    if "file" not in table:
+        return None
+    text = reader.text(table, "history.", "file")
+    if text.startswith("~"):
+        reader.wrong("history.file", f"{text!r} begins with ~, which is not expanded", "write the whole path")
+    return (folder / text).absolute()
 
 
 def _nodes(reader: _Reader, value: object) -> list[InventoryNode]:

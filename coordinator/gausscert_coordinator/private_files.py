@@ -30,7 +30,7 @@ def make_directory(directory: Path) -> None:
     except OSError as error:
         raise _refused(directory, f"the directory cannot be made: {error.strerror}") from None
     else:
-        _sync_directory(directory.parent)
+        sync_directory(directory.parent)
     status = os.stat(directory)
     if not stat.S_ISDIR(status.st_mode):
         raise _refused(directory, "it is no directory")
@@ -62,7 +62,7 @@ def write_new(files: Mapping[Path, bytes], shared: Mapping[Path, bytes] | None =
         for path, body in wanted.items():
             _create(path, body, made)
         for directory in {path.parent for path in wanted}:
-            _sync_directory(directory)
+            sync_directory(directory)
     except OSError as error:
         for path in made:
             path.unlink()
@@ -78,7 +78,12 @@ def _create(path: Path, body: bytes, made: list[Path]) -> None:
         os.fsync(opened.fileno())
 
 
-def _sync_directory(directory: Path) -> None:
+def sync_directory(directory: Path) -> None:
+    """Make durable which names it has.
+
+    Raises:
+        OSError: It cannot be opened or synchronised.
+    """
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

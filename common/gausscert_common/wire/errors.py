@@ -41,6 +41,7 @@ CODES: Final[dict[Reason, grpc.StatusCode]] = {
     Reason.BUNDLE_INVALID: _Code.INVALID_ARGUMENT,
     Reason.ARGUMENT_INVALID: _Code.INVALID_ARGUMENT,
     Reason.CREDENTIAL_INVALID: _Code.INVALID_ARGUMENT,
+    Reason.HISTORY_UNUSABLE: _Code.INVALID_ARGUMENT,
     # Somebody else is at work: look again and begin anew, but never repeat the same command.
     Reason.FENCED: _Code.ABORTED,
     Reason.LOCKED: _Code.ABORTED,

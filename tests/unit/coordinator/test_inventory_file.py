@@ -161,3 +161,28 @@ class TestFind:
 
         with pytest.raises(InvalidInput, match="GAUSSCERT_INVENTORY"):
             inventory_file.find(None, {}, **places)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", None),
+        ("[history]\n", None),
+        ('[history]\nfile = "h/prod.db"\n', Path("/srv/cluster/h/prod.db")),
+        ('[history]\nfile = "/var/lib/gausscert/prod.db"\n', Path("/var/lib/gausscert/prod.db")),
+    ],
+)
+def test_the_history_lies_where_the_inventory_says_relative_to_it(text: str, expected: Path | None):
+    assert inventory_file.parse(GOOD + text, PATH).history == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('[history]\nfiel = "x"\n', "history.fiel: unknown key (did you mean 'file'?)"),
+        ("[history]\nfile = 3\n", 'history.file: not a text (write file = "...")'),
+        ('[history]\nfile = "~/x"\n', "begins with ~, which is not expanded (write the whole path)"),
+    ],
+)
+def test_a_history_that_makes_no_sense_is_refused(text: str, expected: str):
+    assert any(expected in problem for problem in problems(GOOD + text))
