@@ -57,6 +57,10 @@ ca = "pki/ca.crt"
 cert = "pki/operator-demo.crt"
 key = "pki/operator-demo.key"
 
+# What was done in the demo is of no interest beside what was done for real.
+[history]
+file = "history.db"
+
 # The simulated CM runs ten times as fast as a real one, so its cm_ctl waits a tenth of these.
 [timeouts]
 stop_s = 30.0

@@ -39,9 +39,10 @@ class Settings:
 
 
 def _open_cluster(inventory: Inventory) -> AbstractAsyncContextManager[Cluster]:
+    from gausscert_coordinator import history
     from gausscert_coordinator.coordinator import Coordinator
 
-    return Coordinator(inventory)
+    return Coordinator(inventory, recorder=history.of(inventory))
 
 
 def _load_inventory(path: Path | None) -> Inventory:

@@ -25,6 +25,7 @@ ROOT: Final[dict[str, Entry]] = {
     "plan": Entry("plan", "Show what a replacement would do, and all that speaks against it."),
     "replace": Entry("replace", "Replace the certificates of the whole cluster: every node, or none."),
     "recover": Entry("recover", "Finish or roll back a transaction that is in doubt."),
+    "history": Entry("history", "Show what was done, by whom, and the evidence."),
     "pki": Entry("pki", "Make the identities with which gausscert and its agents know each other."),
     "demo": Entry("demo", "Show it all on a simulated cluster on this machine."),
     "completion": Entry("completion", "Print the completion script of a shell."),

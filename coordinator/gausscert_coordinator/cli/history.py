@@ -1,0 +1,113 @@
+"""`gausscert history [ID]`."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import click
+
+from gausscert_coordinator.cli.group import Verb, pass_invocation
+from gausscert_coordinator.cli.settings import Invocation
+from gausscert_coordinator.cli.verbs import ROOT
+from gausscert_coordinator.exit_codes import ExitCode
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from gausscert_coordinator.inventory import Inventory
+
+_AGO = re.compile(r"(\d{1,5})([dh])")
+
+
+def _moment(_: click.Context, __: click.Parameter, value: str | None) -> datetime | None:
+    """A moment in ISO 8601, in UTC unless it says otherwise, or how long ago."""
+    if value is None:
+        return None
+    if ago := _AGO.fullmatch(value):
+        count = int(ago[1])
+        return datetime.now(UTC) - (timedelta(days=count) if ago[2] == "d" else timedelta(hours=count))
+    try:
+        given = datetime.fromisoformat(value)
+    except ValueError:
+        raise click.BadParameter(
+            f"{value!r} is no time: write 2026-11-01, 2026-11-01T12:30Z, 7d or 12h"
+        ) from None
+    return given if given.tzinfo is not None else given.replace(tzinfo=UTC)
+
+
+@click.command(
+    "history",
+    cls=Verb,
+    short_help=ROOT["history"].short_help,
+    examples=(
+        ("The newest first:", "gausscert history"),
+        ("Of the last week:", "gausscert history --since 7d"),
+        ("Everything about one transaction, by the beginning of its id:", "gausscert history 20261102t12"),
+        (
+            "For a program:",
+            "gausscert history --output json | jq '.runs[] | [.transaction_id, .verdict]'",
+        ),
+    ),
+    exits={
+        ExitCode.DONE: "shown, also when nothing was recorded yet",
+        ExitCode.REFUSED: "no such transaction, no usable inventory, or a file that cannot be read",
+    },
+)
+@click.argument("beginning", metavar="[ID]", required=False)
+@click.option(
+    "--limit", type=click.IntRange(1, 100_000), default=20, show_default=True, help="How many at most."
+)
+@click.option(
+    "--since",
+    callback=_moment,
+    metavar="TIME",
+    help="Only those begun since: 2026-11-01, 2026-11-01T12:30Z, 7d, 12h.",
+)
+@pass_invocation
+def command(invocation: Invocation, beginning: str | None, limit: int, since: datetime | None) -> int:
+    """Show what this machine's gausscert did to the cluster: when, who, how it ended. With the ID of a
+    transaction, or a beginning of it that fits no other, all that is known of it: every command to every node
+    and its answer, what was served and who saw it, findings and failures.
+
+    The history is a record for people. No node is asked, and nothing depends on it: `gausscert status` and
+    `gausscert recover` ask the nodes.
+    """
+    from gausscert_coordinator import history_file
+
+    inventory = invocation.inventory()
+    path = history_file.place(inventory)
+    if beginning is None:
+        return _list(invocation, inventory, path, limit, since)
+    return _one(invocation, inventory, path, beginning)
+
+
+def _list(
+    invocation: Invocation, inventory: Inventory, path: Path, limit: int, since: datetime | None
+) -> int:
+    from gausscert_coordinator import history_reader
+    from gausscert_coordinator.cli import documents_history, tables_history
+
+    found = history_reader.runs(path, inventory.cluster, limit=limit, since=since)
+    render = invocation.render
+    render.result(
+        "history",
+        documents_history.runs(inventory.cluster, path, found),
+        lambda: tables_history.runs(inventory.cluster, path, found, render.width),
+    )
+    return ExitCode.DONE
+
+
+def _one(invocation: Invocation, inventory: Inventory, path: Path, beginning: str) -> int:
+    from gausscert_coordinator import history_reader
+    from gausscert_coordinator.cli import documents_history, tables_history
+
+    found = history_reader.transaction(path, inventory.cluster, beginning)
+    render = invocation.render
+    render.result(
+        "history transaction",
+        documents_history.transaction(inventory.cluster, path, found),
+        lambda: tables_history.transaction(found, render.width),
+    )
+    return ExitCode.DONE
