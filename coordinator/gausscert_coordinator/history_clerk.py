@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import queue
 import threading
 from concurrent.futures import Future
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
     Make = Callable[[], Iterable[Row]]
     Open = Callable[[Path], tuple[sqlite3.Connection, str]]
+
+_logger = logging.getLogger(__name__)
 
 _LAST: Final = None
 
@@ -156,12 +159,15 @@ def write_group(connection: sqlite3.Connection, run: int | None, group: Sequence
 
 
 def _told(raised: Exception, path: str) -> Finding:
-    error = raised if isinstance(raised, GausscertError) else None
-    if error is None:
-        error = InternalError(
-            Reason.INTERNAL,
-            f"a bug in gausscert, {type(raised).__name__}: {raised}",
-            remedy="report it; the replacement itself is not concerned",
-        )
+    error = raised if isinstance(raised, GausscertError) else _bug(raised)
     cause = f"recording stopped here, the transaction did not: {error.message}"
     return finding("HISTORY_NOT_WRITTEN", cause, error.file or path, error.remedy)
+
+
+def _bug(raised: Exception) -> InternalError:
+    _logger.error("recording the history failed", exc_info=raised)
+    return InternalError(
+        Reason.INTERNAL,
+        f"a bug in gausscert, {type(raised).__name__}",
+        remedy="report it with what was logged; the transaction itself is not concerned",
+    )

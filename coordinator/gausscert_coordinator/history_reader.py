@@ -75,8 +75,8 @@ class Certificate:
     issuer: str
     serial: str
     fingerprint: str
-    not_before: str
-    not_after: str
+    not_before: datetime
+    not_after: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,7 @@ class Evidence:
     state: str
     fingerprint: str
     chain_verified: bool
-    not_after: str | None
+    not_after: datetime | None
     cause: str
 
 
@@ -211,7 +211,7 @@ def _account(book: sqlite3.Connection, run: Run) -> Account:
     return Account(
         run=run,
         nodes=tuple(Node(*row[1:]) for row in rows("node", "node")),
-        certificates=tuple(Certificate(*row[2:]) for row in rows("certificate", "number")),
+        certificates=tuple(_certificate(row) for row in rows("certificate", "number")),
         steps=tuple(_step(run, row) for row in rows("step", "number")),
         evidence=tuple(_evidence(row) for row in rows("evidence", "rowid")),
         findings=tuple(Finding(*row[2:]) for row in rows("finding", "number")),
@@ -224,7 +224,7 @@ def _run(row: sqlite3.Row) -> Run:
     for name in ("drop_crls", "take_over", "interrupted"):
         told[name] = bool(told[name]) if told[name] is not None else None
     for name in ("begun_at", "ended_at"):
-        told[name] = datetime.fromisoformat(told[name]) if told[name] is not None else None
+        told[name] = _moment(told[name])
     return Run(**told)
 
 
@@ -237,7 +237,18 @@ def _step(run: Run, row: sqlite3.Row) -> Step:
 
 def _evidence(row: sqlite3.Row) -> Evidence:
     _, stage, _, seen_from, cm_node_id, target, state, fingerprint, chain, until, cause = row
-    return Evidence(stage, seen_from, cm_node_id, target, state, fingerprint, bool(chain), until, cause)
+    not_after = _moment(until)
+    return Evidence(stage, seen_from, cm_node_id, target, state, fingerprint, bool(chain), not_after, cause)
+
+
+def _certificate(row: sqlite3.Row) -> Certificate:
+    _, _, file, kind, subject, issuer, serial, fingerprint, not_before, not_after = row
+    dates = (datetime.fromisoformat(not_before), datetime.fromisoformat(not_after))
+    return Certificate(file, kind, subject, issuer, serial, fingerprint, *dates)
+
+
+def _moment(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text is not None else None
 
 
 @contextmanager

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 from pathlib import Path
 
 import pytest
 from gausscert_common import certset
 from gausscert_coordinator.cli import demo_claims
 from support import openssl_bundles
-from support.local_cluster import LocalCluster
+from support.local_cluster import NODES, LocalCluster
 
 pytestmark = pytest.mark.xdist_group("replace")
 
@@ -60,6 +61,36 @@ def test_a_retired_set_is_the_former_one_and_no_stage_is_left(cluster: LocalClus
         retired = node.set_directory.parent / f".cm.retired.{generation}"
         assert demo_claims._disk(retired) == former[node.name]
         assert not (node.set_directory.parent / f".cm.{generation}").exists()
+
+
+def test_the_history_shows_what_was_done_to_each_node_by_whom_and_the_evidence(cluster: LocalCluster):
+    former = set(cluster.picture().served.values())
+    bundle = cluster.new_bundle("recorded")
+    done = cluster.run("replace", bundle, "--yes", "--output", "json", *cluster.passwords)
+    assert done.code == 0, done.err
+    result = done.document["result"]
+    assert result["findings"] == []
+
+    listed = cluster.run("history", "--limit", "1")
+    shown = cluster.run("history", result["transaction_id"])
+    (run,) = cluster.run("history", result["transaction_id"], "--output", "json").document["runs"]
+
+    assert listed.code == shown.code == 0
+    assert result["transaction_id"] in listed.out
+    assert "committed" in listed.out
+    assert (run["kind"], run["verdict"], run["participants"]) == ("replace", "committed", 3)
+    assert f"@{socket.gethostname()}/" in run["holder"]
+    answers = {(each["stage"], each["node"]): each["mark"] for each in run["steps"]}
+    for stage in ("acquire", "prepare", "stop", "swap", "start", "commit", "purge"):
+        assert [answers[stage, node] for node in NODES] == ["done"] * 3
+        assert all(f"{node} " in shown.out for node in NODES)
+    proof = [each for each in run["evidence"] if each["stage"] == "verify"]
+    assert proof == [{"stage": "verify", **each} for each in result["proof"]]
+    assert {each["old_server_fingerprint"] for each in run["nodes"]} == former
+    assert {run["new_server_fingerprint"]} == {each["new_server_fingerprint"] for each in run["nodes"]}
+    assert {run["new_server_fingerprint"]} == {each["fingerprint"] for each in proof}
+    assert {each["file"] for each in run["certificates"]} == {"cacert.pem", "server.crt", "client.crt"}
+    assert (cluster.root / "history.db").stat().st_mode & 0o077 == 0
 
 
 @pytest.mark.skipif(not shutil.which("openssl"), reason="openssl is not installed")
@@ -140,6 +171,7 @@ def test_no_password_is_in_any_log_journal_or_command_line(cluster: LocalCluster
 
     assert done.code == 0, done.err
     assert len(done.acted) == 2
+    assert (cluster.root / "history.db").is_file()
     written = [path for path in cluster.root.rglob("*") if path.is_file() and path.suffix != ".pw"]
     texts = [*seen, done.out, done.err, *(path.read_bytes().decode(errors="replace") for path in written)]
     for password in (cluster.server_password, cluster.client_password):

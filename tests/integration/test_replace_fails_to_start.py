@@ -21,6 +21,10 @@ def test_a_cm_server_that_refuses_the_new_set_turns_all_back(steady: LocalCluste
     assert result["verdict"] == "rolled back"
     assert node in {failure["node"] for failure in result["failures"]}
     assert {each["fingerprint"] for each in result["proof"]} == set(steady.picture().served.values())
+    (run,) = steady.run("history", result["transaction_id"], "--output", "json").document["runs"]
+    assert (run["verdict"], run["last_stage"]) == ("rolled back", result["last_stage"])
+    assert [{**each, "findings": []} for each in run["failures"]] == result["failures"]
+    assert {each["stage"] for each in run["evidence"]} >= {"prepare", "rollback verify"}
 
 
 @pytest.mark.parametrize(("fault", "node"), on_each_node(StartFault.LIE, StartFault.FAIL, StartFault.SILENT))

@@ -94,8 +94,8 @@ def _certificate(shown: Certificate) -> Document:
         "issuer": shown.issuer,
         "serial": shown.serial,
         "fingerprint": shown.fingerprint,
-        "not_before": shown.not_before,
-        "not_after": shown.not_after,
+        "not_before": time(shown.not_before),
+        "not_after": time(shown.not_after),
     }
 
 
@@ -121,7 +121,7 @@ def _evidence(shown: Evidence) -> Document:
         "state": shown.state,
         "fingerprint": shown.fingerprint,
         "chain_verified": shown.chain_verified,
-        "not_after": shown.not_after,
+        "not_after": time(shown.not_after),
         "cause": shown.cause,
     }
 

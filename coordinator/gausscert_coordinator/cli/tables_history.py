@@ -70,7 +70,12 @@ def _account(shown: Account, width: int) -> list[RenderableType]:
         parts.append(_nodes(shown.nodes, width))
     if shown.certificates:
         rows = [
-            [cell(each.file), cell(short(each.fingerprint)), cell(each.not_after[:16]), cell(each.subject)]
+            [
+                cell(each.file),
+                cell(short(each.fingerprint)),
+                cell(f"{each.not_after:%Y-%m-%d %H:%M}"),
+                cell(each.subject),
+            ]
             for each in shown.certificates
         ]
         parts.append(

@@ -264,6 +264,14 @@ def garbage(length: int) -> bytes:
     return hashlib.shake_256(b"garbage").digest(length)
 
 
+def break_page_of_steps(path: Path) -> None:
+    """The list of runs reads no step: only a check of the whole file can tell."""
+    with sqlite3.connect(path) as opened:
+        (page,) = opened.execute("SELECT rootpage FROM sqlite_master WHERE name = 'step'").fetchone()
+    opened.close()
+    overwritten(path, (page - 1) * 4096, garbage(4096))
+
+
 BREAKAGES: dict[str, Callable[[Path], object]] = {
     "not a database": lambda path: path.write_bytes(b"no database at all " * 300),
     "a few bytes": lambda path: path.write_bytes(b"SQLi"),
@@ -272,6 +280,7 @@ BREAKAGES: dict[str, Callable[[Path], object]] = {
     "one page less": lambda path: os.truncate(path, path.stat().st_size - 4096),
     "a page of garbage": lambda path: overwritten(path, 4096, garbage(4096)),
     "a page of zeros": lambda path: overwritten(path, 4096, bytes(4096)),
+    "a page that the list does not read": break_page_of_steps,
     "garbage to the end": lambda path: overwritten(path, 4096, garbage(path.stat().st_size - 4096)),
 }
 
