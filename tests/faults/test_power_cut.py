@@ -90,7 +90,7 @@ class Bench:
     def told(self, state: State, wrong: str) -> str:
         last = "\n  ".join(str(op) for op in self.ops[max(0, state.after - 6) : state.after])
         return (
-            f"{self.name}, {state.model}, after {state.after} operations, answered: {state.acked or 'nothing'}"
+            f"{self.name}, {state.model}, after {state.after} operations, answered: {state.acked or '-'}"
             f"\n{wrong}\nthe last operations:\n  {last}\nthe disk:\n{state.disk.content()}"
         )
 
