@@ -105,10 +105,30 @@ def _kinds(raw: bytes) -> int:
     return sum(found)
 
 
+MAX_TRAILING: Final = 15
+"""Bytes behind the end that are taken for a stray line end or padding. CM reads as much as it needs and does
+not look further (facts sections 4 and 17); a longer rest would be as long as the other build's file."""
+
+
 def build_of(cipher: bytes, rand: bytes) -> FactorBuild | None:
-    """Which build of CM wrote such a pair, judged by the lengths; None when no build does."""
-    lengths = (len(cipher), len(rand))
-    return next((build for build, expected in LENGTHS.items() if expected == lengths), None)
+    """Which build of CM reads such a pair, judged by the lengths; None when no build does."""
+    builds = {build_of_cipher(cipher), build_of_rand(rand)}
+    return builds.pop() if len(builds) == 1 else None
+
+
+def build_of_cipher(body: bytes) -> FactorBuild | None:
+    """Which build of CM reads such a .cipher; None when no build does."""
+    return _build_with(len(body), 0)
+
+
+def build_of_rand(body: bytes) -> FactorBuild | None:
+    """Which build of CM reads such a .rand; None when no build does."""
+    return _build_with(len(body), 1)
+
+
+def _build_with(length: int, place: int) -> FactorBuild | None:
+    fitting = (build for build, lengths in LENGTHS.items() if 0 <= length - lengths[place] <= MAX_TRAILING)
+    return next(fitting, None)
 
 
 def crc_ok(body: bytes) -> bool:

@@ -1,7 +1,9 @@
 """PEM files, split into blocks as OpenSSL reads them.
 
 OpenSSL takes a block only where BEGIN starts a line, ignores text around blocks and blanks at line
-ends, and with them a CR before LF. A lone CR ends no line for it.
+ends, and with them a CR before LF. A lone CR ends no line for it. Within the base64 it ignores blanks. What
+stands before an empty line is headers for it, which must begin with Proc-Type; behind one, all lines but the
+last must have 64 characters (pem_lib.c: get_header_and_data, PEM_get_EVP_CIPHER_INFO).
 """
 
 from __future__ import annotations
@@ -22,6 +24,10 @@ PARAMETER_LABELS: Final = frozenset({"EC PARAMETERS", "DH PARAMETERS", "DSA PARA
 
 BOM: Final = b"\xef\xbb\xbf"
 
+_BLANKS: Final = b" \t\v\f\r"
+_LINE: Final = 64
+"""RFC 7468 section 2."""
+
 _BOUNDARY: Final = re.compile(rb"-----(BEGIN|END) ([ -~]+)-----")
 _HEADER: Final = re.compile(rb"([A-Za-z][A-Za-z0-9-]*):[ \t]*(.*)")
 
@@ -34,7 +40,7 @@ class Block:
     text: bytes = field(repr=False)
     """From BEGIN to END, lines ended by LF."""
     der: bytes | None = field(repr=False)
-    """None when the base64 is damaged."""
+    """None when OpenSSL could not read it: the base64 is damaged, or headers or lines are none of PEM's."""
     headers: tuple[tuple[str, str], ...] = ()
     """RFC 1421 headers, such as Proc-Type and DEK-Info of OpenSSL's own key encryption."""
 
@@ -53,8 +59,13 @@ class PemFile:
     """A file seen as PEM."""
 
     blocks: tuple[Block, ...]
-    truncated: bool = False
-    """A BEGIN has no END."""
+    truncated_at: int | None = None
+    """Before which block, counted from 0, a BEGIN has no END; None when each has one."""
+
+    @property
+    def truncated(self) -> bool:
+        """Whether a BEGIN has no END."""
+        return self.truncated_at is not None
 
     def of(self, labels: frozenset[str]) -> tuple[Block, ...]:
         """The blocks with one of these labels, in order."""
@@ -64,42 +75,47 @@ class PemFile:
 def split(body: bytes) -> PemFile:
     """Split a file into its blocks. Never raises."""
     blocks: list[Block] = []
-    truncated = False
+    truncated: list[int] = []
     label = b""
     lines: list[bytes] = []
     for line in body.removeprefix(BOM).split(b"\n"):
+        if line.startswith(b"\0"):
+            break  # OpenSSL takes such a line for the end of the file (bss_file.c: file_gets)
         line = line.rstrip()
         boundary = _BOUNDARY.fullmatch(line)
         if boundary and boundary[1] == b"BEGIN":
-            truncated = truncated or bool(label)
+            truncated += [len(blocks)] if label else []
             label, lines = boundary[2], []
         elif boundary and label:
             if boundary[2] == label:
                 blocks.append(_block(label, lines))
             else:
-                truncated = True
+                truncated.append(len(blocks))
             label = b""
         elif label:
             lines.append(line)
-    return PemFile(tuple(blocks), truncated or bool(label))
+    truncated += [len(blocks)] if label else []
+    return PemFile(tuple(blocks), truncated[0] if truncated else None)
 
 
 def _block(label: bytes, lines: list[bytes]) -> Block:
-    headers: list[tuple[str, str]] = []
-    start = 0
-    for line in lines:
-        header = _HEADER.fullmatch(line)
-        if header is None:
-            break
-        headers.append((header[1].decode("ascii"), header[2].decode("latin-1")))
-        start += 1
+    start = lines.index(b"") if b"" in lines else 0
+    found = [one for one in map(_HEADER.fullmatch, lines[:start]) if one]
+    headers = tuple((one[1].decode("ascii"), one[2].decode("latin-1")) for one in found)
     frame = b"-----%s " + label + b"-----\n"
     text = frame % b"BEGIN" + b"".join(line + b"\n" for line in lines) + frame % b"END"
-    return Block(label.decode("ascii"), text, _decoded(b"".join(lines[start:])), tuple(headers))
+    return Block(label.decode("ascii"), text, _decoded(lines), headers)
 
 
-def _decoded(text: bytes) -> bytes | None:
+def _decoded(lines: list[bytes]) -> bytes | None:
+    headed = b"" in lines
+    start = lines.index(b"") if headed else 0
+    body = lines[start + 1 :] if headed else lines
+    if start and not (lines[0].startswith(b"Proc-Type:") and lines[1].startswith(b"DEK-Info:")):
+        return None
+    if headed and any(len(line) != _LINE for line in body[:-1]):
+        return None
     try:
-        return base64.b64decode(text, validate=True) or None
+        return base64.b64decode(b"".join(body).translate(None, _BLANKS), validate=True) or None
     except binascii.Error:
         return None

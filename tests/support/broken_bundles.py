@@ -745,6 +745,146 @@ def live_crl_of_an_old_ca_of_the_same_name():
     return pki.bundle(), {"carried_crls": {"client.crl": left}}
 
 
+@broken("CRL_SCOPE")
+def crl_of_ca_certificates_only():
+    return _crl("server.crl", pki.crl(pki.good_ca(), extra=(pki.crl_for(only_contains_ca_certs=True),)))
+
+
+@broken("CRL_SCOPE")
+def crl_of_attribute_certificates_only():
+    limit = pki.crl_for(only_contains_attribute_certs=True)
+    return _crl("server.crl", pki.crl(pki.good_ca(), extra=(limit,)))
+
+
+@broken("CRL_SCOPE")
+def crl_of_some_reasons_only():
+    limit = pki.crl_for(only_some_reasons=frozenset({x509.ReasonFlags.key_compromise}))
+    return _crl("client.crl", pki.crl(pki.good_ca(), extra=(limit,)))
+
+
+@broken("CRL_SCOPE")
+def indirect_crl():
+    return _crl("client.crl", pki.crl(pki.good_ca(), extra=(pki.crl_for(indirect_crl=True),)))
+
+
+@broken("CRL_SCOPE")
+def crl_of_a_distribution_point_that_no_leaf_names():
+    limit = pki.crl_for(full_name=[x509.UniformResourceIdentifier("http://one.example/crl")])
+    return _crl("client.crl", pki.crl(pki.good_ca(), extra=(limit,)))
+
+
+@broken("CRL_CRITICAL_EXTENSION_UNKNOWN")
+def crl_with_an_unknown_critical_extension():
+    return _crl("server.crl", pki.crl(pki.good_ca(), extra=((pki.UNKNOWN, True),)))
+
+
+@broken("CRL_CRITICAL_EXTENSION_UNKNOWN")
+def crl_with_an_entry_that_has_an_unknown_critical_extension():
+    return _crl("server.crl", pki.crl(pki.good_ca(), revoked=(5,), entry_extra=((pki.UNKNOWN, True),)))
+
+
+@broken("CRL_FOREIGN")
+def crl_with_the_authority_key_identifier_of_another_ca():
+    akid = x509.AuthorityKeyIdentifier(b"\x01" * 20, None, None)
+    return _crl("server.crl", pki.crl(pki.good_ca(), extra=((akid, False),)))
+
+
+@broken("CRL_CA_CANNOT_SIGN")
+def crl_of_a_self_signed_leaf_that_must_not_sign_any():
+    lonely = pki.ca("lonely", key=pki.key("ec", "server"), usage=("digital_signature", "key_cert_sign"))
+    bundle = pki.bundle((lonely, pki.good_ca()), server=lonely)
+    return replace(bundle, pem={**bundle.pem, "client.crl": pki.crl(lonely)})
+
+
+@broken("SIGNATURE_WEAK")
+def sha1_crl():
+    authority = pki.ca("RSA CA", key=pki.key("rsa", "CA"))
+    bundle = pki.of_ca(authority)
+    return replace(bundle, pem={**bundle.pem, "client.crl": openssl_bundles.crl(authority, "sha1")})
+
+
+# ---- what OpenSSL reads otherwise than it looks
+
+
+@broken("FILE_NOT_PEM")
+def zero_bytes_before_the_certificate():
+    return _with("server.crt", b"\0\0\0\n" + pki.good_leaf("server").pem)
+
+
+@broken("PEM_DAMAGED")
+def empty_line_in_a_certificate():
+    return _with("server.crt", pki.good_leaf("server").pem.replace(b"\n", b"\n\n", 2))
+
+
+@broken("PEM_DAMAGED")
+def header_in_a_certificate():
+    return _with("cacert.pem", pki.good_ca().pem.replace(b"-----\n", b"-----\nComment: mine\n\n", 1))
+
+
+@broken("PEM_DAMAGED")
+def long_lines_in_a_traditional_key():
+    lines = _traditional_key().split(b"\n")
+    body = b"".join(lines[4:-2])
+    wide = [body[start : start + 76] for start in range(0, len(body), 76)]
+    return _with("server.key", b"\n".join([*lines[:4], *wide, *lines[-2:]]))
+
+
+@broken("PEM_DAMAGED")
+def further_header_in_a_traditional_key():
+    return _with("server.key", _traditional_key().replace(b"DEK-Info", b"Comment: mine\nDEK-Info"))
+
+
+def _traditional_key() -> bytes:
+    form = PrivateFormat.TraditionalOpenSSL
+    return pki.private_pem(pki.key("ec", "server"), pki.SERVER_PASSWORD, form)
+
+
+@broken("CRL_UNREADABLE")
+def garbage_crl_among_the_cas():
+    return _with("cacert.pem", pki.good_ca().pem + _block("X509 CRL", b"garbage"))
+
+
+@broken("KEY_CIPHER_UNSUPPORTED")
+def pkcs8_key_encrypted_with_camellia():
+    key = pki.good_leaf("server").key_pem(None)
+    return _with("server.key", openssl_bundles.encrypted(key, pki.SERVER_PASSWORD, "camellia-256-cbc"))
+
+
+@broken("KEY_CURVE_UNUSABLE")
+def curve_written_out():
+    key, crt = openssl_bundles.explicit_curve_leaf(pki.good_ca(), pki.SERVER_PASSWORD)
+    return pki.bundle(files={"server.key": key, "server.crt": crt})
+
+
+@broken("CERTIFICATE_PROXY")
+def proxy_certificate():
+    language = bytes.fromhex("300c300a06082b06010505071501")
+    proxy = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.3.6.1.5.5.7.1.14"), language)
+    return pki.bundle(server=pki.leaf(pki.good_ca(), "server", extra=((proxy, False),)))
+
+
+@broken("LEAF_NOT_SIGNED_BY_CA")
+def issuer_with_another_kind_of_blank():
+    authority, alias = (pki.ca(name, key=pki.key("ec", "blank")) for name in ("A\u00a0B", "A B"))
+    return pki.bundle((authority,), *(pki.leaf(alias, role) for role in ("server", "client")))
+
+
+def _twins(**changes) -> Bundle:
+    """OpenSSL takes the first CA certificate of a key that is valid, fit or not."""
+    good, unfit = (pki.ca("twin", key=pki.key("ec", "twin"), **one) for one in ({}, changes))
+    return pki.bundle((unfit, good), *(pki.leaf(good, role) for role in ("server", "client")))
+
+
+@broken("CA_NOT_A_CA")
+def ca_behind_one_of_the_same_key_that_is_no_ca():
+    return _twins(basic=x509.BasicConstraints(ca=False, path_length=None))
+
+
+@broken("CA_CANNOT_SIGN")
+def ca_behind_one_of_the_same_key_that_must_not_sign():
+    return _twins(usage=("crl_sign",))
+
+
 # ---- the live set
 
 

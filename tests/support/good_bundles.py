@@ -13,7 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import PrivateFormat
 from gausscert_common.bundle import Bundle
 from gausscert_common.model import FactorBuild
-from support import pki
+from support import openssl_bundles, pki
 from support.broken_bundles import factor_files, with_factors
 
 CASES = {}
@@ -324,6 +324,90 @@ def mail_constraint_kept():
 @good()
 def mail_constraint_and_no_mail_address():
     return pki.of_ca(pki.constrained([x509.RFC822Name("one.example")], None))
+
+
+@good()
+def crl_for_end_entities_only():
+    return pki.bundle(
+        files={"client.crl": pki.crl(pki.good_ca(), extra=(pki.crl_for(only_contains_user_certs=True),))}
+    )
+
+
+@good()
+def crl_of_the_distribution_point_that_the_leaves_name():
+    name = [x509.UniformResourceIdentifier("http://one.example/crl")]
+    points = x509.CRLDistributionPoints([x509.DistributionPoint(name, None, None, None)])
+    bundle = pki.of_ca(pki.good_ca(), extra=((points, False),))
+    crl = pki.crl(pki.good_ca(), extra=(pki.crl_for(full_name=name),))
+    return replace(bundle, pem={**bundle.pem, "server.crl": crl, "client.crl": crl})
+
+
+@good()
+def crl_with_the_authority_key_identifier_of_its_ca():
+    akid = x509.AuthorityKeyIdentifier.from_issuer_public_key(pki.good_ca().key.public_key())
+    return pki.bundle(files={"client.crl": pki.crl(pki.good_ca(), extra=((akid, False),))})
+
+
+@good()
+def revocation_that_was_taken_back():
+    serials = tuple(pki.good_leaf(role).certificate.serial_number for role in ROLES)
+    taken_back = (x509.CRLReason(x509.ReasonFlags.remove_from_crl), False)
+    return pki.bundle(
+        files={"server.crl": pki.crl(pki.good_ca(), revoked=serials, entry_extra=(taken_back,))}
+    )
+
+
+@good()
+def blanks_within_the_base64():
+    bundle = pki.bundle()
+    indented = {
+        name: b"\n".join(
+            line if line.startswith(b"--") else b"  " + line[:9] + b"\t" + line[9:] for line in lines
+        )
+        for name, lines in ((name, body.split(b"\n")) for name, body in bundle.pem.items())
+    }
+    return replace(bundle, pem=indented)
+
+
+@good()
+def empty_line_after_begin():
+    return pki.bundle(files={"server.crt": pki.good_leaf("server").pem.replace(b"-----\n", b"-----\n\n", 1)})
+
+
+@good("PEM_DAMAGED_BEHIND")
+def crt_cut_off_behind_the_leaf():
+    return pki.bundle(files={"server.crt": pki.good_leaf("server").pem + pki.good_ca().pem[:200]})
+
+
+@good("PEM_DAMAGED_BEHIND", "CRT_SEVERAL")
+def garbage_behind_the_leaf():
+    garbage = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
+    return pki.bundle(files={"server.crt": pki.good_leaf("server").pem + garbage})
+
+
+@good()
+def ca_before_one_of_the_same_key_that_is_no_ca():
+    no_ca = x509.BasicConstraints(ca=False, path_length=None)
+    good_one, unfit = (pki.ca("twin", key=pki.key("ec", "twin"), **one) for one in ({}, {"basic": no_ca}))
+    return pki.bundle((good_one, unfit), *(pki.leaf(good_one, role) for role in ROLES))
+
+
+@good()
+def aes_192_traditional_keys():
+    passwords = (pki.SERVER_PASSWORD, pki.CLIENT_PASSWORD)
+    files = {
+        f"{role}.key": openssl_bundles.traditional(pki.good_leaf(role).key_pem(None), password, "aes192")
+        for role, password in zip(ROLES, passwords, strict=True)
+    }
+    return pki.bundle(files=files)
+
+
+@good("FACTOR_FILE_TRAILING")
+def line_end_behind_a_factor_file():
+    made = factor_files()
+    return with_factors(
+        made, server_cipher=made.server_cipher + b"\n", client_rand=made.client_rand + b"\r\n"
+    )
 
 
 def as_set(bundle: Bundle) -> dict[str, bytes]:

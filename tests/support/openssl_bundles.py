@@ -12,6 +12,7 @@ import functools
 import subprocess
 import tempfile
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 from cryptography import x509
@@ -255,3 +256,48 @@ def signed_again(one: pki.Issued, issuer: pki.Issued, digest: str) -> pki.Issued
         which = ("-in", "in", "-CA", "ca", "-CAkey", "key", "-set_serial", "77", f"-{digest}")
         pem = workshop.run("x509", *which, "-preserve_dates")
     return replace(one, certificate=x509.load_pem_x509_certificate(pem))
+
+
+def crl(authority: pki.Issued, digest: str) -> bytes:
+    """A CRL that `cryptography` refuses to sign with this digest."""
+    with tempfile.TemporaryDirectory() as folder:
+        workshop = Workshop(Path(folder), {})
+        for name, body in (("ca", authority.pem), ("key", authority.key_pem(None)), ("index.txt", b"")):
+            (workshop.path / name).write_bytes(body)
+        settings = f"database=index.txt\ndefault_md={digest}\ndefault_crl_days=30\n"
+        (workshop.path / "conf").write_text(f"[ca]\ndefault_ca=one\n[one]\n{settings}")
+        begin = f"{pki.NOW - timedelta(days=1):%Y%m%d%H%M%SZ}"
+        made = ("-gencrl", "-keyfile", "key", "-cert", "ca", "-crl_lastupdate", begin)
+        return workshop.run("ca", "-config", "conf", *made)
+
+
+def encrypted(key: bytes, password: str, cipher: str) -> bytes:
+    """A plain key, encrypted as PKCS#8."""
+    return _re_encrypted(key, password, "pkcs8", "-topk8", "-v2", cipher)
+
+
+def traditional(key: bytes, password: str, cipher: str) -> bytes:
+    """A plain EC key, encrypted as OpenSSL did before PKCS#8."""
+    return _re_encrypted(key, password, "ec", f"-{cipher}")
+
+
+def _re_encrypted(key: bytes, password: str, *words: str) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        workshop = Workshop(Path(folder), {})
+        (workshop.path / "in").write_bytes(key)
+        return workshop.run(*words, "-in", "in", "-passout", "stdin", password=password)
+
+
+def explicit_curve_leaf(authority: pki.Issued, password: str) -> tuple[bytes, bytes]:
+    """Key and certificate on P-256, its parameters written out instead of named."""
+    with tempfile.TemporaryDirectory() as folder:
+        workshop = Workshop(Path(folder), {})
+        model = pki.leaf(None, "server", akid=False)
+        for name, body in (("ca", authority.pem), ("cakey", authority.key_pem(None)), ("model", model.pem)):
+            (workshop.path / name).write_bytes(body)
+        curve = ("-name", "prime256v1", "-param_enc", "explicit")
+        workshop.run("ecparam", "-genkey", "-noout", *curve, "-out", "key")
+        workshop.run("pkey", "-in", "key", "-pubout", "-out", "public")
+        signing = ("-CA", "ca", "-CAkey", "cakey", "-set_serial", "77", "-preserve_dates")
+        crt = workshop.run("x509", "-in", "model", "-force_pubkey", "public", *signing)
+        return encrypted((workshop.path / "key").read_bytes(), password, "aes-256-cbc"), crt

@@ -269,8 +269,10 @@ def crl(
     begin: datetime = NOW - timedelta(days=1),
     end: datetime = NOW + timedelta(days=30),
     signer=None,
+    extra: tuple[tuple[x509.ExtensionType, bool], ...] = (),
+    entry_extra: tuple[tuple[x509.ExtensionType, bool], ...] = (),
 ) -> bytes:
-    """A CRL as PEM."""
+    """A CRL as PEM; further extensions, of it or of each entry, with whether they are critical."""
     builder = (
         x509.CertificateRevocationListBuilder()
         .issuer_name(issuer.certificate.subject)
@@ -278,10 +280,32 @@ def crl(
         .next_update(end)
         .add_extension(x509.CRLNumber(7), critical=False)
     )
+    for extension, critical in extra:
+        builder = builder.add_extension(extension, critical=critical)
     for serial in revoked:
-        one = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(begin).build()
-        builder = builder.add_revoked_certificate(one)
+        entry = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(begin)
+        for extension, critical in entry_extra:
+            entry = entry.add_extension(extension, critical=critical)
+        builder = builder.add_revoked_certificate(entry.build())
     return builder.sign(signer or issuer.key, hashes.SHA256()).public_bytes(Encoding.PEM)
+
+
+def crl_for(**limits) -> tuple[x509.ExtensionType, bool]:
+    """issuingDistributionPoint for `extra` of a CRL; limits as of `x509.IssuingDistributionPoint`."""
+    none: dict[str, object] = {
+        "full_name": None,
+        "relative_name": None,
+        "only_contains_user_certs": False,
+        "only_contains_ca_certs": False,
+        "only_some_reasons": None,
+        "indirect_crl": False,
+        "only_contains_attribute_certs": False,
+    }
+    return x509.IssuingDistributionPoint(**{**none, **limits}), True
+
+
+UNKNOWN = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.3.6.1.4.1.99999.1"), b"\x05\x00")
+"""An extension that nobody knows."""
 
 
 def spki(one: Issued) -> bytes:

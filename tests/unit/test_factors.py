@@ -80,7 +80,7 @@ def test_a_wrong_checksum_is_seen_but_does_not_hinder_reading(place):
 
 
 @pytest.mark.parametrize(
-    ("cipher", "rand"), [(0, 0), (55, 24), (56, 23), (57, 24), (56, 40), (104, 24), (24, 56)]
+    ("cipher", "rand"), [(0, 0), (55, 24), (56, 23), (72, 24), (56, 40), (104, 24), (24, 56)]
 )
 def test_other_lengths_are_refused_by_name(cipher, rand):
     with pytest.raises(InvalidInput, match=re.escape(f"{cipher} and {rand} bytes")) as caught:
@@ -88,6 +88,15 @@ def test_other_lengths_are_refused_by_name(cipher, rand):
 
     assert caught.value.reason is Reason.BUNDLE_INVALID
     assert factors.build_of(bytes(cipher), bytes(rand)) is None
+
+
+@pytest.mark.parametrize("build", FactorBuild)
+def test_a_few_bytes_behind_the_end_are_not_read_as_cm_does_not(build):
+    cipher, rand = factors.write("Gauss@123", build)
+
+    assert factors.read(cipher + b"\r\n", rand + b"\n") == "Gauss@123"
+    assert factors.build_of(cipher + bytes(15), rand + bytes(15)) is build
+    assert factors.build_of(cipher + bytes(16), rand) is None
 
 
 def test_cipher_and_rand_of_different_runs_do_not_decrypt():

@@ -6,6 +6,7 @@ here, so that the rules work on plain values.
 
 from __future__ import annotations
 
+import re
 import warnings
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -39,6 +40,7 @@ CRYPTO_ERRORS: Final = (
 
 BOTH_PURPOSES: Final = frozenset({ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH})
 
+_PROXY: Final = x509.ObjectIdentifier("1.3.6.1.5.5.7.1.14")
 _NS_CERT_TYPE: Final = x509.ObjectIdentifier("2.16.840.1.113730.1.1")
 NS_CLIENT: Final = 0x80
 NS_SERVER: Final = 0x40
@@ -73,6 +75,10 @@ _WEAK_SIGNATURES: Final = frozenset(
     }
 )
 
+_PRIME_FIELD: Final = bytes.fromhex("06072a8648ce3d0101")
+"""The DER of 1.2.840.10045.1.1, with which the parameters of a written-out curve begin (RFC 3279 section
+2.3.5). `cryptography` takes a curve that it knows in this form, OpenSSL does not."""
+
 Name = tuple[frozenset[tuple[str, "str | bytes"]], ...]
 """A distinguished name for comparison, as OpenSSL compares: case and runs of blanks do not count."""
 
@@ -92,6 +98,8 @@ class Extensions:
     authority_serial: int | None = None
     authority_issuers: tuple[Name, ...] = ()
     unknown_critical: tuple[str, ...] = ()
+    is_proxy: bool = False
+    """It is a proxy certificate (RFC 3820)."""
     ns_cert_type: int | None = None
     """The first octet of its bits; 0 when it cannot be read."""
     alternative_names: tuple[x509.GeneralName, ...] = ()
@@ -121,6 +129,8 @@ class Cert:
     """The public key's DER encoding; b"" without one."""
     extensions: Extensions
     weak_signature: bool
+    explicit_curve: bool
+    """The key is of an elliptic curve that is written out instead of named."""
 
     @property
     def shown(self) -> str:
@@ -163,6 +173,8 @@ def read(der: bytes, file: str, index: int) -> Cert:
             spki=spki_of(key) if key else b"",
             extensions=_extensions(raw.extensions),
             weak_signature=raw.signature_algorithm_oid in _WEAK_SIGNATURES or _weak_hash(raw),
+            explicit_curve=isinstance(key, ec.EllipticCurvePublicKey)
+            and _PRIME_FIELD in raw.tbs_certificate_bytes,
         )
 
 
@@ -197,7 +209,9 @@ def canonical(name: x509.Name) -> Name:
 def _canonical_value(value: str | bytes) -> str | bytes:
     if isinstance(value, bytes):
         return value
-    return "".join(c.lower() if c.isascii() else c for c in " ".join(value.split()))
+    # Blanks are those of ASCII (x_name.c: asn1_string_canon); str.split() knows more.
+    words = re.split("[ \\t\\n\\v\\f\\r]+", value.strip(" \t\n\v\f\r"))
+    return "".join(c.lower() if c.isascii() else c for c in " ".join(words))
 
 
 def shown_name(name: x509.Name) -> str:
@@ -251,6 +265,8 @@ def _facts(value: x509.ExtensionType) -> dict[str, Any]:
                 "permitted": tuple(value.permitted_subtrees or ()),
                 "excluded": tuple(value.excluded_subtrees or ()),
             }
+        case x509.UnrecognizedExtension() if value.oid == _PROXY:
+            return {"is_proxy": True}
         case x509.UnrecognizedExtension() if value.oid == _NS_CERT_TYPE:
             return {"ns_cert_type": _first_octet(value.value)}
         case _:

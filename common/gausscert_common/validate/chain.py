@@ -80,17 +80,15 @@ def _issuer(cert: Cert, cas: tuple[Cert, ...], extras: tuple[Cert, ...], now: da
     if not fitting:
         cause = f"{cert.shown} names another issuer certificate than {named[0].shown} of {CACERT}"
         return finding("AKID_MISMATCH", cause, cert.file)
-    preferred = [ca for ca in fitting if ca.valid_at(now)] or fitting
+    valid = [ca for ca in fitting if ca.valid_at(now)]
+    preferred = valid or fitting
     if len({ca.spki for ca in preferred}) > 1:
         cause = f"{len(preferred)} of them could be the issuer of {cert.shown} of {cert.file}"
         return finding("CA_DN_AMBIGUOUS", cause, CACERT)
-    ca = max(preferred, key=_fitness)
+    # Of several certificates of one key OpenSSL takes the first valid one, whatever else they say.
+    ca = valid[0] if valid else max(fitting, key=lambda one: one.not_after)
     fault = _signature_fault(cert, ca)
     return fault or _Found(ca)
-
-
-def _fitness(ca: Cert) -> tuple[bool, bool, datetime]:
-    return ca.extensions.key_cert_sign is not False, ca.extensions.is_ca is True, ca.not_after
 
 
 def _missing(cert: Cert, extras: tuple[Cert, ...]) -> Finding:

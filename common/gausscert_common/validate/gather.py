@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from cryptography import x509
+from cryptography.x509.oid import CRLEntryExtensionOID, ExtensionOID
 
 from gausscert_common import certset, pem
 from gausscert_common.validate import certificate
@@ -39,6 +40,8 @@ class Crl:
     issuer: certificate.Name
     revoked: frozenset[int]
     """Serial numbers."""
+    unknown_critical: tuple[str, ...] = ()
+    """Critical extensions of the CRL or of its entries that OpenSSL does not process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,13 +107,32 @@ def _form(name: str, body: bytes, parsed: pem.PemFile) -> Iterator[Finding]:
         yield finding("FILE_BOM", "it begins with the UTF-8 byte order mark", name)
     if b"\r\n" in body:
         yield finding("FILE_CRLF", "its lines end with CR LF", name)
-    if parsed.truncated:
-        yield finding("PEM_TRUNCATED", "a BEGIN line has no END line that fits", name)
-    if any(block.der is None for block in parsed.blocks):
-        yield finding("PEM_DAMAGED", "the text between BEGIN and END is no base64", name)
+    yield from _damage(name, parsed)
     if not parsed.blocks and not parsed.truncated:
         yield _no_pem(name, body)
     yield from _blocks(name, parsed)
+
+
+def _damage(name: str, parsed: pem.PemFile) -> Iterator[Finding]:
+    read = _last_read(name, parsed)
+    if parsed.truncated_at is not None:
+        cause = "a BEGIN line has no END line that fits"
+        yield finding("PEM_TRUNCATED" if parsed.truncated_at <= read else _BEHIND, cause, name)
+    damaged = [place for place, block in enumerate(parsed.blocks) if block.der is None]
+    cause = "what stands between BEGIN and END is no base64, or has headers, empty lines or long lines in it"
+    for code in dict.fromkeys("PEM_DAMAGED" if place <= read else _BEHIND for place in damaged):
+        yield finding(code, cause, name)
+    if name == CACERT and any(_crl_of(block) is None for block in parsed.of(pem.CRL_LABELS)):
+        yield finding("CRL_UNREADABLE", "it holds a CRL that cannot be read", name)
+
+
+def _last_read(name: str, parsed: pem.PemFile) -> int:
+    """The place of the last block that matters: of a .crt or .crl CM reads the first one only."""
+    places = [place for place, block in enumerate(parsed.blocks) if block.label in _wanted(name)[0]]
+    return places[0] if places and name.endswith((".crt", ".crl")) else len(parsed.blocks)
+
+
+_BEHIND: Final = "PEM_DAMAGED_BEHIND"
 
 
 def _no_pem(name: str, body: bytes) -> Finding:
@@ -153,7 +175,8 @@ def _certificates(name: str, blocks: tuple[pem.Block, ...], findings: list[Findi
             certs.append(certificate.read(block.der, name, index))
         except CRYPTO_ERRORS:
             cause = f"certificate {index + 1} is no X.509 certificate that can be read"
-            findings.append(finding("CERTIFICATE_UNREADABLE", cause, name))
+            ignored = index > 0 and name != CACERT
+            findings.append(finding(_BEHIND if ignored else "CERTIFICATE_UNREADABLE", cause, name))
     return tuple(certs)
 
 
@@ -165,12 +188,44 @@ def _crl(name: str, blocks: tuple[pem.Block, ...], findings: list[Finding]) -> C
     first = _first(blocks)
     if first is None:
         return None
-    try:
-        crl = x509.load_der_x509_crl(first.der or b"")
-        _ = crl.last_update_utc, crl.next_update_utc, list(crl.extensions)
-        # Looked up here: `cryptography` cannot look up the negative serial numbers that some CAs make.
-        revoked = frozenset(entry.serial_number for entry in crl)
-        return Crl(name, crl, certificate.canonical(crl.issuer), revoked)
-    except CRYPTO_ERRORS:
+    crl = _crl_of(first)
+    if crl is None:
         findings.append(finding("CRL_UNREADABLE", "the first CRL cannot be read", name))
         return None
+    return replace(crl, file=name)
+
+
+def _crl_of(block: pem.Block) -> Crl | None:
+    try:
+        crl = x509.load_der_x509_crl(block.der or b"")
+        _ = crl.last_update_utc, crl.next_update_utc
+        critical = {one.oid for one in crl.extensions if one.critical} - _JUDGED_OF_CRLS
+        revoked = []
+        for entry in crl:
+            critical |= {one.oid for one in entry.extensions if one.critical} - {CERTIFICATE_ISSUER}
+            # Looked up here: `cryptography` cannot look up the negative serial numbers that some CAs make.
+            revoked += [] if _is_taken_back(entry) else [entry.serial_number]
+        shown = tuple(sorted(oid.dotted_string for oid in critical))
+        return Crl("", crl, certificate.canonical(crl.issuer), frozenset(revoked), shown)
+    except CRYPTO_ERRORS:
+        return None
+
+
+_JUDGED_OF_CRLS: Final = frozenset(
+    {
+        ExtensionOID.ISSUING_DISTRIBUTION_POINT,
+        ExtensionOID.AUTHORITY_KEY_IDENTIFIER,
+        ExtensionOID.DELTA_CRL_INDICATOR,
+    }
+)
+"""What OpenSSL processes although it is critical (x_crl.c: crl_cb)."""
+CERTIFICATE_ISSUER: Final = CRLEntryExtensionOID.CERTIFICATE_ISSUER
+"""The same, of an entry (x_crl.c: crl_set_issuers)."""
+
+
+def _is_taken_back(entry: x509.RevokedCertificate) -> bool:
+    try:
+        reason = entry.extensions.get_extension_for_class(x509.CRLReason).value.reason
+    except x509.ExtensionNotFound:
+        return False
+    return reason is x509.ReasonFlags.remove_from_crl

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import warnings
 from dataclasses import dataclass, field
 from enum import Enum, auto
@@ -10,6 +11,10 @@ from typing import TYPE_CHECKING, Final
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, padding, rsa
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.ciphers.modes import CBC
+from cryptography.hazmat.primitives.padding import PKCS7
 
 from gausscert_common.validate.catalogue import finding
 from gausscert_common.validate.certificate import CRYPTO_ERRORS
@@ -23,8 +28,11 @@ if TYPE_CHECKING:
     from gausscert_common.pem import Block
     from gausscert_common.validate.certificate import Cert
 
-_LEGACY_CIPHERS: Final = frozenset({"AES-128-CBC", "AES-192-CBC", "AES-256-CBC", "DES-CBC", "DES-EDE3-CBC"})
+_LEGACY_CIPHERS: Final = frozenset({"AES-128-CBC", "AES-256-CBC", "DES-CBC", "DES-EDE3-CBC"})
 """What `cryptography` decrypts of OpenSSL's own key encryption (DEK-Info)."""
+
+_AES_192: Final = "AES-192-CBC"
+"""What it leaves out, although every OpenSSL writes it when asked to."""
 
 
 class Closed(Enum):
@@ -50,7 +58,8 @@ def open_key(block: Block, password: str | None) -> Key | Closed:
     RSA keys load without the primality test of their factors (it costs 36 to 111 ms and holds the
     interpreter lock); `possession` proves what is needed instead.
     """
-    if block.header("Proc-Type") and block.header("DEK-Info").partition(",")[0] not in _LEGACY_CIPHERS:
+    cipher = block.header("DEK-Info").partition(",")[0]
+    if block.header("Proc-Type") and cipher not in _LEGACY_CIPHERS | {_AES_192}:
         return Closed.CIPHER
     secret = password.encode("utf-8", "surrogatepass") if password and block.encrypted else None
     if block.encrypted and secret is None:
@@ -58,13 +67,38 @@ def open_key(block: Block, password: str | None) -> Key | Closed:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # weak ciphers and curves: the rules speak about keys
-            private = serialization.load_pem_private_key(
-                block.text, secret, unsafe_skip_rsa_key_validation=True
-            )
+            private = _loaded(block, cipher, secret)
             return Key(private, private.public_key().public_bytes(*_SPKI))
     except CRYPTO_ERRORS as error:
         return _why_closed(block, error)
 
+
+def _loaded(block: Block, cipher: str, secret: bytes | None) -> PrivateKeyTypes:
+    if cipher == _AES_192 and secret is not None:
+        der = _decrypted_aes_192(block, secret)
+        return serialization.load_der_private_key(der, None, unsafe_skip_rsa_key_validation=True)
+    return serialization.load_pem_private_key(block.text, secret, unsafe_skip_rsa_key_validation=True)
+
+
+def _decrypted_aes_192(block: Block, secret: bytes) -> bytes:
+    """The key's DER, as PEM_do_header of OpenSSL decrypts it: the AES key is made by EVP_BytesToKey with MD5,
+    one round, the first eight bytes of the IV for salt.
+
+    Raises:
+        ValueError: The password is wrong, or the block is damaged.
+    """
+    vector = bytes.fromhex(block.header("DEK-Info").partition(",")[2])
+    made = digest = b""
+    while len(made) < _AES_192_BYTES:
+        digest = hashlib.md5(digest + secret + vector[:8], usedforsecurity=False).digest()
+        made += digest
+    decryptor = Cipher(AES(made[:_AES_192_BYTES]), CBC(vector)).decryptor()
+    unpadder = PKCS7(8 * len(vector)).unpadder()
+    plain = decryptor.update(block.der or b"") + decryptor.finalize()
+    return unpadder.update(plain) + unpadder.finalize()
+
+
+_AES_192_BYTES: Final = 24
 
 _SPKI: Final = (serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
 
@@ -72,8 +106,14 @@ _SPKI: Final = (serialization.Encoding.DER, serialization.PublicFormat.SubjectPu
 def _why_closed(block: Block, error: Exception) -> Closed:
     if not block.encrypted:
         return Closed.DAMAGED
+    if isinstance(error, UnsupportedAlgorithm) or str(error).startswith(_UNKNOWN_CIPHER):
+        return Closed.CIPHER
     # A wrong password and a damaged body look alike: both decrypt to garbage.
-    return Closed.CIPHER if isinstance(error, UnsupportedAlgorithm) else Closed.PASSWORD
+    return Closed.PASSWORD
+
+
+_UNKNOWN_CIPHER: Final = ("Unknown key encryption", "Key encrypted with unknown cipher")
+"""How `cryptography` says of PKCS#8, and of its own list, that it does not know a cipher."""
 
 
 def judge_match(role: str, key: Key, leaf: Cert, others: Mapping[str, str]) -> Iterator[Finding]:

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Final
 
 from gausscert_common import certset
 from gausscert_common.errors import InvalidInput
-from gausscert_common.factors import LENGTHS, PasswordFault, crc_ok, password_faults, read
+from gausscert_common.factors import (
+    LENGTHS,
+    PasswordFault,
+    build_of_cipher,
+    build_of_rand,
+    crc_ok,
+    password_faults,
+    read,
+)
 from gausscert_common.validate.catalogue import finding
 from gausscert_common.validate.gather import ROLES
 from gausscert_common.validate.keys import Closed, Key, open_key
@@ -109,8 +117,7 @@ def _judge_form(files: Mapping[str, bytes], build: FactorBuild | None) -> Iterat
 
 
 def _build_of_file(name: str, body: bytes) -> FactorBuild | None:
-    place = int(name.endswith(".rand"))
-    return next((build for build, lengths in LENGTHS.items() if lengths[place] == len(body)), None)
+    return build_of_rand(body) if name.endswith(".rand") else build_of_cipher(body)
 
 
 def _judge_pairs(
@@ -178,8 +185,13 @@ def _decrypt(files: Mapping[str, bytes], cipher_role: str, rand_role: str) -> st
 
 
 def _judge_crc(role: str, files: Mapping[str, bytes]) -> Iterator[Finding]:
-    for name in (f"{role}.key.cipher", f"{role}.key.rand"):
-        if not crc_ok(files[name]):
+    for place, name in enumerate((f"{role}.key.cipher", f"{role}.key.rand")):
+        build = _build_of_file(name, files[name])
+        length = LENGTHS[build][place] if build else len(files[name])
+        if len(files[name]) > length:
+            rest = len(files[name]) - length
+            yield finding("FACTOR_FILE_TRAILING", f"{rest} bytes follow the {length} that CM reads", name)
+        if not crc_ok(files[name][:length]):
             yield finding("FACTOR_CRC_WRONG", "its last four bytes are not the checksum of the others", name)
 
 

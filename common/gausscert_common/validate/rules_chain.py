@@ -73,15 +73,15 @@ CERTIFICATES: Final = table(
     Rule(
         "SIGNATURE_WEAK",
         ERROR,
-        "A certificate is signed with MD5 or SHA-1",
+        "A certificate or CRL is signed with MD5 or SHA-1",
         "Such signatures can be forged, and OpenSSL refuses them at its default security level.",
         "have it signed with SHA-256",
     ),
     Rule(
         "SIGNATURE_ALGORITHM_UNKNOWN",
         ERROR,
-        "A certificate is signed in a way that cannot be checked",
-        "gausscert hands no certificate to the cluster whose signature it could not verify.",
+        "A certificate or CRL is signed in a way that cannot be checked",
+        "gausscert hands nothing to the cluster whose signature it could not verify.",
         "have it signed by an RSA or EC key with SHA-256 or better",
     ),
     Rule(
@@ -106,6 +106,13 @@ CERTIFICATES: Final = table(
         "A certificate has a critical extension that OpenSSL does not know",
         "Verification fails with result 34 (RFC 5280 section 4.2).",
         "have it issued without this extension, or with it as not critical",
+    ),
+    Rule(
+        "CERTIFICATE_PROXY",
+        ERROR,
+        "A certificate is a proxy certificate",
+        "CM does not allow them (RFC 3820; verify result 40).",
+        "use a certificate of the CA itself",
     ),
     Rule(
         "CRT_SEVERAL",
@@ -291,6 +298,20 @@ CRLS: Final = table(
         "The CA of a CRL must not sign CRLs",
         "Its keyUsage excludes cRLSign (RFC 5280 section 4.2.1.3; verify result 35).",
         "make the CA with keyUsage keyCertSign and cRLSign, or leave the CRL out",
+    ),
+    Rule(
+        "CRL_SCOPE",
+        ERROR,
+        "A CRL is not for such certificates",
+        "Its issuingDistributionPoint leaves the leaves out (RFC 5280 section 5.2.5; verify result 3 or 44).",
+        "hand in the complete CRL of the CA, or leave the file out",
+    ),
+    Rule(
+        "CRL_CRITICAL_EXTENSION_UNKNOWN",
+        ERROR,
+        "A CRL has a critical extension that OpenSSL does not know",
+        "Every handshake fails (RFC 5280 section 5.2; verify result 36).",
+        "have the CRL issued without this extension, or leave the file out",
     ),
     Rule(
         "CRL_EXPIRED",

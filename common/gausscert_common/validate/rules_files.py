@@ -110,7 +110,16 @@ FILES: Final = table(
         "PEM_DAMAGED",
         ERROR,
         "A PEM block is damaged",
-        "Its body is no base64; OpenSSL refuses the whole file.",
+        "Its body is no base64, or has headers, empty lines or long lines where OpenSSL takes none; OpenSSL "
+        "refuses the whole file.",
+        "copy the file again",
+    ),
+    Rule(
+        "PEM_DAMAGED_BEHIND",
+        WARNING,
+        "A file is damaged behind the block that CM reads",
+        "CM takes the first certificate of a .crt and the first CRL of a .crl only (cs_ssl.cpp:952-979, "
+        "1117-1152), but the copy may not be what it was meant to be.",
         "copy the file again",
     ),
     Rule(
@@ -169,8 +178,9 @@ KEYS: Final = table(
     Rule(
         "KEY_CURVE_UNUSABLE",
         ERROR,
-        "A leaf's EC key is on a curve that TLS peers refuse",
-        "Only P-256, P-384 and P-521 as named curves are accepted everywhere.",
+        "An EC key is on a curve that TLS peers refuse",
+        "Only P-256, P-384 and P-521 are accepted everywhere in leaves; a curve that is written out instead "
+        "of named is refused in any certificate (verify result 94).",
         "make the key on P-256, P-384 or P-521: openssl ecparam -genkey -name prime256v1",
     ),
     Rule(
@@ -308,6 +318,13 @@ FACTORS: Final = table(
         "The password in the factor files does not open the key",
         "CM: `Unable to get private key`; `cm_ctl encrypt` does not check this.",
         "make the factor files again with the key's password, or hand in the password",
+    ),
+    Rule(
+        "FACTOR_FILE_TRAILING",
+        WARNING,
+        "Something follows the end of a factor file",
+        "CM does not read so far, and the pair does open the key; an editor may have added a line end.",
+        "make the factor files again",
     ),
     Rule(
         "FACTOR_CRC_WRONG",

@@ -36,6 +36,10 @@ def _judge_any(cert: Cert) -> Iterator[Finding]:
     if cert.extensions.unknown_critical:
         cause = f"{cert.shown} has {', '.join(cert.extensions.unknown_critical)}"
         yield finding("CRITICAL_EXTENSION_UNKNOWN", cause, cert.file)
+    if cert.explicit_curve:
+        yield finding("KEY_CURVE_UNUSABLE", f"the curve of {cert.shown} is written out, not named", cert.file)
+    if cert.extensions.is_proxy:
+        yield finding("CERTIFICATE_PROXY", f"{cert.shown} has proxyCertInfo", cert.file)
     if cert.serial <= 0:
         yield finding("CERTIFICATE_SERIAL_NOT_POSITIVE", f"{cert.shown} has {cert.serial}", cert.file)
 
