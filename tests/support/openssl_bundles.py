@@ -261,14 +261,29 @@ def signed_again(one: pki.Issued, issuer: pki.Issued, digest: str) -> pki.Issued
 def crl(authority: pki.Issued, digest: str) -> bytes:
     """A CRL that `cryptography` refuses to sign with this digest."""
     with tempfile.TemporaryDirectory() as folder:
-        workshop = Workshop(Path(folder), {})
-        for name, body in (("ca", authority.pem), ("key", authority.key_pem(None)), ("index.txt", b"")):
-            (workshop.path / name).write_bytes(body)
-        settings = f"database=index.txt\ndefault_md={digest}\ndefault_crl_days=30\n"
-        (workshop.path / "conf").write_text(f"[ca]\ndefault_ca=one\n[one]\n{settings}")
-        begin = f"{pki.NOW - timedelta(days=1):%Y%m%d%H%M%SZ}"
-        made = ("-gencrl", "-keyfile", "key", "-cert", "ca", "-crl_lastupdate", begin)
-        return workshop.run("ca", "-config", "conf", *made)
+        workshop = _authority(folder, authority, digest)
+        return workshop.run(*_CA, "-gencrl", "-crl_lastupdate", f"{_YESTERDAY}Z")
+
+
+_CA = ("ca", "-config", "conf", "-keyfile", "cakey", "-cert", "ca")
+_YESTERDAY = f"{pki.NOW - timedelta(days=1):%Y%m%d%H%M%S}"
+
+
+def _authority(folder: str, authority: pki.Issued, digest: str) -> Workshop:
+    """A directory in which `openssl ca` works: it alone lets one choose when things begin."""
+    workshop = Workshop(Path(folder), {})
+    settings = ("database=index.txt", "new_certs_dir=.", "serial=serial", "policy=any", "default_days=900")
+    lines = ("[ca]", "default_ca=one", "[one]", f"default_md={digest}", "default_crl_days=30", *settings)
+    files = {
+        "ca": authority.pem,
+        "cakey": authority.key_pem(None),
+        "index.txt": b"",
+        "serial": b"77\n",
+        "conf": "\n".join((*lines, "[any]", "commonName=supplied", "")).encode(),
+    }
+    for name, body in files.items():
+        (workshop.path / name).write_bytes(body)
+    return workshop
 
 
 def encrypted(key: bytes, password: str, cipher: str) -> bytes:
@@ -291,13 +306,11 @@ def _re_encrypted(key: bytes, password: str, *words: str) -> bytes:
 def explicit_curve_leaf(authority: pki.Issued, password: str) -> tuple[bytes, bytes]:
     """Key and certificate on P-256, its parameters written out instead of named."""
     with tempfile.TemporaryDirectory() as folder:
-        workshop = Workshop(Path(folder), {})
-        model = pki.leaf(None, "server", akid=False)
-        for name, body in (("ca", authority.pem), ("cakey", authority.key_pem(None)), ("model", model.pem)):
-            (workshop.path / name).write_bytes(body)
+        workshop = _authority(folder, authority, "sha256")
         curve = ("-name", "prime256v1", "-param_enc", "explicit")
         workshop.run("ecparam", "-genkey", "-noout", *curve, "-out", "key")
-        workshop.run("pkey", "-in", "key", "-pubout", "-out", "public")
-        signing = ("-CA", "ca", "-CAkey", "cakey", "-set_serial", "77", "-preserve_dates")
-        crt = workshop.run("x509", "-in", "model", "-force_pubkey", "public", *signing)
-        return encrypted((workshop.path / "key").read_bytes(), password, "aes-256-cbc"), crt
+        workshop.run("req", "-new", "-key", "key", "-subj", "/CN=server", "-out", "csr")
+        words = ("-batch", "-notext", "-startdate", f"{_YESTERDAY}Z", "-in", "csr", "-out", "crt")
+        workshop.run(*_CA, *words)
+        key = encrypted((workshop.path / "key").read_bytes(), password, "aes-256-cbc")
+        return key, (workshop.path / "crt").read_bytes()
