@@ -158,7 +158,7 @@ class LocalCm:
     def ssl_obstacle(self, component: Component) -> str:
         """See `ports.Cm.ssl_obstacle`."""
         found = self.read_conf(component)
-        return "" if found is None else conf_edit.obstacle(found.body, Parameter.ENABLE_SSL)
+        return "" if found is None else _obstacle(found.body, Parameter.ENABLE_SSL)
 
     def set_ssl(self, component: Component, value: bool) -> None:
         """See `ports.Cm.set_ssl`. Nothing is run when the file already says so."""
@@ -179,14 +179,15 @@ class LocalCm:
             raise _not_settable(path, parameter, wanted, "there is no such file on this node")
         if cm_conf.says(found.body, parameter, value):
             return
-        cause = cm_conf.not_a_line(found.body, parameter) or conf_edit.obstacle(found.body, parameter)
+        cause = cm_conf.not_a_line(found.body, parameter) or _obstacle(found.body, parameter)
         if cause:
             raise _not_settable(path, parameter, wanted, cause)
         if conf_edit.with_newline(found.body) != found.body:
             conf_file.replace(self._disk, path, replace(found, body=conf_edit.with_newline(found.body)))
         self._ctl.set_parameter(component, self._node_id(), parameter, wanted)
         after = conf_file.read(path)
-        if after is None or after.body != conf_edit.edited(found.body, parameter, wanted):
+        expected = conf_edit.edited(found.body, parameter, wanted)
+        if after is None or after.body != expected or not cm_conf.says(after.body, parameter, value):
             raise NodeFailure(
                 Reason.CONF_FAILED,
                 f"cm_ctl reported success, but did not set {parameter} to {wanted} and leave the rest",
@@ -319,6 +320,18 @@ def _ssl(data_path: Path) -> SslSwitch:
 
 def _conf_path(data_path: Path, component: Component) -> Path:
     return data_path / f"cm_{component}" / f"cm_{component}.conf"
+
+
+def _obstacle(body: bytes, parameter: Parameter) -> str:
+    """Why a line that there is could not be set; "" when nothing is in the way. What cm_ctl leaves behind
+    must also be what CM reads: the two do not read a file alike."""
+    cause = conf_edit.obstacle(body, parameter)
+    if cause or cm_conf.not_a_line(body, parameter):
+        return cause
+    trials = ((True, "on"), (False, "off")) if parameter is Parameter.ENABLE_SSL else ((7, "7"),)
+    if all(cm_conf.says(conf_edit.edited(body, parameter, text), parameter, value) for value, text in trials):
+        return ""
+    return f"the line of {parameter} is not one that cm_ctl and CM read alike"
 
 
 def _not_settable(path: Path, parameter: Parameter, wanted: str, cause: str) -> NodeFailure:

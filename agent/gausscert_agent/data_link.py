@@ -8,7 +8,6 @@ every link is durable under another name before it takes the place of anything.
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
 from typing import TYPE_CHECKING, Final
@@ -44,7 +43,7 @@ def convert(disk: Disk, directory: int, live: SetOnDisk, *, needed: str = "") ->
     """
     target = linked(directory)
     if target == needed or not _holds(directory, target, live):
-        name = set_names.former_name(live.digest)
+        name = _free_name(directory, live.digest)
         different = _write_former(disk, directory, name, live)
         if different:
             return different
@@ -70,16 +69,32 @@ def add_links(disk: Disk, directory: int, names: Iterable[str]) -> None:
 
 def point(disk: Disk, directory: int, name: str) -> None:
     """Make the set of one directory live, at one instant; durable after a sync. Raises OSError."""
-    _remove_link(disk, directory, set_names.NEW_DATA)
-    disk.link(directory, name, set_names.NEW_DATA)
+    for ready in (set_names.NEW_DATA, set_names.BACK_DATA):
+        if set_on_disk.link_target(directory, ready) == name:
+            disk.replace(directory, ready, set_names.DATA)
+            return
+    _make_link(disk, directory, set_names.NEW_DATA, name)
     disk.sync(directory)
     disk.replace(directory, set_names.NEW_DATA, set_names.DATA)
 
 
-def find(directory: int, digest: str, first: str) -> str | None:
-    """A directory that holds a set and is not retired; `first` is looked at first. Raises OSError."""
-    names = sorted(_set_directories(directory), key=lambda name: (name != first, name))
-    return next((name for name in names if set_on_disk.digest_of(directory, name) == digest), None)
+def make_ready(disk: Disk, directory: int, name: str) -> None:
+    """Have the links for the way to a set and back ready, durably: there may be no room for one later.
+    Raises OSError."""
+    _make_link(disk, directory, set_names.NEW_DATA, name)
+    former = linked(directory)
+    if former is not None:
+        _make_link(disk, directory, set_names.BACK_DATA, former)
+    disk.sync(directory)
+
+
+def find(directory: int, digest: str, first: str) -> tuple[str, SetOnDisk] | None:
+    """A directory with a set of that digest that is not retired; `first` is tried first. Raises OSError."""
+    for name in sorted(_set_directories(directory), key=lambda name: (name != first, name)):
+        found = set_on_disk.read_set(directory, name)
+        if found is not None and found.digest == digest:
+            return name, found
+    return None
 
 
 def not_live(directory: int) -> list[str]:
@@ -90,14 +105,23 @@ def not_live(directory: int) -> list[str]:
 
 def tidy(disk: Disk, directory: int) -> None:
     """Remove links that lead nowhere and what a probe or conversion that was cut short has left; nothing in
-    flight may need it. Not durable. Raises OSError."""
+    flight may need it. Not durable. Raises OSError.
+
+    Where `..data` leads nowhere, or there are links and no `..data`, somebody has taken away what they lead
+    to, and what is there may be all that is left: then nothing is removed.
+    """
     target = linked(directory)
-    for name in sorted(os.listdir(directory)):
-        if set_names.may_precede_links(name) and name != target:
+    names = sorted(os.listdir(directory))
+    links = [name for name in names if is_link_of_set(directory, name)]
+    if links and not (target and _is_directory(directory, target)):
+        return
+    for name in names:
+        if set_names.may_precede_links(name) and name != target and _is_directory(directory, name):
             stage.remove_set(disk, directory, name)
         elif set_names.is_passing_link(name):
             _remove_link(disk, directory, name)
-        elif is_link_of_set(directory, name) and not (target and _leads_somewhere(directory, target, name)):
+    for name in links:
+        if target and not files.exists(directory, os.path.join(target, name)):
             disk.unlink(directory, name)
 
 
@@ -118,11 +142,14 @@ def probe(disk: Disk, directory: int) -> None:
 
 def _set_directories(directory: int) -> list[str]:
     names = sorted(name for name in os.listdir(directory) if set_names.is_set(name))
-    return [name for name in names if stat.S_ISDIR(_status(directory, name).st_mode)]
+    return [name for name in names if _is_directory(directory, name)]
 
 
-def _status(directory: int, name: str) -> os.stat_result:
-    return os.stat(name, dir_fd=directory, follow_symlinks=False)
+def _is_directory(directory: int, name: str) -> bool:
+    try:
+        return stat.S_ISDIR(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode)
+    except FileNotFoundError:
+        return False
 
 
 def _holds(directory: int, name: str | None, live: SetOnDisk) -> bool:
@@ -130,11 +157,15 @@ def _holds(directory: int, name: str | None, live: SetOnDisk) -> bool:
     return found is not None and found.files == live.files
 
 
+def _free_name(directory: int, digest: str) -> str:
+    """A name for what is live, made of its digest; another one where `..data` names that already: somebody
+    has written through the links into what was made for another set."""
+    name = set_names.former_name(digest)
+    return name if linked(directory) != name else set_names.former_name(digest[::-1])
+
+
 def _write_former(disk: Disk, directory: int, name: str, live: SetOnDisk) -> tuple[str, ...]:
-    """A copy of what is live under a name made of its digest: whatever is there under that name and is
-    live has been that set; whatever is not live is a copy cut short."""
-    if linked(directory) == name:
-        raise OSError(errno.EEXIST, "holds another set than the one it was made for", name)
+    """A copy of what is live. What is there under that name is not live: a copy cut short."""
     stage.remove_set(disk, directory, name)
     modes = {file: mode & stage.OWNER_BITS for file, mode in live.modes.items()}
     return stage.write_set(disk, directory, name, Contents(live.files, modes), _SELF)
@@ -152,8 +183,9 @@ def _replace_by_links(disk: Disk, directory: int, names: list[str]) -> None:
     disk.sync(directory)
 
 
-def _leads_somewhere(directory: int, target: str, name: str) -> bool:
-    return files.exists(directory, os.path.join(target, name))
+def _make_link(disk: Disk, directory: int, name: str, target: str) -> None:
+    _remove_link(disk, directory, name)
+    disk.link(directory, target, name)
 
 
 def _remove_link(disk: Disk, directory: int, name: str) -> None:

@@ -79,6 +79,8 @@ def look(disk: Disk, parent: int) -> LayoutProbe:
         cause = "the files in share/sslcert/cm are links already"
     else:
         cause = _why_not(parent) or _refusal(disk, parent)
+    if not cause and _is_immutable(parent):
+        return LayoutProbe(None, "share/sslcert/cm is immutable (chattr -i allows changes)")
     if not cause:
         return EXCHANGE
     unlinkable = _link_refusal(disk, parent)
@@ -144,6 +146,15 @@ def _why_not(parent: int) -> str:
     except FileNotFoundError:
         return ""
     return f"share/sslcert/cm lies on {kind}, where exchanging directories is not certain" if kind else ""
+
+
+def _is_immutable(parent: int) -> bool:
+    """Directories beside it can be exchanged all the same, it cannot (EPERM)."""
+    try:
+        with files.opened(set_names.LIVE, parent) as live:
+            return syscalls.is_immutable(live)
+    except FileNotFoundError:
+        return False
 
 
 def _is_mount_point(live: int, parent: int) -> bool:

@@ -15,6 +15,7 @@ Hidden siblings do not disturb cm_server or cm_ctl (facts section 17).
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Final
 
@@ -27,6 +28,8 @@ PREFIX: Final = ".cm."
 
 DATA: Final = "..data"
 NEW_DATA: Final = "..data.new"
+BACK_DATA: Final = "..data.back"
+"""The links to the new and to the former set, ready to take the place of `..data`."""
 NEW_LINK: Final = "..link."
 """Before the name of a file: its link, before it takes the file's place."""
 PROBE_LINKS: Final = ("..probe", "..probe.new")
@@ -35,6 +38,8 @@ _ID: Final = re.compile(r"[a-z0-9-]{8,64}")
 _RETIRED: Final = ".cm.retired."
 _FORMER: Final = re.compile(r"\.cm\.former\.[0-9a-f]{32}")
 _GONE: Final = ".gone"
+_MAX_NAME: Final = 255
+"""Bytes in a name, on every file system that matters."""
 _DIGITS: Final = 32
 """Of a digest in a name: 128 bits."""
 
@@ -63,9 +68,14 @@ def may_precede_links(name: str) -> bool:
     return is_former(name) or name in PROBE
 
 
+def is_reserved(name: str) -> bool:
+    """Whether no file of a set may have that name: it is one of the layout's, or leaves no room for them."""
+    return name.startswith(("..", PREFIX)) or len(os.fsencode(NEW_LINK + name)) > _MAX_NAME
+
+
 def is_passing_link(name: str) -> bool:
     """Whether a link of that name is in `cm` for a moment only."""
-    return name in (NEW_DATA, *PROBE_LINKS) or name.startswith(NEW_LINK)
+    return name in (NEW_DATA, BACK_DATA, *PROBE_LINKS) or name.startswith(NEW_LINK)
 
 
 def is_set(name: str) -> bool:
@@ -97,7 +107,8 @@ def gone_name(transaction_id: str) -> str:
 
 def is_gone(name: str) -> bool:
     """Whether a directory name stands for a set that is being removed."""
-    return name.startswith(PREFIX) and name.endswith(_GONE)
+    identifier = name.removeprefix(PREFIX).removesuffix(_GONE)
+    return _ID.fullmatch(identifier) is not None and name == f"{PREFIX}{identifier}{_GONE}"
 
 
 def _checked(identifier: str) -> str:

@@ -34,7 +34,8 @@ class SetOnDisk:
     """Permission bits by the same names."""
     strays: tuple[str, ...] = ()
     """Entries that cannot belong to a set: links, directories, files above `certset.MAX_FILE_BYTES`, files
-    CM does not read and we may not, names that are no UTF-8 (told with backslashes)."""
+    CM does not read and we may not, names of the layout's own, names that are no UTF-8 (told with
+    backslashes)."""
 
     @property
     def digest(self) -> str:
@@ -70,6 +71,22 @@ def read_through(directory: int) -> SetOnDisk:
     plain = _read_entries(directory, [name for name in names if name not in links])
     behind = _read_behind(directory, links)
     return SetOnDisk(plain.files | behind.files, plain.modes | behind.modes, plain.strays + behind.strays)
+
+
+def read_seen(directory: int) -> SetOnDisk:
+    """`read_through`, again where a probe or a swap of another thread gets in between.
+
+    Raises OSError; EBUSY: it does not stay the same for long enough.
+    """
+    for _ in range(_READS):
+        before = linked(directory)
+        try:
+            found = read_through(directory)
+        except FileNotFoundError:
+            continue
+        if linked(directory) == before:
+            return found
+    raise OSError(errno.EBUSY, "changes while it is read", set_names.LIVE)
 
 
 def digest_of(parent: int, name: str) -> str:
@@ -182,13 +199,18 @@ def _read_entries(directory: int, names: list[str]) -> SetOnDisk:
     strays: list[str] = []
     for name in sorted(names):
         found = None
-        if files.printable(name) == name and files.is_regular(directory, name):
+        if _may_be_of_a_set(directory, name):
             found = _read_file(directory, name)
         if found is None:
             strays.append(files.printable(name))
         else:
             bodies[name], modes[name] = found
     return SetOnDisk(bodies, modes, tuple(strays))
+
+
+def _may_be_of_a_set(directory: int, name: str) -> bool:
+    is_name = files.printable(name) == name and not set_names.is_reserved(name)
+    return is_name and files.is_regular(directory, name)
 
 
 def _read_file(directory: int, name: str) -> tuple[bytes, int] | None:

@@ -8,7 +8,6 @@ Which one it is the disk says: data link where there is a `..data` of ours.
 
 from __future__ import annotations
 
-import os
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Protocol
 
@@ -39,8 +38,8 @@ class Shelf(Protocol):
     def beside(self, transaction_id: str) -> str:
         """Before Swap the transaction's stage, after it the directory with the former set."""
 
-    def show(self, names: Iterable[str]) -> None:
-        """Make ready that files of these names are seen once a stage that has them is live."""
+    def ready(self, transaction_id: str, names: Iterable[str], /) -> None:
+        """Make ready that a stage with files of these names can be made live."""
 
     def bring(self, transaction_id: str, wanted: str) -> None:
         """Make the set with that digest live in place of the other one of the transaction.
@@ -82,8 +81,8 @@ class ExchangeShelf:
         """See `Shelf`."""
         return set_names.stage_name(transaction_id)
 
-    def show(self, names: Iterable[str]) -> None:
-        """Nothing: all files of the directory are seen."""
+    def ready(self, _transaction_id: str, _names: Iterable[str], /) -> None:
+        """Nothing: the directory itself becomes the live one."""
 
     def bring(self, transaction_id: str, wanted: str) -> None:
         """See `Shelf`."""
@@ -110,13 +109,12 @@ class ExchangeShelf:
         return [set_names.scratch_name(transaction_id), set_names.stage_name(transaction_id)]
 
     def tidy(self) -> None:
-        """A conversion that was cut short before there was a `..data` may have left a copy in `cm`. Where
-        there are links and no `..data`, somebody took it away, and the copy may be all that is left."""
-        if self.live is None:
-            return
-        with files.opened(set_names.LIVE, self.fd) as directory, files.inside(set_names.LIVE):
-            if not any(set_on_disk.is_link_of_set(directory, name) for name in os.listdir(directory)):
+        """A conversion that was cut short before there was a `..data` may have left a copy in `cm`."""
+        try:
+            with files.opened(set_names.LIVE, self.fd) as directory, files.inside(set_names.LIVE):
                 data_link.tidy(self._disk, directory)
+        except (FileNotFoundError, NotADirectoryError):
+            return
 
 
 class DataLinkShelf:
@@ -141,24 +139,26 @@ class DataLinkShelf:
             return name
         return next(iter(data_link.not_live(self.fd)), name)
 
-    def show(self, names: Iterable[str]) -> None:
+    def ready(self, transaction_id: str, names: Iterable[str], /) -> None:
         """See `Shelf`."""
         data_link.add_links(self._disk, self.fd, names)
+        data_link.make_ready(self._disk, self.fd, set_names.stage_name(transaction_id))
 
     def bring(self, transaction_id: str, wanted: str) -> None:
         """See `Shelf`. Somebody may have put files in place of the links since Prepare, with the same
         content: a swap of `..data` alone would then leave these behind."""
-        name = data_link.find(self.fd, wanted, set_names.stage_name(transaction_id))
-        found = None if name is None else set_on_disk.read_set(self.fd, name)
-        if name is None or found is None:
+        found = data_link.find(self.fd, wanted, set_names.stage_name(transaction_id))
+        if found is None:
             raise _not_there(self.path / set_names.stage_name(transaction_id))
-        live = set_on_disk.read_through(self.fd)
-        data_link.convert(self._disk, self.fd, live)
+        name, contents = found
+        live = set_on_disk.read_seen(self.fd)
         if not data_link.is_converted(self.fd, live):
-            raise self._not_links()
-        data_link.add_links(self._disk, self.fd, found.files)
+            data_link.convert(self._disk, self.fd, live)
+            if not data_link.is_converted(self.fd, live):
+                raise self._not_links()
+        data_link.add_links(self._disk, self.fd, contents.files)
         data_link.point(self._disk, self.fd, name)
-        if set_on_disk.read_through(self.fd).digest != wanted:
+        if set_on_disk.read_seen(self.fd).digest != wanted:
             raise self._not_links()
 
     def former(self, _transaction_id: str, expected: str, /) -> str | None:
@@ -167,9 +167,8 @@ class DataLinkShelf:
         for name in beside:
             if set_on_disk.digest_of(self.fd, name) == expected:
                 return name
-        others = [name for name in beside if not set_names.is_former(name)]
-        if others:
-            raise foreign(self.path / others[0])
+        if beside:
+            raise foreign(self.path / beside[0])
         return None
 
     def leftovers(self, transaction_id: str) -> list[str]:
@@ -220,10 +219,11 @@ def opened(disk: Disk, parent: int, path: Path) -> Iterator[Shelf]:
 
 
 def _open_live(stack: ExitStack, parent: int) -> int | None:
-    """None, too, for something that is no directory: whoever reads the live set says so."""
+    """None, too, for what is no directory or may not be opened: whoever reads the live set says so, and
+    nobody else is to be kept back by it."""
     try:
         return stack.enter_context(files.opened(set_names.LIVE, parent))
-    except (FileNotFoundError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
         return None
 
 

@@ -95,16 +95,27 @@ class SslSwitcher:
             return
         for component, value in _values(self._cm.read_ssl()):
             before = self._copy(transaction_id, component)
-            if before is not None and self._cm.restore_conf(component, before, _WISHES[wish]):
-                continue
-            if value in (SslValue.COMMENTED, SslValue.MISSING):
-                _warn("cannot be restored: its line was taken away since Prepare", component, value)
-                continue
-            if before is not None:
-                _warn("alone is restored: somebody has changed the file since Prepare", component, value)
-            wanted = _of(previous, component)
-            if wanted is not None:
-                self._ensure(component, value, wanted)
+            odd = self._odd(component, value)
+            if odd:
+                _warn(f"cannot be restored: {odd}", component, value)
+            elif before is None or not self._cm.restore_conf(component, before, _WISHES[wish]):
+                if before is not None:
+                    _warn("alone is restored: somebody has changed the file since Prepare", component, value)
+                wanted = _of(previous, component)
+                if wanted is not None:
+                    self._ensure(component, value, wanted)
+
+    def _odd(self, component: Component, value: SslValue) -> str:
+        """What somebody has done to a file since Prepare that keeps it from being set; it keeps no rollback
+        back."""
+        if value in (SslValue.COMMENTED, SslValue.MISSING):
+            return "its line was taken away since Prepare"
+        try:
+            return self._cm.ssl_obstacle(component)
+        except NodeFailure as failure:
+            if failure.reason is not Reason.CONF_FAILED:
+                raise
+            return failure.message
 
     def forget(self) -> None:
         """Remove the copies, while no transaction needs one; what cannot be removed is left and told."""

@@ -3,6 +3,7 @@ directory; `set_names` makes them."""
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from dataclasses import dataclass, field
@@ -78,7 +79,7 @@ def unlike(parent: int, name: str, other: str) -> tuple[str, ...]:
 def remove_set(disk: Disk, parent: int, name: str) -> bool:
     """Remove a directory and the files in it; a part of it may be gone already.
 
-    A directory inside it is none of ours and stops the removal.
+    A directory inside it is none of ours and stops the removal, before a file is gone.
 
     Returns:
         Whether there was something to remove. The parent is not synced.
@@ -91,12 +92,20 @@ def remove_set(disk: Disk, parent: int, name: str) -> bool:
             if not os.fstat(directory).st_mode & stat.S_IWUSR:
                 disk.set_mode(directory, certset.DIRECTORY_MODE)
             with files.inside(name):
-                for entry in sorted(os.listdir(directory)):
+                entries = sorted(os.listdir(directory))
+                _require_no_directories(directory, entries)
+                for entry in entries:
                     disk.unlink(directory, entry)
     except FileNotFoundError:
         return False
     disk.remove_directory(parent, name)
     return True
+
+
+def _require_no_directories(directory: int, entries: Iterable[str]) -> None:
+    for entry in entries:
+        if stat.S_ISDIR(os.stat(entry, dir_fd=directory, follow_symlinks=False).st_mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), entry)
 
 
 def _copy_attributes(

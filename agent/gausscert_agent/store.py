@@ -78,11 +78,10 @@ class Store:
 
     def read_live(self) -> SetOnDisk | None:
         """The live set, or None if there is none."""
-        with self._errors("read the live set"):
-            if not self.parent.is_dir():
-                return None
-            with files.opened(self.parent) as parent:
-                return set_on_disk.read_live(parent)
+        if not self._has_parent():
+            return None
+        with self._errors("read the live set"), files.opened(self.parent) as parent:
+            return set_on_disk.read_live(parent)
 
     def live_digest(self) -> str:
         """The digest of the live set, `certset.ABSENT` if there is none."""
@@ -92,7 +91,7 @@ class Store:
     def read_stage(self, transaction_id: str) -> SetOnDisk | None:
         """That of a transaction's two sets which is not live: before Swap the new one, after it the old."""
         set_names.stage_name(transaction_id)
-        if not self.parent.is_dir():
+        if not self._has_parent():
             return None
         with self._shelf("read the stage") as shelf:
             return set_on_disk.read_set(shelf.fd, shelf.beside(transaction_id))
@@ -160,18 +159,22 @@ class Store:
         name = set_names.stage_name(transaction_id)
         with self._shelf("write the stage") as shelf:
             different = stage.write_set(self._disk, shelf.fd, name, contents, shelf.live)
-            shelf.show(contents.files)
+            shelf.ready(transaction_id, contents.files)
         self._require_equal(different)
 
     def remove_stage(self, transaction_id: str) -> None:
         """Remove what a transaction or request that keeps no former set leaves; success when there is
         nothing. Nothing may be in flight that needs it."""
         set_names.stage_name(transaction_id)
-        if not self.parent.is_dir():
+        if not self._has_parent():
             return
         with self._probing, self._shelf("remove the stage") as shelf:
-            shelves.remove(self._disk, shelf, [*shelf.leftovers(transaction_id), *set_names.PROBE])
-            shelf.tidy()
+            shelves.remove(self._disk, shelf, shelf.leftovers(transaction_id))
+            # None of this is the transaction's, so it keeps no end of one back.
+            with _housekeeping():
+                shelves.remove(self._disk, shelf, set_names.PROBE)
+            with _housekeeping():
+                shelf.tidy()
 
     @contextmanager
     def scratch(self, transaction_id: str) -> Iterator[Path]:
@@ -210,7 +213,7 @@ class Store:
         live = self.live_digest()
         if live not in (wanted, other):
             raise shelves.foreign(self._live_path)
-        with self._shelf("make a set live") as shelf:
+        with self._probing, self._shelf("make a set live") as shelf:
             if live != wanted:
                 shelf.bring(transaction_id, wanted)
             # Always: whoever swapped them may have died before this.
@@ -265,8 +268,6 @@ class Store:
         Args:
             keep: How many former sets there may be.
         """
-        if not self.parent.is_dir():
-            return
         with self._probing, _housekeeping(), self._opened() as shelf:
             surplus = _stamped(shelf.fd)[keep:]
             for _, generation in surplus:
@@ -284,7 +285,7 @@ class Store:
 
     def retired(self) -> list[Retired]:
         """The former sets that are kept, newest first."""
-        if not self.parent.is_dir():
+        if not self._has_parent():
             return []
         with self._shelf("read the retired sets") as shelf:
             found = [_read_retired(shelf.fd, generation) for _, generation in _stamped(shelf.fd)]
@@ -292,9 +293,10 @@ class Store:
 
     def sync(self) -> None:
         """Make durable whatever a predecessor swapped before it died."""
-        if self.parent.is_dir():
-            with self._shelf("sync the live set") as shelf:
-                self._disk.sync(shelf.fd)
+        if not self._has_parent():
+            return
+        with self._shelf("sync the live set") as shelf:
+            self._disk.sync(shelf.fd)
 
     def probe_layout(self) -> LayoutProbe:
         """How the live set can be swapped here, found out without changing what is seen of it."""
@@ -334,6 +336,10 @@ class Store:
         with _housekeeping():
             self._disk.move(shelf, set_names.retired_name(generation), set_names.gone_name(generation))
 
+    def _has_parent(self) -> bool:
+        with self._errors("look at share/sslcert"):
+            return self.parent.is_dir()
+
     @contextmanager
     def _shelf(self, what: str) -> Iterator[Shelf]:
         with self._errors(what), self._opened() as shelf:
@@ -370,8 +376,9 @@ def _stamped(shelf: int) -> list[tuple[float, str]]:
     stamped = []
     for name in os.listdir(shelf):
         generation = set_names.generation_of(name)
-        if generation is not None:
-            stamped.append((os.stat(name, dir_fd=shelf, follow_symlinks=False).st_mtime, generation))
+        status = os.stat(name, dir_fd=shelf, follow_symlinks=False) if generation else None
+        if generation and status and stat.S_ISDIR(status.st_mode):
+            stamped.append((status.st_mtime, generation))
     return sorted(stamped, reverse=True)
 
 
@@ -385,9 +392,11 @@ def _read_retired(shelf: int, generation: str) -> Retired | None:
 
 @contextmanager
 def _housekeeping() -> Iterator[None]:
-    """What fails here is told, and tried again when the next set is retired."""
+    """What fails here is told, and tried again when the next set is retired; what is gone is no failure."""
     try:
         yield
+    except FileNotFoundError:
+        return
     except OSError as error:
         logger.warning(
             "a former set cannot be removed",

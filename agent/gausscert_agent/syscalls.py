@@ -6,8 +6,10 @@ number, which is 316 on x86_64 and 276 on the architectures with the generic tab
 
 from __future__ import annotations
 
+import array
 import ctypes
 import errno
+import fcntl
 import functools
 import os
 import platform
@@ -23,6 +25,10 @@ _NUMBERS: Final = {"x86_64": 316, "aarch64": 276, "riscv64": 276}
 
 _STATFS_LONGS: Final = 64
 """More than `struct statfs` has anywhere (120 bytes on 64-bit Linux)."""
+
+_FS_IOC_GETFLAGS: Final = 0x80086601
+_FS_IMMUTABLE_FL: Final = 0x10
+_FS_APPEND_FL: Final = 0x20
 
 _AT_EMPTY_PATH: Final = 0x1000
 
@@ -75,6 +81,17 @@ def file_system_type(descriptor: int) -> int:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))
     return int(buffer[0])
+
+
+def is_immutable(descriptor: int) -> bool:
+    """Whether an open file or directory has the immutable or the append-only flag (ioctl_iflags(2)); False
+    where the file system has no flags."""
+    flags = array.array("l", [0])
+    try:
+        fcntl.ioctl(descriptor, _FS_IOC_GETFLAGS, flags, True)
+    except OSError:
+        return False
+    return bool(flags[0] & (_FS_IMMUTABLE_FL | _FS_APPEND_FL))
 
 
 def mount_id(descriptor: int) -> int | None:

@@ -14,6 +14,7 @@ small class, clocks that move only when somebody sleeps.
 from __future__ import annotations
 
 import os
+import re
 import stat
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -208,11 +209,14 @@ def write_linked_set(directory: Path, files: dict[str, bytes]) -> None:
 
 
 def beside(sslcert: Path) -> list[str]:
-    """What is kept beside the live set and its links, in either layout."""
+    """What is kept beside the live set and its links, in either layout. The links that a swap and its way
+    back have ready go with the transaction, and are not counted while a stage is there."""
     live = sslcert / "cm"
     target = os.readlink(live / "..data") if (live / "..data").is_symlink() else "..data"
     inside = {path.name for path in live.iterdir() if not path.is_file()} if live.exists() else set()
-    return sorted({path.name for path in sslcert.iterdir()} - {"cm"} | inside - {"..data", target})
+    found = {path.name for path in sslcert.iterdir()} - {"cm"} | inside - {"..data", target}
+    in_flight = any(re.fullmatch(r"\.cm\.[a-z0-9-]+", name) for name in found)
+    return sorted(found - {"..data.new", "..data.back"} if in_flight else found)
 
 
 def snapshot(root: Path) -> dict[str, tuple[int, bytes]]:

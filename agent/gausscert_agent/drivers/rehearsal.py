@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import ssl
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
 
 from gausscert_common import certset, pem
@@ -86,17 +86,11 @@ def rehearse(files: Mapping[str, bytes], peer: Mapping[str, bytes] | None = None
         One REHEARSAL_FAILED for every handshake that fails, with OpenSSL's reason; () when none does.
     """
     try:
-        passwords = _passwords(files)
-        peer_passwords = passwords if peer is None else _passwords(peer)
+        own = _side(files)
+        other = own if peer is None else _side(peer)
     except _Failure as failure:
         return (_finding(failure.cause, failure.file),)
-    pairs = [(_Side(files, passwords), _Side(files if peer is None else peer, peer_passwords))]
-    if peer is not None:
-        pairs.append((pairs[0][1], pairs[0][0]))
-    found = [
-        finding for own, other in pairs for link in _LINKS for finding in _rehearse_link(link, own, other)
-    ]
-    return tuple(dict.fromkeys(found))
+    return _rehearse(own, other)
 
 
 def overlap(former: Mapping[str, bytes] | None, new: Mapping[str, bytes]) -> Overlap:
@@ -106,10 +100,17 @@ def overlap(former: Mapping[str, bytes] | None, new: Mapping[str, bytes]) -> Ove
         former: The live set by name, None if there is none.
         new: A set for which `rehearse` has found nothing.
     """
+    try:
+        return _overlap(former, _side(new))
+    except _Failure as failure:
+        return Overlap(unknown=f"{failure.file}: {failure.cause}" if failure.file else failure.cause)
+
+
+def _overlap(former: Mapping[str, bytes] | None, new: _Side) -> Overlap:
     if former is None:
         return Overlap(unknown="there is no former set")
     try:
-        sides = _Side(former, _passwords(former)), _Side(new, _passwords(new))
+        sides = _side(former), new
     except _Failure as failure:
         return Overlap(unknown=f"{failure.file}: {failure.cause}" if failure.file else failure.cause)
     refusals = [
@@ -123,8 +124,23 @@ def overlap(former: Mapping[str, bytes] | None, new: Mapping[str, bytes]) -> Ove
 
 def hold(new: Mapping[str, bytes], former: Mapping[str, bytes] | None) -> Rehearsal:
     """All handshakes that a staged set is tried with: `ports.Rehearse`."""
-    found = rehearse(new)
-    return Rehearsal(found, Overlap() if found else overlap(former, new))
+    try:
+        side = _side(new)
+    except _Failure as failure:
+        return Rehearsal((_finding(failure.cause, failure.file),))
+    found = _rehearse(side, side)
+    return Rehearsal(found, Overlap() if found else _overlap(former, side))
+
+
+def _rehearse(own: _Side, other: _Side) -> tuple[Finding, ...]:
+    pairs = [(own, other)] if own is other else [(own, other), (other, own)]
+    found = [
+        finding
+        for accepting, connecting in pairs
+        for link in _LINKS
+        for finding in _rehearse_link(link, accepting, connecting)
+    ]
+    return tuple(dict.fromkeys(found))
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,9 +149,15 @@ class _Side:
 
     files: Mapping[str, bytes]
     passwords: Mapping[str, str]
+    contexts: dict[tuple[int, Role, bool], ssl.SSLContext] = field(default_factory=dict)
+    """Made once: each one opens a key again, which takes most of the time."""
 
     def __repr__(self) -> str:
         return "_Side()"
+
+
+def _side(files: Mapping[str, bytes]) -> _Side:
+    return _Side(files, _passwords(files))
 
 
 def _rehearse_link(link: _Link, own: _Side, peer: _Side) -> Iterator[Finding]:
@@ -169,8 +191,18 @@ def _passwords(files: Mapping[str, bytes]) -> dict[str, str]:
 
 
 def _context(protocol: int, role: Role, side: _Side, version: ssl.TLSVersion, crls: bool) -> ssl.SSLContext:
+    context = side.contexts.get((protocol, role, crls))
+    if context is None:
+        context = side.contexts[protocol, role, crls] = _new_context(protocol, role, side, crls)
+    # In this order neither is ever above the other.
+    context.maximum_version = ssl.TLSVersion.MAXIMUM_SUPPORTED
+    context.minimum_version = version
+    context.maximum_version = version
+    return context
+
+
+def _new_context(protocol: int, role: Role, side: _Side, crls: bool) -> ssl.SSLContext:
     context = ssl.SSLContext(protocol)
-    context.minimum_version = context.maximum_version = version
     context.set_ciphers(_CIPHERS)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_REQUIRED

@@ -134,6 +134,8 @@ def _judge_pairs(
             yield from _judge_crc(role, files)
         elif block is None or opened is None or opened is Closed.PASSWORD:
             yield from pairs.explain(role)
+        elif opened is Closed.CIPHER and open_key(block, "") is Closed.PASSWORD:
+            yield _unreadable(role, opened)  # as for a password that is handed in
 
 
 @dataclass(frozen=True, slots=True)
