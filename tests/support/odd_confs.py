@@ -36,6 +36,9 @@ NOT_EDITABLE: Final[dict[str, tuple[bytes, str]]] = {
     "twice, unlike": (b"enable_ssl = on\nx = 1\nenable_ssl = off\n", "stands 2 times"),
     "without a value": (b"enable_ssl =\nx = 1\n", "has no value"),
     "a line too long": (b"enable_ssl = on #" + b"x" * 1100 + b"\n", "longer than 1023"),
+    "a comment in place of the value": (b"enable_ssl = # to be set\nx = 1\n", "read alike"),
+    "two words": (b"enable_ssl = off\\ x\n", "read alike"),
+    "a blank that only Unicode knows": ("\u00a0enable_ssl = off\n".encode(), "read alike"),
     "a NUL byte": (b"enable_ssl = on\n#\0\n", "NUL"),
 }
 """With the words of the cause."""

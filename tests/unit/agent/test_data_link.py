@@ -5,7 +5,12 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import stat
+import subprocess
+import sys
+import tempfile
+import threading
 from itertools import pairwise
 from pathlib import Path
 
@@ -18,6 +23,7 @@ from gausscert_agent.staging import Material
 from gausscert_agent.store import Store
 from gausscert_common import certset
 from gausscert_common.errors import NodeFailure, NodeRefusal, Reason
+from gausscert_common.model import Layout
 from gausscert_common.protocol.words import Outcome, Phase, Step
 from support.agent_core import (
     BACKWARD,
@@ -448,3 +454,175 @@ def test_a_swap_during_a_read_is_not_seen_by_halves(sslcert, monkeypatch):
     monkeypatch.setattr(set_on_disk, "read_through", read_and_swap)
     assert store.read_live().files == NEW
     assert len(reads) > 1
+
+
+# What an operator, a script or a full disk does to it
+
+
+def linked_node(root: Path, **options) -> Node:
+    node = Node(root, layout=Layout.DATA_LINK, **options)
+    node.start()
+    return node
+
+
+@pytest.mark.parametrize("damage", ["points elsewhere", "target moved away"])
+def test_nothing_is_tidied_away_while_the_link_leads_nowhere(tmp_path, damage):
+    """The directory that it named may come back, or be the only copy."""
+    node = linked_node(tmp_path)
+    cm = node.sslcert / "cm"
+    if damage == "points elsewhere":
+        (cm / "..data").unlink()
+        (cm / "..data").symlink_to(".cm.tx-00000009")
+    else:
+        (cm / os.readlink(cm / "..data")).rename(tmp_path / "aside")
+    before = snapshot(node.sslcert)
+    node.restart()
+    assert snapshot(node.sslcert) == before
+    node.stop()
+
+
+@pytest.mark.parametrize("layout", list(Layout))
+@pytest.mark.parametrize(
+    "name", ["..data.new", "..link.foo", "..link.server.key", ".cm.x", "..anything", "n" * 250]
+)
+def test_names_that_the_layout_needs_are_refused_before_anything_changes(tmp_path, layout, name):
+    node = Node(tmp_path, layout=layout, disk=NoExchange())
+    (node.sslcert / "cm" / name).write_bytes(b"somebody's")
+    node.start()
+    before = snapshot(node.sslcert)
+    node.run(Step.ACQUIRE)
+    refusal(Reason.NODE_UNFIT, node.prepare)
+    assert node.state.phase is Phase.NONE
+    assert snapshot(node.sslcert) == before
+    node.stop()
+
+
+def test_a_plain_file_named_like_the_link_is_refused(sslcert):
+    (sslcert / "cm" / "..data").write_bytes(b"somebody's")
+    refusal(Reason.NODE_UNFIT, made(sslcert).require_fit)
+    assert "..data" in made(sslcert).read_live().strays
+
+
+def test_a_directory_that_is_not_ours_keeps_no_clean_back(tmp_path):
+    node = linked_node(tmp_path)
+    node.run_all(FORWARD[:2])
+    (node.sslcert / "cm" / ".cm.probe.one").mkdir()
+    (node.sslcert / "cm" / ".cm.probe.one" / "theirs").mkdir()
+    node.run_all((Step.ABORT, Step.CLEAN))
+    assert node.state.outcome_of(TX) is Outcome.ABORTED
+    node.restart()
+    assert (node.sslcert / "cm" / ".cm.probe.one" / "theirs").is_dir()
+    node.stop()
+
+
+class Full(Disk):
+    """No room for anything new once `full`."""
+
+    full = False
+
+    def _room(self):
+        if self.full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    def link(self, directory, target, name):
+        self._room()
+        super().link(directory, target, name)
+
+    def make_directory(self, directory, name):
+        self._room()
+        super().make_directory(directory, name)
+
+
+def test_a_disk_that_is_full_after_the_vote_lets_the_old_set_come_back(tmp_path):
+    disk = Full()
+    node = linked_node(tmp_path, disk=disk)
+    node.run_all(FORWARD[:5])
+    disk.full = True
+    node.run_all(BACKWARD)
+    assert live_files(node.sslcert) == OLD
+    assert node.state.outcome_of(TX) is Outcome.ABORTED
+    node.stop()
+
+
+def test_what_was_written_through_the_links_can_be_replaced(sslcert):
+    """`cp new/* cm/` of root follows them: a copy made for one set then holds another."""
+    store = made(sslcert)
+    store.make_room(TX)
+    inside = sslcert / "cm" / os.readlink(sslcert / "cm" / "..data")
+    for name in OLD:
+        (inside / name).unlink()
+        (inside / name).write_bytes(b"through the link")
+        (inside / name).chmod(0o400)
+    for name, body in OLD.items():
+        replace_by_file(sslcert, name, body)
+    former = store.live_digest()
+    assert former == certset.digest(WITH_CRL)
+    staged(store, NEW)
+    store.ensure_live(TX, NEW_DIGEST, former)
+    assert live_files(sslcert) == NEW
+    store.ensure_live(TX, former, NEW_DIGEST)
+    assert live_files(sslcert) == WITH_CRL
+
+
+def test_a_former_set_that_was_changed_is_not_given_up(sslcert):
+    store = made(sslcert)
+    former = store.live_digest()
+    staged(store, NEW)
+    store.ensure_live(TX, NEW_DIGEST, former)
+    (name,) = (name for name in beside(sslcert) if name.startswith(".cm.former."))
+    (sslcert / "cm" / name / "server.crt").unlink()
+    refusal(Reason.FOREIGN_SET, store.retire, TX, expected=former)
+    assert (sslcert / "cm" / name).is_dir()
+
+
+def test_a_swap_beside_probes_never_fails(sslcert):
+    store = made(sslcert)
+    staged(store, NEW)
+    done = threading.Event()
+
+    def probe():
+        while not done.is_set():
+            store.probe_layout()
+
+    prober = threading.Thread(target=probe)
+    prober.start()
+    try:
+        for number in range(300):
+            pair = (NEW_DIGEST, certset.digest(WITH_CRL))
+            store.ensure_live(TX, *(pair if number % 2 == 0 else pair[::-1]))
+    finally:
+        done.set()
+        prober.join()
+
+
+AS_NOBODY = """
+import os, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from support.agent_core import Node
+from gausscert_common.model import Layout
+from gausscert_common.protocol.words import Step
+# The modules may lie where only root may look, so they come first.
+os.setgroups([]); os.setgid(65534); os.setuid(65534)
+for layout in Layout:
+    for mode in (0o000, 0o300, 0o500):
+        node = Node(Path(sys.argv[2]) / f"{layout.name}-{mode}", layout=layout)
+        (node.sslcert / "cm").chmod(mode)
+        node.start()
+        node.run(Step.ACQUIRE)
+        node.run(Step.STOP)
+        node.stop()
+        (node.sslcert / "cm").chmod(0o700)
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")
+def test_a_live_directory_that_cannot_be_opened_keeps_no_agent_from_starting():
+    place = Path(tempfile.mkdtemp(prefix="gausscert-"))
+    place.chmod(0o777)
+    try:
+        command = [sys.executable, "-W", "error", "-c", AS_NOBODY, str(Path(__file__).parents[2]), str(place)]
+        ended = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert ended.returncode == 0, ended.stderr
+    finally:
+        shutil.rmtree(place)

@@ -33,7 +33,9 @@ def test_the_simulated_cm_ctl_leaves_the_same(tmp_path, body, value):
     assert path.read_bytes() == edited(body, SSL, value)
 
 
-@pytest.mark.parametrize(("body", "words"), NOT_EDITABLE.values(), ids=NOT_EDITABLE.keys())
+@pytest.mark.parametrize(
+    ("body", "words"), [each for each in NOT_EDITABLE.values() if each[1] != "read alike"]
+)
 def test_what_cm_ctl_would_spoil_or_not_change_is_an_obstacle(body, words):
     assert words in obstacle(body, SSL)
 

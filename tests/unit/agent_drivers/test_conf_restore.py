@@ -161,6 +161,32 @@ def test_a_damaged_copy_blocks_no_rollback(tmp_path, caplog):
     assert "damaged" in caplog.text
 
 
+def spoil(path: Path, how: str) -> None:
+    if how == "a second line":
+        path.write_bytes(path.read_bytes() + b"enable_ssl = on\n")
+    elif how == "a NUL byte":
+        path.write_bytes(path.read_bytes() + b"#\0\n")
+    elif how == "far too long":
+        path.write_bytes(b"enable_ssl = off\n" + b"#" * conf_file.MAX_BYTES)
+    else:
+        path.rename(path.with_name("elsewhere"))
+        path.symlink_to("elsewhere")
+
+
+@pytest.mark.parametrize("how", ["a second line", "a NUL byte", "far too long", "a link"])
+def test_what_somebody_did_to_a_file_meanwhile_blocks_no_rollback(tmp_path, caplog, how):
+    bench = Bench(tmp_path, EDITABLE["plain"])
+    before = bench.files()
+    bench.switcher.apply(SslWish.OFF, TX)
+    path = conf_of(bench.data, "server")
+    spoil(path, how)
+    spoilt = path.read_bytes()
+    bench.switcher.restore(TX, SslWish.OFF, ON)
+    assert path.read_bytes() == spoilt
+    assert bench.files()["agent"] == before["agent"]
+    assert "cannot be restored" in caplog.text
+
+
 def test_copies_are_private_and_outside_of_a_transaction_there_are_none(tmp_path):
     bench = Bench(tmp_path, EDITABLE["plain"])
     bench.switcher.apply(SslWish.OFF)
