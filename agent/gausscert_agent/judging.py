@@ -27,6 +27,7 @@ class Judge(Protocol):
         *,
         now: datetime,
         threshold_days: int = 90,
+        live: Mapping[str, bytes] | None = None,
         build: FactorBuild | None = None,
     ) -> tuple[Finding, ...]:
         """Everything wrong with a set on disk."""
@@ -47,12 +48,13 @@ def judge_set(
     *,
     now: datetime,
     threshold_days: int = 90,
+    live: Mapping[str, bytes] | None = None,
     build: FactorBuild | None = None,
 ) -> tuple[Finding, ...]:
     """See `Judge`."""
     from gausscert_common.validate import certificate_set
 
-    return certificate_set(files, modes, now=now, threshold_days=threshold_days, build=build)
+    return certificate_set(files, modes, now=now, threshold_days=threshold_days, live=live, build=build)
 
 
 def explain_bundle(

@@ -103,7 +103,7 @@ class StageBuilder:
         contents = self._contents(transaction_id, material, live)
         self._store.write_stage(transaction_id, contents)
         staged = self._read_back(transaction_id, contents)
-        found, overlap = self._judged(staged), Overlap()
+        found, overlap = self._judged(staged, live), Overlap()
         if not errors(found):
             rehearsed = self._rehearse(staged.files, None if live is None else live.files)
             found, overlap = found + rehearsed.findings, rehearsed.overlap
@@ -120,7 +120,7 @@ class StageBuilder:
         if staged is None:
             return (), Overlap()
         rehearsed = self._rehearse(staged.files, None if live is None else live.files)
-        return self._judged(staged), rehearsed.overlap
+        return self._judged(staged, live), rehearsed.overlap
 
     def _learn_build(self, transaction_id: str) -> None:
         """Ready-made factor files of the other build must not pass where there are none to compare with."""
@@ -153,12 +153,13 @@ class StageBuilder:
             )
         return staged
 
-    def _judged(self, staged: SetOnDisk) -> tuple[Finding, ...]:
+    def _judged(self, staged: SetOnDisk, live: SetOnDisk | None) -> tuple[Finding, ...]:
         return self._judge(
             staged.files,
             staged.modes,
             now=datetime.fromtimestamp(self._clock(), UTC),
             threshold_days=self._threshold_days(),
+            live=None if live is None else live.files,
             build=self._cm.factor_build(),
         )
 

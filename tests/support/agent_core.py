@@ -183,7 +183,7 @@ class Judge:
 
     findings: tuple[Finding, ...] = ()
 
-    def __call__(self, files, modes, *, now, threshold_days=90, build=None) -> tuple[Finding, ...]:
+    def __call__(self, files, modes, *, now, threshold_days=90, live=None, build=None) -> tuple[Finding, ...]:
         assert now.tzinfo is not None
         return self.findings
 

@@ -69,6 +69,7 @@ def certificate_set(
     *,
     now: datetime,
     threshold_days: int = DEFAULT_THRESHOLD_DAYS,
+    live: Mapping[str, bytes] | None = None,
     build: FactorBuild | None = None,
 ) -> tuple[Finding, ...]:
     """Everything wrong with a set as it lies on disk, errors first. Never raises on any bytes.
@@ -78,6 +79,7 @@ def certificate_set(
         modes: st_mode by name, permission bits at least; None to skip.
         now: By which clock certificates are judged; with a time zone.
         threshold_days: Fewer days left than these make a warning.
+        live: The files of the live set, to find repeated serial numbers; None to skip.
         build: The factor file format of the node's CM; None when unknown.
     """
     material = gather(files)
@@ -90,6 +92,7 @@ def certificate_set(
             *_modes(modes or {}),
             *opened.findings,
             *_substance(material, opened, frozenset(), now, threshold_days),
+            *_serials_reused(material, live or {}),
         ]
     )
 
@@ -181,13 +184,17 @@ def _against_live(
 ) -> Iterator[Finding]:
     if live is None:
         return
-    old = gather(live)
     if certset.bundle_digest(files) == certset.bundle_digest(live):
         # The same PEM files are worth a replacement when the live factor files do not open the keys.
         has_factors = any(name in live for name in certset.FACTOR_NAMES)
-        if not has_factors or passwords.opens_all(old.keys, live):
+        if not has_factors or passwords.opens_all(gather(live).keys, live):
             yield finding("SET_UNCHANGED", "every certificate, key and CRL is byte by byte the live one")
         return
+    yield from _serials_reused(material, live)
+
+
+def _serials_reused(material: Material, live: Mapping[str, bytes]) -> Iterator[Finding]:
+    old = gather({name: live[name] for name in ("server.crt", "client.crt") if name in live})
     known = {(cert.issuer, cert.serial): cert for crt in old.crts.values() for cert in crt}
     for role in ROLES:
         leaf = material.leaf(role)

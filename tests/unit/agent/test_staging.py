@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from gausscert_agent.drivers.rehearsal import hold
@@ -60,3 +60,15 @@ def test_the_nodes_own_clock_judges(node):
     with pytest.raises(NodeRefusal) as caught:
         node.prepare(material=Material(good()))
     assert any("EXPIRED" in finding.code for finding in caught.value.findings)
+
+
+def test_a_serial_number_that_the_live_leaf_has_already_is_told(node):
+    first = pki.of_ca(pki.good_ca(), serial=4711)
+    for step in FORWARD:
+        node.prepare(material=Material(first)) if step is Step.PREPARE else node.run(step)
+    node.transaction_id, node.epoch = "tx-00000002", 2
+    node.run(Step.ACQUIRE)
+    done = node.prepare(
+        material=Material(pki.of_ca(pki.good_ca(), serial=4711, end=pki.NOW + timedelta(300)))
+    )
+    assert {finding.code for finding in done.findings} == {"SERIAL_REUSED"}
