@@ -68,7 +68,6 @@ def test_a_serial_number_that_the_live_leaf_has_already_is_told(node):
         node.prepare(material=Material(first)) if step is Step.PREPARE else node.run(step)
     node.transaction_id, node.epoch = "tx-00000002", 2
     node.run(Step.ACQUIRE)
-    done = node.prepare(
-        material=Material(pki.of_ca(pki.good_ca(), serial=4711, end=pki.NOW + timedelta(300)))
-    )
-    assert {finding.code for finding in done.findings} == {"SERIAL_REUSED"}
+    again = pki.of_ca(pki.good_ca(), serial=4711, end=pki.NOW + timedelta(300))
+    done = node.prepare(material=Material(again))
+    assert any("of the live server.crt" in finding.cause for finding in done.findings)
