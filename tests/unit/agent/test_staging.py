@@ -70,4 +70,4 @@ def test_a_serial_number_that_the_live_leaf_has_already_is_told(node):
     node.run(Step.ACQUIRE)
     again = pki.of_ca(pki.good_ca(), serial=4711, end=pki.NOW + timedelta(300))
     done = node.prepare(material=Material(again))
-    assert any("of the live server.crt" in finding.cause for finding in done.findings)
+    assert any("of the live" in finding.cause for finding in done.findings)
