@@ -1,0 +1,1 @@
+"""Benchmarks: what gausscert costs against its bare parts, as ratios within one run (design section 11)."""

@@ -1,0 +1,1 @@
+"""What one node costs: Prepare, Swap, the agent's memory and its start, against their bare parts."""

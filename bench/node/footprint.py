@@ -1,0 +1,120 @@
+"""What an agent weighs and how long it takes to serve, against a minimal grpcio server with mutual TLS."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from gausscert_coordinator.issue import KeyType
+
+from bench.measure import Row
+from bench.node import material
+from bench.node.processes import CALLS, Agent, Credentials, Minimal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from gausscert_common.protocol.words import Step
+
+MEMORY_GOAL = 1.25
+START_GOAL = 1.4
+SETTLE_S = 0.8
+"""Until the first look at the certificates, which runs in a child, has ended."""
+_LOOKS = 2
+"""Calls of one `status`."""
+
+
+@dataclass(slots=True)
+class _Seen:
+    """One column of figures per thing that is looked at, round by round."""
+
+    ready_wall: list[float] = field(default_factory=list)
+    ready_cpu: list[float] = field(default_factory=list)
+    idle: list[float] = field(default_factory=list)
+    looked: list[float] = field(default_factory=list)
+    replaced: list[float] = field(default_factory=list)
+    first_cpu: list[float] = field(default_factory=list)
+
+
+def measure(root: Path, rounds: int, credentials: Credentials) -> list[Row]:
+    """The rows; each round starts an agent and a minimal server anew."""
+    agents, minimals = _Seen(), _Seen()
+    for number in range(rounds):
+        turns = [lambda: _see_minimal(credentials, minimals), lambda: _see_agent(root, credentials, agents)]
+        for turn in turns if number % 2 == 0 else reversed(turns):
+            turn()
+    return _rows(agents, minimals)
+
+
+def _rows(ours: _Seen, minimal: _Seen) -> list[Row]:
+    against = "minimal grpcio server, mutual TLS"
+    calls = f"{against}, as many calls"
+    return [
+        Row("memory, idle", "MiB", ours.idle, minimal.idle, against, goal=MEMORY_GOAL),
+        Row("memory, after a status", "MiB", ours.looked, minimal.looked, calls, goal=MEMORY_GOAL),
+        Row(
+            "memory, after a transaction",
+            "MiB",
+            ours.replaced,
+            minimal.replaced,
+            calls,
+            goal=MEMORY_GOAL,
+            why="the first Prepare loads cryptography, 10 to 12 MiB that Python never gives back",
+        ),
+        Row("start, spawn to ready", "cpu ms", ours.ready_cpu, minimal.ready_cpu, against, goal=START_GOAL),
+        Row(
+            "start, spawn to ready",
+            "wall ms",
+            ours.ready_wall,
+            minimal.ready_wall,
+            against,
+            goal=START_GOAL,
+            gates=False,
+        ),
+        Row(
+            "first transaction of an agent's life",
+            "cpu ms",
+            ours.first_cpu,
+            minimal.first_cpu,
+            "as many null calls",
+        ),
+    ]
+
+
+def _see_agent(root: Path, credentials: Credentials, seen: _Seen) -> None:
+    place = root / f"agent-{len(seen.idle)}"
+    place.mkdir()
+    with Agent(place, material.pair(KeyType.RSA_3072), credentials) as agent:
+        _see(agent, seen, agent.look, lambda: agent.transaction(_just_do))
+
+
+def _see_minimal(credentials: Credentials, seen: _Seen) -> None:
+    with Minimal(credentials) as minimal:
+
+        def nulls(count: int) -> None:
+            for _ in range(count):
+                minimal.null()
+
+        _see(minimal, seen, lambda: nulls(_LOOKS), lambda: nulls(CALLS))
+
+
+def _see(
+    server: Agent | Minimal, seen: _Seen, look: Callable[[], None], replace: Callable[[], None]
+) -> None:
+    seen.ready_wall.append(server.ready_ms)
+    seen.ready_cpu.append(server.ready_cpu_ms)
+    time.sleep(SETTLE_S)
+    seen.idle.append(server.rss_mib)
+    look()
+    seen.looked.append(server.rss_mib)
+    begin = server.cpu_ms
+    replace()
+    seen.first_cpu.append(server.cpu_ms - begin)
+    seen.replaced.append(server.rss_mib)
+
+
+def _just_do(step: Step, do: Callable[[], object]) -> None:
+    del step
+    do()

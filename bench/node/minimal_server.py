@@ -1,0 +1,44 @@
+"""The least a Python program can be that answers gRPC calls over mutual TLS: what agents are measured against.
+
+    python -P minimal_server.py CA CERT KEY HOST:PORT
+
+Tells $NOTIFY_SOCKET when it serves, as an agent does.
+"""
+
+import os
+import signal
+import socket
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import grpc
+
+METHOD = "/bench.Null/Call"
+_ANSWER = bytes(200)
+
+
+class _Null(grpc.GenericRpcHandler):
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
+        del handler_call_details
+        return grpc.unary_unary_rpc_method_handler(lambda _request, _context: _ANSWER)
+
+
+def main() -> None:
+    """Serve until SIGTERM."""
+    ca, cert, key = (Path(name).read_bytes() for name in sys.argv[1:4])
+    server = grpc.server(ThreadPoolExecutor(4))
+    server.add_generic_rpc_handlers((_Null(),))
+    tls = grpc.ssl_server_credentials([(key, cert)], root_certificates=ca, require_client_auth=True)
+    server.add_secure_port(sys.argv[4], tls)
+    server.start()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.connect(os.environ["NOTIFY_SOCKET"])
+        manager.sendall(b"READY=1")
+    signal.sigwait({signal.SIGTERM})
+    server.stop(None)
+
+
+if __name__ == "__main__":
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    main()

@@ -1,0 +1,117 @@
+"""A real agent behind a real mutual TLS channel: the swap window, and the work of a whole transaction."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from gausscert_common.protocol.words import Step
+
+from bench.measure import Row, interleave, total
+from bench.node import bare, material
+from bench.node.parts import cpu_ms, wall_ms
+from bench.node.processes import CALLS, Agent, Credentials
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from gausscert_coordinator.issue import KeyType
+
+    from bench.measure import Sample
+
+WINDOW_GOAL = 2.0
+WORK_GOAL = 1.5
+_NULLS = 20
+"""Calls whose mean stands for one: a single one is shorter than the scheduler is fair."""
+
+
+def measure(root: Path, rounds: int, key_type: KeyType, credentials: Credentials) -> list[Row]:
+    """The window and the work with one kind of keys."""
+    pair = material.pair(key_type)
+    place = root / f"agent-{key_type}"
+    place.mkdir()
+    sets = bare.Sets(root, pair[0].files)
+    try:
+        with Agent(place, pair, credentials) as agent:
+            found = interleave(rounds, _samples(agent, sets, pair[0].files))
+    finally:
+        sets.close()
+    return _rows(found, f"[{key_type}, over gRPC]")
+
+
+def _rows(found: dict[str, list[float]], kind: str) -> list[Row]:
+    nothing = total(found["exchange"], found["null wall"])
+    work = [
+        ours - CALLS * null for ours, null in zip(found["transaction"], found["null cpu"], strict=True)
+    ]
+    return [
+        Row(
+            f"Swap, the window {kind}",
+            "wall ms",
+            found["swap"],
+            nothing,
+            "exchange + 1 fsync + 1 null RPC",
+            goal=WINDOW_GOAL,
+            why="the vote is journalled before and after the exchange, 4 fsyncs beside the one of the exchange",
+        ),
+        Row(
+            f"agent's work, Acquire to Purge {kind}",
+            "cpu ms",
+            work,
+            found["bare"],
+            "fast validation + 9 files fsynced + exchange + digest",
+            goal=WORK_GOAL,
+            why="most of it is Prepare: the rules and the six handshakes of the rehearsal",
+        ),
+    ]
+
+
+def _samples(agent: Agent, sets: bare.Sets, files: dict[str, bytes]) -> dict[str, Sample]:
+    took: dict[Step, float] = {}
+
+    def transaction() -> float:
+        begin = agent.cpu_ms
+        agent.transaction(around)
+        return agent.cpu_ms - begin
+
+    def around(step: Step, do: Callable[[], object]) -> None:
+        took[step] = wall_ms(do)
+
+    def swap() -> float:
+        agent.transaction(around)
+        return took[Step.SWAP]
+
+    def bare_sum() -> float:
+        sets.remove("stage")
+        return cpu_ms(lambda: _bare(sets, files))
+
+    return {
+        "swap": swap,
+        "exchange": lambda: wall_ms(sets.exchange),
+        "null wall": lambda: _mean_wall_ms(agent.null),
+        "transaction": transaction,
+        "null cpu": lambda: _mean_cpu_ms(agent),
+        "bare": bare_sum,
+    }
+
+
+def _bare(sets: bare.Sets, files: dict[str, bytes]) -> None:
+    bare.validate(files)
+    sets.write("stage")
+    sets.exchange()
+    sets.digest()
+
+
+def _mean_wall_ms(do: Callable[[], object]) -> float:
+    begin = time.perf_counter()
+    for _ in range(_NULLS):
+        do()
+    return (time.perf_counter() - begin) * 1000 / _NULLS
+
+
+def _mean_cpu_ms(agent: Agent) -> float:
+    begin = agent.cpu_ms
+    for _ in range(_NULLS):
+        agent.null()
+    return (agent.cpu_ms - begin) / _NULLS
