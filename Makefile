@@ -1,4 +1,4 @@
-# The words: demo test soak check protos docs clean. Each one sets up what it needs by itself.
+# The words: demo test soak check protos docs bench clean. Each one sets up what it needs by itself.
 
 PYTHON ?= python3
 VENV := .venv
@@ -7,7 +7,7 @@ PROTOS := $(sort $(wildcard protos/gausscert/v1/*.proto))
 # Tests wait for processes more than they compute, so more workers than the two cores we promise to fit.
 WORKERS ?= 4
 
-.PHONY: demo test soak check fmt protos check-protos docs check-docs clean
+.PHONY: demo test soak check fmt protos check-protos docs check-docs bench bench-node clean
 
 ## demo: three simulated nodes on loopback, a replacement, a failure and its rollback
 demo: $(VENV)/.runtime
@@ -26,6 +26,7 @@ check: $(VENV)/.development check-protos check-docs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy bench
 	$(BIN)/lint-imports
 
 ## fmt: what check can mend by itself
@@ -46,6 +47,13 @@ docs: $(VENV)/.runtime
 
 check-docs: $(VENV)/.runtime
 	$(BIN)/python docs/generate.py --check
+
+## bench: every benchmark there is; ARGS="--rounds 5" for a shorter one
+bench: bench-node
+
+## bench-node: what one node costs, against its bare parts; fails when a goal is missed
+bench-node: $(VENV)/.runtime
+	$(BIN)/python -m bench.node $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -96,7 +96,8 @@ class Findings:
     @property
     def failed(self) -> list[Row | Count]:
         """What misses a goal that counts."""
-        return [one for one in (*self.rows, *self.counts) if one.fails]
+        everything: list[Row | Count] = [*self.rows, *self.counts]
+        return [one for one in everything if one.fails]
 
 
 def interleave(rounds: int, samples: dict[str, Sample], *, warm_up: int = 1) -> dict[str, list[float]]:

@@ -38,7 +38,13 @@ def document(name: str, machine: dict[str, str], rounds: int, found: Findings) -
             "rounds": rounds,
             "rows": [_row_document(row) for row in found.rows],
             "counts": [
-                {"what": one.what, "found": one.found, "goal": one.goal, "met": one.is_met, "detail": one.detail}
+                {
+                    "what": one.what,
+                    "found": one.found,
+                    "goal": one.goal,
+                    "met": one.is_met,
+                    "detail": one.detail,
+                }
                 for one in found.counts
             ],
             "missed": [reason(one) for one in found.failed],

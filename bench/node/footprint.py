@@ -6,8 +6,6 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from gausscert_coordinator.issue import KeyType
-
 from bench.measure import Row
 from bench.node import material
 from bench.node.processes import CALLS, Agent, Credentials, Minimal
@@ -17,6 +15,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gausscert_common.protocol.words import Step
+    from gausscert_coordinator.issue import KeyType
+
+    from bench.node.material import Material
 
 MEMORY_GOAL = 1.25
 START_GOAL = 1.4
@@ -38,11 +39,16 @@ class _Seen:
     first_cpu: list[float] = field(default_factory=list)
 
 
-def measure(root: Path, rounds: int, credentials: Credentials) -> list[Row]:
+def measure(root: Path, rounds: int, key_type: KeyType, credentials: Credentials) -> list[Row]:
     """The rows; each round starts an agent and a minimal server anew."""
     agents, minimals = _Seen(), _Seen()
+    pair = material.pair(key_type)
+    _see_agent(root / "first", pair, credentials, _Seen())  # compiles the modules
     for number in range(rounds):
-        turns = [lambda: _see_minimal(credentials, minimals), lambda: _see_agent(root, credentials, agents)]
+        turns: list[Callable[[], None]] = [
+            lambda: _see_minimal(credentials, minimals),
+            lambda: _see_agent(root, pair, credentials, agents),
+        ]
         for turn in turns if number % 2 == 0 else reversed(turns):
             turn()
     return _rows(agents, minimals)
@@ -83,10 +89,10 @@ def _rows(ours: _Seen, minimal: _Seen) -> list[Row]:
     ]
 
 
-def _see_agent(root: Path, credentials: Credentials, seen: _Seen) -> None:
+def _see_agent(root: Path, pair: tuple[Material, Material], credentials: Credentials, seen: _Seen) -> None:
     place = root / f"agent-{len(seen.idle)}"
-    place.mkdir()
-    with Agent(place, material.pair(KeyType.RSA_3072), credentials) as agent:
+    place.mkdir(parents=True)
+    with Agent(place, pair, credentials) as agent:
         _see(agent, seen, agent.look, lambda: agent.transaction(_just_do))
 
 
@@ -100,9 +106,7 @@ def _see_minimal(credentials: Credentials, seen: _Seen) -> None:
         _see(minimal, seen, lambda: nulls(_LOOKS), lambda: nulls(CALLS))
 
 
-def _see(
-    server: Agent | Minimal, seen: _Seen, look: Callable[[], None], replace: Callable[[], None]
-) -> None:
+def _see(server: Agent | Minimal, seen: _Seen, look: Callable[[], None], replace: Callable[[], None]) -> None:
     seen.ready_wall.append(server.ready_ms)
     seen.ready_cpu.append(server.ready_cpu_ms)
     time.sleep(SETTLE_S)

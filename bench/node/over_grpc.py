@@ -42,9 +42,7 @@ def measure(root: Path, rounds: int, key_type: KeyType, credentials: Credentials
 
 def _rows(found: dict[str, list[float]], kind: str) -> list[Row]:
     nothing = total(found["exchange"], found["null wall"])
-    work = [
-        ours - CALLS * null for ours, null in zip(found["transaction"], found["null cpu"], strict=True)
-    ]
+    work = [ours - CALLS * null for ours, null in zip(found["transaction"], found["null cpu"], strict=True)]
     return [
         Row(
             f"Swap, the window {kind}",
@@ -53,7 +51,7 @@ def _rows(found: dict[str, list[float]], kind: str) -> list[Row]:
             nothing,
             "exchange + 1 fsync + 1 null RPC",
             goal=WINDOW_GOAL,
-            why="the vote is journalled before and after the exchange, 4 fsyncs beside the one of the exchange",
+            why="fence and vote are journalled, 4 fsyncs beside that of the exchange; /proc is read 3 times",
         ),
         Row(
             f"agent's work, Acquire to Purge {kind}",

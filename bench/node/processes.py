@@ -34,6 +34,9 @@ CLUSTER = "bench"
 READY_S = 30.0
 CALL_S = 30.0
 _MINIMAL = Path(minimal_server.__file__)
+_SCRIPT = Path(sys.executable).with_name("gausscert-agent")
+_AGENT = (sys.executable, "-P", str(_SCRIPT))
+"""As the unit file starts it."""
 
 _CONFIG = """\
 [agent]
@@ -98,7 +101,7 @@ class Serving:
 
     def __init__(self, argv: Sequence[str], address: str, credentials: Credentials) -> None:
         with tempfile.TemporaryDirectory(prefix="gausscert-") as place, _notified(place) as manager:
-            environment = os.environ | {"NOTIFY_SOCKET": f"{place}/notify"}
+            environment = _compiled(credentials.path) | {"NOTIFY_SOCKET": f"{place}/notify"}
             begin = time.perf_counter()
             self._process = subprocess.Popen(
                 argv,
@@ -133,8 +136,7 @@ class Serving:
 
     def call(self, method: str, request: bytes = b"") -> bytes:
         """Call anything."""
-        answer: bytes = self.channel.unary_unary(method)(request, timeout=CALL_S)
-        return answer
+        return self.channel.unary_unary(method, bytes, bytes)(request, timeout=CALL_S)
 
     def __enter__(self) -> Self:
         return self
@@ -170,7 +172,7 @@ class Agent(Serving):
         config.write_text(
             _CONFIG.format(name=NAME, cluster=CLUSTER, address=address, root=root, pki=credentials.path)
         )
-        argv = [sys.executable, "-P", "-m", "gausscert_agent.cli", "serve", "--config", str(config)]
+        argv = [*_AGENT, "serve", "--config", str(config)]
         super().__init__(argv, address, credentials)
         self.stub = agent_service_pb2_grpc.AgentServiceStub(self.channel)
 
@@ -252,6 +254,13 @@ def free_address() -> str:
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         return f"127.0.0.1:{found.getsockname()[1]}"
+
+
+def _compiled(beside: Path) -> dict[str, str]:
+    """An installed agent finds its modules compiled; here they are from the first start on, whatever this
+    environment says of bytecode."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    return kept | {"PYTHONPYCACHEPREFIX": str(beside.parent / "compiled")}
 
 
 def _lay_out(root: Path, live: Material) -> None:

@@ -1,8 +1,8 @@
 """How long Prepare keeps other threads of the agent from running: a thread that ticks finds out.
 
 `cryptography` holds the interpreter lock while it tests the primes of an RSA key, 36 to 111 ms in which the
-agent answers nobody (performance section 5). That load is measured, too: an instrument that cannot see it would
-find everything in order.
+agent answers nobody (performance section 5). That load is measured, too: an instrument that cannot see it
+would find everything in order.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """How many fsyncs a transaction costs on a node, phase by phase: of files, of directories, of the journal.
 
-A disk's fsync takes between 0.1 and 10 ms, so a count says more than a time (performance section 4). Counted is
-`os.fsync` itself, whoever calls it.
+A disk's fsync takes between 0.1 and 10 ms, so a count says more than a time (performance section 4). Counted
+is `os.fsync` itself, whoever calls it.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from gausscert_agent.journal import FILE as JOURNAL
+from gausscert_common.protocol.words import Step
 
 from bench.measure import Count
 from bench.node import material
@@ -22,11 +23,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gausscert_common.model import Layout
-    from gausscert_common.protocol.words import Step
     from gausscert_coordinator.issue import KeyType
 
 GOAL = 12
 """Nine files, their directory, its parent; the parent once more after the exchange."""
+
+_VOTED = STEPS[: STEPS.index(Step.SWAP) + 1]
 
 _KINDS = ("file", "directory", "journal")
 
@@ -41,19 +43,18 @@ def measure(root: Path, key_type: KeyType, layout: Layout) -> list[Count]:
         by_step[step] = _counted(do, state)
 
     try:
-        node.transaction(lambda _, do: do())  # with the data link layout the first one makes the links
+        node.transaction(around)  # with the data link layout the first one makes the links
         for _ in range(3):  # later ones also give up a former set
             node.transaction(around)
     finally:
         node.close()
     return [
-        _count(f"fsyncs for the set, Prepare to Swap [{layout}]", by_step, ("file", "directory"), _VOTED, GOAL),
-        _count(f"fsyncs for the set, whole transaction [{layout}]", by_step, ("file", "directory"), STEPS),
+        _count(f"fsyncs for the set, Prepare to Swap [{layout}]", by_step, ("file", "directory"), _VOTED),
+        _count(
+            f"fsyncs for the set, whole transaction [{layout}]", by_step, ("file", "directory"), STEPS, GOAL
+        ),
         _count(f"fsyncs of the journal [{layout}]", by_step, ("journal",), STEPS),
     ]
-
-
-_VOTED = STEPS[: STEPS.index(next(step for step in STEPS if step.name == "SWAP")) + 1]
 
 
 def _counted(do: Callable[[], object], state: os.stat_result) -> Counter[str]:
