@@ -6,9 +6,11 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from gausscert_sim.cluster import SimulatedCluster
+
 from bench.measure import Row
 from bench.node import material
-from bench.node.processes import CALLS, Agent, Credentials, Minimal
+from bench.node.processes import CALLS, LOOKS, Agent, Credentials, Minimal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,15 +18,15 @@ if TYPE_CHECKING:
 
     from gausscert_common.protocol.words import Step
     from gausscert_coordinator.issue import KeyType
+    from gausscert_sim.node import SimulatedNode
 
     from bench.node.material import Material
+    from bench.node.processes import Serving
 
 MEMORY_GOAL = 1.25
 START_GOAL = 1.4
 SETTLE_S = 0.8
 """Until the first look at the certificates, which runs in a child, has ended."""
-_LOOKS = 2
-"""Calls of one `status`."""
 
 
 @dataclass(slots=True)
@@ -41,16 +43,23 @@ class _Seen:
 
 def measure(root: Path, rounds: int, key_type: KeyType, credentials: Credentials) -> list[Row]:
     """The rows; each round starts an agent and a minimal server anew."""
-    agents, minimals = _Seen(), _Seen()
     pair = material.pair(key_type)
+    agents, minimals = _Seen(), _Seen()
     _see_agent(root / "first", pair, credentials, _Seen())  # compiles the modules
-    for number in range(rounds):
-        turns: list[Callable[[], None]] = [
-            lambda: _see_minimal(credentials, minimals),
-            lambda: _see_agent(root, pair, credentials, agents),
-        ]
-        for turn in turns if number % 2 == 0 else reversed(turns):
-            turn()
+    homes = root / "simulated"
+    homes.mkdir()
+    with SimulatedCluster.create(homes, 1) as cluster:
+        node = cluster.nodes[0]
+        node.install(pair[0].files)
+        cluster.start()
+        for number in range(rounds):
+            turns: list[Callable[[], None]] = [
+                lambda: _see_minimal(credentials, minimals),
+                lambda: _see_agent(root, pair, credentials, agents),
+                lambda: _see_status(root, pair, credentials, node, agents),
+            ]
+            for turn in turns if number % 2 == 0 else reversed(turns):
+                turn()
     return _rows(agents, minimals)
 
 
@@ -59,7 +68,15 @@ def _rows(ours: _Seen, minimal: _Seen) -> list[Row]:
     calls = f"{against}, as many calls"
     return [
         Row("memory, idle", "MiB", ours.idle, minimal.idle, against, goal=MEMORY_GOAL),
-        Row("memory, after a status", "MiB", ours.looked, minimal.looked, calls, goal=MEMORY_GOAL),
+        Row(
+            "memory, after a status",
+            "MiB",
+            ours.looked,
+            minimal.looked,
+            calls,
+            goal=MEMORY_GOAL,
+            why="the probe loads cryptography to read one date",
+        ),
         Row(
             "memory, after a transaction",
             "MiB",
@@ -93,30 +110,46 @@ def _see_agent(root: Path, pair: tuple[Material, Material], credentials: Credent
     place = root / f"agent-{len(seen.idle)}"
     place.mkdir(parents=True)
     with Agent(place, pair, credentials) as agent:
-        _see(agent, seen, agent.look, lambda: agent.transaction(_just_do))
+        _see_start(agent, seen)
+        begin = agent.cpu_ms
+        agent.transaction(_just_do)
+        seen.first_cpu.append(agent.cpu_ms - begin)
+        seen.replaced.append(agent.rss_mib)
+
+
+def _see_status(
+    root: Path,
+    pair: tuple[Material, Material],
+    credentials: Credentials,
+    node: SimulatedNode,
+    seen: _Seen,
+) -> None:
+    place = root / f"status-{len(seen.looked)}"
+    place.mkdir()
+    with Agent(place, pair, credentials, node) as agent:
+        time.sleep(SETTLE_S)
+        agent.look()
+        seen.looked.append(agent.rss_mib)
 
 
 def _see_minimal(credentials: Credentials, seen: _Seen) -> None:
     with Minimal(credentials) as minimal:
+        _see_start(minimal, seen)
+        for _ in range(LOOKS):
+            minimal.null()
+        seen.looked.append(minimal.rss_mib)
+        begin = minimal.cpu_ms
+        for _ in range(CALLS):
+            minimal.null()
+        seen.first_cpu.append(minimal.cpu_ms - begin)
+        seen.replaced.append(minimal.rss_mib)
 
-        def nulls(count: int) -> None:
-            for _ in range(count):
-                minimal.null()
 
-        _see(minimal, seen, lambda: nulls(_LOOKS), lambda: nulls(CALLS))
-
-
-def _see(server: Agent | Minimal, seen: _Seen, look: Callable[[], None], replace: Callable[[], None]) -> None:
+def _see_start(server: Serving, seen: _Seen) -> None:
     seen.ready_wall.append(server.ready_ms)
     seen.ready_cpu.append(server.ready_cpu_ms)
     time.sleep(SETTLE_S)
     seen.idle.append(server.rss_mib)
-    look()
-    seen.looked.append(server.rss_mib)
-    begin = server.cpu_ms
-    replace()
-    seen.first_cpu.append(server.cpu_ms - begin)
-    seen.replaced.append(server.rss_mib)
 
 
 def _just_do(step: Step, do: Callable[[], object]) -> None:

@@ -27,6 +27,8 @@ from bench.node import material, minimal_server
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from gausscert_sim.node import SimulatedNode
+
     from bench.node.material import Material
 
 NAME = "n1"
@@ -51,9 +53,20 @@ cert = "{pki}/node-{name}.crt"
 key = "{pki}/node-{name}.key"
 
 [cm]
+{cm}
+"""
+
+_WITHOUT_CM = """\
 home = "{root}/home"
 data_path = "{root}/data"
 stopped_for_s = 0.05
+"""
+
+_SIMULATED_CM = """\
+home = "{home}"
+data_path = "{data}"
+log_path = "{log}"
+environment = {{ PATH = "{path}", USER = "{user}", HOME = "{own}" }}
 """
 
 
@@ -160,17 +173,30 @@ class Agent(Serving):
         root: An empty directory.
         pair: Two sets; the first one is live to begin with.
         credentials: The control plane's.
+        simulated: A node with a simulated CM, which has a set already; for looking, not for transactions.
     """
 
-    def __init__(self, root: Path, pair: tuple[Material, Material], credentials: Credentials) -> None:
+    def __init__(
+        self,
+        root: Path,
+        pair: tuple[Material, Material],
+        credentials: Credentials,
+        simulated: SimulatedNode | None = None,
+    ) -> None:
         self.pair = pair
         self._number = 0
         self._live = pair[0]
         address = free_address()
-        _lay_out(root, pair[0])
+        if simulated is None:
+            _lay_out(root, pair[0])
+            cm = _WITHOUT_CM.format(root=root)
+        else:
+            cm = _settings_of(simulated)
         config = root / "agent.toml"
         config.write_text(
-            _CONFIG.format(name=NAME, cluster=CLUSTER, address=address, root=root, pki=credentials.path)
+            _CONFIG.format(
+                name=NAME, cluster=CLUSTER, address=address, root=root, pki=credentials.path, cm=cm
+            )
         )
         argv = [*_AGENT, "serve", "--config", str(config)]
         super().__init__(argv, address, credentials)
@@ -182,9 +208,12 @@ class Agent(Serving):
         self.call(f"/{identity.HEALTH_SERVICE}/Check", request)
 
     def look(self) -> None:
-        """What `gausscert status` asks of a node whose CM does not tell its cm_servers."""
+        """What `gausscert status` asks of a node: what it holds, and what its cm_servers serve."""
         self.stub.GetNode(pb.GetNodeRequest(), timeout=CALL_S)
-        self.stub.GetExpiry(pb.GetExpiryRequest(), timeout=CALL_S)
+        request = pb.ProbeRequest(query=True)
+        request.timeout.FromSeconds(10)
+        served = self.stub.Probe(request, timeout=CALL_S).served
+        assert all(one.fingerprint for one in served), served
 
     def transaction(self, around: Callable[[Step, Callable[[], object]], None]) -> None:
         """One replacement from Acquire to Purge, seven calls.
@@ -234,6 +263,8 @@ class Agent(Serving):
 
 CALLS = 7
 """Of a transaction."""
+LOOKS = 2
+"""Of a status."""
 
 
 class Minimal(Serving):
@@ -254,6 +285,18 @@ def free_address() -> str:
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         return f"127.0.0.1:{found.getsockname()[1]}"
+
+
+def _settings_of(node: SimulatedNode) -> str:
+    environment = node.environment()
+    return _SIMULATED_CM.format(
+        home=node.home,
+        data=node.data_path,
+        log=node.log_path,
+        path=environment["PATH"],
+        user=environment["USER"],
+        own=environment["HOME"],
+    )
 
 
 def _compiled(beside: Path) -> dict[str, str]:
