@@ -9,8 +9,9 @@ from gausscert_common.protocol.words import Step
 
 from bench.measure import Row, interleave, total
 from bench.node import bare, material
+from bench.node.core import STEPS
 from bench.node.parts import cpu_ms, wall_ms
-from bench.node.processes import CALLS, Agent, Credentials
+from bench.node.processes import Agent, Credentials
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 WINDOW_GOAL = 2.0
 WORK_GOAL = 1.5
+_WORK = STEPS[STEPS.index(Step.PREPARE) :]
 _NULLS = 20
 """Calls whose mean stands for one: a single one is shorter than the scheduler is fair."""
 
@@ -42,7 +44,9 @@ def measure(root: Path, rounds: int, key_type: KeyType, credentials: Credentials
 
 def _rows(found: dict[str, list[float]], kind: str) -> list[Row]:
     nothing = total(found["exchange"], found["null wall"])
-    work = [ours - CALLS * null for ours, null in zip(found["transaction"], found["null cpu"], strict=True)]
+    work = [
+        ours - len(_WORK) * null for ours, null in zip(found["transaction"], found["null cpu"], strict=True)
+    ]
     return [
         Row(
             f"Swap, the window {kind}",
@@ -54,7 +58,7 @@ def _rows(found: dict[str, list[float]], kind: str) -> list[Row]:
             why="fence and vote are journalled, 4 fsyncs beside that of the exchange; /proc is read 3 times",
         ),
         Row(
-            f"agent's work, Acquire to Purge {kind}",
+            f"agent's work, Prepare to Purge {kind}",
             "cpu ms",
             work,
             found["bare"],
@@ -68,13 +72,16 @@ def _rows(found: dict[str, list[float]], kind: str) -> list[Row]:
 def _samples(agent: Agent, sets: bare.Sets, files: dict[str, bytes]) -> dict[str, Sample]:
     took: dict[Step, float] = {}
 
+    worked: dict[Step, float] = {}
+
     def transaction() -> float:
-        begin = agent.cpu_ms
         agent.transaction(around)
-        return agent.cpu_ms - begin
+        return sum(worked[step] for step in _WORK)
 
     def around(step: Step, do: Callable[[], object]) -> None:
+        begin = agent.cpu_ms
         took[step] = wall_ms(do)
+        worked[step] = agent.cpu_ms - begin
 
     def swap() -> float:
         agent.transaction(around)
