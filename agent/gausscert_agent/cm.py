@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -350,7 +349,7 @@ def _build_of_files(directory: Path, role: str) -> FactorBuild | None:
 
 def _throw_away() -> str:
     """A password that suits CM and is of no use to anybody."""
-    return f"Aa!{secrets.token_hex(5)}"
+    return f"Aa!{os.urandom(5).hex()}"
 
 
 def _mark(path: Path) -> tuple[int, ...]:

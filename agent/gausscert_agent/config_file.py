@@ -6,7 +6,6 @@ their users to say; here the file itself is judged.
 
 from __future__ import annotations
 
-import difflib
 import math
 import tomllib
 from dataclasses import dataclass, field
@@ -123,6 +122,8 @@ class _Reader:
         keys = _SECTIONS[section]
         for key in table:
             if key not in keys:
+                import difflib  # a misspelt key is rare, and an agent holds what it has loaded
+
                 near = difflib.get_close_matches(key, keys, n=1)
                 remedy = f"did you mean {near[0]!r}?" if near else f"known are: {', '.join(keys)}"
                 self.wrong(f"{section}.{key}".lstrip("."), "unknown key", remedy)

@@ -8,7 +8,7 @@ because a connection outlives the moment at which its certificate was looked at.
 from __future__ import annotations
 
 import logging
-import secrets
+import os
 import time
 import traceback
 from contextlib import contextmanager
@@ -273,7 +273,7 @@ def caller_of(context: grpc.ServicerContext) -> Identity:
 def _incident(rpc: str, error: Exception) -> str:
     """Log what nobody foresaw: where it happened, and of what kind, but never its text, which may hold
     whatever the code had at hand."""
-    incident = secrets.token_hex(6)
+    incident = os.urandom(6).hex()
     where = [f"{f.filename}:{f.lineno} {f.name}" for f in traceback.extract_tb(error.__traceback__)]
     fields = {
         "incident": incident,

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 _ISSUE: Final = "use files that gausscert pki issue made"
 _RENEW: Final = "issue a new one: gausscert pki issue"
 MAX_BYTES: Final = 64 * 1024
+_MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+"""As OpenSSL writes them, whatever the locale (ASN1_TIME_print(3))."""
 _NO_CHECK_TIME: Final = 0x200000
 """X509_V_FLAG_NO_CHECK_TIME: dates are judged here, by the given clock and with the date in the message."""
 
@@ -118,8 +120,8 @@ def read_by_handshake(files: Files) -> Facts:
     return Facts(
         uris=tuple(value for kind, value in names if kind == "URI"),
         dns_names=tuple(value for kind, value in names if kind == "DNS"),
-        not_before=_date(said["notBefore"]),
-        not_after=_date(said["notAfter"]),
+        not_before=date_of(said["notBefore"]),
+        not_after=date_of(said["notAfter"]),
     )
 
 
@@ -308,8 +310,15 @@ def _shake_hands(server: ssl.SSLContext, client: ssl.SSLContext) -> dict[str, An
     return ends[0].getpeercert() or {}
 
 
-def _date(text: str) -> datetime:
-    return datetime.fromtimestamp(ssl.cert_time_to_seconds(text), tz=UTC)
+def date_of(text: str) -> datetime:
+    """What `SSLSocket.getpeercert` says of a date, such as "Jan  5 09:34:43 2018 GMT".
+
+    `ssl.cert_time_to_seconds` reads it, too, but by way of `time.strptime` and its regular expressions, which
+    every idle agent would hold.
+    """
+    month, day, clock, year, _ = text.split()
+    hour, minute, second = map(int, clock.split(":"))
+    return datetime(int(year), _MONTHS.index(month) + 1, int(day), hour, minute, second, tzinfo=UTC)
 
 
 def _invalid(

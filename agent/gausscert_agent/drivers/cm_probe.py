@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from gausscert_common import pem
+from gausscert_common import credentials, pem
 from gausscert_common.errors import NodeFailure
 from gausscert_common.model import Served, ServedState
 
@@ -40,6 +40,8 @@ class _Shown:
 
     leaf: bytes | None
     """DER; None when SSL is off."""
+    not_after: datetime | None = None
+    """What the standard library tells of a certificate that it has verified."""
 
 
 class _Deadline:
@@ -133,14 +135,15 @@ def _probe(served: Served, node: CmNode, caller: Caller, ca: bytes, deadline: _D
         state=ServedState.SSL_ON,
         fingerprint=hashlib.sha256(shown.leaf).hexdigest(),
         chain_verified=not cause,
-        not_after=_not_after(shown.leaf),
+        not_after=shown.not_after or _not_after(shown.leaf),
         cause=cause,
     )
 
 
 def _exchange(node: CmNode, caller: Caller, context: ssl.SSLContext, deadline: _Deadline) -> _Shown:
     with socket.create_connection(
-        (node.server_address, node.server_port),
+        # As bytes: for a text getaddrinfo loads the tables of international names, 0.5 MiB in every agent.
+        (node.server_address.encode(), node.server_port),  # type: ignore[arg-type] # the stubs know text only
         timeout=deadline.left_s(),
         # cm_server takes connections from addresses of cm_agents only (cms_common.cpp:228-296).
         source_address=(caller.address, 0) if caller.address else None,
@@ -153,7 +156,7 @@ def _exchange(node: CmNode, caller: Caller, context: ssl.SSLContext, deadline: _
             return _Shown(None)
         with context.wrap_socket(plain, do_handshake_on_connect=False) as tls:
             _handshake(tls, deadline)
-            return _Shown(tls.getpeercert(binary_form=True) or b"")
+            return _Shown(tls.getpeercert(binary_form=True) or b"", _told(tls))
 
 
 def _handshake(tls: ssl.SSLSocket, deadline: _Deadline) -> None:
@@ -207,7 +210,13 @@ def _context(ca: bytes) -> ssl.SSLContext:
     return context
 
 
+def _told(tls: ssl.SSLSocket) -> datetime | None:
+    said = (tls.getpeercert() or {}).get("notAfter")
+    return credentials.date_of(said) if isinstance(said, str) else None
+
+
 def _not_after(leaf: bytes) -> datetime:
+    """Where the chain does not verify; an idle agent holds no cryptography otherwise."""
     from cryptography import x509
 
     return x509.load_der_x509_certificate(leaf).not_valid_after_utc

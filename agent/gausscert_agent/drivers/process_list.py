@@ -30,6 +30,8 @@ _INTERPRETERS: Final = ("python", "sh", "bash", "dash", "ksh")
 _DELETED: Final = " (deleted)"
 _GONE: Final = frozenset("ZXx")
 _POLL_S: Final = 0.02
+_ARGUMENTS_BYTES: Final = 16_384
+"""Room for three paths."""
 _UNKNOWN: Final = "-"
 
 
@@ -182,10 +184,11 @@ def _program_names(pid: int, proc: Path) -> frozenset[str]:
 def _program_paths(pid: int, proc: Path) -> list[str]:
     """What a process may be the program of: its executable, its name, and the script of an interpreter."""
     paths = []
+    entry = f"{proc}/{pid}"
     # Refused for processes of other users; their argument list is readable all the same.
     with suppress(OSError):
-        paths.append(os.readlink(proc / str(pid) / "exe").removesuffix(_DELETED))
-    arguments = _arguments(pid, proc)
+        paths.append(os.readlink(f"{entry}/exe").removesuffix(_DELETED))
+    arguments = _arguments(entry)
     paths += arguments[:1]
     if arguments and os.path.basename(arguments[0]).startswith(_INTERPRETERS):
         paths += _script(arguments)
@@ -199,11 +202,19 @@ def _script(arguments: list[str]) -> list[str]:
     return arguments[1:2]
 
 
-def _arguments(pid: int, proc: Path) -> list[str]:
+def _arguments(entry: str) -> list[str]:
+    """The first three. Without pathlib and buffers: a node has hundreds of processes, and each command of a
+    transaction looks at all of them."""
     try:
-        raw = (proc / str(pid) / "cmdline").read_bytes()
+        descriptor = os.open(f"{entry}/cmdline", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return []
+    try:
+        raw = os.read(descriptor, _ARGUMENTS_BYTES)
+    except OSError:
+        return []
+    finally:
+        os.close(descriptor)
     return [os.fsdecode(argument) for argument in raw.split(b"\0")[:3] if argument]
 
 
