@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from gausscert_agent.assembly import assemble
 from gausscert_agent.config import AgentConfig, CmSettings, TlsFiles
-from gausscert_agent.drivers.rehearsal import rehearse_directory
+from gausscert_agent.drivers.rehearsal import hold
 from gausscert_agent.effects import Given
 from gausscert_agent.files import Disk
 from gausscert_agent.restart import RestartOrders
@@ -24,6 +24,7 @@ from bench.node import material
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from gausscert_agent.drivers.conf_file import ConfFile
     from gausscert_agent.ports import OnStart
 
     from bench.node.material import Material
@@ -49,6 +50,22 @@ class IdleCm:
     def read_ssl(self) -> SslSwitch:
         """On."""
         return SslSwitch(SslValue.ON, SslValue.ON)
+
+    def read_conf(self, component: Literal["server", "agent"]) -> ConfFile | None:
+        """Never called: nothing is wished."""
+        raise NotImplementedError
+
+    def ssl_obstacle(self, component: Literal["server", "agent"]) -> str:
+        """Never called: nothing is wished."""
+        raise NotImplementedError
+
+    def restore_conf(self, component: Literal["server", "agent"], before: ConfFile, value: bool) -> bool:
+        """Never called: nothing is wished."""
+        raise NotImplementedError
+
+    def learn_factor_build(self, directory: Path) -> FactorBuild | None:
+        """Never called: it is known."""
+        raise NotImplementedError
 
     def set_ssl(self, component: Literal["server", "agent"], value: bool) -> None:
         """Never called: nothing is wished."""
@@ -123,7 +140,7 @@ class CoreNode:
             cm=CmSettings(home=self.home, stopped_for_s=0.0),
         )
         disk = Disk() if layout is Layout.EXCHANGE else NoExchange()
-        self.core = assemble(config, IdleCm(), rehearse_directory, disk=disk)
+        self.core = assemble(config, IdleCm(), hold, disk=disk)
         self.core.runner.recover()
 
     def close(self) -> None:

@@ -6,8 +6,8 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from gausscert_agent.drivers.rehearsal import rehearse_directory
-from gausscert_agent.staging import default_judge
+from gausscert_agent.drivers.rehearsal import rehearse
+from gausscert_agent.judging import judge_set
 from gausscert_common import certset
 from gausscert_common.findings import errors
 from gausscert_common.model import FactorBuild, Layout
@@ -88,12 +88,12 @@ def _samples(node: CoreNode, sets: bare.Sets, one: Material) -> dict[str, Sample
         "write": write,
         "swap": swap,
         "exchange": lambda: wall_ms(move),
-        "validate": lambda: cpu_ms(lambda: _validate(sets.path / "live", one)),
+        "validate": lambda: cpu_ms(lambda: _validate(one)),
         "handshake": lambda: cpu_ms(lambda: bare.handshake(sets.path / "live")),
     }
 
 
-def _validate(directory: Path, one: Material) -> None:
+def _validate(one: Material) -> None:
     modes = dict.fromkeys(one.files, certset.FILE_MODE)
-    found = default_judge(one.files, modes, now=datetime.now(UTC), build=FactorBuild.RELEASED)
-    assert not errors((*found, *rehearse_directory(directory)))
+    found = judge_set(one.files, modes, now=datetime.now(UTC), build=FactorBuild.RELEASED)
+    assert not errors((*found, *rehearse(one.files)))
