@@ -79,13 +79,12 @@ def point(disk: Disk, directory: int, name: str) -> None:
 
 
 def make_ready(disk: Disk, directory: int, name: str) -> None:
-    """Have the links for the way to a set and back ready, durably: there may be no room for one later.
-    Raises OSError."""
+    """Have the links for the way to a set and back ready: there may be no room for one later. Durable after a
+    sync. Raises OSError."""
     _make_link(disk, directory, set_names.NEW_DATA, name)
     former = linked(directory)
     if former is not None:
         _make_link(disk, directory, set_names.BACK_DATA, former)
-    disk.sync(directory)
 
 
 def find(directory: int, digest: str, first: str) -> tuple[str, SetOnDisk] | None:

@@ -26,7 +26,7 @@ def open_private(path: Path) -> int:
         InvalidInput: CONFIG_INVALID; it cannot be made or opened, is not ours, or others may enter.
     """
     try:
-        path.mkdir(mode=0o700, exist_ok=True)
+        _make(path)
         directory = os.open(path, OPEN_DIRECTORY)
     except OSError as error:
         raise _invalid(path, f"cannot be used: {error.strerror}", "see to `state_dir`") from error
@@ -40,6 +40,19 @@ def open_private(path: Path) -> int:
         f" must be user {os.geteuid()} and 0700",
         f"chown {os.geteuid()} {path} && chmod 700 {path}",
     )
+
+
+def _make(path: Path) -> None:
+    """Durably: a journal must not vanish with a directory that was never synced."""
+    try:
+        path.mkdir(mode=0o700)
+    except FileExistsError:
+        return
+    parent = os.open(path.parent, OPEN_DIRECTORY)
+    try:
+        os.fsync(parent)
+    finally:
+        os.close(parent)
 
 
 def lock(directory: int, path: Path) -> int:

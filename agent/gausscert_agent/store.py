@@ -158,8 +158,9 @@ class Store:
         """
         name = set_names.stage_name(transaction_id)
         with self._shelf("write the stage") as shelf:
-            different = stage.write_set(self._disk, shelf.fd, name, contents, shelf.live)
+            # Before the stage, whose own sync of the shelf makes it durable.
             shelf.ready(transaction_id, contents.files)
+            different = stage.write_set(self._disk, shelf.fd, name, contents, shelf.live)
         self._require_equal(different)
 
     def remove_stage(self, transaction_id: str) -> None:

@@ -27,6 +27,8 @@ CHANGING: Final = (
     *("openat", "write", "pwrite64", "writev", "ftruncate", "fallocate", "fsync", "fdatasync"),
     *("rename", "renameat", "renameat2", "mkdir", "mkdirat", "unlink", "unlinkat", "rmdir"),
     *("symlink", "symlinkat", "link", "linkat", "chmod", "fchmod", "fchmodat", "chown", "fchown", "fchownat"),
+    *("truncate", "pwritev", "pwritev2", "copy_file_range", "sendfile", "splice", "openat2", "lchown"),
+    *("lsetxattr", "lremovexattr", "futimesat", "utimes", "mknod", "umount2", "mount"),
     *("utimensat", "setxattr", "fsetxattr", "removexattr", "fremovexattr", "mknodat", "open", "creat"),
 )
 """All that can change a file or directory, or make a change durable."""

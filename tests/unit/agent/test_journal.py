@@ -321,3 +321,16 @@ def test_a_save_is_synced_before_and_after_the_rename(directory):
         journal.lock()
         journal.save(FULL)
     assert order == ["sync file", "rename", "sync dir"]
+
+
+def test_a_state_directory_that_is_made_is_durable_before_anything_is_in_it(tmp_path, monkeypatch):
+    synced = []
+    real = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda fd: (synced.append(os.readlink(f"/proc/self/fd/{fd}")), real(fd)))
+    with Journal(tmp_path / "state") as journal:
+        journal.lock()
+    assert synced[0] == str(tmp_path)
+    synced.clear()
+    with Journal(tmp_path / "state") as journal:
+        journal.lock()
+    assert str(tmp_path) not in synced
