@@ -1,12 +1,11 @@
 """The one loop for everything that changes a node.
 
-Commands come one at a time, under one mutex, which Acquire waits for like all others. For each:
+Commands come one at a time, under one mutex, which Acquire waits for like all others. What is done for
+each, and in which order, is `protocol.script`; this module makes its moves.
 
-    look -> protocol.node.accept -> journal the intent -> effects in their order -> complete -> journal
-
-Only then is it answered. Nobody else writes the journal. Once a command is begun it is finished,
-whether or not its caller still waits: a handler outlives its client's deadline, and the fence, not
-the client's patience, decides what comes next.
+Only at a script's end is a command answered. Nobody else writes the journal. Once a command is begun
+it is finished, whether or not its caller still waits: a handler outlives its client's deadline, and the
+fence, not the client's patience, decides what comes next.
 """
 
 from __future__ import annotations
@@ -17,14 +16,27 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from gausscert_common import certset
 from gausscert_common.errors import NodeFailure, NodeRefusal, Reason
 from gausscert_common.model import Overlap
 from gausscert_common.protocol.commands import AcquireCommand
-from gausscert_common.protocol.node import accept, complete, reconcile
-from gausscert_common.protocol.rules import RULES, Effect
+from gausscert_common.protocol.script import (
+    CarryOut,
+    Confirm,
+    EndOrphan,
+    ForgetChild,
+    ForgetStage,
+    Hold,
+    Look,
+    LookAtLive,
+    Release,
+    Save,
+    SyncDisk,
+    carry_out,
+    perform,
+    settle,
+)
 from gausscert_common.protocol.state import Operation, View
-from gausscert_common.protocol.words import Phase, Step
+from gausscert_common.protocol.words import Step
 
 from gausscert_agent import restart
 from gausscert_agent.drivers.process_list import boot_mark, is_same_boot
@@ -36,7 +48,7 @@ if TYPE_CHECKING:
     from gausscert_common.findings import Finding
     from gausscert_common.model import SslSwitch
     from gausscert_common.protocol.commands import Command
-    from gausscert_common.protocol.node import Accepted
+    from gausscert_common.protocol.script import Answer, Move
     from gausscert_common.protocol.state import NodeState
     from gausscert_common.protocol.words import SslWish
 
@@ -50,9 +62,6 @@ if TYPE_CHECKING:
 DEFAULT_WAIT_S: Final = 10.0
 """How long a command waits for the one before it; longer ones (Stop, Start) are answered BUSY."""
 
-_ENDS: Final = frozenset({Step.PURGE, Step.CLEAN})
-"""The last command of a coordinator: the lease is free after it."""
-
 logger = logging.getLogger(__name__)
 
 
@@ -65,6 +74,17 @@ class Done:
     """Warnings about the stage, after Prepare."""
     overlap: Overlap = Overlap()
     """After Prepare."""
+
+
+@dataclass(slots=True)
+class _Turn:
+    """One command on its way."""
+
+    command: Command
+    given: Given
+    is_active: Callable[[], bool]
+    prepared: Prepared | None = None
+    """What BUILD_STAGE answered."""
 
 
 def _always() -> bool:
@@ -152,18 +172,14 @@ class Runner:
             NodeFailure: Tried and failed; may be repeated.
             InvalidInput: What came with Prepare is no bundle.
         """
-        given = given or Given()
         with self._turn(wait_s):
-            accepted = accept(self._ledger.state, self._look(), command)
-            _require_active(is_active)
-            self._ledger.save(accepted.intent)
-            self._hold(command, given)
-            try:
-                return self._finish(command, given, accepted)
-            finally:
-                self._hold(command, given)
-                if command.step in _ENDS and self.state.phase is Phase.NONE:
-                    self._lease.release()
+            turn = _Turn(command, given or Given(), is_active)
+            state = perform(carry_out(self._ledger.state, command), lambda move: self._make(move, turn))
+            if turn.prepared is not None:
+                return Done(state, turn.prepared.findings, turn.prepared.overlap)
+            if command.step is Step.PREPARE and state.transaction is not None:
+                return Done(state, *self._effects.said_of(state.transaction))
+            return Done(state)
 
     def encrypt_live(
         self,
@@ -243,45 +259,66 @@ class Runner:
             logger.warning("the live set cannot be read", extra={"reason": error.reason, "file": error.file})
             return None, str(error)
 
-    def _hold(self, command: Command, given: Given) -> None:
+    def _make(self, move: Move, turn: _Turn) -> Answer:
+        """One move of a command's script."""
+        match move:
+            case Look():
+                return self._look()
+            case Confirm():
+                _require_active(turn.is_active)
+            case Hold():
+                self._hold(turn)
+            case Release():
+                self._lease.release()
+            case CarryOut():
+                prepared = self._effects.carry_out(
+                    move.effect, Task(move.transaction, turn.given, self._on_start)
+                )
+                turn.prepared = prepared or turn.prepared
+                return prepared.facts if prepared else None
+            case _:
+                return self._put_in_order(move)
+        return None
+
+    def _put_in_order(self, move: Move) -> Answer:
+        """What commands and starting agents have in common, and what only those do."""
+        match move:
+            case Save():
+                self._ledger.save(move.state)
+            case ForgetChild():
+                if self.state.operation is not None:
+                    self._ledger.save(replace(self.state, operation=None))
+            case ForgetStage():
+                self._effects.forget_stage(move.transaction_id)
+            case EndOrphan():
+                self._end_orphan(move.operation)
+            case SyncDisk():
+                self._store.sync()
+                if self._ledger.record.request_in_flight:
+                    self._store.remove_stage(self._ledger.record.request_in_flight)
+            case LookAtLive():
+                return self._live()[0]
+            case _:
+                raise TypeError(f"no move of a starting agent: {move}")
+        return None
+
+    def _finish_swap(self, move: Move) -> Answer:
+        """As `_put_in_order`; the effects that a starting agent carries out are those of a swap cut short."""
+        if not isinstance(move, CarryOut):
+            return self._put_in_order(move)
+        try:
+            self._effects.carry_out(move.effect, Task(move.transaction, Given(), self._on_start))
+        except (NodeRefusal, NodeFailure) as error:
+            logger.warning("a swap cut short cannot be finished yet", extra={"reason": error.reason})
+            raise
+        return None
+
+    def _hold(self, turn: _Turn) -> None:
         """An accepted command is the holder's: the lease runs anew at its start and at its end."""
-        if isinstance(command, AcquireCommand):
-            self._lease.grant(command.holder, given.lease_s)
+        if isinstance(turn.command, AcquireCommand):
+            self._lease.grant(turn.command.holder, turn.given.lease_s)
         else:
             self._lease.renew(self.state.holder)
-
-    def _finish(self, command: Command, given: Given, accepted: Accepted) -> Done:
-        prepared = self._carry_out(accepted, given)
-        state = complete(self.state, command, prepared.facts if prepared else None)
-        self._ledger.save(state)
-        for effect in accepted.afterwards:
-            self._effects.carry_out(effect, Task(state.transaction, given, self._on_start))
-        if prepared is not None:
-            return Done(state, prepared.findings, prepared.overlap)
-        if command.step is Step.PREPARE and state.transaction is not None:
-            return Done(state, *self._effects.said_of(state.transaction))
-        return Done(state)
-
-    def _carry_out(self, accepted: Accepted, given: Given) -> Prepared | None:
-        prepared: Prepared | None = None
-        task = Task(accepted.intent.transaction, given, self._on_start)
-        ended = False
-        try:
-            for effect in accepted.effects:
-                prepared = self._effects.carry_out(effect, task) or prepared
-            ended = True
-        finally:
-            if self.state.operation is not None:
-                self._ledger.save(replace(self.state, operation=None))
-            if not ended and Effect.BUILD_STAGE in accepted.effects:
-                self._forget_prepare()
-        return prepared
-
-    def _forget_prepare(self) -> None:
-        """A Prepare that failed leaves nothing but its fence."""
-        if self.state.transaction is not None:
-            self._effects.forget_stage(self.state.transaction.transaction_id)
-        self._ledger.save(replace(self.state, phase=Phase.NONE, transaction=None))
 
     def _on_start(self, kind: str) -> OnStart:
         def journal(pid: int, start_ticks: int) -> None:
@@ -304,16 +341,7 @@ class Runner:
             raise NodeRefusal(Reason.LOCKED, f"locked by {self._lease.holder}", remedy="wait for it to end")
 
     def _settle(self) -> None:
-        """In this order: no orphan acts any more, the disk is durable, then it is looked at."""
-        state = self._ledger.load()
-        if state.operation is not None:
-            self._end_orphan(state.operation)
-        self._store.sync()
-        if self._ledger.record.request_in_flight:
-            self._store.remove_stage(self._ledger.record.request_in_flight)
-        if state.phase is Phase.PREPARING and state.transaction is not None:
-            self._effects.forget_stage(state.transaction.transaction_id)
-        self._ledger.save(self._settled(state))
+        perform(settle(self._ledger.load()), self._finish_swap)
         self._ledger.forget_request()
         if self.state.transaction is None:
             self._effects.tidy()
@@ -325,25 +353,6 @@ class Runner:
             return
         logger.warning("ending the cm_ctl child of an agent that died", extra={"pid": operation.pid})
         self._cm.end_orphan(operation.pid, operation.start_ticks)
-
-    def _settled(self, state: NodeState) -> NodeState:
-        live = certset.ABSENT if state.transaction is None else self._live()[0]
-        settled = reconcile(state, live)
-        voted = state.phase is Phase.PREPARED and settled.phase is Phase.SWAPPED
-        if voted and not self._vote_finished(state):
-            return replace(state, operation=None)
-        return settled
-
-    def _vote_finished(self, state: NodeState) -> bool:
-        """An exchange that was not journalled is a vote only with all that Swap does; where that fails
-        the node stays PREPARED, and the coordinator's next Swap or Abort ensures the rest."""
-        try:
-            for effect in RULES[Step.SWAP].effects:
-                self._effects.carry_out(effect, Task(state.transaction, Given(), self._on_start))
-        except (NodeRefusal, NodeFailure) as error:
-            logger.warning("a swap cut short cannot be finished yet", extra={"reason": error.reason})
-            return False
-        return True
 
 
 def _require_active(is_active: Callable[[], bool]) -> None:
