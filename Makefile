@@ -1,4 +1,4 @@
-# The words: demo test soak check protos docs bench clean. Each one sets up what it needs by itself.
+# The words: demo test soak model check protos docs bench clean. Each one sets up what it needs by itself.
 
 PYTHON ?= python3
 VENV := .venv
@@ -7,7 +7,7 @@ PROTOS := $(sort $(wildcard protos/gausscert/v1/*.proto))
 # Tests wait for processes more than they compute, so more workers than the two cores we promise to fit.
 WORKERS ?= 4
 
-.PHONY: demo test soak check fmt protos check-protos docs check-docs bench bench-node clean
+.PHONY: demo test soak model check fmt protos check-protos docs check-docs bench bench-node clean
 
 ## demo: three simulated nodes on loopback, a replacement, a failure and its rollback
 demo: $(VENV)/.runtime
@@ -20,6 +20,10 @@ test: $(VENV)/.development
 ## soak: the tests that take long
 soak: $(VENV)/.development
 	$(BIN)/pytest -n $(WORKERS) --dist loadgroup -m soak $(ARGS)
+
+## model: every state of the transaction with two coordinators, and every broken variant (ARGS=--help)
+model: $(VENV)/.runtime
+	PYTHONPATH=tests $(BIN)/python -m explorer $(ARGS)
 
 ## check: style, types, import contracts, generated files
 check: $(VENV)/.development check-protos check-docs

@@ -102,7 +102,7 @@ def _examine(wish: Wish, reports: Mapping[str, NodeReport]) -> _Case | Result:
     if not decision.course.over:
         course, why = decision.course, decision.why
         return _Case(transaction_id, participants, restart, course, why, abandoned=abandoned)
-    if restart is RestartScope.NONE or all(recovery_view.cm_runs(report) for report in reports.values()):
+    if restart is RestartScope.NONE or all(recovery_view.cm_stays_up(report) for report in reports.values()):
         return Result("", Verdict.NOTHING_DONE, why=decision.why)
     # Abort leaves only a tombstone at a node without a transaction: it ends the lease that Start needs.
     start = Course(Stage.ABORT, restart, touched_cm=True, recovering=True)

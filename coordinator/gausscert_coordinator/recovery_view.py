@@ -25,6 +25,12 @@ def cm_runs(report: NodeReport) -> bool:
     return any(process.name in _CM_PROCESSES for process in report.processes)
 
 
+def cm_stays_up(report: NodeReport) -> bool:
+    """Whether CM runs and nobody has asked it to stop: a `cm_ctl stop` that was cut short leaves its mark
+    behind, upon which cm_agent ends soon and is not started again (facts sections 14 and 20)."""
+    return cm_runs(report) and not report.manually_stopped
+
+
 def in_flight(reports: Mapping[str, NodeReport]) -> tuple[str, ...]:
     """The ids of all transactions that some node takes part in; more than one is a contradiction."""
     ids = {
@@ -97,14 +103,14 @@ def answers(reports: Mapping[str, NodeReport], transaction_id: str) -> dict[str,
 def _answer(report: NodeReport, transaction_id: str) -> Answer:
     told = report.transaction
     if told.phase is Phase.NONE:
-        return Answer(Phase.NONE, outcome=_outcome(report, transaction_id), running=cm_runs(report))
+        return Answer(Phase.NONE, outcome=_outcome(report, transaction_id), running=cm_stays_up(report))
     return Answer(
         phase=_voted_phase(report),
         transaction_id=told.transaction_id,
         live=told.live_state,
         outcome=_outcome(report, transaction_id),
         participants=told.participants,
-        running=cm_runs(report),
+        running=cm_stays_up(report),
     )
 
 

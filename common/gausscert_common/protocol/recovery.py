@@ -30,7 +30,7 @@ class Answer:
     """Its tombstone for the transaction in doubt."""
     participants: tuple[str, ...] = ()
     running: bool = True
-    """CM runs on the node."""
+    """CM runs on the node, and no stop of it has been asked for."""
 
 
 class Choice(StrEnum):

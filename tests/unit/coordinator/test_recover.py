@@ -86,6 +86,20 @@ async def test_the_number_of_points_is_that_of_the_protocol():
     assert len(cluster.calls) == ROLLBACK_COMMANDS
 
 
+@pytest.mark.parametrize("scope", SCOPES)
+@pytest.mark.parametrize("point", [0, 6], ids=["nothing in doubt", "all prepared"])
+async def test_a_stop_that_was_only_begun_is_undone(point, scope):
+    """The mark of a stop makes cm_agent end soon, and stay down: CM that still runs is not enough."""
+    cluster = FakeCluster()
+    await replace_until_death(cluster, point, ReplaceOptions(restart=scope))
+    cluster.nodes["node-b"].manual_stop = True
+
+    result = await recover(cluster, restart=scope)
+
+    assert result.verdict is (Verdict.ROLLED_BACK if point else Verdict.NOTHING_DONE)
+    assert_clean(cluster, OLD.digest)
+
+
 @pytest.mark.parametrize(
     ("point", "prefer", "scope"),
     list(itertools.product(range(FORWARD_COMMANDS + 1), list(Choice), SCOPES)),

@@ -1,0 +1,140 @@
+"""One node as a value: what its agent has journalled, and what disk, processes and CM are like."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Final, NamedTuple
+
+from gausscert_common.protocol.commands import AcquireCommand, Command, PrepareCommand
+from gausscert_common.protocol.recovery import Answer
+from gausscert_common.protocol.state import NodeState, Operation, View, live_state
+from gausscert_common.protocol.words import Phase, RestartScope, SslWish, Step, Tombstone
+
+OLD: Final = "old"
+TORN: Final = "torn"
+"""A stage that is not whole."""
+FOREIGN: Final = "foreign"
+
+TRANSACTIONS: Final = ("T1", "T2", "T3")
+"""By coordinator: the first begins T1; the second begins T2, or recovers, with T3 where it only starts CM."""
+NEW: Final = {"T1": "new-1", "T2": "new-2", "T3": "new-3"}
+HOLDERS: Final = ("alice", "bob")
+
+
+class Site(NamedTuple):
+    """One node."""
+
+    state: NodeState = NodeState()
+    live: str = OLD
+    unsynced: str = ""
+    """What a power cut may make live again: an exchange counts only once the directory was synced."""
+    beside: frozenset[tuple[str, str]] = frozenset()
+    """(transaction, content) of each stage; after the exchange the former set is there."""
+    running: str = OLD
+    """The set that CM has loaded, "" while it does not run."""
+    manual: bool = False
+    """`cluster_manual_start` is there: CM does not start by itself."""
+    up: bool = True
+    """The agent serves."""
+    lease: str = ""
+    busy: Command | None = None
+    """The command whose cm_ctl child the agent awaits."""
+    orphan: Command | None = None
+    """The command whose cm_ctl child has survived its agent."""
+    broken: str = ""
+    """An invariant that some move has violated."""
+
+    def stage(self, transaction_id: str) -> str:
+        """What lies in a transaction's stage, "" if there is none."""
+        return dict(self.beside).get(transaction_id, "")
+
+    def with_stage(self, transaction_id: str, content: str) -> Site:
+        """With another content; "" removes it."""
+        kept = {each for each in self.beside if each[0] != transaction_id}
+        return self._replace(beside=frozenset(kept | ({(transaction_id, content)} if content else set())))
+
+    def view(self) -> View:
+        """What the agent sees of its node."""
+        return View(self.live, bool(self.running), self.lease)
+
+    def answer(self, transaction_id: str) -> Answer:
+        """What the agent tells a recovering coordinator (`recovery_view` of the coordinator)."""
+        outcome = self.state.outcome_of(transaction_id)
+        transaction = self.state.transaction
+        if transaction is None:
+            return Answer(Phase.NONE, outcome=outcome, running=cm_stays_up(self))
+        return Answer(
+            self.state.phase,
+            transaction.transaction_id,
+            live_state(transaction, self.live),
+            outcome,
+            transaction.participants,
+            cm_stays_up(self),
+        )
+
+
+def cm_stays_up(site: Site) -> bool:
+    """Whether CM runs and no stop of it has been asked for (`recovery_view` of the coordinator)."""
+    return bool(site.running) and not site.manual
+
+
+def command(step: Step, transaction_id: str, epoch: int, holder: str, expected: str) -> Command:
+    """A request as it goes over the wire.
+
+    Args:
+        expected: The live set that the coordinator has seen at each node.
+    """
+    if step is Step.ACQUIRE:
+        return AcquireCommand(transaction_id, epoch, step, holder)
+    if step is Step.PREPARE:
+        return PrepareCommand(
+            transaction_id, epoch, step, ("a", "b"), expected, SslWish.KEEP, RestartScope.NODE, 0.0
+        )
+    return Command(transaction_id, epoch, step)
+
+
+def at_rest(sites: Sequence[Site]) -> tuple[Site, ...]:
+    """The nodes as a coordinator with a higher epoch finds them, without what makes no difference to it:
+    which lower fence there was and who held it, what transactions and sets are called, and how those have
+    ended that no node is in any more."""
+    flying = {t.transaction_id: t for site in sites if (t := site.state.transaction) is not None}
+    names, sets = {}, {sites[0].live: OLD}
+    if len(flying) == 1:
+        (name,), (transaction,) = flying.keys(), flying.values()
+        names = {name: TRANSACTIONS[0]}
+        sets = {transaction.old_digest: OLD, NEW[name]: NEW[TRANSACTIONS[0]]}
+    elif flying:
+        names, sets = {name: name for name in TRANSACTIONS}, {}
+    return tuple(_renamed(site, names, sets) for site in sites)
+
+
+def _renamed(site: Site, names: Mapping[str, str], sets: Mapping[str, str]) -> Site:
+    def called(content: str) -> str:
+        kept = not sets or content in ("", TORN, FOREIGN)
+        return sets.get(content, content if kept else f"other {content}")
+
+    state, orphan, transaction = site.state, site.orphan, site.state.transaction
+    if transaction is not None:
+        transaction = replace(
+            transaction,
+            transaction_id=names[transaction.transaction_id],
+            old_digest=called(transaction.old_digest),
+            new_digest=called(transaction.new_digest),
+        )
+    beside = [(names.get(name, f"other {name}"), called(content)) for name, content in site.beside]
+    ended = [(names.get(each.transaction_id), each.outcome) for each in state.tombstones]
+    return site._replace(
+        state=NodeState(
+            phase=state.phase,
+            transaction=transaction,
+            operation=None if state.operation is None else Operation("child", 0, 0),
+            tombstones=tuple(Tombstone(name, outcome) for name, outcome in ended if name is not None),
+        ),
+        live=called(site.live),
+        unsynced=called(site.unsynced),
+        running=called(site.running),
+        beside=frozenset(beside),
+        lease="",
+        orphan=None if orphan is None else Command("", 0, orphan.step),
+    )

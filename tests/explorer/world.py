@@ -1,0 +1,296 @@
+"""All nodes and all coordinators together. A state of the world is a short tuple of small numbers: one for
+each node with what the coordinators have heard from it, in sorted order because nodes are alike; then
+one for each coordinator. What can follow is worked out once for every number and remembered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, Final, NamedTuple
+
+from gausscert_common.protocol.words import Step
+
+from explorer import captain as captains_
+from explorer.captain import COMPETING, Ack, Captain, Mode, Reader, Turn
+from explorer.events import events
+from explorer.handler import Outcome, child_ended, handle
+from explorer.site import Site
+
+State = tuple[int, ...]
+
+_STEPS: Final = 16
+"""More than there are steps: (epoch, step) as one number."""
+
+
+class Comp(NamedTuple):
+    """A node, and what each coordinator has heard from it about its present stage."""
+
+    site: Site
+    acks: tuple[Ack, ...]
+
+
+class Edge(NamedTuple):
+    """Something that can happen."""
+
+    kind: int
+    to: int
+    """The number of the node or coordinator that it leads to."""
+    how: str
+    helps: bool = True
+
+
+class _Memo(dict):
+    """What was worked out once, by what it was worked out from."""
+
+    def __init__(self, work_out: Callable[..., Any]) -> None:
+        super().__init__()
+        self._work_out = work_out
+
+    def __missing__(self, key: tuple[int, ...]) -> Any:
+        found = self[key] = self._work_out(*key)
+        return found
+
+
+class World:
+    """The rules by which states follow each other.
+
+    Args:
+        nodes: How many.
+        readers: For each coordinator, what it sets out to do.
+        fences_hold: Requests below every node's fence are forgotten, for they can do nothing any more.
+            Not so in variants without a fence.
+        spared: Kinds of things that do not happen.
+    """
+
+    def __init__(
+        self,
+        nodes: int = 2,
+        readers: tuple[Reader, ...] = COMPETING,
+        *,
+        fences_hold: bool = True,
+        spared: frozenset[str] = frozenset(),
+    ) -> None:
+        self.nodes = nodes
+        self.readers = readers
+        self.captains = len(readers)
+        self.fences_hold = fences_hold
+        self.spared = spared
+        self.comps: list[Comp] = []
+        self.heads: list[Captain] = []
+        self.kinds: list[str] = []
+        self.stuck: list[str] = [""]
+        """By coordinator's number in `heads`: what should never be seen."""
+        self._comp_numbers: dict[Comp, int] = {}
+        self._head_numbers: dict[Captain, int] = {}
+        self._kind_numbers: dict[str, int] = {}
+        self.fences: list[int] = []
+        self._events = _Memo(self._all_events)
+        self._delivered = _Memo(self._all_delivered)
+        self._turns = _Memo(self._all_turns)
+        self._deaf = _Memo(self._all_but_heard)
+        self._pruned = _Memo(self._without_dead_requests)
+        self._handled: dict[tuple[Site, object], list[Outcome]] = {}
+
+    def start(self, sites: tuple[Site, ...] | None = None, heads: tuple[Captain, ...] | None = None) -> State:
+        """The state in which nothing has happened yet, or another one."""
+        none: tuple[Ack, ...] = (None,) * self.captains
+        nodes = sorted(self.comp(Comp(site, none)) for site in sites or (Site(),) * self.nodes)
+        return (*nodes, *(self.head(each) for each in heads or (Captain(),) * self.captains))
+
+    def comp(self, comp: Comp) -> int:
+        """The number of a node with what was heard from it."""
+        number = self._comp_numbers.get(comp)
+        if number is None:
+            number = self._comp_numbers[comp] = len(self.comps)
+            self.comps.append(comp)
+            fence = comp.site.state.fence
+            self.fences.append(fence.epoch * _STEPS + fence.step)
+        return number
+
+    def head(self, captain: Captain) -> int:
+        """The number of a coordinator."""
+        number = self._head_numbers.get(captain)
+        if number is None:
+            number = self._head_numbers[captain] = len(self.heads)
+            self.heads.append(captain)
+        return number
+
+    def kind(self, kind: str) -> int:
+        """The number of a kind of thing that happens, for the counts."""
+        number = self._kind_numbers.get(kind)
+        if number is None:
+            number = self._kind_numbers[kind] = len(self.kinds)
+            self.kinds.append(kind)
+        return number
+
+    def sites(self, state: State) -> list[Site]:
+        """The nodes of a state."""
+        return [self.comps[number].site for number in state[: self.nodes]]
+
+    def successors(self, state: State) -> Iterator[tuple[Edge, int, State]]:
+        """What can follow, and at which place of the tuple it happens."""
+        nodes, comps, heads = self.nodes, state[: self.nodes], state[self.nodes :]
+        for place, comp in enumerate(comps):
+            if place and comp == comps[place - 1]:
+                continue  # alike
+            for edge in self._events[comp,]:
+                yield edge, place, self._with_node(comps, heads, place, edge.to)
+            for number, head in enumerate(heads):
+                for edge in self._delivered[comp, head, number]:
+                    yield edge, place, self._with_node(comps, heads, place, edge.to)
+        for number, head in enumerate(heads):
+            for edge in self._turns[(number, head, *comps)]:
+                yield edge, nodes + number, self._with_head(comps, heads, number, edge.to)
+
+    def _with_node(self, comps: State, heads: State, place: int, to: int) -> State:
+        fences = self.fences
+        changed = (*comps[:place], to, *comps[place + 1 :])
+        if self.fences_hold and fences[to] != fences[comps[place]]:
+            return self._forgotten(changed, heads)
+        return (*sorted(changed), *heads)
+
+    def _with_head(self, comps: State, heads: State, number: int, to: int) -> State:
+        comps = tuple([self._deaf[comp, number] for comp in comps])
+        heads = (*heads[:number], to, *heads[number + 1 :])
+        return self._forgotten(comps, heads) if self.fences_hold else (*sorted(comps), *heads)
+
+    def _forgotten(self, comps: State, heads: State) -> State:
+        """Without the requests that no node would carry out any more, at any time."""
+        lowest = min([self.fences[comp] for comp in comps])
+        pruned = []
+        for number, head in enumerate(heads):
+            left = self._pruned[head, lowest]
+            if left != head and self.heads[left].mode is Mode.OVER:
+                comps = tuple([self._deaf[comp, number] for comp in comps])
+            pruned.append(left)
+        return (*sorted(comps), *pruned)
+
+    def _without_dead_requests(self, head: int, lowest: int) -> int:
+        return self.head(_pruned(self.heads[head], lowest))
+
+    def _all_but_heard(self, comp: int, number: int) -> int:
+        found = self.comps[comp]
+        acks = (*found.acks[:number], None, *found.acks[number + 1 :])
+        return self.comp(Comp(found.site, acks))
+
+    def _all_events(self, comp: int) -> list[Edge]:
+        found = self.comps[comp]
+        edges = [
+            Edge(self.kind(each.kind), self.comp(found._replace(site=each.site)), each.how, each.helps)
+            for each in events(found.site)
+        ]
+        busy = found.site.busy
+        if busy is not None:
+            # Its caller may be gone; who still waits is told below, in `_all_delivered`.
+            edges += [
+                Edge(
+                    self.kind(_unfinished(outcome) or "reply lost"),
+                    self.comp(found._replace(site=outcome.site)),
+                    f"{busy.step.name}({busy.epoch}) {outcome.how}",
+                    _did(outcome),
+                )
+                for outcome in child_ended(found.site)
+            ]
+        return self._distinct(edges)
+
+    def _all_delivered(self, comp: int, head: int, number: int) -> list[Edge]:
+        found, captain = self.comps[comp], self.heads[head]
+        if not found.site.up:
+            return []
+        if found.site.busy is not None:
+            return self._ends_heard(found, captain, number)
+        edges = []
+        for step in Step:
+            if captain.sent >> step & 1:
+                edges += self._requested(found, captain, number, step)
+        return edges
+
+    def _ends_heard(self, found: Comp, captain: Captain, number: int) -> list[Edge]:
+        busy = found.site.busy
+        if busy is None or busy.epoch != captain.epoch or busy.transaction_id != captain.name:
+            return []
+        outcomes = list(child_ended(found.site))
+        return self._distinct(self._heard(found, captain, number, busy.step, outcomes, "cm_ctl ends"))
+
+    def _requested(self, found: Comp, captain: Captain, number: int, step: Step) -> list[Edge]:
+        request = captains_.request(number, captain, step)
+        key = (found.site, request)
+        outcomes = self._handled.get(key)
+        if outcomes is None:
+            outcomes = self._handled[key] = list(handle(found.site, request))
+        late = captain.step is not step
+        again = found.site.state.fence == request.fence
+        kind = (
+            "request arrives late" if late else "request arrives again" if again else f"{step.name} arrives"
+        )
+        edges = self._heard(found, captain, number, step, outcomes, kind)
+        for each in outcomes:
+            if each.site != found.site:
+                what = _unfinished(each) or (kind if late else "reply lost")
+                to = self.comp(found._replace(site=each.site))
+                # Nobody waits for a child before it has begun.
+                helps = each.site.busy is not None
+                edges.append(Edge(self.kind(what), to, f"{step.name}({captain.epoch}) {each.how}", helps))
+        return self._distinct(edges)
+
+    def _heard(
+        self, found: Comp, captain: Captain, number: int, step: Step, outcomes: list[Outcome], kind: str
+    ) -> list[Edge]:
+        """The replies that reach the coordinator and mean something to it."""
+        edges = []
+        for outcome in outcomes:
+            if not outcome.replied and not outcome.failed:
+                continue
+            ack = captains_.ack_of(captain, step, outcome.site, failed=outcome.failed)
+            if ack is None:
+                continue
+            acks = (*found.acks[:number], ack, *found.acks[number + 1 :])
+            to = Comp(outcome.site, acks)
+            if to != found:
+                how = f"{step.name}({captain.epoch}) {outcome.how}"
+                edges.append(Edge(self.kind(_unfinished(outcome) or kind), self.comp(to), how, _did(outcome)))
+        return edges
+
+    def _all_turns(self, number: int, head: int, *comps: int) -> list[Edge]:
+        found = [self.comps[comp] for comp in comps]
+        acks = [comp.acks[number] for comp in found]
+        sites = [comp.site for comp in found]
+        turns = captains_.turns(number, self.readers[number], self.heads[head], acks, sites)
+        return [self._turn(turn) for turn in turns]
+
+    def _distinct(self, edges: list[Edge]) -> list[Edge]:
+        """One of those that differ in their words only; helpful ones first."""
+        edges = [edge for edge in edges if self.kinds[edge.kind] not in self.spared]
+        edges.sort(key=lambda edge: edge.helps)
+        return list({(edge.kind, edge.to): edge for edge in edges}.values())
+
+    def _turn(self, turn: Turn) -> Edge:
+        captain = turn.captain
+        if turn.stuck:
+            captain = captain._replace(name=f"I9: {turn.stuck}")
+        return Edge(self.kind(turn.kind), self.head(captain), turn.why, turn.helps)
+
+
+def _pruned(captain: Captain, lowest: int) -> Captain:
+    epoch, step = divmod(lowest, _STEPS)
+    if captain.mode is Mode.IDLE or captain.name.startswith("I9"):
+        return captain
+    if captain.epoch < epoch:
+        return Captain(Mode.OVER)
+    sent = captain.sent if captain.epoch > epoch else captain.sent >> step << step
+    if captain.mode is Mode.OVER:
+        return Captain(Mode.OVER, captain.name, captain.epoch, sent=sent, planned=captain.planned)
+    return captain._replace(sent=sent)
+
+
+def _did(outcome: Outcome) -> bool:
+    return outcome.replied and "only claims" not in outcome.how
+
+
+def _unfinished(outcome: Outcome) -> str:
+    """What became of a command that was not carried out; "" if it was."""
+    if outcome.replied:
+        return "cm_ctl only claims success" if "only claims" in outcome.how else ""
+    if outcome.failed:
+        return "cm_ctl fails" if "cm_ctl" in outcome.how else "an effect fails"
+    return "cm_ctl begins" if outcome.site.busy is not None else "agent dies in a command"

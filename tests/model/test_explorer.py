@@ -1,0 +1,88 @@
+"""Every state of the transaction, and every broken variant of it. `make model` tells more of the same."""
+
+from __future__ import annotations
+
+import gc
+
+import pytest
+from explorer.captain import ALONE, BOUNDED, COMPETING
+from explorer.mutants import MUTANTS, put_another_set
+from explorer.recoverability import recover
+from explorer.report import missing
+from explorer.search import explore
+from explorer.world import World
+from gausscert_common.protocol import coordinator, node, recovery
+from gausscert_common.protocol.rules import RULES
+
+SPARED = frozenset(
+    {"lease expires", "power loss", "agent dies while it starts", "agent crash", "an effect fails"}
+)
+"""Beside a second coordinator these only repeat, at many times the cost, what is explored with one alone."""
+
+
+@pytest.fixture(autouse=True)
+def no_collector():
+    """Millions of tuples without a cycle."""
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def test_one_coordinator_reaches_no_bad_state_and_all_can_be_recovered_from():
+    found = explore(World(2, ALONE))
+    assert found.complete
+    assert not found.violation
+    assert missing(found) == []
+    assert len(found.states) > 20_000
+
+    recovered = recover(found)
+    assert not recovered.violation
+    assert recovered.clean > 100
+    assert recovered.lost == ()
+
+
+def test_a_recoverer_that_comes_at_any_time_reaches_no_bad_state():
+    found = explore(World(2, BOUNDED, spared=SPARED))
+    assert found.complete
+    assert not found.violation
+    assert set(missing(found)) <= SPARED | {"power loss undoes an exchange"}
+    assert len(found.states) > 40_000
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(1200)
+def test_two_competing_coordinators_reach_no_bad_state_and_all_can_be_recovered_from():
+    found = explore(World(2, COMPETING))
+    assert found.complete
+    assert not found.violation
+    assert missing(found) == []
+    assert len(found.states) >= 250_000
+
+    assert recover(found).lost == ()
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+def test_a_broken_variant_is_caught_and_the_core_is_as_before(mutant):
+    def core():
+        return dict(RULES), dict(coordinator.TABLE), dict(vars(node)), dict(vars(recovery))
+
+    before = core()
+    caught = mutant.caught()
+    assert caught.violation.startswith(f"{mutant.trips}:")
+    assert caught.trace
+    assert core() == before
+
+
+def test_every_invariant_of_the_model_is_tripped_by_some_variant():
+    assert {mutant.trips for mutant in MUTANTS} == {f"I{number}" for number in range(1, 11)}
+
+
+def test_a_foreign_set_is_never_overwritten(monkeypatch):
+    from explorer import events
+    from explorer.invariants import seen_at_a_move
+
+    monkeypatch.setattr(events, "EVENTS", [*events.EVENTS, put_another_set])
+    found = explore(World(2, ALONE, spared=frozenset({"lease expires"})), judge=seen_at_a_move)
+    assert found.complete
+    assert not found.violation
+    assert found.kinds["somebody puts another set"]
