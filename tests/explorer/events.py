@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
 from explorer.handler import dead, start_agent
-from explorer.hands import acted, half_acted, reverted
+from explorer.hands import acted, half_acted, reverted, started, starts_by_itself
 from explorer.site import Site
 
 
@@ -39,9 +39,9 @@ def power_loss(site: Site) -> Iterator[Event]:
 
 
 def autostart(site: Site) -> Iterator[Event]:
-    """om_monitor starts CM unless somebody has stopped it by hand; it loads what is live then."""
-    if not site.running and not site.manual:
-        yield Event("CM starts by itself", site._replace(running=site.live), helps=True)
+    """Whether an agent serves or not."""
+    if starts_by_itself(site):
+        yield Event("CM starts by itself", started(site), helps=True)
 
 
 def restart(site: Site) -> Iterator[Event]:

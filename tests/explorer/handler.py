@@ -1,5 +1,6 @@
-"""A command at a node, or a starting agent, along the core's own script. Between any two moves, and within an
-exchange, the agent may die; nothing else gets between, for a node carries out one command at a time.
+"""A command at a node, or a starting agent, along the core's own script. Between any two moves, and within
+an exchange, the agent may die, and before an effect CM may start by itself; nothing else gets between,
+for a node carries out one command at a time.
 
 Only while a cm_ctl child runs does the world go on: that is a state of its own (`Site.busy`).
 """
@@ -33,7 +34,7 @@ from gausscert_common.protocol.script import (
 )
 from gausscert_common.protocol.state import NodeState, Operation
 
-from explorer.hands import act, already_so, child_ends
+from explorer.hands import act, already_so, child_ends, started, starts_by_itself
 from explorer.site import Site
 
 Answers = tuple[Answer | Exception, ...]
@@ -109,6 +110,9 @@ def _make(
             yield from _restart(site, command, answers, stack)
         case CarryOut(effect=effect, transaction=transaction):
             yield _died(site, f"before {effect}")
+            # om_monitor waits for nobody.
+            if starts_by_itself(site):
+                stack.append((started(site), answers))
             for done in act(effect, transaction, site):
                 if done.ended:
                     stack.append((done.site, (*answers, done.answer)))

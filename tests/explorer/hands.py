@@ -165,6 +165,16 @@ def half_acted(step: Step, site: Site) -> Site:
     return site._replace(manual=step not in STARTS)
 
 
+def starts_by_itself(site: Site) -> bool:
+    """om_monitor starts CM unless somebody has stopped it by hand."""
+    return not site.running and not site.manual
+
+
+def started(site: Site) -> Site:
+    """CM runs; it has loaded what was live then."""
+    return site._replace(running=site.live)
+
+
 def _of(transaction: Transaction | None) -> Transaction:
     if transaction is None:
         raise ValueError("the effect belongs to a transaction")

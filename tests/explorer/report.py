@@ -54,7 +54,7 @@ def search_table(found: Found) -> Iterator[str]:
     """Figures of a search, and how often each kind of thing happened."""
     yield f"states {len(found.states):,}  transitions {found.transitions:,}  depth {found.depth}"
     yield f"complete {'yes' if found.complete else 'no'}  violations {found.violation or 0}"
-    yield f"seconds {found.seconds:.1f}"
+    yield f"seconds {found.seconds:.1f}, of which on the core {found.cpu_seconds:.1f}"
     yield ""
     for kind, count in sorted(found.kinds.items()):
         if count:
