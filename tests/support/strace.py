@@ -69,15 +69,18 @@ class Call:
 
 
 def require() -> None:
-    """Skip a test, visibly, where strace is missing or may not trace."""
+    """Skip a test, visibly, where strace is missing or may not attach to another process."""
     if not shutil.which("strace"):
         pytest.skip("strace is not installed")
-    with tempfile.NamedTemporaryFile() as log:
-        tried = subprocess.run(
-            ["strace", "-f", "-qq", "-o", log.name, "true"], capture_output=True, text=True, check=False
-        )
-    if tried.returncode != 0:
-        pytest.skip(f"strace may not trace here: {tried.stderr.strip()}")
+    with subprocess.Popen(["sleep", "60"]) as target:
+        command = ["strace", "-o", "/dev/null", "-p", str(target.pid)]
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as tracer:
+            assert tracer.stderr is not None
+            said = tracer.stderr.readline()
+            target.kill()
+            tracer.stderr.read()
+    if "attached" not in said:
+        pytest.skip(f"strace may not attach here: {said.strip()}")
 
 
 def record(work: Work, below: Path) -> list[Call]:
