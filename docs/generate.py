@@ -13,7 +13,9 @@ from gausscert_common.validate.catalogue import catalogue_markdown
 from gausscert_common.wire.errors import CODES
 from gausscert_coordinator.exit_codes import BY_KIND, BY_REASON, MEANING
 from gausscert_coordinator.history_catalogue import HISTORY
+from gausscert_coordinator.inventory import Timeouts
 from gausscert_coordinator.plan_catalogue import PLAN
+from gausscert_coordinator.policy import FIRST_CONTACT_S, TABLE
 
 HERE = Path(__file__).parent
 
@@ -111,6 +113,40 @@ def states_page() -> str:
     return STATES.format(node=node_diagram(), coordinator=coordinator_diagram())
 
 
+DEADLINES = """\
+# Deadlines and repetitions
+
+This page is generated from `gausscert_coordinator.policy`. The seconds are those of an inventory that sets no
+`timeouts`; every one of them follows from there.
+
+A call that does not reach the node, or to which the node says BUSY, is sent again, as the very same
+bytes, after a random wait that grows to four seconds at most. `no sign of life` is how long that goes
+on while the node shows nothing of itself (at first contact: {first:.0f} s); `in all` is how long it goes on
+with a node that answers, but is still at work on an earlier command. A command that ran into its
+deadline is followed by a question, so that a node that is slow can be told from one that has gone.
+Progress shows every repetition with its cause.
+
+{rows}"""
+
+
+def deadlines_page() -> str:
+    """How long each call may take, and what follows."""
+    timeouts = Timeouts()
+    rows = [
+        [
+            call.value,
+            f"{row.deadline_s(timeouts):.0f} s",
+            f"{row.budget_s(timeouts):.0f} s",
+            f"{row.patience_s(timeouts):.0f} s",
+            row.late,
+            row.why,
+        ]
+        for call, row in TABLE.items()
+    ]
+    header = ["call", "deadline", "no sign of life", "in all", "after the deadline", "why"]
+    return DEADLINES.format(first=FIRST_CONTACT_S, rows=table(header, rows))
+
+
 def table(header: list[str], rows: list[list[str]]) -> str:
     """A Markdown table."""
     lines = [header, ["---"] * len(header), *rows]
@@ -120,7 +156,12 @@ def table(header: list[str], rows: list[list[str]]) -> str:
     )
 
 
-PAGES = {"findings.md": findings_page, "errors.md": errors_page, "states.md": states_page}
+PAGES = {
+    "findings.md": findings_page,
+    "errors.md": errors_page,
+    "states.md": states_page,
+    "deadlines.md": deadlines_page,
+}
 
 
 def main() -> int:

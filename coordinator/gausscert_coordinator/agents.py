@@ -12,6 +12,7 @@ from gausscert.v1 import agent_service_pb2 as pb
 from gausscert_common import credentials, identity
 from gausscert_common.errors import InvalidInput, Reason
 from gausscert_common.model import PreparedSet
+from gausscert_common.protocol.words import Step
 from gausscert_common.wire import enums, errors, nodes, requests, times, values
 
 from gausscert_coordinator.diagnosis import Dialled
@@ -149,7 +150,8 @@ class GrpcAgent:
             command, scope=orders.scope, executor=orders.executor, timeout_s=orders.timeout_s
         )
         extra_s = max(0.0, orders.timeout_s - self._timeouts.stop_s)
-        await self._line.call(Call.STOP, request, pb.StopResponse, extra_s=extra_s)
+        call = Call.STOP if command.step is Step.STOP else Call.ROLLBACK_STOP
+        await self._line.call(call, request, pb.StopResponse, extra_s=extra_s)
 
     async def swap(self, command: Command) -> CertificateSet:
         """Step 3."""
@@ -162,7 +164,8 @@ class GrpcAgent:
             command, scope=orders.scope, executor=orders.executor, timeout_s=orders.timeout_s
         )
         extra_s = max(0.0, orders.timeout_s - self._timeouts.start_s)
-        await self._line.call(Call.START, request, pb.StartResponse, extra_s=extra_s)
+        call = Call.START if command.step is Step.START else Call.ROLLBACK_START
+        await self._line.call(call, request, pb.StartResponse, extra_s=extra_s)
 
     async def commit(self, command: Command) -> None:
         """Step 5."""

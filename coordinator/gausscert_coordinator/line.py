@@ -14,14 +14,14 @@ from gausscert_common.wire import errors
 from google.protobuf.message import Message
 
 from gausscert_coordinator import diagnosis, policy
-from gausscert_coordinator.policy import Repeatable
+from gausscert_coordinator.policy import Call, Late
+from gausscert_coordinator.repeating import Repeatable, persist
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from gausscert_coordinator.diagnosis import Dialled
     from gausscert_coordinator.inventory import Timeouts
-    from gausscert_coordinator.policy import Call
     from gausscert_coordinator.ports import OnRetry
 
 Answer = TypeVar("Answer", bound=Message)
@@ -29,6 +29,9 @@ M = TypeVar("M")
 T = TypeVar("T")
 
 _REFUSED: Final = "Connection refused"
+_SIGN_OF_LIFE_S: Final = 5.0
+"""How long a node may take to say that it is there; it does so beside any command."""
+
 _SILENT: Final = (
     "timed out",
     "Timeout occurred",
@@ -82,20 +85,23 @@ class Line:
         )
         body = request.SerializeToString()
         deadline_s = policy.TABLE[call].deadline_s(self._timeouts) + extra_s
+        late = policy.TABLE[call].late
 
         async def attempt() -> Answer:
             try:
                 found: Answer = await method(body, timeout=deadline_s)
             except grpc.aio.AioRpcError as failed:
+                if late is not Late.READ and _ran_out(failed):
+                    raise await self._late(call, deadline_s) from failed
                 error = await self._error(failed)
                 if failed.code() is grpc.StatusCode.UNAVAILABLE and (self._met or _may_pass(error)):
-                    raise Repeatable(error) from failed
+                    raise Repeatable(error, alive=_said(failed) is not None) from failed
                 raise error from failed
             self._met = True
             return found
 
         try:
-            return await policy.persist(
+            return await persist(
                 attempt,
                 call,
                 self._timeouts,
@@ -135,8 +141,7 @@ class Line:
 
     async def _error(self, failed: grpc.aio.AioRpcError) -> GausscertError:
         """What the agent raised, or why there was no answer."""
-        serialized = dict(failed.trailing_metadata() or ()).get(errors.DETAILS_KEY)
-        said = serialized if isinstance(serialized, bytes) else None
+        said = _said(failed)
         text = failed.details() or ""
         error = errors.from_rpc(failed.code(), text, said, node=self.dialled.node)
         self._met = self._met or said is not None
@@ -149,8 +154,44 @@ class Line:
             return self._unreachable(message, "look at network and firewall")
         return await asyncio.to_thread(diagnosis.look, self.dialled) or error
 
+    async def _late(self, call: Call, deadline_s: float) -> GausscertError | Repeatable:
+        """A command that ran into its deadline: at a node that is slow, or at one that has gone."""
+        alive = await self._shows_life()
+        took = f"{call.method} has taken longer than {deadline_s:.0f} s"
+        message = f"{took}; the node answers" if alive else f"{took}, and the node does not answer"
+        remedy = (
+            "it may still be at work: look at gausscert status, and at timeouts in the inventory"
+            if alive
+            else "look at the node and its network"
+        )
+        error = Unreachable(Reason.DEADLINE, message, node=self.dialled.node, remedy=remedy)
+        repeated = policy.TABLE[call].late is Late.REPEAT
+        return Repeatable(error, alive=alive) if repeated else error
+
+    async def _shows_life(self) -> bool:
+        """Asks a question without arguments, and does not read the answer."""
+        ask: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = self._channel.unary_unary(
+            f"/{identity.AGENT_SERVICE}/{Call.GET_NODE.method}"
+        )
+        try:
+            await ask(b"", timeout=min(_SIGN_OF_LIFE_S, self._timeouts.call_s))
+        except grpc.aio.AioRpcError as failed:
+            return _said(failed) is not None
+        return True
+
     def _unreachable(self, message: str, remedy: str) -> Unreachable:
         return Unreachable(Reason.UNREACHABLE, message, node=self.dialled.node, remedy=remedy)
+
+
+def _said(failed: grpc.aio.AioRpcError) -> bytes | None:
+    """What the agent itself has put into a status; None where gRPC made it alone."""
+    serialized = dict(failed.trailing_metadata() or ()).get(errors.DETAILS_KEY)
+    return serialized if isinstance(serialized, bytes) else None
+
+
+def _ran_out(failed: grpc.aio.AioRpcError) -> bool:
+    """Whether the deadline passed before there was an answer of the node."""
+    return failed.code() is grpc.StatusCode.DEADLINE_EXCEEDED and _said(failed) is None
 
 
 def _may_pass(error: GausscertError) -> bool:

@@ -33,6 +33,8 @@ __all__ = ["edge", "no_threads_are_left", "operator"]
 
 BUNDLE = Bundle({"cacert.pem": b"ca", "server.crt": b"s"}, server_password="Abc@1234", client_password="x")
 
+PREPARATION = Preparation((NODE, "n2"), "a" * 64, BUNDLE, SslWish.ON, RestartScope.NODE, drop_crls=True)
+
 
 def command(step: Step) -> Command:
     return Command(TX, 1, step)
@@ -48,14 +50,13 @@ class Sleeps:
 
 async def test_every_call_arrives_with_its_values_and_answers_come_back(edge, operator):
     orders = RestartOrders(RestartScope.CLUSTER, executor=True, timeout_s=300.0)
-    preparation = Preparation((NODE, "n2"), "a" * 64, BUNDLE, SslWish.ON, RestartScope.NODE, drop_crls=True)
     async with connected(edge.inventory(operator)) as agent:
         assert agent.name == NODE
         assert (await agent.get_node(preflight=True)).live == edge.node.live
         assert (await agent.get_expiry()).node == NODE
         assert (await agent.probe(query=True, timeout_s=2.5)).served == ()
         report = await agent.acquire(command(Step.ACQUIRE), holder="alice", lease_s=30, take_over=True)
-        prepared = await agent.prepare(command(Step.PREPARE), preparation)
+        prepared = await agent.prepare(command(Step.PREPARE), PREPARATION)
         await agent.stop(command(Step.STOP), orders)
         assert await agent.swap(command(Step.SWAP)) == edge.node.live
         await agent.start(command(Step.START), orders)
@@ -186,15 +187,45 @@ async def test_nothing_but_unavailable_is_repeated(edge, operator, reason):
     assert (len(edge.node.seen), sleeps.count) == (1, 0)
 
 
-async def test_a_deadline_is_not_repeated(edge, operator):
+async def test_a_late_command_with_a_way_back_is_told_and_not_repeated(edge, operator):
     edge.node.gate.clear()
     sleeps = Sleeps()
-    async with connected(edge.inventory(operator, Timeouts(call_s=0.5)), sleep=sleeps) as agent:
-        error = await error_of(agent.commit(command(Step.COMMIT)))
+    async with connected(edge.inventory(operator, Timeouts(prepare_s=0.5)), sleep=sleeps) as agent:
+        error = await error_of(agent.swap(command(Step.SWAP)))
 
     assert isinstance(error, Unreachable)
     assert error.reason is Reason.DEADLINE
-    assert (len(edge.node.seen), sleeps.count) == (1, 0)
+    assert error.message == "Swap has taken longer than 0 s; the node answers"
+    assert "may still be at work" in error.remedy
+    assert ([name for name, _ in edge.node.seen], sleeps.count) == (["move", "report"], 0)
+
+
+async def test_a_late_command_at_a_node_that_has_gone_is_told_so(edge, operator):
+    edge.node.gate.clear()
+    edge.node.report = lambda *, preflight: edge.node.gate.wait(30)
+    timeouts = Timeouts(prepare_s=1.0, call_s=0.5)
+    async with connected(edge.inventory(operator, timeouts)) as agent:
+        error = await error_of(agent.prepare(command(Step.PREPARE), PREPARATION))
+
+    assert error.reason is Reason.DEADLINE
+    assert error.message == "Prepare has taken longer than 1 s, and the node does not answer"
+    assert "network" in error.remedy
+
+
+async def test_a_late_commit_is_repeated_until_the_slow_node_has_done_it(edge, operator):
+    edge.node.gate.clear()
+    notices = []
+    timeouts = Timeouts(call_s=0.3)
+    async with connected(edge.inventory(operator, timeouts), on_retry=notices.append) as agent:
+        opened = asyncio.get_running_loop().call_later(1.5, edge.node.gate.set)
+        await agent.commit(command(Step.COMMIT))
+        opened.cancel()
+
+    commands = [value for name, value in edge.node.seen if name == "end"]
+    assert len(commands) > 1
+    assert set(commands) == {command(Step.COMMIT)}
+    assert all("the node answers" in notice.cause for notice in notices)
+    assert len(notices) == len(commands) - 1
 
 
 async def test_an_agent_that_restarts_is_found_again_on_the_same_channel(edge, operator, tmp_path):
