@@ -103,7 +103,8 @@ Start are accepted in every phase and change none.
 ## Stages of a coordinator
 `all`: every node has answered. `fails`: a node has refused, failed or not answered, the proof has
 failed, or the operator has interrupted a stage from which there is a way back. A recovering
-coordinator enters where the recovery table says.
+coordinator enters where the recovery table says. Not drawn: a coordinator that meets FENCED once Prepare
+was sent ends there, because another has its transaction.
 
 {coordinator}"""
 

@@ -13,7 +13,7 @@ from gausscert_common.model import CertificateKind
 from gausscert_common.protocol.coordinator import POINT_OF_NO_RETURN, Stage, Verdict
 from gausscert_common.protocol.words import RestartScope
 
-from gausscert_coordinator import proof, recovery_view
+from gausscert_coordinator import proof, recovery_view, takeover
 from gausscert_coordinator.hands import Hands
 from gausscert_coordinator.interrupt import unless
 from gausscert_coordinator.job import PROOFS, STARTS
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from gausscert_coordinator.ports import AgentClient
     from gausscert_coordinator.proof import Baseline, Expectation
     from gausscert_coordinator.reporter import Reporter
+    from gausscert_coordinator.takeover import TakenOver
 
 _START_REASONS: Final = frozenset({Reason.CM_NOT_STARTED, Reason.CM_CTL_FAILED, Reason.CM_CTL_TIMEOUT})
 
@@ -77,6 +78,7 @@ class Engine:
         self._stopped_at: Stage | None = None
         self._interrupted = False
         self._abandoned = False
+        self._taken_over: TakenOver | None = None
         self._forward = True
         self._own_ways: dict[Stage, Callable[[], Awaitable[list[GausscertError]]]] = {
             Stage.ACQUIRE: lambda: self._acquire_as_planned(self._replacement()),
@@ -111,6 +113,8 @@ class Engine:
                 course = await self._next(course, course.now)
         finally:
             self._interrupt.forget(self._note_interrupt)
+        if takeover.is_fenced(self._failures) and self._prepare_sent:
+            self._taken_over = await self._ask_how_it_stands()
         return self._result(self._verdict(course, recovering=recovering))
 
     async def _next(self, course: Course, stage: Stage) -> Course:
@@ -137,6 +141,8 @@ class Engine:
         self._reporter.tell(Mark.FAILED, detail=told_together(wrong))
         self._failures.extend(wrong)
         self._stopped_at = stage
+        if takeover.is_fenced(wrong) and self._prepare_sent:
+            return course.taken_over()
         if self._forward:
             self._turned_back_at = stage
         return course.failed()
@@ -159,6 +165,11 @@ class Engine:
             text = "interrupted: put off, there is no way back from here; a third time abandons"
         if count == 1 or not self._forward:
             self._reporter.tell(Mark.NOTE, detail=text)
+
+    async def _ask_how_it_stands(self) -> TakenOver:
+        read = await self._hands.read()
+        job = self._job
+        return takeover.standing(job.transaction_id, read.good, job.participants, self._hands.epoch)
 
     async def _carry_out(self, stage: Stage) -> list[GausscertError]:
         if self._job.restart is RestartScope.NONE and stage in STARTS | PROOFS:
@@ -282,6 +293,8 @@ class Engine:
     def _verdict(self, course: Course, *, recovering: bool) -> Verdict:
         """The course counts Abort and Clean after a failed Prepare as a rollback; for the operator nothing
         has happened as long as CM was not touched."""
+        if self._taken_over is not None:
+            return self._taken_over.verdict
         if self._abandoned:
             return Verdict.IN_DOUBT if self._prepare_sent else Verdict.NOTHING_DONE
         if not isinstance(course.now, Verdict):
@@ -292,7 +305,11 @@ class Engine:
         return course.now
 
     def _result(self, verdict: Verdict) -> Result:
-        if verdict is Verdict.IN_DOUBT:
+        if self._taken_over is not None:
+            kept = [error for error in self._failures if error.reason is not Reason.FENCED]
+            self._failures = [*kept, self._taken_over.error]
+            self._findings.append(as_finding(self._taken_over.error))
+        elif verdict is Verdict.IN_DOUBT:
             stage = self._stopped_at or self._reporter.stage
             self._failures.append(in_doubt(self._job.transaction_id, stage, self._failures))
         committed = verdict is Verdict.COMMITTED
@@ -307,6 +324,7 @@ class Engine:
             duration_s=self._reporter.elapsed_s,
             last_stage=self._stopped_at if verdict is Verdict.IN_DOUBT else self._turned_back_at,
             interrupted=self._interrupted,
+            taken_over=self._taken_over is not None,
         )
 
 

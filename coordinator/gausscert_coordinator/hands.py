@@ -9,6 +9,7 @@ from gausscert_common.errors import GausscertError
 from gausscert_common.protocol.commands import Command
 from gausscert_common.protocol.coordinator import TABLE, Stage
 
+from gausscert_coordinator import takeover
 from gausscert_coordinator.fanout import Answers, ask
 from gausscert_coordinator.job import STARTS, waves
 from gausscert_coordinator.ports import Preparation, RestartOrders
@@ -50,8 +51,17 @@ class Hands:
             self._of(self._job.participants), lambda client: client.probe(query=query, timeout_s=timeout_s)
         )
 
+    async def fenced_out(self) -> list[GausscertError]:
+        """Whether another coordinator has taken over: a refusal for each node of which that is so."""
+        read = await self.read()
+        return takeover.fenced_out(read.good, self.epoch)
+
     async def acquire(self) -> Answers[NodeReport]:
-        """Take the fence and the lease everywhere."""
+        """Take the fence and the lease everywhere.
+
+        The first node is asked alone: of several coordinators that begin at once only one goes on to the
+        others, instead of each holding some nodes and none of them all.
+        """
         job = self._job
         command = self._command(Stage.ACQUIRE)
         self._reporter.recorder.fenced(self.epoch)
@@ -61,7 +71,10 @@ class Hands:
                 command, holder=job.holder, lease_s=job.lease_s, take_over=job.take_over
             )
 
-        answers = await self._send(job.participants, call)
+        answers = await self._send(job.participants[:1], call)
+        if answers.complete:
+            others = await self._send(job.participants[1:], call)
+            answers = Answers({**answers.good, **others.good}, others.bad)
         self._reporter.recorder.granted(answers.good)
         return answers
 

@@ -55,6 +55,9 @@ class Prover:
             wrong = await self._look(expectation)
             if not wrong or enough() or self._clock() >= deadline_s:
                 return wrong
+            taken = await self._hands.fenced_out()
+            if taken:
+                return taken
             text = str(wrong[0])
             if text != said:
                 self._reporter.tell(Mark.NOTE, detail=f"waiting: {text}")

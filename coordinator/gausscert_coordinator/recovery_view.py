@@ -114,6 +114,12 @@ def _answer(report: NodeReport, transaction_id: str) -> Answer:
     )
 
 
+def outcome_everywhere(reports: Mapping[str, NodeReport], transaction_id: str) -> Outcome | None:
+    """How the transaction ended, if it has ended in the same way at each of these nodes."""
+    outcomes = {_outcome(report, transaction_id) for report in reports.values()}
+    return outcomes.pop() if len(outcomes) == 1 else None
+
+
 def _outcome(report: NodeReport, transaction_id: str) -> Outcome | None:
     for tombstone in report.transaction.tombstones:
         if tombstone.transaction_id == transaction_id:

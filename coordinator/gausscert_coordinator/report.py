@@ -145,6 +145,8 @@ class Result:
     overlaps: Mapping[str, Overlap] = field(default_factory=dict)
     """By node: whether its former and its new set could talk, as it rehearsed at Prepare."""
     interrupted: bool = False
+    taken_over: bool = False
+    """Another coordinator has the transaction now, or had it and ended it."""
     why: str = ""
     """Recovery only: what the nodes' answers showed."""
 

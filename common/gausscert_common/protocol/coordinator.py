@@ -139,6 +139,11 @@ class Course:
         """The operator wants to stop. Put off, not obeyed, once there is no way back."""
         return self.failed() if self.may_turn_back else self
 
+    def taken_over(self) -> Course:
+        """A node obeys a later coordinator: nothing that this one sends can end the transaction any more, and
+        what would still be carried out elsewhere only gets into the other's way."""
+        return replace(self.failed(), now=Verdict.IN_DOUBT)
+
     def _row(self) -> Row:
         if not isinstance(self.now, Stage):
             raise ValueError(f"the course is over: {self.now}")

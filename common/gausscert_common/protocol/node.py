@@ -123,15 +123,15 @@ def _accept_acquire(state: NodeState, view: View, command: AcquireCommand) -> Ac
             f"epoch {command.epoch} is out of all proportion to epoch {state.fence.epoch}, the last one here",
             remedy="acquire with the highest epoch of all nodes plus one, as gausscert recover does",
         )
-    same = (state.owner, state.holder) == (command.transaction_id, command.holder)
-    if command.fence < state.fence or (command.epoch == state.fence.epoch and not same):
-        raise _fenced(state, command)
     if view.lease_holder not in ("", command.holder) and not command.take_over:
         raise NodeRefusal(
             Reason.LOCKED,
             f"locked by {view.lease_holder}",
             remedy="wait for it to end, or use --take-over if you know that it is gone",
         )
+    same = (state.owner, state.holder) == (command.transaction_id, command.holder)
+    if command.fence < state.fence or (command.epoch == state.fence.epoch and not same):
+        raise _fenced(state, command)
     if state.transaction is not None and state.transaction.transaction_id != command.transaction_id:
         raise _other_transaction(state.transaction, state)
     return Accepted(replace(state, fence=command.fence, owner=command.transaction_id, holder=command.holder))

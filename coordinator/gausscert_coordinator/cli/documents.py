@@ -271,6 +271,7 @@ def result(shown: Result) -> Document:
         "verdict": shown.verdict.value,
         "why": shown.why,
         "interrupted": shown.interrupted,
+        "taken_over": shown.taken_over,
         "last_stage": shown.last_stage.value if shown.last_stage is not None else None,
         "duration_s": round(shown.duration_s, 3),
         "failures": [error(failure) for failure in shown.failures],

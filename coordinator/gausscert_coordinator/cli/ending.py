@@ -45,6 +45,8 @@ def result(shown: Result, width: int) -> list[RenderableType]:
 
 def _verdict(shown: Result) -> Text:
     sentence, style = _SENTENCE[shown.verdict]
+    if shown.taken_over and shown.verdict is Verdict.IN_DOUBT:
+        sentence = "in doubt: another gausscert has taken over"
     text = cell("")
     text.append(cell(sentence, style))
     stage = f", turned back at {shown.last_stage.value}" if _turned(shown) and shown.last_stage else ""
