@@ -13,8 +13,8 @@ that it is known what the other nodes have heard. "after send" is: the node has 
 and no answer was seen; for that the child reads the node's journal.
 
 Acts: "die" by SIGKILL; "turn back", a Ctrl-C to itself; "pause", SIGSTOP until somebody wakes it. Before it
-acts it writes a line "boundary RPC NODE MOMENT" to standard error. It exits with MISSED if a command is not
-taken up.
+acts it writes a line "boundary RPC NODE MOMENT" to standard error. It exits with MISSED if the answer was
+there before that, or the command is not taken up.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ from gausscert_coordinator.coordinator import Coordinator
 MISSED = 97
 _TAKEN_UP_S = 10.0
 _READING_S = 0.01
-_PASSES = 50
-"""Rounds of the event loop within which gRPC has the request; it sends with threads of its own."""
+_PASSES = 20
+"""Rounds of the event loop within which gRPC has the request, which it sends with threads of its own."""
 
 
 class Moment(StrEnum):

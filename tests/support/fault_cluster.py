@@ -1,5 +1,5 @@
-"""A cluster for many faults in a row: three real agents, the simulated CM in a hurry, and two machines that know
-nothing of each other.
+"""A cluster for many faults in a row: three real agents, the simulated CM, and two machines that know nothing
+of each other.
 
     with FaultCluster.started(root) as cluster:
         run = cluster.launch_at(cluster.first, *cluster.replacement(), on={"swap started": act})
@@ -7,7 +7,8 @@ nothing of each other.
         cluster.run_at(cluster.second, "recover", "--take-over")
 
 `first` is the operator's machine. `second` has its own home, its own operator, its own credentials, no
-history of what the first one did; its name for itself differs, so that no process list tells it who has ended.
+history of what the first one did; its name for itself differs, so that no process list tells it who has
+ended.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""The invariants I1 to I12 as they show from outside: on the disks, in the journals, in the process list and in
-a handshake. Nothing of the agent's code decides what is looked at, but for reading its journal.
+"""The invariants I1 to I12 as they show from outside: on the disks, in the journals, in the process list, and
+in a handshake. Nothing of the agent's code decides what is looked at, but for reading its journal.
 
     known = Known.of(cluster, "one")            # before anything is done
     assert_at_any_moment(cluster, known)        # in the middle, dead processes or not
