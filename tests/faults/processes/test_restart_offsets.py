@@ -49,6 +49,11 @@ class Offset:
         return NODES[0] if self.restart == "cluster" else NODES[self.step % len(NODES)]
 
     @property
+    def freezes(self) -> bool:
+        """Whether the child is held up when its agent dies: then it has not ended when the next one comes."""
+        return self.survives and self.step % 4 in (0, 1)
+
+    @property
     def back_s(self) -> float | None:
         return BACK_S[self.step % len(BACK_S)]
 
@@ -67,6 +72,8 @@ class Strike:
         time.sleep(self.delay_s)
         if self.child is None or not runs(self.child):
             return
+        if self.offset.freezes:
+            os.kill(self.child.pid, signal.SIGSTOP)
         self.run.cluster.signal_agent(self.offset.victim, signal.SIGKILL)
         if not self.offset.survives:
             wait_until(lambda: self.child is None or not runs(self.child))
@@ -128,7 +135,7 @@ def asked_for(given: list[Offset]) -> list[Offset]:
     return [each for each in given if chosen in ("", str(each))]
 
 
-SAMPLE = [Offset("stop", 3, survives=True), Offset("start", 4, survives=True)]
+SAMPLE = [Offset("stop", 4, survives=True), Offset("start", 3, survives=True)]
 """Those of `make test`."""
 SURVIVING = [Offset(verb, step, survives=True) for verb in SPAN_S for step in range(STEPS)]
 DYING = [Offset(verb, step, survives=False) for verb in SPAN_S for step in (2, 7)]
