@@ -88,6 +88,8 @@ class Machine:
 class FaultCluster(LocalCluster):
     """See the module."""
 
+    agent_port = 7444
+    """It lives as long as its test process, in which clusters of other tests come and go."""
     spoilt = False
     """A run upon it failed: nobody knows any more what state it is in."""
 
@@ -116,7 +118,7 @@ class FaultCluster(LocalCluster):
         there = self.second.place / "pki"
         pki.issue(self.root / "pki", Role.RECOVERER, "second", out=there)
         pki.issue(self.root / "pki", Role.OPERATOR, "second", out=there)
-        direct = {node.name: f"{node.address}:{demo_files.AGENT_PORT}" for node in self.nodes}
+        direct = {node.name: f"{node.address}:{self.agent_port}" for node in self.nodes}
         (self.root / "gausscert.toml").unlink()
         self._write_inventory(self.first.place / "gausscert.toml", "operator-demo", direct, patient=False)
         # Whoever recovers has time.
@@ -191,9 +193,7 @@ class FaultCluster(LocalCluster):
     def lines(self) -> dict[str, BadLine]:
         """A line to every agent that can be made bad; `--inventory lines.toml` goes through them."""
         if not self._lines:
-            self._lines = {
-                node.name: BadLine((node.address, demo_files.AGENT_PORT)).start() for node in self.nodes
-            }
+            self._lines = {node.name: BadLine((node.address, self.agent_port)).start() for node in self.nodes}
             addresses = {name: line.address for name, line in self._lines.items()}
             self._write_inventory(self.root / "lines.toml", "operator-demo", addresses, patient=False)
         return self._lines
