@@ -103,12 +103,12 @@ def answers(reports: Mapping[str, NodeReport], transaction_id: str) -> dict[str,
 def _answer(report: NodeReport, transaction_id: str) -> Answer:
     told = report.transaction
     if told.phase is Phase.NONE:
-        return Answer(Phase.NONE, outcome=_outcome(report, transaction_id), running=cm_stays_up(report))
+        return Answer(Phase.NONE, outcome=outcome_at(report, transaction_id), running=cm_stays_up(report))
     return Answer(
         phase=_voted_phase(report),
         transaction_id=told.transaction_id,
         live=told.live_state,
-        outcome=_outcome(report, transaction_id),
+        outcome=outcome_at(report, transaction_id),
         participants=told.participants,
         running=cm_stays_up(report),
     )
@@ -116,11 +116,12 @@ def _answer(report: NodeReport, transaction_id: str) -> Answer:
 
 def outcome_everywhere(reports: Mapping[str, NodeReport], transaction_id: str) -> Outcome | None:
     """How the transaction ended, if it has ended in the same way at each of these nodes."""
-    outcomes = {_outcome(report, transaction_id) for report in reports.values()}
+    outcomes = {outcome_at(report, transaction_id) for report in reports.values()}
     return outcomes.pop() if len(outcomes) == 1 else None
 
 
-def _outcome(report: NodeReport, transaction_id: str) -> Outcome | None:
+def outcome_at(report: NodeReport, transaction_id: str) -> Outcome | None:
+    """How the transaction ended at one node, or None if it did not or is forgotten."""
     for tombstone in report.transaction.tombstones:
         if tombstone.transaction_id == transaction_id:
             return tombstone.outcome

@@ -9,7 +9,7 @@ from gausscert_common.errors import GausscertError, InDoubt, NodeRefusal, Reason
 from gausscert_common.protocol.coordinator import Verdict
 from gausscert_common.protocol.words import Outcome
 
-from gausscert_coordinator.recovery_view import outcome_everywhere
+from gausscert_coordinator.recovery_view import outcome_at, outcome_everywhere
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -84,8 +84,7 @@ def standing(
 
 def _known(reports: Mapping[str, NodeReport], transaction_id: str) -> bool:
     """Whether any node takes part in the transaction, or remembers its end."""
-    for node, report in reports.items():
-        in_flight = report.transaction.transaction_id == transaction_id
-        if in_flight or outcome_everywhere({node: report}, transaction_id) is not None:
-            return True
-    return False
+    return any(
+        report.transaction.transaction_id == transaction_id or outcome_at(report, transaction_id) is not None
+        for report in reports.values()
+    )

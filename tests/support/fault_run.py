@@ -11,10 +11,12 @@ Whatever fails in it says how to replay it, and spoils the cluster for others.
 from __future__ import annotations
 
 import json
+import os
 import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from gausscert_common.protocol.words import Outcome, Phase
 from gausscert_coordinator.cli.demo_cluster import GAUSSCERT
@@ -23,6 +25,10 @@ from support.fault_cluster import COORDINATOR_CHILD, READY, FaultCluster
 from support.local_cluster import NODES, Act, Done
 from support.outside import Known
 
+T = TypeVar("T")
+
+_CHOSEN = "GAUSSCERT_SEED"
+"""Names the one case that is to be replayed."""
 MOST_TRIES = 6
 """A moment is chosen by what was seen; what comes after it may still be too late."""
 
@@ -159,9 +165,20 @@ def child(cluster: FaultCluster, *boundaries: Mapping[str, object]) -> tuple[str
     return (*COORDINATOR_CHILD, json.dumps({"boundaries": boundaries, "journals": journals}))
 
 
+def seeds(given: Iterable[int]) -> list[int]:
+    """These, or the one that is to be replayed, whether or not it is among them."""
+    return [int(os.environ[_CHOSEN])] if _CHOSEN in os.environ else list(given)
+
+
+def asked_for(given: Iterable[T], named: Callable[[T], str] = str) -> list[T]:
+    """These, or of them the one that is to be replayed."""
+    chosen = os.environ.get(_CHOSEN, "")
+    return [each for each in given if chosen in ("", named(each))]
+
+
 def replay_command(module: str, seed: object) -> str:
     """How to run one case again."""
-    return f"GAUSSCERT_SEED={seed} make faults ARGS='tests/faults/processes/{module}.py -n0'"
+    return f"{_CHOSEN}={seed} make faults ARGS='tests/faults/processes/{module}.py -n0'"
 
 
-__all__ = ["MOST_TRIES", "FaultRun", "child", "replay_command"]
+__all__ = ["MOST_TRIES", "FaultRun", "asked_for", "child", "replay_command", "seeds"]

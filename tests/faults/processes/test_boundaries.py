@@ -7,7 +7,6 @@ GAUSSCERT_SEED='COMMIT-n2-after send' make faults ARGS='tests/faults/processes/t
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ import pytest
 from gausscert_common.protocol.words import Step
 from support.coordinator_child import MISSED, Moment
 from support.fault_cluster import FaultCluster
-from support.fault_run import MOST_TRIES, FaultRun, child, replay_command
+from support.fault_run import MOST_TRIES, FaultRun, asked_for, child, replay_command
 from support.local_cluster import NODES, Done
 
 FORWARD = ("ACQUIRE", "PREPARE", "STOP", "SWAP", "START", "COMMIT", "PURGE")
@@ -93,11 +92,6 @@ SAMPLE = tuple(
     )
 )
 """Those of `make test`."""
-
-
-def asked_for(given: Iterator[Boundary] | tuple[Boundary, ...]) -> list[Boundary]:
-    chosen = os.environ.get("GAUSSCERT_SEED", "")
-    return [each for each in given if chosen in ("", str(each))]
 
 
 def die(cluster: FaultCluster, boundary: Boundary, *, finish: bool = False) -> str:

@@ -7,7 +7,6 @@ GAUSSCERT_SEED='SWAP-n2-over' make faults ARGS='tests/faults/processes/test_dela
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 from typing import Any
@@ -17,7 +16,7 @@ from support import local_cluster, outside
 from support.bad_line import BadLine, Way
 from support.coordinator_child import Moment
 from support.fault_cluster import FaultCluster
-from support.fault_run import FaultRun, child, replay_command
+from support.fault_run import FaultRun, asked_for, child, replay_command
 from support.local_cluster import NODES, wait_until
 
 TURN = {"rpc": "START", "node": "n1", "moment": Moment.AFTER_REPLY, "act": "turn back"}
@@ -45,11 +44,6 @@ CASES = [
 ]
 SAMPLE = [("SWAP", "n2", OVER), ("COMMIT", "n2", ACQUIRED)]
 """Those of `make test`."""
-
-
-def asked_for(given: list[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
-    chosen = os.environ.get("GAUSSCERT_SEED", "")
-    return [each for each in given if chosen in ("", "-".join(each))]
 
 
 def everything(cluster: FaultCluster) -> Any:
@@ -126,13 +120,13 @@ def arrive_late(cluster: FaultCluster, rpc: str, node: str, when: str) -> None:
 
 
 @pytest.mark.xdist_group("processes")
-@pytest.mark.parametrize(("rpc", "node", "when"), asked_for(SAMPLE))
+@pytest.mark.parametrize(("rpc", "node", "when"), asked_for(SAMPLE, "-".join))
 def test_some_requests_that_arrive_too_late_are_fenced(cluster: FaultCluster, rpc: str, node: str, when: str):
     arrive_late(cluster, rpc, node, when)
 
 
 @pytest.mark.faults
-@pytest.mark.parametrize(("rpc", "node", "when"), asked_for(CASES))
+@pytest.mark.parametrize(("rpc", "node", "when"), asked_for(CASES, "-".join))
 def test_a_request_that_arrives_after_another_has_acquired_is_fenced(
     cluster: FaultCluster, rpc: str, node: str, when: str
 ):
@@ -140,6 +134,6 @@ def test_a_request_that_arrives_after_another_has_acquired_is_fenced(
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize(("rpc", "node", "when"), asked_for(EVERY))
+@pytest.mark.parametrize(("rpc", "node", "when"), asked_for(EVERY, "-".join))
 def test_every_request_that_arrives_too_late_is_fenced(cluster: FaultCluster, rpc: str, node: str, when: str):
     arrive_late(cluster, rpc, node, when)

@@ -5,7 +5,6 @@ One seed again:  GAUSSCERT_SEED=17 make faults ARGS='tests/faults/processes/test
 
 from __future__ import annotations
 
-import os
 import random
 import signal
 import time
@@ -16,7 +15,7 @@ import pytest
 from support import local_cluster
 from support.bad_line import Way
 from support.fault_cluster import FaultCluster
-from support.fault_run import MOST_TRIES, FaultRun, replay_command
+from support.fault_run import MOST_TRIES, FaultRun, replay_command, seeds
 from support.local_cluster import NODES
 
 SEEDS = range(20)
@@ -140,10 +139,6 @@ def carry_out(run: FaultRun, plan: Plan) -> None:
         run.end()  # it was told that somebody else has acquired, and that one has ended it
     else:
         run.finish(done, finish=plan.finish)
-
-
-def seeds(given: range | tuple[int, ...]) -> list[int]:
-    return [int(os.environ["GAUSSCERT_SEED"])] if "GAUSSCERT_SEED" in os.environ else list(given)
 
 
 def cut_off(cluster: FaultCluster, seed: int) -> None:

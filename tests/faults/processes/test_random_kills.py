@@ -8,7 +8,6 @@ machine decides.
 
 from __future__ import annotations
 
-import os
 import random
 import signal
 import time
@@ -17,7 +16,7 @@ from dataclasses import dataclass
 import pytest
 from support import local_cluster
 from support.fault_cluster import FaultCluster
-from support.fault_run import MOST_TRIES, FaultRun, replay_command
+from support.fault_run import MOST_TRIES, FaultRun, replay_command, seeds
 from support.local_cluster import NODES, Act
 
 SEEDS = range(60)
@@ -124,10 +123,6 @@ def blow(run: FaultRun, plan: Plan) -> Act:
             run.cluster.ensure_agents()
 
     return strike
-
-
-def seeds(given: range) -> list[int]:
-    return [int(os.environ["GAUSSCERT_SEED"])] if "GAUSSCERT_SEED" in os.environ else list(given)
 
 
 def kill(cluster: FaultCluster, seed: int) -> None:

@@ -18,7 +18,7 @@ from gausscert_agent.drivers.process_list import read_stat
 from gausscert_common.protocol.state import Operation
 from support import local_cluster, outside
 from support.fault_cluster import FaultCluster
-from support.fault_run import MOST_TRIES, FaultRun, replay_command
+from support.fault_run import MOST_TRIES, FaultRun, asked_for, replay_command
 from support.local_cluster import NODES, wait_until
 
 STEPS = 10
@@ -128,11 +128,6 @@ def kill_within(cluster: FaultCluster, offset: Offset) -> None:
         if run.hits:
             return
     pytest.fail(f"{offset}: cm_ctl had always ended before")
-
-
-def asked_for(given: list[Offset]) -> list[Offset]:
-    chosen = os.environ.get("GAUSSCERT_SEED", "")
-    return [each for each in given if chosen in ("", str(each))]
 
 
 SAMPLE = [Offset("stop", 4, survives=True), Offset("start", 3, survives=True)]
