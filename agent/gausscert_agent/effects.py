@@ -129,7 +129,7 @@ class Effects:
         transaction = _of(task)
         material = task.given.material
         if material is None:
-            raise ValueError("Prepare came without a bundle")
+            raise ValueError("Prepare came without what to stage")
         self._activity("staging the new set")
         switch = self._switcher.require_settable(transaction.ssl_wish)
         built = self._builder.build(transaction.transaction_id, material)

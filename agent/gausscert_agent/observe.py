@@ -210,7 +210,12 @@ class Observer:
 
     def _retired(self) -> tuple[RetiredSet, ...]:
         return tuple(
-            RetiredSet(one.generation, one.contents.digest, _server_fingerprint(one.contents))
+            RetiredSet(
+                one.generation,
+                one.contents.digest,
+                _server_fingerprint(one.contents),
+                _moment(one.retired_at),
+            )
             for one in self._store.retired()
         )
 
@@ -258,6 +263,14 @@ def describe_set(found: SetOnDisk | None) -> CertificateSet:
         files=files,
         certificates=_certificates(found),
     )
+
+
+def _moment(at: float) -> datetime | None:
+    """None for a stamp that somebody has set beyond all dates."""
+    try:
+        return datetime.fromtimestamp(at, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
 
 
 _describe: Final = Describer()

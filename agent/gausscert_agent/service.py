@@ -42,9 +42,14 @@ class AgentService(agent_service_pb2_grpc.AgentServiceServicer):
         self._clock = clock
 
     def GetNode(self, request: pb.GetNodeRequest, context: grpc.ServicerContext) -> pb.GetNodeResponse:
-        """What this node is and holds."""
+        """What this node is and holds; and how a generation of it would do."""
         del context
-        return pb.GetNodeResponse(node=nodes.node(self._node.report(preflight=request.preflight)))
+        judged = None
+        if request.generation:
+            generation, drop_crls = commands.as_generation(request.generation), commands.drops_crls(request)
+            judged = nodes.judged(self._node.judge(generation, drop_crls=drop_crls))
+        report = nodes.node(self._node.report(preflight=request.preflight))
+        return pb.GetNodeResponse(node=report, generation=judged)
 
     def GetExpiry(self, request: pb.GetExpiryRequest, context: grpc.ServicerContext) -> pb.GetExpiryResponse:
         """Every certificate of the live set."""
@@ -84,7 +89,7 @@ class AgentService(agent_service_pb2_grpc.AgentServiceServicer):
                 Reason.ARGUMENT_INVALID, f"participants do not name {self._name}, which is this node"
             )
         prepared = self._node.prepare(
-            order.command, order.bundle, context.is_active, drop_crls=order.drop_crls
+            order.command, order.source, context.is_active, drop_crls=order.drop_crls
         )
         return pb.PrepareResponse(
             stage=values.certificate_set(prepared.stage),

@@ -155,6 +155,18 @@ class RetiredSet:
     generation: str
     digest: str
     server_fingerprint: str
+    retired_at: datetime | None = None
+    """By the node's clock then."""
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedGeneration:
+    """A generation as its node would stage it now."""
+
+    generation: str
+    set: CertificateSet = CertificateSet()
+    """What would be staged; ABSENT where the node has no such generation."""
+    findings: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

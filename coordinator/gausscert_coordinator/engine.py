@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from gausscert_common.errors import GausscertError, InternalError, Reason
-from gausscert_common.model import CertificateKind
 from gausscert_common.protocol.coordinator import POINT_OF_NO_RETURN, Stage, Verdict
 from gausscert_common.protocol.words import RestartScope
 
@@ -233,10 +232,8 @@ class Engine:
         self._recorder.found(self._findings)
         self._overlaps = {node: answer.overlap for node, answer in answers.good.items()}
         wrong = list(answers.bad.values())
-        for node, answer in answers.good.items():
-            leaf = answer.stage.fingerprint(CertificateKind.SERVER)
-            if leaf and replacement.leaf and leaf != replacement.leaf:
-                wrong.append(staged_another(node))
+        staged = answers.good.items()
+        wrong += [staged_another(node) for node, made in staged if replacement.is_another(node, made.stage)]
         if wrong or self._job.restart is RestartScope.NONE:
             return wrong
         probes = await self._hands.probe(query=True)

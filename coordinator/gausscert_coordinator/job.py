@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from gausscert_common.model import CertificateKind
 from gausscert_common.protocol.coordinator import Stage
 from gausscert_common.protocol.words import RestartScope, SslWish
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from gausscert_common.bundle import Bundle
+    from gausscert_common.model import CertificateSet
+    from gausscert_common.source import Source
 
     from gausscert_coordinator.inventory import Timeouts
 
@@ -29,13 +31,23 @@ PROOFS: Final = frozenset({Stage.VERIFY, Stage.ROLLBACK_VERIFY})
 class Replacement:
     """What is to be staged."""
 
-    bundle: Bundle = field(repr=False)
+    source: Source = field(repr=False)
+    bundle_digest: str
+    """"" where the nodes' sets of a generation are not of one bundle."""
     ssl_wish: SslWish
     drop_crls: bool
     old_digests: Mapping[str, str]
     """By node: the live set the plan was made for."""
     leaf: str
-    """SHA-256 of the new server certificate."""
+    """SHA-256 of the new server certificate; "" where each node has its own."""
+    new_digests: Mapping[str, str] = field(default_factory=dict)
+    """By node: what it must stage, where that is known before; for a bundle it is not."""
+
+    def is_another(self, node: str, staged: CertificateSet) -> bool:
+        """Whether a node has staged something else than was planned."""
+        leaf = staged.fingerprint(CertificateKind.SERVER)
+        wrong_leaf = bool(leaf and self.leaf) and leaf != self.leaf
+        return wrong_leaf or self.new_digests.get(node, staged.digest) != staged.digest
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,10 +102,10 @@ def unlike_plan(
 
 
 def staged_another(node: str) -> NodeFailure:
-    """A node answered Prepare with a set that is not the bundle's."""
+    """A node answered Prepare with a set that is not the bundle's, or not the generation that was judged."""
     return NodeFailure(
         Reason.STORE_FAILED,
-        "staged another server certificate than the one that was sent",
+        "staged another set than the one that was planned",
         node=node,
         remedy="look at the agent's log",
     )

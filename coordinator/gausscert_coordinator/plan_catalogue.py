@@ -99,9 +99,9 @@ PLAN: Final = table(
     _Rule(
         "SET_UNCHANGED",
         ERROR,
-        "Every node has this bundle already",
+        "Every node has this set already",
         "Replacing it would cost a restart and change nothing. Only a warning when enable_ssl changes.",
-        "nothing to do; check whether this is the right directory",
+        "nothing to do; check whether this is the right directory, or the right generation",
     ),
     _Rule(
         "SETS_DIFFER",
@@ -116,5 +116,36 @@ PLAN: Final = table(
         "SSL is switched off",
         "CM's traffic is then in the clear, and no certificate is served or proven.",
         "use --enable-ssl keep unless this is meant",
+    ),
+    _Rule(
+        "GENERATION_NONE",
+        ERROR,
+        "No generation is on all nodes",
+        "A rollback gives every node its own former set; some node has none that the others have, too: it was"
+        " added or set up anew since, or keeps none (`retired_generations`).",
+        "replace the certificates with the former bundle instead: gausscert replace",
+    ),
+    _Rule(
+        "GENERATION_UNKNOWN",
+        ERROR,
+        "The generation is not on every node",
+        "It never was there, or was given up: each node keeps the newest ones only (`retired_generations`).",
+        "choose one that all nodes have; gausscert status shows them",
+    ),
+    _Rule(
+        "GENERATION_NOT_NEWEST",
+        WARNING,
+        "Some node has a newer generation",
+        "Without --to the newest one is taken that all nodes have. A newer one on some nodes only has been"
+        " removed from the others by somebody.",
+        "see whether it is the one you mean; name another one with --to",
+    ),
+    _Rule(
+        "GENERATION_UNEQUAL",
+        ERROR,
+        "The nodes' sets of the generation are not of one bundle",
+        "Nodes with certificates of different CAs cannot talk to each other. Only a warning where all have"
+        " the same CAs: then each node had certificates of its own before.",
+        "choose another generation, or replace the certificates with one bundle: gausscert replace",
     ),
 )

@@ -20,7 +20,13 @@ if TYPE_CHECKING:
 
     from gausscert_common.errors import GausscertError
     from gausscert_common.findings import Finding
-    from gausscert_common.model import ClusterState, NodeReport, ProbeReport, SslSwitch
+    from gausscert_common.model import (
+        ClusterState,
+        JudgedGeneration,
+        NodeReport,
+        ProbeReport,
+        SslSwitch,
+    )
 
     from gausscert_coordinator.inventory import Inventory
     from gausscert_coordinator.report import ReplaceOptions
@@ -30,12 +36,25 @@ SKEW_ERROR_S: Final = 300.0
 
 
 @dataclass(frozen=True, slots=True)
+class Rollback:
+    """What the nodes say of the generation that is to be live again."""
+
+    generation: str
+    """"" where none is on all nodes."""
+    judged: Mapping[str, JudgedGeneration] = field(default_factory=dict)
+    """By node."""
+    by_default: bool = False
+    """The operator has named none."""
+
+
+@dataclass(frozen=True, slots=True)
 class Evidence:
     """What was asked and answered; everything by node name."""
 
     inventory: Inventory
     options: ReplaceOptions
     bundle_digest: str
+    """"" for a rollback to sets that are not of one bundle."""
     reports: Mapping[str, NodeReport]
     errors: Mapping[str, GausscertError] = field(default_factory=dict)
     """Nodes that did not answer, or not all questions."""
@@ -46,6 +65,15 @@ class Evidence:
     """Node's clock minus the coordinator's."""
     gone: frozenset[str] = frozenset()
     """Holders of leases that are known to have ended."""
+    rollback: Rollback | None = None
+    """None: the new set is a bundle."""
+
+    def wanted(self, node: str) -> str:
+        """The bundle digest of the set that a node would get, "" if it is not known."""
+        if self.rollback is None:
+            return self.bundle_digest
+        judged = self.rollback.judged.get(node)
+        return judged.set.bundle_digest if judged is not None else ""
 
 
 def clock_offset_s(sent: datetime, answered: datetime, received: datetime) -> float:
@@ -147,10 +175,11 @@ def processes(seen: Evidence) -> Iterator[Finding]:
 
 
 def live_sets(seen: Evidence) -> Iterator[Finding]:
-    """The bundle is new, and the nodes are alike now."""
+    """The set is new, and the nodes are alike now."""
     digests = {node: report.live.bundle_digest for node, report in seen.reports.items()}
     found = set(digests.values())
-    if found == {seen.bundle_digest} and not seen.errors:
+    same = all(digest and digest == seen.wanted(node) for node, digest in digests.items())
+    if digests and same and not seen.errors:
         unchanged = PLAN["SET_UNCHANGED"].finding("same files, byte for byte, on all nodes")
         changes = _switch_changes(seen)
         yield replace(unchanged, severity=Severity.WARNING) if changes else unchanged

@@ -41,10 +41,12 @@ class PlannedNode:
     old_server: Certificate | None
     """None when the node has no live set."""
     new_server: Certificate | None
-    """None when the bundle cannot be read."""
+    """None when the bundle or the generation cannot be read."""
     old_digest: str
     enable_ssl: SslSwitch
     promised_epoch: int
+    new_digest: str = ""
+    """Of the set it would stage; "" for a bundle, of which it is known only then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +65,12 @@ class InFlight:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What `replace` would do, and everything that speaks against it. Making one changes nothing."""
+    """What `replace` or `rollback` would do, and everything that speaks against it. Making one changes
+    nothing."""
 
     cluster: str
     bundle_digest: str
+    """"" for a rollback to sets that are not of one bundle."""
     options: ReplaceOptions
     nodes: tuple[PlannedNode, ...]
     findings: tuple[Finding, ...]
@@ -83,6 +87,8 @@ class Plan:
     in_flight: tuple[InFlight, ...] = ()
     """Transactions that are not over. While there is one, the findings describe a cluster in the middle of
     a replacement, and what they advise would be wrong."""
+    generation: str | None = None
+    """What a rollback goes back to, "" where no generation is on all nodes; None for a replacement."""
 
     @property
     def feasible(self) -> bool:

@@ -221,6 +221,14 @@ class FakeCluster(AbstractAsyncContextManager["FakeCluster"]):
         self._given.asked.append(("replace", plan, bundle))
         return await self._run(watch, interrupt)
 
+    async def plan_rollback(self, generation, options):
+        self._given.asked.append(("plan_rollback", generation, options))
+        return self._answer(self._given.plan)
+
+    async def rollback(self, plan, *, watch, interrupt):
+        self._given.asked.append(("rollback", plan))
+        return await self._run(watch, interrupt)
+
     async def recover(self, prefer, take_over, restart, *, watch, interrupt):
         self._given.asked.append(("recover", prefer, take_over, restart))
         return await self._run(watch, interrupt)

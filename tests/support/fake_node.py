@@ -13,11 +13,13 @@ from datetime import UTC, datetime, timedelta
 
 from gausscert_common.bundle import Bundle
 from gausscert_common.errors import NodeFailure, NodeRefusal, Reason
+from gausscert_common.findings import Finding
 from gausscert_common.model import (
     Certificate,
     CertificateKind,
     CertificateSet,
     CmProcess,
+    JudgedGeneration,
     Served,
     ServedState,
     SetState,
@@ -27,6 +29,7 @@ from gausscert_common.model import (
 from gausscert_common.protocol.rules import Effect
 from gausscert_common.protocol.state import SslSetting, Transaction
 from gausscert_common.protocol.words import SslWish
+from gausscert_common.source import Generation, Source
 
 EPOCH = datetime(2025, 1, 1, tzinfo=UTC)
 
@@ -94,7 +97,10 @@ class FakeNode:
     cm_node_id: int
     live: FakeSet | None
     stage: FakeSet | None = None
-    retired: list[FakeSet] = field(default_factory=list)
+    generations: dict[str, FakeSet] = field(default_factory=dict)
+    """Retired sets, newest first."""
+    objections: tuple[Finding, ...] = ()
+    """What the node finds wrong with any of its generations."""
     ssl_server: bool = True
     ssl_agent: bool = True
     loaded: FakeSet | None = None
@@ -106,6 +112,10 @@ class FakeNode:
     deaf: bool = False
     broken_chain: bool = False
     refuses_to_stop: bool = False
+
+    @property
+    def retired(self) -> list[FakeSet]:
+        return list(self.generations.values())
 
     @property
     def running(self) -> bool:
@@ -133,10 +143,19 @@ class FakeNode:
         if self.running:
             raise NodeRefusal(Reason.NOT_STOPPED, "CM runs", node=self.name)
 
-    def build_stage(self, source: Bundle) -> FakeSet:
+    def build_stage(self, source: Source) -> FakeSet:
         self.stagings += 1
-        self.stage = FakeSet.of(source, f"{self.name} {self.stagings}")
+        if isinstance(source, Bundle):
+            self.stage = FakeSet.of(source, f"{self.name} {self.stagings}")
+        elif source.name in self.generations:
+            self.stage = self.generations[source.name]
+        else:
+            raise NodeRefusal(Reason.GENERATION_UNKNOWN, f"no generation {source.name}", node=self.name)
         return self.stage
+
+    def judge(self, generation: Generation) -> JudgedGeneration:
+        found = self.generations.get(generation.name)
+        return JudgedGeneration(generation.name, report_of(found), self.objections if found else ())
 
     def make_live(self, wanted: str, other: str) -> None:
         """Ensure, never toggle; refuses what is neither. I7 and I10 are asserted here."""
@@ -167,7 +186,7 @@ class FakeNode:
         elif effect is Effect.RESTORE_SSL:
             self.set_ssl(transaction.previous_ssl)
         elif effect is Effect.RETIRE_OLD and self.stage is not None:
-            self.retired.insert(0, self.stage)
+            self.generations = {transaction.transaction_id: self.stage, **self.generations}
             self.stage = None
         elif effect is Effect.REMOVE_STAGE:
             self.stage = None

@@ -194,6 +194,7 @@ def _report(shown: NodeReport) -> Document:
                 "generation": retired.generation,
                 "digest": retired.digest,
                 "server_fingerprint": retired.server_fingerprint,
+                "retired_at": time(retired.retired_at),
             }
             for retired in shown.retired
         ],
@@ -225,6 +226,7 @@ def plan(shown: Plan) -> Document:
     return {
         "cluster": shown.cluster,
         "bundle_digest": shown.bundle_digest,
+        "generation": shown.generation,
         "feasible": shown.feasible,
         "options": {
             "enable_ssl": shown.options.ssl_wish.value,
@@ -259,6 +261,7 @@ def _planned_node(shown: PlannedNode) -> Document:
         "old_server": certificate(shown.old_server) if shown.old_server is not None else None,
         "new_server": certificate(shown.new_server) if shown.new_server is not None else None,
         "old_digest": shown.old_digest,
+        "new_digest": shown.new_digest,
         "enable_ssl": enable_ssl(shown.enable_ssl),
         "promised_epoch": shown.promised_epoch,
     }

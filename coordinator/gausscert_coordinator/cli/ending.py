@@ -24,10 +24,21 @@ _SENTENCE: Final = {
     Verdict.NOTHING_DONE: ("nothing was changed", DOUBTFUL),
     Verdict.IN_DOUBT: ("in doubt: run gausscert recover", BAD),
 }
+_OF_ROLLBACK: Final = _SENTENCE | {
+    Verdict.COMMITTED: ("committed: every node has the certificates of generation {} again", GOOD),
+    Verdict.ROLLED_BACK: ("turned back: every node has what it had before, not generation {}", DOUBTFUL),
+}
+"""`rolled back` would sound as if a rollback had done what it was asked for."""
 
 
-def result(shown: Result, width: int) -> list[RenderableType]:
-    """Causes first, the verdict last: that is where the eye is when the prompt returns."""
+def result(shown: Result, width: int, generation: str | None = None) -> list[RenderableType]:
+    """Causes first, the verdict last: that is where the eye is when the prompt returns.
+
+    Args:
+        shown: How it ended.
+        width: Columns.
+        generation: What it was a rollback to; None for everything else.
+    """
     parts: list[RenderableType] = []
     if shown.why:
         parts.append(cell(f"the nodes' answers: {shown.why}"))
@@ -39,16 +50,16 @@ def result(shown: Result, width: int) -> list[RenderableType]:
     if shown.findings:
         parts.append(tables.findings(shown.findings, width))
     parts.extend(tables.failures(shown.failures))
-    parts.append(_verdict(shown))
+    parts.append(_verdict(shown, generation))
     return parts
 
 
-def _verdict(shown: Result) -> Text:
-    sentence, style = _SENTENCE[shown.verdict]
+def _verdict(shown: Result, generation: str | None) -> Text:
+    sentence, style = (_SENTENCE if generation is None else _OF_ROLLBACK)[shown.verdict]
     if shown.taken_over and shown.verdict is Verdict.IN_DOUBT:
         sentence = "in doubt: another gausscert has taken over"
     text = cell("")
-    text.append(cell(sentence, style))
+    text.append(cell(sentence.format(generation), style))
     stage = f", turned back at {shown.last_stage.value}" if _turned(shown) and shown.last_stage else ""
     asked = ", as you asked" if shown.interrupted and _turned(shown) else ""
     name = f"transaction {shown.transaction_id}, " if shown.transaction_id else ""

@@ -44,6 +44,14 @@ class Cluster(Protocol):
     ) -> Result:
         """The transaction."""
 
+    async def plan_rollback(self, generation: str | None, options: ReplaceOptions) -> Plan:
+        """What a rollback would do; changes nothing."""
+
+    async def rollback(
+        self, plan: Plan, *, watch: Callable[[Progress], None], interrupt: Interrupt
+    ) -> Result:
+        """The transaction back to the generation of the plan."""
+
     async def recover(
         self,
         prefer: Choice,

@@ -1,4 +1,4 @@
-"""What `plan` and `replace` have in common: their options, and the bundle with its passwords."""
+"""What `plan`, `replace` and `rollback` have in common: their options, and the bundle with its passwords."""
 
 from __future__ import annotations
 
@@ -44,8 +44,16 @@ def restart_option(default: RestartScope | None) -> Callable[[Callable[..., Any]
     )
 
 
-def replace_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """What the operator may choose about a replacement."""
+yes_option = click.option("--yes", "-y", is_flag=True, help="Do not ask before the outage begins.")
+
+
+def drop_crls_option(what: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """`--drop-crls`, with what it does to which CRLs."""
+    return click.option("--drop-crls", is_flag=True, help=what)
+
+
+def transaction_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """What the operator may choose about any transaction that begins."""
     options = (
         click.option(
             "--enable-ssl",
@@ -56,22 +64,24 @@ def replace_options(function: Callable[..., Any]) -> Callable[..., Any]:
         ),
         restart_option(RestartScope.CLUSTER),
         click.option(
-            "--drop-crls",
-            is_flag=True,
-            help="Do not carry the live server.crl and client.crl over; a CRL of the old CA makes CM"
-            " refuse every new certificate.",
-        ),
-        click.option(
             "--take-over",
             is_flag=True,
             help="Also take nodes on which another gausscert, which you know to be dead, holds a lease but"
             " has begun no transaction; one that has begun is ended first, by gausscert recover --take-over.",
         ),
-        password_options,
     )
     for option in reversed(options):
         function = option(function)
     return function
+
+
+def replace_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """What the operator may choose about a replacement."""
+    dropping = drop_crls_option(
+        "Do not carry the live server.crl and client.crl over; a CRL of the old CA makes CM refuse every new"
+        " certificate."
+    )
+    return transaction_options(dropping(password_options(function)))
 
 
 def options_of(

@@ -24,6 +24,7 @@ ROOT: Final[dict[str, Entry]] = {
     "bundle": Entry("bundle", "Make and check bundles."),
     "plan": Entry("plan", "Show what a replacement would do, and all that speaks against it."),
     "replace": Entry("replace", "Replace the certificates of the whole cluster: every node, or none."),
+    "rollback": Entry("rollback", "Make the former sets of all nodes live again: every node, or none."),
     "recover": Entry("recover", "Finish or roll back a transaction that is in doubt."),
     "history": Entry("history", "Show what was done, by whom, and the evidence."),
     "pki": Entry("pki", "Make the identities with which gausscert and its agents know each other."),

@@ -12,6 +12,7 @@ import pytest
 from gausscert_agent.cm import LocalCm
 from gausscert_agent.config import AgentConfig, CmSettings, TlsFiles
 from gausscert_agent.drivers.process import Completed
+from gausscert_agent.generation import GenerationJudge
 from gausscert_agent.node import LocalNode
 from gausscert_agent.observe import Observer
 from gausscert_agent.store import Contents, Store
@@ -215,7 +216,7 @@ def test_the_answer_to_acquire_asks_no_cm_ctl(bench):
             pass
 
     bench.ctl.broken = True
-    node = LocalNode(Granting(), bench.store, bench.observer, Hub())
+    node = LocalNode(Granting(), bench.store, bench.observer, Hub(), GenerationJudge(bench.store, object()))
     report = node.acquire(AcquireCommand("tx-00000001", 1, Step.ACQUIRE, holder="a"), 5.0, lambda: True)
     assert report.name == "n1"
     assert bench.ctl.asked == []

@@ -16,7 +16,7 @@ from support.cli_fakes import cli
 
 TABLES = {(): verbs.ROOT, ("bundle",): verbs.BUNDLE, ("pki",): verbs.PKI}
 EVERY = [(*prefix, name) for prefix, table in TABLES.items() for name in table]
-NOT_YET = ("check", "rollback", "ssl", "inventory")
+NOT_YET = ("check", "ssl", "inventory")
 HEAVY = ("grpc", "cryptography", "rich", "asyncio", "sqlite3")
 
 

@@ -1,0 +1,19 @@
+"""What a new set is made of: what the operator hands in, or a set that was live before."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from gausscert_common.bundle import Bundle
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """A retired set by its name. Each node makes the new set of its own files."""
+
+    name: str
+    """The id of the transaction that retired it."""
+
+
+Source: TypeAlias = Bundle | Generation
