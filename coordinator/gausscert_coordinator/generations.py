@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from gausscert_common.findings import Severity
-from gausscert_common.model import CertificateKind, SetState
+from gausscert_common.model import SetState
 
 from gausscert_coordinator.plan_catalogue import PLAN
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from gausscert_common.findings import Finding
     from gausscert_common.model import JudgedGeneration, NodeReport, RetiredSet
@@ -23,18 +21,19 @@ def newest_common(reports: Mapping[str, NodeReport]) -> str:
     """The newest generation that all nodes have, "" if there is none. Nodes retire a set for each transaction
     that they commit, so all of them list what they have in common in the same order."""
     lists = [[each.generation for each in report.retired] for report in reports.values()]
-    return (
-        next((name for name in lists[0] if all(name in others for others in lists[1:])), "") if lists else ""
-    )
+    if not lists:
+        return ""
+    return next((name for name in lists[0] if all(name in others for others in lists[1:])), "")
 
 
 def listed(reports: Mapping[str, NodeReport]) -> str:
     """Which generations each node has, for a person; nodes that have the same are named together."""
-    nodes_of: dict[str, list[str]] = {}
+    nodes_of: dict[tuple[str, ...], list[str]] = {}
     for node, report in reports.items():
-        said = ", ".join(_shown(each) for each in report.retired) or "none"
-        nodes_of.setdefault(said, []).append(node)
-    return "; ".join(f"{', '.join(nodes)}: {said}" for said, nodes in nodes_of.items())
+        nodes_of.setdefault(tuple(each.generation for each in report.retired), []).append(node)
+    return "; ".join(
+        f"{', '.join(nodes)}: {_shown(reports[nodes[0]].retired)}" for nodes in nodes_of.values()
+    )
 
 
 def availability(seen: Evidence) -> Iterator[Finding]:
@@ -60,18 +59,16 @@ def availability(seen: Evidence) -> Iterator[Finding]:
 
 
 def likeness(seen: Evidence) -> Iterator[Finding]:
-    """The nodes' sets of the generation are of one bundle, or at least of one CA."""
+    """The nodes' sets of the generation are of one bundle: running nodes must have loaded the same (I3)."""
     if seen.rollback is None:
         return
-    there = {node: judged for node, judged in seen.rollback.judged.items() if not _is_absent(judged)}
     groups: dict[str, list[str]] = {}
-    for node, judged in there.items():
-        groups.setdefault(judged.set.bundle_digest, []).append(node)
+    for node, judged in seen.rollback.judged.items():
+        if judged.set.state is not SetState.ABSENT:
+            groups.setdefault(judged.set.bundle_digest, []).append(node)
     if len(groups) > 1:
         cause = f"alike are: {'; '.join(' and '.join(nodes) for nodes in groups.values())}"
-        found = PLAN["GENERATION_UNEQUAL"].finding(cause)
-        one_ca = len({_cas(judged) for judged in there.values()}) == 1
-        yield replace(found, severity=Severity.WARNING) if one_ca else found
+        yield PLAN["GENERATION_UNEQUAL"].finding(cause)
 
 
 RULES = (availability, likeness)
@@ -82,10 +79,8 @@ def _is_absent(judged: JudgedGeneration) -> bool:
     return judged.set.state is SetState.ABSENT and not judged.findings
 
 
-def _cas(judged: JudgedGeneration) -> frozenset[str]:
-    return frozenset(each.fingerprint for each in judged.set.certificates if each.kind is CertificateKind.CA)
-
-
-def _shown(retired: RetiredSet) -> str:
-    when = f" ({retired.retired_at:%Y-%m-%d %H:%M %Z})" if retired.retired_at is not None else ""
-    return f"{retired.generation}{when}"
+def _shown(retired: Iterable[RetiredSet]) -> str:
+    """With the date by the clock of the first node that has them."""
+    dates = ((each.generation, each.retired_at) for each in retired)
+    shown = (name if at is None else f"{name} ({at:%Y-%m-%d %H:%M %Z})" for name, at in dates)
+    return ", ".join(shown) or "none"

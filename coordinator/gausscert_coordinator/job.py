@@ -33,13 +33,12 @@ class Replacement:
 
     source: Source = field(repr=False)
     bundle_digest: str
-    """"" where the nodes' sets of a generation are not of one bundle."""
     ssl_wish: SslWish
     drop_crls: bool
     old_digests: Mapping[str, str]
     """By node: the live set the plan was made for."""
     leaf: str
-    """SHA-256 of the new server certificate; "" where each node has its own."""
+    """SHA-256 of the new server certificate."""
     new_digests: Mapping[str, str] = field(default_factory=dict)
     """By node: what it must stage, where that is known before; for a bundle it is not."""
 

@@ -144,8 +144,8 @@ PLAN: Final = table(
         "GENERATION_UNEQUAL",
         ERROR,
         "The nodes' sets of the generation are not of one bundle",
-        "Nodes with certificates of different CAs cannot talk to each other. Only a warning where all have"
-        " the same CAs: then each node had certificates of its own before.",
+        "A transaction makes the same set live on all nodes; with certificates of different CAs they could"
+        " not talk to each other. The nodes differed then, too (SETS_DIFFER).",
         "choose another generation, or replace the certificates with one bundle: gausscert replace",
     ),
 )
