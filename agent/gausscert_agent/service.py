@@ -153,7 +153,8 @@ class AgentService(agent_service_pb2_grpc.AgentServiceServicer):
         return pb.SetEnableSslResponse(enable_ssl=values.ssl_switch(switch))
 
     def _restart(self, order: RestartOrder, context: grpc.ServicerContext) -> None:
-        orders = RestartOrders(order.scope, order.executor, order.timeout_s)
+        way_back = order.command.step in (Step.ROLLBACK_STOP, Step.ROLLBACK_START)
+        orders = RestartOrders(order.scope, order.executor, order.timeout_s, way_back)
         self._node.restart(order.command, orders, context.is_active)
 
 

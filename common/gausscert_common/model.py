@@ -241,6 +241,9 @@ class ProbeReport:
 
     served: tuple[Served, ...] = ()
     cluster: ClusterState | None = None
+    findings: tuple[Finding, ...] = ()
+    """What CM's own logs on this node say went wrong since its last start; only looked for while something
+    is not as it should be."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,12 +66,14 @@ class ProbeRequest(_message.Message):
     def __init__(self, query: bool = ..., timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class ProbeResponse(_message.Message):
-    __slots__ = ("served", "cluster")
+    __slots__ = ("served", "cluster", "findings")
     SERVED_FIELD_NUMBER: _ClassVar[int]
     CLUSTER_FIELD_NUMBER: _ClassVar[int]
+    FINDINGS_FIELD_NUMBER: _ClassVar[int]
     served: _containers.RepeatedCompositeFieldContainer[_resources_pb2.Served]
     cluster: _resources_pb2.ClusterState
-    def __init__(self, served: _Optional[_Iterable[_Union[_resources_pb2.Served, _Mapping]]] = ..., cluster: _Optional[_Union[_resources_pb2.ClusterState, _Mapping]] = ...) -> None: ...
+    findings: _containers.RepeatedCompositeFieldContainer[_resources_pb2.Finding]
+    def __init__(self, served: _Optional[_Iterable[_Union[_resources_pb2.Served, _Mapping]]] = ..., cluster: _Optional[_Union[_resources_pb2.ClusterState, _Mapping]] = ..., findings: _Optional[_Iterable[_Union[_resources_pb2.Finding, _Mapping]]] = ...) -> None: ...
 
 class WatchTransactionRequest(_message.Message):
     __slots__ = ()
