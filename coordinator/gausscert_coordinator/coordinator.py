@@ -14,7 +14,7 @@ from gausscert_common.protocol.coordinator import Verdict, begin
 from gausscert_common.protocol.recovery import Choice
 from gausscert_common.source import Generation
 
-from gausscert_coordinator import bundle_judge, generations, naming, recoverer
+from gausscert_coordinator import bundle_judge, generations, naming, recoverer, standing
 from gausscert_coordinator import plan as planning
 from gausscert_coordinator.engine import Engine
 from gausscert_coordinator.fanout import ask
@@ -221,6 +221,7 @@ class Coordinator:
         take_over: bool = False,
         restart: RestartScope | None = None,
         *,
+        accept_state: bool = False,
         watch: Callable[[Progress], None] = _ignore,
         interrupt: Interrupt | None = None,
     ) -> Result:
@@ -230,6 +231,8 @@ class Coordinator:
             prefer: What to do where the nodes' answers leave the choice.
             take_over: Also when another coordinator's lease still runs.
             restart: None for the transaction's own way.
+            accept_state: A cluster that is not Normal, or serves nothing, with the set that it is to have is
+                told and holds nothing up: it was so before, or its old set has expired.
             watch: Told what happens.
             interrupt: Stops a finishing, turned back as `replace`.
         """
@@ -237,6 +240,7 @@ class Coordinator:
             prefer=prefer,
             take_over=take_over,
             restart=restart,
+            accept_state=accept_state,
             holder=self._holder,
             timeouts=self._inventory.timeouts,
             fresh_id=self._make_id(),
@@ -282,6 +286,7 @@ class Coordinator:
             timeouts=self._inventory.timeouts,
             take_over=plan.options.take_over,
             replacement=replacement,
+            accept_state=plan.options.accept_state,
         )
         engine = self._engine(kind, job, watch, interrupt or Interrupt())
         return await self._recorded(await engine.run(begin(job.restart)))
@@ -319,6 +324,8 @@ class Coordinator:
 async def _look(client: AgentClient) -> tuple[NodeReport, Served | None]:
     report = await client.get_node()
     seen = await _probe(client)
+    if seen is not None and seen.findings:  # why its cm_server does not serve, as CM's logs have it
+        report = replace(report, findings=(*report.findings, *seen.findings))
     local = report.topology.local_node_id
     served = next((each for each in seen.served if each.cm_node_id == local), None) if seen else None
     return report, served
@@ -342,6 +349,9 @@ def _replacement(plan: Plan, source: Source) -> Replacement:
         old_digests={node.node: node.old_digest for node in plan.nodes},
         leaf=leaves.pop() if len(leaves) == 1 else "",
         new_digests={node.node: node.new_digest for node in plan.nodes if node.new_digest},
+        planned_state=plan.cluster_state,
+        stopped=plan.stopped if plan.options.accept_state else frozenset(),
+        accepted=tuple(found for found in plan.findings if standing.was_accepted(found)),
     )
 
 

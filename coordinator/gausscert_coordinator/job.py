@@ -12,7 +12,8 @@ from gausscert_common.protocol.words import RestartScope, SslWish
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from gausscert_common.model import CertificateSet
+    from gausscert_common.findings import Finding
+    from gausscert_common.model import CertificateSet, ClusterState
     from gausscert_common.source import Source
 
     from gausscert_coordinator.inventory import Timeouts
@@ -41,6 +42,12 @@ class Replacement:
     """SHA-256 of the new server certificate."""
     new_digests: Mapping[str, str] = field(default_factory=dict)
     """By node: what it must stage, where that is known before; for a bundle it is not."""
+    planned_state: ClusterState | None = None
+    """What `cm_ctl query` said when the plan was made."""
+    stopped: frozenset[str] = frozenset()
+    """Nodes on which CM was stopped on purpose then, and that was accepted."""
+    accepted: tuple[Finding, ...] = ()
+    """What was found of the state of the cluster and accepted."""
 
     def is_another(self, node: str, staged: CertificateSet) -> bool:
         """Whether a node has staged something else than was planned."""
@@ -62,6 +69,8 @@ class Job:
     take_over: bool = False
     replacement: Replacement | None = None
     """None in recovery: whatever was staged is staged."""
+    accept_state: bool = False
+    """The cluster need not be Normal before, nor afterwards if it was not."""
 
     @property
     def executor(self) -> str:

@@ -89,7 +89,7 @@ def unlike_plan(
                     remedy="find out who changes certificates here, then plan again",
                 )
             )
-        elif report.manually_stopped and restart is not RestartScope.NONE:
+        elif report.manually_stopped and restart is not RestartScope.NONE and node not in replacement.stopped:
             wrong.append(
                 NodeRefusal(
                     Reason.NODE_UNFIT,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from gausscert_common.model import Certificate, CertificateKind, Served, ServedState
 from gausscert_common.protocol.words import RestartScope
 
-from gausscert_coordinator import generations, objections, proof, recovery_view
+from gausscert_coordinator import generations, objections, proof, recovery_view, standing
 from gausscert_coordinator.merging import merge, worst_first
 from gausscert_coordinator.plan_rules import RULES, Evidence, Rollback
 from gausscert_coordinator.report import Plan, PlannedNode
@@ -34,13 +34,14 @@ def make(seen: Evidence, new_server: Certificate | None = None) -> Plan:
         new_server: The bundle's server certificate; None when it cannot be read, or for a rollback.
     """
     options = seen.options
+    found = tuple(_findings(seen))
     in_flight = recovery_view.flights(seen.reports, seen.gone)
     return Plan(
         cluster=seen.inventory.cluster,
         bundle_digest=seen.bundle_digest,
         options=options,
         nodes=tuple(_planned(seen, node, new_server) for node in seen.reports),
-        findings=worst_first(_findings(seen)),
+        findings=worst_first(standing.accepted(found) if options.accept_state else found),
         unreachable=tuple(seen.errors.values()),
         blocked=tuple(_blocked(seen, in_flight)),
         served=_served(seen),
@@ -48,6 +49,7 @@ def make(seen: Evidence, new_server: Certificate | None = None) -> Plan:
         outage=outage(options.restart, seen.inventory.timeouts),
         in_flight=in_flight,
         generation=seen.rollback.generation if seen.rollback is not None else None,
+        stopped=standing.stopped(seen.reports),
     )
 
 

@@ -72,8 +72,8 @@ PLAN: Final = table(
         "The cluster is not Normal",
         "Afterwards nobody could tell what the replacement broke; and a cluster that cannot start with the"
         " old set cannot be rolled back to it.",
-        "bring the cluster to Normal; or stop it and use --restart none, for example when its certificates"
-        " have expired",
+        "bring the cluster to Normal; where that cannot be, for example because its certificates have"
+        " expired, accept it as it is: --accept-state",
     ),
     _Rule(
         "CLUSTER_STATE_UNKNOWN",
@@ -87,7 +87,8 @@ PLAN: Final = table(
         ERROR,
         "CM was stopped on purpose on a node",
         "The replacement would start it again, and could not prove that node before that.",
-        "start it with `cm_ctl start`, or stop all and use --restart none",
+        "start it with `cm_ctl start`, or stop all and use --restart none; to have it started by the"
+        " replacement: --accept-state",
     ),
     _Rule(
         "CM_RUNS",

@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from gausscert_common.model import NodeReport
     from gausscert_common.protocol.words import Outcome, RestartScope
 
-_CM_PROCESSES: Final = frozenset({"cm_server", "cm_agent"})
+CM_PROCESSES: Final = frozenset({"cm_server", "cm_agent"})
 """What must be gone before a set is exchanged; om_monitor may stay (facts section 14)."""
 
 
 def cm_runs(report: NodeReport) -> bool:
     """Whether a cm_server or cm_agent runs on the node."""
-    return any(process.name in _CM_PROCESSES for process in report.processes)
+    return any(process.name in CM_PROCESSES for process in report.processes)
 
 
 def cm_stays_up(report: NodeReport) -> bool:

@@ -31,6 +31,9 @@ class ReplaceOptions:
     restart: RestartScope = RestartScope.CLUSTER
     drop_crls: bool = False
     take_over: bool = False
+    accept_state: bool = False
+    """Also on a cluster that is not Normal, is upgraded, paused or stopped; as it is is what "as good as
+    before" is measured by then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +90,8 @@ class Plan:
     in_flight: tuple[InFlight, ...] = ()
     """Transactions that are not over. While there is one, the findings describe a cluster in the middle of
     a replacement, and what they advise would be wrong."""
+    stopped: frozenset[str] = frozenset()
+    """Nodes on which CM was stopped on purpose."""
     generation: str | None = None
     """What a rollback goes back to, "" where no generation is on all nodes; None for a replacement."""
 

@@ -229,7 +229,7 @@ class FakeCluster(AbstractAsyncContextManager["FakeCluster"]):
         self._given.asked.append(("rollback", plan))
         return await self._run(watch, interrupt)
 
-    async def recover(self, prefer, take_over, restart, *, watch, interrupt):
+    async def recover(self, prefer, take_over, restart, *, accept_state=False, watch, interrupt):
         self._given.asked.append(("recover", prefer, take_over, restart))
         return await self._run(watch, interrupt)
 

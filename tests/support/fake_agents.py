@@ -105,7 +105,7 @@ class FakeAgent:
         def look() -> ProbeReport:
             nodes = self._cluster.nodes.values()
             state = self._cluster.state_seen_by(self.node) if query else None
-            return ProbeReport(tuple(each.served_to(self.node) for each in nodes), state)
+            return ProbeReport(tuple(each.served_to(self.node) for each in nodes), state, self.node.causes)
 
         return await self._cluster.read(self, "probe", look)
 

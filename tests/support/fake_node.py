@@ -107,6 +107,13 @@ class FakeNode:
     """What the running cm_server has in memory; None when CM does not run."""
     ssl_loaded: bool = True
     manual_stop: bool = False
+    starts: int = 0
+    cannot_start_with: set[str] = field(default_factory=set)
+    """Digests of live sets with which its cm_server ends at once."""
+    causes: tuple[Finding, ...] = ()
+    """What its logs say."""
+    never_restarted: bool = False
+    """Its processes are those of before, whatever was stopped and started."""
     stagings: int = 0
     stale: FakeSet | None = None
     deaf: bool = False
@@ -131,7 +138,8 @@ class FakeNode:
 
     def start(self) -> None:
         self.manual_stop = False
-        if self.live is not None and not self.running:
+        if self.live is not None and not self.running and self.live_digest not in self.cannot_start_with:
+            self.starts += 1
             self.loaded, self.ssl_loaded = self.live, self.ssl_server
 
     def stop(self) -> None:
@@ -199,7 +207,8 @@ class FakeNode:
         if not self.running:
             return ()
         names = ("cm_server", "cm_agent")
-        return tuple(CmProcess(name, 100 * self.cm_node_id + i, EPOCH) for i, name in enumerate(names))
+        born = EPOCH if self.never_restarted else EPOCH + timedelta(minutes=self.starts)
+        return tuple(CmProcess(name, 100 * self.cm_node_id + i, born) for i, name in enumerate(names))
 
     def served_to(self, prober: FakeNode) -> Served:
         shown = self.stale or self.loaded

@@ -233,6 +233,7 @@ def plan(shown: Plan) -> Document:
             "restart": shown.options.restart.value,
             "drop_crls": shown.options.drop_crls,
             "take_over": shown.options.take_over,
+            "accept_state": shown.options.accept_state,
         },
         "outage": shown.outage,
         "nodes": [_planned_node(node) for node in shown.nodes],

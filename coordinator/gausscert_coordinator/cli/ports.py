@@ -58,6 +58,7 @@ class Cluster(Protocol):
         take_over: bool,
         restart: RestartScope | None,
         *,
+        accept_state: bool = False,
         watch: Callable[[Progress], None],
         interrupt: Interrupt,
     ) -> Result:

@@ -47,6 +47,11 @@ def restart_option(default: RestartScope | None) -> Callable[[Callable[..., Any]
 yes_option = click.option("--yes", "-y", is_flag=True, help="Do not ask before the outage begins.")
 
 
+def accept_state_option(what: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """`--accept-state`, with what it does."""
+    return click.option("--accept-state", is_flag=True, help=what)
+
+
 def drop_crls_option(what: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """`--drop-crls`, with what it does to which CRLs."""
     return click.option("--drop-crls", is_flag=True, help=what)
@@ -63,6 +68,11 @@ def transaction_options(function: Callable[..., Any]) -> Callable[..., Any]:
             help="What enable_ssl is to be afterwards, on every node. [default: keep]",
         ),
         restart_option(RestartScope.CLUSTER),
+        accept_state_option(
+            "Also where the cluster is not Normal, cannot say how it is, is upgraded, paused or stopped on"
+            " purpose, for example because its certificates have expired. What is accepted is shown;"
+            " afterwards the cluster must be no worse."
+        ),
         click.option(
             "--take-over",
             is_flag=True,
@@ -85,10 +95,16 @@ def replace_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def options_of(
-    enable_ssl: SslWish, restart: RestartScope, drop_crls: bool, take_over: bool
+    enable_ssl: SslWish, restart: RestartScope, drop_crls: bool, take_over: bool, accept_state: bool
 ) -> ReplaceOptions:
     """As a value."""
-    return ReplaceOptions(ssl_wish=enable_ssl, restart=restart, drop_crls=drop_crls, take_over=take_over)
+    return ReplaceOptions(
+        ssl_wish=enable_ssl,
+        restart=restart,
+        drop_crls=drop_crls,
+        take_over=take_over,
+        accept_state=accept_state,
+    )
 
 
 def command_line(
@@ -104,6 +120,7 @@ def command_line(
         words += ["--restart", options.restart.value]
     words += ["--drop-crls"] if options.drop_crls else []
     words += ["--take-over"] if options.take_over else []
+    words += ["--accept-state"] if options.accept_state else []
     for which, file in (("server", files.server), ("client", files.client)):
         words += [f"--{which}-password-file", str(file)] if file is not None else []
     return shlex.join(words)

@@ -50,6 +50,7 @@ def command(
     enable_ssl: SslWish,
     restart: RestartScope,
     take_over: bool,
+    accept_state: bool,
     drop_crls: bool,
     dry_run: bool,
     yes: bool,
@@ -68,7 +69,7 @@ def command(
     from gausscert_coordinator.cli import documents, tables
     from gausscert_coordinator.cli.session import Session
 
-    options = options_of(enable_ssl, restart, drop_crls, take_over)
+    options = options_of(enable_ssl, restart, drop_crls, take_over, accept_state)
     with Session(invocation) as session:
         plan = session.ask(lambda cluster: cluster.plan_rollback(generation, options))
         if not dry_run:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from gausscert_common.errors import GausscertError
     from gausscert_common.findings import Finding
-    from gausscert_common.model import Certificate, NodeReport, RetiredSet, Served, SslSwitch
+    from gausscert_common.model import Certificate, ClusterState, NodeReport, RetiredSet, Served, SslSwitch
     from rich.console import RenderableType
     from rich.text import Text
 
@@ -226,12 +226,20 @@ def plan(shown: Plan, width: int) -> list[RenderableType]:
         parts.append(cell(f"outage: {shown.outage}"))
     if shown.cluster_state is not None:
         now = shown.cluster_state.cluster_state or "unknown: `cm_ctl query` works on no node"
-        parts.append(cell(f"cluster now: {now}"))
+        parts.append(cell(f"cluster now: {now}{roles(shown.cluster_state)}"))
+    if shown.options.accept_state:
+        parts.append(cell("its state is accepted: afterwards it must be no worse", DOUBTFUL))
     if shown.findings:
         about = "bundle" if shown.generation is None else "generation"
         parts.append(findings(shown.findings, width, about))
     parts.extend(failures([*shown.unreachable, *shown.blocked]))
     return parts
+
+
+def roles(state: ClusterState) -> str:
+    """What each cm_server is, behind the word for the cluster; "" where nothing is known."""
+    told = ", ".join(f"{node} {role}" for node, role in sorted(state.server_roles.items()))
+    return f"; cm_server {told}" if told else ""
 
 
 def in_flight(flights: Iterable[InFlight]) -> list[RenderableType]:
