@@ -1,4 +1,5 @@
-"""A generation as the next set: what would be staged of it, and what is wrong with that today."""
+"""A generation, or the live set, as the next set: what would be staged of it, and what is wrong with that
+today."""
 
 from __future__ import annotations
 
@@ -10,14 +11,13 @@ from gausscert_common import certset
 from gausscert_common.errors import GausscertError, Reason
 from gausscert_common.findings import Finding, Severity
 from gausscert_common.model import JudgedGeneration
+from gausscert_common.source import Generation, LiveSet
 
 from gausscert_agent.observe import describe_set
 from gausscert_agent.set_on_disk import SetOnDisk
 from gausscert_agent.staging import contents_of
 
 if TYPE_CHECKING:
-    from gausscert_common.source import Generation
-
     from gausscert_agent.examination import Examiner
     from gausscert_agent.store import Store
 
@@ -36,16 +36,23 @@ class GenerationJudge:
         self._one_at_a_time = threading.Lock()
         """Opening keys and shaking hands takes a processor; observers may ask, too."""
 
-    def judge(self, generation: Generation, *, drop_crls: bool) -> JudgedGeneration:
+    def judge(self, generation: Generation | LiveSet, *, drop_crls: bool) -> JudgedGeneration:
         """What would be staged, and what Prepare would say of it. What cannot be read is a finding."""
+        name = generation.name if isinstance(generation, Generation) else ""
         try:
             with self._one_at_a_time:
+                if isinstance(generation, LiveSet):
+                    return self._judge_live()
                 return self._judge(generation, drop_crls=drop_crls)
         except GausscertError as error:
             if error.reason is Reason.GENERATION_UNKNOWN:
-                return JudgedGeneration(generation.name)
+                return JudgedGeneration(name)
             found = Finding(error.reason.value, Severity.ERROR, error.message, error.remedy, file=error.file)
-            return JudgedGeneration(generation.name, findings=(found,))
+            return JudgedGeneration(name, findings=(found,))
+
+    def _judge_live(self) -> JudgedGeneration:
+        live = self._store.need_live()
+        return JudgedGeneration("", describe_set(live), self._examiner.examine(live, None).findings)
 
     def _judge(self, generation: Generation, *, drop_crls: bool) -> JudgedGeneration:
         retired, live = self._store.read_retired(generation.name), self._store.read_live()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from gausscert_common.errors import NodeFailure, NodeRefusal
 from gausscert_common.model import PreparedSet, TransactionReport
 from gausscert_common.protocol.state import live_state
+from gausscert_common.source import LiveSet
 
 from gausscert_agent.effects import Given
 from gausscert_agent.observe import describe_set
@@ -54,8 +55,8 @@ class Node(Protocol):
     def report(self, *, preflight: bool) -> NodeReport:
         """What it is and holds."""
 
-    def judge(self, generation: Generation, *, drop_crls: bool) -> JudgedGeneration:
-        """A generation as it would be staged now."""
+    def judge(self, generation: Generation | LiveSet, *, drop_crls: bool) -> JudgedGeneration:
+        """A generation, or the live set, as it would be staged now."""
 
     def expiry(self) -> ExpiryReport:
         """Every certificate of the live set."""
@@ -124,8 +125,8 @@ class LocalNode:
         """What it is and holds."""
         return self._observer.report(preflight)
 
-    def judge(self, generation: Generation, *, drop_crls: bool) -> JudgedGeneration:
-        """A generation as it would be staged now."""
+    def judge(self, generation: Generation | LiveSet, *, drop_crls: bool) -> JudgedGeneration:
+        """A generation, or the live set, as it would be staged now."""
         return self._generations.judge(generation, drop_crls=drop_crls)
 
     def expiry(self) -> ExpiryReport:
@@ -151,8 +152,10 @@ class LocalNode:
         """Step 1."""
         given = Given(material=Material(source, drop_crls))
         done = self._runner.execute(command, given, is_active=is_active)
-        stage = describe_set(self._store.read_stage(command.transaction_id))
-        return PreparedSet(stage, done.findings, done.overlap)
+        held = self._store.read_stage(command.transaction_id)
+        if isinstance(source, LiveSet):
+            held = self._store.read_live()
+        return PreparedSet(describe_set(held), done.findings, done.overlap)
 
     def restart(self, command: Command, orders: RestartOrders, is_active: IsActive) -> None:
         """Steps 2, 4, 7 and 9."""

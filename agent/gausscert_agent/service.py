@@ -11,6 +11,7 @@ from gausscert.v1 import agent_service_pb2 as pb
 from gausscert.v1 import agent_service_pb2_grpc
 from gausscert_common.errors import InvalidInput, NodeRefusal, Reason
 from gausscert_common.protocol.words import SslWish, Step
+from gausscert_common.source import LiveSet
 from gausscert_common.wire import commands, nodes, values
 
 from gausscert_agent.restart import RestartOrders
@@ -42,12 +43,14 @@ class AgentService(agent_service_pb2_grpc.AgentServiceServicer):
         self._clock = clock
 
     def GetNode(self, request: pb.GetNodeRequest, context: grpc.ServicerContext) -> pb.GetNodeResponse:
-        """What this node is and holds; and how a generation of it would do."""
+        """What this node is and holds; and how a generation of it, or its live set, would do."""
         del context
         judged = None
         if request.generation:
             generation, drop_crls = commands.as_generation(request.generation), commands.drops_crls(request)
             judged = nodes.judged(self._node.judge(generation, drop_crls=drop_crls))
+        elif request.judge_live:
+            judged = nodes.judged(self._node.judge(LiveSet(), drop_crls=False))
         report = nodes.node(self._node.report(preflight=request.preflight))
         return pb.GetNodeResponse(node=report, generation=judged)
 

@@ -7,10 +7,11 @@ What an error leaves of a stage is for the caller to remove, who has journalled 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal
 
 from gausscert_common import certset
+from gausscert_common.bundle import Bundle
 from gausscert_common.errors import InvalidInput, NodeFailure, NodeRefusal, Reason
 from gausscert_common.findings import Finding, Severity, errors
 from gausscert_common.model import FactorBuild, Overlap
@@ -20,7 +21,6 @@ from gausscert_agent.judging import is_unusable
 from gausscert_agent.stage import OWNER_BITS, Contents
 
 if TYPE_CHECKING:
-    from gausscert_common.bundle import Bundle
     from gausscert_common.source import Source
 
     from gausscert_agent.examination import Examiner
@@ -84,7 +84,7 @@ class StageBuilder:
         if isinstance(material.source, Generation):
             contents = self._of_generation(transaction_id, material, material.source, live)
         else:
-            contents = self._of_bundle(transaction_id, material, material.source, live)
+            contents = self._of_bundle(transaction_id, material, _bundle(material), live)
         self._store.write_stage(transaction_id, contents)
         staged = self._read_back(transaction_id, contents)
         examined = self._examiner.examine(staged, live)
@@ -98,6 +98,22 @@ class StageBuilder:
             examined.findings + unchanged,
             examined.overlap,
         )
+
+    def keep_live(self, *, strict: bool) -> Built:
+        """Stage nothing: the live set stays, and is judged as if it was new.
+
+        Args:
+            strict: What is wrong with it refuses. Else it is told: SSL is switched off, often because of it.
+
+        Raises:
+            NodeRefusal: SET_INVALID with all findings; NODE_UNFIT, there is no live set.
+        """
+        live = self._store.need_live()
+        found = self._examiner.examine(live, None).findings
+        if strict:
+            _refuse_errors(found)
+        warnings = tuple(replace(each, severity=Severity.WARNING) for each in found)
+        return Built(live.digest, certset.bundle_digest(live.files), warnings)
 
     def said_of(self, transaction_id: str) -> tuple[tuple[Finding, ...], Overlap]:
         """What is to be said of a stage that was built before; nothing if it is gone."""
@@ -155,7 +171,7 @@ class StageBuilder:
 
     def _explained(self, material: Material, live: SetOnDisk | None) -> tuple[Finding, ...]:
         """In the words of what was handed in; of a generation nothing was."""
-        if isinstance(material.source, Generation):
+        if not isinstance(material.source, Bundle):
             return ()
         carried = {} if live is None or material.drop_crls else live.files
         return self._explain(
@@ -202,6 +218,12 @@ class StageBuilder:
                 remedy="try `cm_ctl encrypt` by hand in an empty directory and compare",
             )
         return dict(zip(names, pair, strict=True))
+
+
+def _bundle(material: Material) -> Bundle:
+    if not isinstance(material.source, Bundle):
+        raise TypeError("the live set is kept, and never staged")
+    return material.source
 
 
 def _refuse_errors(found: tuple[Finding, ...]) -> None:

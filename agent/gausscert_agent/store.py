@@ -237,6 +237,23 @@ class Store:
                 remedy="somebody changed owner, mode, ACL or label since Prepare; roll back and begin anew",
             )
 
+    def need_live(self) -> SetOnDisk:
+        """The live set, where there must be one.
+
+        Raises:
+            NodeRefusal: NODE_UNFIT; there is none.
+            NodeFailure: STORE_FAILED.
+        """
+        live = self.read_live()
+        if live is None:
+            raise NodeRefusal(
+                Reason.NODE_UNFIT,
+                "there is no live set",
+                file=str(self._live_path),
+                remedy="install one with gausscert replace",
+            )
+        return live
+
     def retire(self, transaction_id: str, *, expected: str) -> None:
         """After Commit: keep the former set as a generation. Repeating it is success.
 

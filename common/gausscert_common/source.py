@@ -1,4 +1,4 @@
-"""What a new set is made of: what the operator hands in, or a set that was live before."""
+"""What a new set is made of: what the operator hands in, a set that was live before, or the live one."""
 
 from __future__ import annotations
 
@@ -16,4 +16,9 @@ class Generation:
     """The id of the transaction that retired it."""
 
 
-Source: TypeAlias = Bundle | Generation
+@dataclass(frozen=True, slots=True)
+class LiveSet:
+    """What is live already: each node keeps its set, byte for byte, and only enable_ssl changes."""
+
+
+Source: TypeAlias = Bundle | Generation | LiveSet

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     )
     from gausscert_common.protocol.commands import Command
     from gausscert_common.protocol.words import SslWish
-    from gausscert_common.source import Generation
+    from gausscert_common.source import Generation, LiveSet
 
     from gausscert_coordinator.inventory import Inventory, Timeouts
     from gausscert_coordinator.ports import OnRetry, Preparation, RestartOrders
@@ -113,8 +113,11 @@ class GrpcAgent:
         answer = await self._line.call(call, pb.GetNodeRequest(preflight=preflight), pb.GetNodeResponse)
         return self._own(answer.node)
 
-    async def judge(self, generation: Generation, *, drop_crls: bool) -> tuple[NodeReport, JudgedGeneration]:
-        """What the node is and holds, with preflight, and a generation of it as it would be staged now."""
+    async def judge(
+        self, generation: Generation | LiveSet, *, drop_crls: bool
+    ) -> tuple[NodeReport, JudgedGeneration]:
+        """What the node is and holds, with preflight, and a generation of it, or its live set, as it would be
+        staged now."""
         request = requests.judge_request(generation, drop_crls=drop_crls)
         answer = await self._line.call(Call.PREFLIGHT, request, pb.GetNodeResponse)
         report = self._own(answer.node)

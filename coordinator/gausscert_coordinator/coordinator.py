@@ -1,4 +1,4 @@
-"""The cluster as a library: ask it, plan a replacement or a rollback, carry it out, recover."""
+"""The cluster as a library: ask it, plan a replacement, a rollback or a switch of SSL, do it, recover."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Self
 from gausscert_common.errors import GausscertError, InternalError, InvalidInput, Reason
 from gausscert_common.protocol.coordinator import Verdict, begin
 from gausscert_common.protocol.recovery import Choice
-from gausscert_common.source import Generation
+from gausscert_common.protocol.words import SslWish
+from gausscert_common.source import Generation, LiveSet
 
 from gausscert_coordinator import bundle_judge, generations, naming, recoverer, standing
 from gausscert_coordinator import plan as planning
@@ -66,7 +67,7 @@ def _ignore(_: Progress) -> None:
 class Coordinator:
     """One cluster. An async context manager: it connects on entering and hangs up on leaving.
 
-    Questions may be asked side by side; `replace`, `rollback` and `recover` only one at a time.
+    Questions may be asked side by side; `replace`, `rollback`, `switch_ssl` and `recover` only one at a time.
     """
 
     def __init__(
@@ -181,6 +182,26 @@ class Coordinator:
         found = {node: judged.findings for node, judged in seen.judged.items()}
         return planning.make(replace(evidence, rollback=rollback, bundle_findings=found))
 
+    async def plan_ssl(self, wish: SslWish, options: ReplaceOptions | None = None) -> Plan:
+        """What `switch_ssl` would do and all that speaks against it; to switch it on, each node judges its
+        live set as if it was new. Changes nothing; raises nothing that nodes do.
+
+        Args:
+            wish: On or off.
+            options: As for `plan`; what they say of enable_ssl does not count.
+
+        Raises:
+            InvalidInput: ARGUMENT_INVALID; the wish is to keep what is.
+        """
+        if wish is SslWish.KEEP:
+            raise InvalidInput(Reason.ARGUMENT_INVALID, "enable_ssl is to be on or off")
+        chosen = replace(options or ReplaceOptions(), ssl_wish=wish, drop_crls=False)
+        seen = await survey(self._open(), self._now, LiveSet() if wish is SslWish.ON else None)
+        digests = {report.live.bundle_digest for report in seen.reports.good.values()}
+        evidence = self._evidence(seen, chosen, digests.pop() if len(digests) == 1 else "")
+        found = {node: judged.findings for node, judged in seen.judged.items()}
+        return planning.make(replace(evidence, only_ssl=True, bundle_findings=found))
+
     async def replace(
         self,
         plan: Plan,
@@ -194,7 +215,7 @@ class Coordinator:
         Raises:
             InvalidInput: ARGUMENT_INVALID, the plan is for another bundle or another cluster.
         """
-        if plan.generation is not None or plan.bundle_digest != bundle.digest:
+        if plan.generation is not None or plan.only_ssl or plan.bundle_digest != bundle.digest:
             raise _misfit("the plan was made for another bundle")
         return await self._transact(Kind.REPLACE, plan, bundle, watch, interrupt)
 
@@ -214,6 +235,23 @@ class Coordinator:
         if plan.generation is None:
             raise _misfit("the plan was not made for a rollback")
         return await self._transact(Kind.ROLLBACK, plan, Generation(plan.generation), watch, interrupt)
+
+    async def switch_ssl(
+        self,
+        plan: Plan,
+        *,
+        watch: Callable[[Progress], None] = _ignore,
+        interrupt: Interrupt | None = None,
+    ) -> Result:
+        """The transaction that changes enable_ssl on every node, or on none, and restarts CM; the sets stay
+        as they are. As `replace`.
+
+        Raises:
+            InvalidInput: ARGUMENT_INVALID, the plan is of another kind or for another cluster.
+        """
+        if not plan.only_ssl:
+            raise _misfit("the plan was not made to switch SSL")
+        return await self._transact(Kind.SSL, plan, LiveSet(), watch, interrupt)
 
     async def recover(
         self,

@@ -50,6 +50,7 @@ def make(seen: Evidence, new_server: Certificate | None = None) -> Plan:
         in_flight=in_flight,
         generation=seen.rollback.generation if seen.rollback is not None else None,
         stopped=standing.stopped(seen.reports),
+        only_ssl=seen.only_ssl,
     )
 
 
@@ -80,14 +81,15 @@ def _findings(seen: Evidence) -> Iterator[Finding]:
 def _planned(seen: Evidence, node: str, new_server: Certificate | None) -> PlannedNode:
     report = seen.reports[node]
     judged = seen.rollback.judged.get(node) if seen.rollback is not None else None
+    kept = _server_of(report.live) if seen.only_ssl else None
     return PlannedNode(
         node=node,
         old_server=_server_of(report.live),
-        new_server=_server_of(judged.set) if judged is not None else new_server,
+        new_server=_server_of(judged.set) if judged is not None else kept or new_server,
         old_digest=report.live.digest,
         enable_ssl=report.enable_ssl,
         promised_epoch=report.transaction.fence.epoch,
-        new_digest=judged.set.digest if judged is not None else "",
+        new_digest=judged.set.digest if judged is not None else report.live.digest if seen.only_ssl else "",
     )
 
 

@@ -119,6 +119,13 @@ PLAN: Final = table(
         "use --enable-ssl keep unless this is meant",
     ),
     _Rule(
+        "SSL_UNCHANGED",
+        ERROR,
+        "enable_ssl is so already, in all files and in all cm_servers",
+        "A restart would change nothing.",
+        "nothing to do",
+    ),
+    _Rule(
         "GENERATION_NONE",
         ERROR,
         "No generation is on all nodes",

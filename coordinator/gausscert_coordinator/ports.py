@@ -16,7 +16,7 @@ from gausscert_common.model import (
 )
 from gausscert_common.protocol.commands import Command
 from gausscert_common.protocol.words import RestartScope, SslWish
-from gausscert_common.source import Generation, Source
+from gausscert_common.source import Generation, LiveSet, Source
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class AgentClient(Protocol):
 
     async def get_node(self, *, preflight: bool = False) -> NodeReport: ...
     async def judge(
-        self, generation: Generation, *, drop_crls: bool
+        self, generation: Generation | LiveSet, *, drop_crls: bool
     ) -> tuple[NodeReport, JudgedGeneration]: ...
     async def get_expiry(self) -> ExpiryReport: ...
     async def probe(self, *, query: bool, timeout_s: float) -> ProbeReport: ...

@@ -206,12 +206,12 @@ def no_longer_normal(before: Baseline, probes: Mapping[str, ProbeReport]) -> lis
 
 
 def evidence(probes: Mapping[str, ProbeReport]) -> tuple[Proof, ...]:
-    """Every served certificate that was seen, by node."""
+    """Every answer of a cm_server that was seen, by node: its certificate, or that SSL is off."""
     return tuple(
         Proof(node, served)
         for node, report in sorted(probes.items())
         for served in report.served
-        if served.state is ServedState.SSL_ON
+        if served.state in (ServedState.SSL_ON, ServedState.SSL_OFF)
     )
 
 

@@ -68,8 +68,8 @@ class InFlight:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What `replace` or `rollback` would do, and everything that speaks against it. Making one changes
-    nothing."""
+    """What `replace`, `rollback` or `ssl` would do, and everything that speaks against it. Making one
+    changes nothing."""
 
     cluster: str
     bundle_digest: str
@@ -90,6 +90,8 @@ class Plan:
     in_flight: tuple[InFlight, ...] = ()
     """Transactions that are not over. While there is one, the findings describe a cluster in the middle of
     a replacement, and what they advise would be wrong."""
+    only_ssl: bool = False
+    """The sets stay as they are; only enable_ssl changes."""
     stopped: frozenset[str] = frozenset()
     """Nodes on which CM was stopped on purpose."""
     generation: str | None = None
@@ -146,7 +148,7 @@ class Result:
     failures: tuple[GausscertError, ...] = ()
     """Why it did not go forward; empty when committed."""
     proof: tuple[Proof, ...] = ()
-    """Empty when nothing was restarted or SSL is off."""
+    """Empty when nothing was restarted; with SSL off, who was told so by which cm_server."""
     cluster_state: ClusterState | None = None
     findings: tuple[Finding, ...] = ()
     """Warnings of the nodes."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from gausscert_common.errors import GausscertError
     from gausscert_common.model import JudgedGeneration, NodeReport, ProbeReport
-    from gausscert_common.source import Generation
+    from gausscert_common.source import Generation, LiveSet
 
     from gausscert_coordinator.ports import AgentClient
 
@@ -42,7 +42,7 @@ class Survey:
 async def survey(
     clients: Mapping[str, AgentClient],
     now: Callable[[], datetime],
-    generation: Generation | None = None,
+    generation: Generation | LiveSet | None = None,
     *,
     drop_crls: bool = False,
 ) -> Survey:
@@ -51,7 +51,7 @@ async def survey(
     Args:
         clients: The nodes.
         now: The present in UTC.
-        generation: To be judged as well.
+        generation: Or the live set; to be judged as well.
         drop_crls: Without its CRLs.
     """
     offsets: dict[str, float] = {}

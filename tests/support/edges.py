@@ -92,7 +92,7 @@ class FakeNode:
 
     def judge(self, generation, *, drop_crls: bool) -> JudgedGeneration:
         self._called("judge", (generation, drop_crls))
-        return JudgedGeneration(generation.name, self.live, (WARNING,))
+        return JudgedGeneration(getattr(generation, "name", ""), self.live, (WARNING,))
 
     def expiry(self) -> ExpiryReport:
         self._called("expiry", None)

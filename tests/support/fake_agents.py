@@ -43,7 +43,7 @@ from gausscert_common.protocol.node import accept, complete, reconcile
 from gausscert_common.protocol.rules import Effect, StageFacts
 from gausscert_common.protocol.state import NodeState, SslSetting, View, live_state
 from gausscert_common.protocol.words import Phase, SslWish
-from gausscert_common.source import Generation
+from gausscert_common.source import Generation, LiveSet
 from gausscert_coordinator.ports import Preparation, RestartOrders
 from support.fake_node import EPOCH, FakeNode, report_of
 
@@ -88,7 +88,9 @@ class FakeAgent:
     async def get_node(self, *, preflight: bool = False) -> NodeReport:
         return await self._cluster.read(self, "get_node", self.report)
 
-    async def judge(self, generation: Generation, *, drop_crls: bool) -> tuple[NodeReport, JudgedGeneration]:
+    async def judge(
+        self, generation: Generation | LiveSet, *, drop_crls: bool
+    ) -> tuple[NodeReport, JudgedGeneration]:
         def look() -> tuple[NodeReport, JudgedGeneration]:
             return self.report(), self.node.judge(generation)
 
@@ -133,7 +135,8 @@ class FakeAgent:
             return StageFacts(staged.digest, staged.bundle_digest, before)
 
         await self._run(full, {Effect.BUILD_STAGE: build})
-        return PreparedSet(report_of(self.node.stage))
+        kept = isinstance(preparation.source, LiveSet)
+        return PreparedSet(report_of(self.node.live if kept else self.node.stage))
 
     async def stop(self, command: Command, orders: RestartOrders) -> None:
         await self._run(command, {Effect.STOP_CM: lambda: self._cluster.stop(self.node, orders)})

@@ -29,7 +29,7 @@ from gausscert_common.model import (
 from gausscert_common.protocol.rules import Effect
 from gausscert_common.protocol.state import SslSetting, Transaction
 from gausscert_common.protocol.words import SslWish
-from gausscert_common.source import Generation, Source
+from gausscert_common.source import Generation, LiveSet, Source
 
 EPOCH = datetime(2025, 1, 1, tzinfo=UTC)
 
@@ -155,13 +155,19 @@ class FakeNode:
         self.stagings += 1
         if isinstance(source, Bundle):
             self.stage = FakeSet.of(source, f"{self.name} {self.stagings}")
+        elif isinstance(source, LiveSet):
+            assert self.live is not None
+            self.stage = None
+            return self.live
         elif source.name in self.generations:
             self.stage = self.generations[source.name]
         else:
             raise NodeRefusal(Reason.GENERATION_UNKNOWN, f"no generation {source.name}", node=self.name)
         return self.stage
 
-    def judge(self, generation: Generation) -> JudgedGeneration:
+    def judge(self, generation: Generation | LiveSet) -> JudgedGeneration:
+        if isinstance(generation, LiveSet):
+            return JudgedGeneration("", report_of(self.live), self.objections)
         found = self.generations.get(generation.name)
         return JudgedGeneration(generation.name, report_of(found), self.objections if found else ())
 

@@ -19,7 +19,7 @@ from gausscert_common.bundle import Bundle, FactorFiles
 from gausscert_common.errors import InvalidInput, Reason
 from gausscert_common.protocol.commands import AcquireCommand, Command, PrepareCommand
 from gausscert_common.protocol.words import RestartScope, SslWish, Step
-from gausscert_common.source import Generation
+from gausscert_common.source import Generation, LiveSet
 from gausscert_common.wire import enums, times
 from gausscert_common.wire.requests import FACTOR_FIELDS, PEM_FIELDS
 
@@ -215,7 +215,12 @@ def password(message: Message, field: str) -> str | None:
 
 def _source(request: calls.PrepareRequest) -> Source:
     which = request.WhichOneof("source")
-    _require(which is not None, "source", "must be a bundle or a generation")
+    _require(which is not None, "source", "must be a bundle, a generation or the live set")
+    if which == "live":
+        wish = enums.SSL_WISH.value(request.enable_ssl)
+        _require(request.live, "live", "must be true")
+        _require(wish is not SslWish.KEEP, "enable_ssl", "must be on or off where the set stays as it is")
+        return LiveSet()
     return as_generation(request.generation) if which == "generation" else as_bundle(request.bundle)
 
 

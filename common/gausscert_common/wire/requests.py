@@ -8,7 +8,7 @@ from gausscert.v1 import agent_service_pb2 as calls
 from gausscert.v1 import resources_pb2 as pb
 
 from gausscert_common import certset
-from gausscert_common.source import Generation
+from gausscert_common.source import Generation, LiveSet
 from gausscert_common.wire import enums, times
 
 if TYPE_CHECKING:
@@ -34,8 +34,11 @@ def ref(command: Command) -> calls.TransactionRef:
     )
 
 
-def judge_request(generation: Generation, *, drop_crls: bool) -> calls.GetNodeRequest:
-    """Preflight, and a generation judged as if it was staged."""
+def judge_request(source: Generation | LiveSet, *, drop_crls: bool) -> calls.GetNodeRequest:
+    """Preflight, and a generation or the live set judged as if it was staged."""
+    if isinstance(source, LiveSet):
+        return calls.GetNodeRequest(preflight=True, judge_live=True)
+    generation = source
     return calls.GetNodeRequest(preflight=True, generation=generation.name, crl_policy=_CRL_POLICY[drop_crls])
 
 
@@ -69,6 +72,8 @@ def prepare_request(
     )
     if isinstance(source, Generation):
         request.generation = source.name
+    elif isinstance(source, LiveSet):
+        request.live = True
     else:
         request.bundle.MergeFrom(bundle_message(source))
     return request

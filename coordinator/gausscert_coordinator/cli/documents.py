@@ -227,6 +227,7 @@ def plan(shown: Plan) -> Document:
         "cluster": shown.cluster,
         "bundle_digest": shown.bundle_digest,
         "generation": shown.generation,
+        "only_ssl": shown.only_ssl,
         "feasible": shown.feasible,
         "options": {
             "enable_ssl": shown.options.ssl_wish.value,

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     from gausscert_common.bundle import Bundle
     from gausscert_common.protocol.recovery import Choice
-    from gausscert_common.protocol.words import RestartScope
+    from gausscert_common.protocol.words import RestartScope, SslWish
 
     from gausscert_coordinator.interrupt import Interrupt
     from gausscert_coordinator.report import (
@@ -51,6 +51,14 @@ class Cluster(Protocol):
         self, plan: Plan, *, watch: Callable[[Progress], None], interrupt: Interrupt
     ) -> Result:
         """The transaction back to the generation of the plan."""
+
+    async def plan_ssl(self, wish: SslWish, options: ReplaceOptions) -> Plan:
+        """What switching SSL would do; changes nothing."""
+
+    async def switch_ssl(
+        self, plan: Plan, *, watch: Callable[[Progress], None], interrupt: Interrupt
+    ) -> Result:
+        """The transaction that changes enable_ssl alone."""
 
     async def recover(
         self,

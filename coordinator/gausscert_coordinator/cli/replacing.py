@@ -58,15 +58,19 @@ def drop_crls_option(what: str) -> Callable[[Callable[..., Any]], Callable[..., 
 
 
 def transaction_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """What the operator may choose about any transaction with another set."""
+    return click.option(
+        "--enable-ssl",
+        type=click.Choice(SslWish, case_sensitive=False),
+        metavar="on|off|keep",
+        default=SslWish.KEEP,
+        help="What enable_ssl is to be afterwards, on every node. [default: keep]",
+    )(outage_options(function))
+
+
+def outage_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """What the operator may choose about any transaction that begins."""
     options = (
-        click.option(
-            "--enable-ssl",
-            type=click.Choice(SslWish, case_sensitive=False),
-            metavar="on|off|keep",
-            default=SslWish.KEEP,
-            help="What enable_ssl is to be afterwards, on every node. [default: keep]",
-        ),
         restart_option(RestartScope.CLUSTER),
         accept_state_option(
             "Also where the cluster is not Normal, cannot say how it is, is upgraded, paused or stopped on"

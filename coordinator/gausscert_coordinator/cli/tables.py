@@ -219,6 +219,8 @@ def plan(shown: Plan, width: int) -> list[RenderableType]:
         return [*parts, *in_flight(shown.in_flight), *failures(shown.unreachable)]
     if shown.generation:
         parts.append(cell(f"back to generation {shown.generation}"))
+    if shown.only_ssl:
+        parts.append(cell(f"enable_ssl becomes {wish}; the sets stay as they are"))
     if shown.nodes:
         parts.append(fitted(headings, [_planned_row(node, wish) for node in shown.nodes], width))
     parts.append(cell(f"restart: {shown.options.restart.value}"))

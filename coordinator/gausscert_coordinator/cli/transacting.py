@@ -13,6 +13,8 @@ from gausscert_coordinator.exit_codes import ExitCode, exit_code
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from rich.console import RenderableType
+
     from gausscert_coordinator.cli.ports import Cluster
     from gausscert_coordinator.cli.session import Session
     from gausscert_coordinator.cli.settings import Invocation
@@ -104,6 +106,13 @@ def refusal(plan: Plan) -> GausscertError:
             node=names,
             remedy="mend what is said of each node, then try again",
         )
+    if plan.only_ssl:
+        return NodeRefusal(
+            Reason.NODE_UNFIT,
+            "refused; nothing was changed",
+            remedy="mend what is found, then try again",
+            findings=plan.findings,
+        )
     if plan.generation is not None:
         return NodeRefusal(
             Reason.SET_INVALID,
@@ -127,7 +136,7 @@ def _report(
     error: GausscertError | None,
     code: int,
 ) -> int:
-    from gausscert_coordinator.cli import documents, ending, tables
+    from gausscert_coordinator.cli import documents, tables
 
     render = invocation.render
     document = {
@@ -141,6 +150,13 @@ def _report(
         render.result(
             verb,
             document,
-            lambda: ending.result(result, render.width, plan.generation) if result is not None else (),
+            lambda: _ended(plan, result, render.width) if result is not None else (),
         )
     return code
+
+
+def _ended(plan: Plan, result: Result, width: int) -> list[RenderableType]:
+    from gausscert_coordinator.cli import ending
+
+    wish = plan.options.ssl_wish if plan.only_ssl else None
+    return ending.result(result, width, plan.generation, wish)

@@ -22,14 +22,16 @@ class TransactionRef(_message.Message):
     def __init__(self, transaction_id: _Optional[str] = ..., epoch: _Optional[int] = ..., step: _Optional[_Union[_resources_pb2.Step, str]] = ...) -> None: ...
 
 class GetNodeRequest(_message.Message):
-    __slots__ = ("preflight", "generation", "crl_policy")
+    __slots__ = ("preflight", "generation", "crl_policy", "judge_live")
     PREFLIGHT_FIELD_NUMBER: _ClassVar[int]
     GENERATION_FIELD_NUMBER: _ClassVar[int]
     CRL_POLICY_FIELD_NUMBER: _ClassVar[int]
+    JUDGE_LIVE_FIELD_NUMBER: _ClassVar[int]
     preflight: bool
     generation: str
     crl_policy: _resources_pb2.CrlPolicy
-    def __init__(self, preflight: bool = ..., generation: _Optional[str] = ..., crl_policy: _Optional[_Union[_resources_pb2.CrlPolicy, str]] = ...) -> None: ...
+    judge_live: bool
+    def __init__(self, preflight: bool = ..., generation: _Optional[str] = ..., crl_policy: _Optional[_Union[_resources_pb2.CrlPolicy, str]] = ..., judge_live: bool = ...) -> None: ...
 
 class GetNodeResponse(_message.Message):
     __slots__ = ("node", "generation")
@@ -112,12 +114,13 @@ class AcquireResponse(_message.Message):
     def __init__(self, node: _Optional[_Union[_resources_pb2.Node, _Mapping]] = ...) -> None: ...
 
 class PrepareRequest(_message.Message):
-    __slots__ = ("ref", "participants", "expected_live_digest", "bundle", "generation", "enable_ssl", "restart", "crl_policy")
+    __slots__ = ("ref", "participants", "expected_live_digest", "bundle", "generation", "live", "enable_ssl", "restart", "crl_policy")
     REF_FIELD_NUMBER: _ClassVar[int]
     PARTICIPANTS_FIELD_NUMBER: _ClassVar[int]
     EXPECTED_LIVE_DIGEST_FIELD_NUMBER: _ClassVar[int]
     BUNDLE_FIELD_NUMBER: _ClassVar[int]
     GENERATION_FIELD_NUMBER: _ClassVar[int]
+    LIVE_FIELD_NUMBER: _ClassVar[int]
     ENABLE_SSL_FIELD_NUMBER: _ClassVar[int]
     RESTART_FIELD_NUMBER: _ClassVar[int]
     CRL_POLICY_FIELD_NUMBER: _ClassVar[int]
@@ -126,10 +129,11 @@ class PrepareRequest(_message.Message):
     expected_live_digest: str
     bundle: _resources_pb2.Bundle
     generation: str
+    live: bool
     enable_ssl: _resources_pb2.SslWish
     restart: _resources_pb2.RestartScope
     crl_policy: _resources_pb2.CrlPolicy
-    def __init__(self, ref: _Optional[_Union[TransactionRef, _Mapping]] = ..., participants: _Optional[_Iterable[str]] = ..., expected_live_digest: _Optional[str] = ..., bundle: _Optional[_Union[_resources_pb2.Bundle, _Mapping]] = ..., generation: _Optional[str] = ..., enable_ssl: _Optional[_Union[_resources_pb2.SslWish, str]] = ..., restart: _Optional[_Union[_resources_pb2.RestartScope, str]] = ..., crl_policy: _Optional[_Union[_resources_pb2.CrlPolicy, str]] = ...) -> None: ...
+    def __init__(self, ref: _Optional[_Union[TransactionRef, _Mapping]] = ..., participants: _Optional[_Iterable[str]] = ..., expected_live_digest: _Optional[str] = ..., bundle: _Optional[_Union[_resources_pb2.Bundle, _Mapping]] = ..., generation: _Optional[str] = ..., live: bool = ..., enable_ssl: _Optional[_Union[_resources_pb2.SslWish, str]] = ..., restart: _Optional[_Union[_resources_pb2.RestartScope, str]] = ..., crl_policy: _Optional[_Union[_resources_pb2.CrlPolicy, str]] = ...) -> None: ...
 
 class PrepareResponse(_message.Message):
     __slots__ = ("stage", "findings", "overlap")

@@ -10,7 +10,7 @@ from gausscert_common.bundle import Bundle, FactorFiles
 from gausscert_common.errors import InvalidInput, Reason
 from gausscert_common.protocol.commands import AcquireCommand, Command, PrepareCommand
 from gausscert_common.protocol.words import RestartScope, SslWish, Step
-from gausscert_common.source import Generation
+from gausscert_common.source import Generation, LiveSet
 from gausscert_common.wire import commands, requests, times
 
 TX = "tx-00000001"
@@ -214,6 +214,28 @@ def test_the_question_about_a_generation_survives_the_wire(drop_crls):
     assert request.preflight
     assert commands.as_generation(request.generation) == Generation("tx-00000001")
     assert commands.drops_crls(request) is drop_crls
+
+
+@pytest.mark.parametrize("wish", [SslWish.ON, SslWish.OFF])
+def test_the_live_set_survives_the_wire(wish):
+    request = again(prepare_request(source=LiveSet(), ssl_wish=wish))
+
+    assert request.WhichOneof("source") == "live"
+    order = commands.as_prepare(request, begun_at=0.0)
+    assert (order.source, order.command.ssl_wish) == (LiveSet(), wish)
+    asked = again(requests.judge_request(LiveSet(), drop_crls=False))
+    assert (asked.preflight, asked.judge_live, asked.generation) == (True, True, "")
+
+
+def test_a_live_set_of_which_nothing_changes_is_refused():
+    request = prepare_request(source=LiveSet(), ssl_wish=SslWish.KEEP)
+    assert "enable_ssl" in refused(commands.as_prepare, request, begun_at=0.0).message
+
+
+def test_a_live_set_that_is_not_meant_is_refused():
+    request = prepare_request(source=LiveSet())
+    request.live = False
+    assert "live" in refused(commands.as_prepare, again(request), begun_at=0.0).message
 
 
 def test_a_bundle_and_a_generation_cannot_both_be_sent():
