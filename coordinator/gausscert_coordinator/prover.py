@@ -24,6 +24,10 @@ POLL_S: Final = 1.0
 """Between two looks; cm_server serves 1 to 2 s after its start (facts section 17)."""
 
 
+_TOLD: Final = 6
+"""Things that are wrong and named while there is still time; the result has all."""
+
+
 class Prover:
     """Proof by handshake, from every node."""
 
@@ -70,7 +74,7 @@ class Prover:
             taken = await self._hands.fenced_out()
             if taken:
                 return taken
-            text = str(wrong[0])
+            text = _named(wrong)
             if text != said:
                 self._reporter.tell(Mark.NOTE, detail=f"waiting: {text}")
                 said = text
@@ -120,3 +124,13 @@ class Prover:
     def _note_causes(self, reports: Iterable[ProbeReport]) -> None:
         found = [finding for report in reports for finding in report.findings]
         self.causes = tuple(dict.fromkeys(found)) or self.causes
+
+
+def _named(wrong: Iterable[GausscertError]) -> str:
+    """Everything that is wrong, each once, by the first node that sees it."""
+    seen: dict[str, str] = {}
+    for error in wrong:
+        seen.setdefault(error.message, error.node)
+    shown = [f"{node}: {message}" if node else message for message, node in seen.items()]
+    more = f"; and {len(shown) - _TOLD} more" if len(shown) > _TOLD else ""
+    return "; ".join(shown[:_TOLD]) + more

@@ -45,6 +45,10 @@ class CmLogs:
         self._log_path = log_path
         self._marks: dict[str, _Mark] | None = None
 
+    def found(self) -> tuple[str, ...]:
+        """Whose logs there are."""
+        return tuple(log for log, path in self._paths().items() if os.path.isfile(path))
+
     def mark(self) -> None:
         """What is logged from now on is what `causes` looks at. Never fails."""
         self._marks = {log: mark for log, path in self._paths().items() if (mark := _mark(path)) is not None}
