@@ -41,7 +41,6 @@ def test_a_cm_server_that_survives_the_stop_is_seen_in_the_process_list(steady: 
     assert node in {failure["node"] for failure in done.document["result"]["failures"]}
 
 
-@pytest.mark.parametrize(("fault", "node"), on_each_node(SetFault.FAIL, SetFault.LIE))
 def test_a_switch_of_ssl_alone_that_one_node_cannot_set_is_turned_back_to_the_byte(steady: LocalCluster):
     steady.script("n2", Faults(set_conf=SetFault.LIE))
 
@@ -60,6 +59,7 @@ def test_a_switch_of_ssl_alone_that_one_node_cannot_set_is_turned_back_to_the_by
     assert [failure["node"] for failure in result["failures"]] == ["n2"]
 
 
+@pytest.mark.parametrize(("fault", "node"), on_each_node(SetFault.FAIL, SetFault.LIE))
 def test_a_switch_that_cannot_be_set_turns_the_swap_back(steady: LocalCluster, node: str, fault: SetFault):
     steady.script(node, Faults(set_conf=fault))
 
