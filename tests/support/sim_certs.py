@@ -49,8 +49,12 @@ class Recipe:
     libpq_off: bool = False
 
 
-@cache
 def authority(name: str, days: tuple[int, int] = (-1, 3650)) -> Authority:
+    return _authority(name, days)
+
+
+@cache
+def _authority(name: str, days: tuple[int, int]) -> Authority:
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"simulated CA {name}")])
     now = datetime.now(UTC)
