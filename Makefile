@@ -1,4 +1,4 @@
-# The words: demo test soak model check protos docs bench clean. Each one sets up what it needs by itself.
+# The words: demo test faults soak model check protos docs bench clean. Each one sets up what it needs by itself.
 
 PYTHON ?= python3
 VENV := .venv
@@ -6,16 +6,22 @@ BIN := $(VENV)/bin
 PROTOS := $(sort $(wildcard protos/gausscert/v1/*.proto))
 # Tests wait for processes more than they compute, so more workers than the two cores we promise to fit.
 WORKERS ?= 4
+# These start processes all the time; more workers would only make them wait for each other's.
+FAULT_WORKERS ?= 3
 
-.PHONY: demo test soak model check fmt protos check-protos docs check-docs bench bench-node clean
+.PHONY: demo test faults soak model check fmt protos check-protos docs check-docs bench bench-node clean
 
 ## demo: three simulated nodes on loopback, a replacement, a failure and its rollback
 demo: $(VENV)/.runtime
 	$(BIN)/gausscert demo $(ARGS)
 
-## test: every test but the soaks
+## test: every test but the many faults and the soaks
 test: $(VENV)/.development
 	$(BIN)/pytest -n $(WORKERS) --dist loadgroup $(ARGS)
+
+## faults: real agents and coordinators killed, paused and cut off, about five minutes
+faults: $(VENV)/.development
+	$(BIN)/pytest -n $(FAULT_WORKERS) -m faults $(ARGS)
 
 ## soak: the tests that take long
 soak: $(VENV)/.development

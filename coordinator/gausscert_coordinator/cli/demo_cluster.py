@@ -38,6 +38,9 @@ class DemoCluster:
         show: Let the commands write to this terminal; else they write nowhere.
     """
 
+    agent_port = demo_files.AGENT_PORT
+    """Another one where two clusters of one process run at once."""
+
     def __init__(self, root: Path, simulated: SimulatedCluster, *, show: bool) -> None:
         self.root = root
         self.simulated = simulated
@@ -71,7 +74,7 @@ class DemoCluster:
                 remedy="run the demo again with --keep and look at nodes/*/log in its directory",
             ) from error
         demo_files.issue_credentials(self.root, [node.name for node in self.nodes])
-        demo_files.write_inventory(self.root, self.nodes)
+        demo_files.write_inventory(self.root, self.nodes, self.agent_port)
         demo_files.write_private(self.root / "server.pw", self.server_password + "\n")
         demo_files.write_private(self.root / "client.pw", self.client_password + "\n")
         for node in self.nodes:
@@ -131,7 +134,7 @@ class DemoCluster:
         return found
 
     def _start_agent(self, node: SimulatedNode) -> subprocess.Popen[bytes]:
-        config = demo_files.write_agent_config(self.root, node)
+        config = demo_files.write_agent_config(self.root, node, self.agent_port)
         state = self.root / f"agent-{node.name}"
         state.mkdir(mode=0o700)
         log = os.open(self._log(node), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
@@ -152,7 +155,7 @@ class DemoCluster:
 
     def _await_agent(self, node: SimulatedNode) -> None:
         deadline = time.monotonic() + AGENT_START_S
-        while not _listens(node.address, demo_files.AGENT_PORT):
+        while not _listens(node.address, self.agent_port):
             ended = self._agents[node.name].poll()
             if ended is not None or time.monotonic() > deadline:
                 why = (

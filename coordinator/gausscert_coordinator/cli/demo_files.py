@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 CLUSTER: Final = "demo"
 AGENT_PORT: Final = 7443
-"""Every simulated cluster has loopback addresses of its own, so a port needs no search."""
+"""The simulated clusters of each process have loopback addresses of their own, so a port needs no search."""
 
 _AGENT: Final = """\
 [agent]
@@ -96,22 +96,22 @@ def issue_credentials(root: Path, names: Iterable[str]) -> None:
     pki.issue(directory, Role.OPERATOR, "demo")
 
 
-def write_inventory(root: Path, nodes: Sequence[SimulatedNode]) -> None:
+def write_inventory(root: Path, nodes: Sequence[SimulatedNode], port: int = AGENT_PORT) -> None:
     """`gausscert.toml` in the demo's directory, where the command finds it."""
     text = _INVENTORY.format(cluster=CLUSTER)
     for node in nodes:
-        text += _NODE.format(name=node.name, address=node.address, port=AGENT_PORT)
+        text += _NODE.format(name=node.name, address=node.address, port=port)
     write_private(root / "gausscert.toml", text)
 
 
-def write_agent_config(root: Path, node: SimulatedNode) -> Path:
+def write_agent_config(root: Path, node: SimulatedNode, port: int = AGENT_PORT) -> Path:
     """One agent's configuration, as `deploy/config/agent.toml` explains it."""
     environment = node.environment()
     text = _AGENT.format(
         name=node.name,
         cluster=CLUSTER,
         address=node.address,
-        port=AGENT_PORT,
+        port=port,
         state=root / f"agent-{node.name}",
         pki=root / "pki",
         home=node.home,

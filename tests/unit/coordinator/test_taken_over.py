@@ -28,10 +28,13 @@ async def test_of_coordinators_that_begin_at_once_exactly_one_acts(take_over):
     cluster = FakeCluster()
     options = ReplaceOptions(take_over=take_over)
 
+    planned = asyncio.Barrier(3)
+
     async def replace(number: int) -> Result:
         async with cluster.coordinator(f"op{number}@host:1") as coordinator:
             plan = await coordinator.plan(OTHERS[number], options)
             assert plan.feasible
+            await planned.wait()
             return await coordinator.replace(plan, OTHERS[number])
 
     results = await asyncio.gather(*(replace(number) for number in range(3)))
