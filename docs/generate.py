@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from diagrams import coordinator_diagram, node_diagram
+from gausscert_agent.drivers.cm_signatures import SIGNATURES
 from gausscert_agent.preflight import NODE_FINDINGS
 from gausscert_common.errors import KIND_OF_REASON
 from gausscert_common.validate.catalogue import catalogue_markdown
@@ -46,6 +47,10 @@ def findings_page() -> str:
         [rule.code, rule.severity, f"**{rule.title}.** {rule.meaning}", rule.remedy]
         for rule in HISTORY.values()
     ]
+    logs = [
+        [code, "error", row.cause[0].upper() + row.cause[1:] + ".", row.remedy]
+        for code, row in SIGNATURES.items()
+    ]
     header = ["code", "severity", "what, why", "what to do"]
     return "\n".join(
         [
@@ -54,6 +59,8 @@ def findings_page() -> str:
             table(header, [STAGED]),
             "# Findings about a node\n",
             table(header, node),
+            "# Findings in CM's own logs, when a start or its proof fails\n",
+            table(header, logs),
             "# Findings about a plan\n",
             table(header, plan),
             "# Findings about the history\n",

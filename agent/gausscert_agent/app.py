@@ -59,7 +59,7 @@ def _serve(config: AgentConfig, children: ProcessRunner, stop: threading.Event) 
     source.first()
     core.runner.recover()
     try:
-        node = LocalNode(core.runner, core.store, observer, core.hub)
+        node = LocalNode(core.runner, core.store, observer, core.hub, core.generations)
         server = AgentServer(config, node, source)
         watch = ExpiryWatch(
             observer.expiry, observer.check_interval_s, clock=time.monotonic, own=source.findings

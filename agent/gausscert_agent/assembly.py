@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Final
 from gausscert_agent.conf_copies import ConfCopies
 from gausscert_agent.drivers.process_list import boot_mark
 from gausscert_agent.effects import Effects
+from gausscert_agent.examination import Examiner
 from gausscert_agent.files import Disk
+from gausscert_agent.generation import GenerationJudge
 from gausscert_agent.journal import Journal
 from gausscert_agent.judging import explain_bundle, judge_set
 from gausscert_agent.lease import Lease
@@ -50,6 +52,7 @@ class Core:
     runner: Runner
     store: Store
     hub: Hub
+    generations: GenerationJudge
 
 
 def assemble(
@@ -82,22 +85,22 @@ def assemble(
     hub = Hub()
     store = Store(config.cm, disk=disk, clock=times.clock)
     ledger = Ledger(Journal(config.state_dir, disk=disk), hub, times.clock)
-    builder = StageBuilder(
-        store,
+    examiner = Examiner(
         cm,
         rehearse=rehearse,
         judge=judge,
-        explain=explain,
         clock=times.clock,
         threshold_days=threshold_days or (lambda: config.alert_threshold_days or DEFAULT_THRESHOLD_DAYS),
     )
+    builder = StageBuilder(store, cm, examiner=examiner, explain=explain)
     restarter = _restarter(config, cm, times, ledger)
     keep = config.retired_generations
     switcher = SslSwitcher(cm, ConfCopies(config.state_dir, disk))
     effects = Effects(store, builder, restarter, switcher, activity=ledger.activity, retired_generations=keep)
     standalone = Standalone(ledger, store, builder, restarter, switcher)
     lease = Lease(times.monotonic, times.clock)
-    return Core(Runner(ledger, store, cm, effects, standalone, lease, boot), store, hub)
+    runner = Runner(ledger, store, cm, effects, standalone, lease, boot)
+    return Core(runner, store, hub, GenerationJudge(store, examiner))
 
 
 def _restarter(config: AgentConfig, cm: Cm, times: Times, ledger: Ledger) -> Restarter:

@@ -16,6 +16,7 @@ from gausscert_agent import files
 from gausscert_agent.drivers import cm_conf, conf_edit, conf_file, process_list
 from gausscert_agent.drivers.asked import Asked
 from gausscert_agent.drivers.cm_ctl import CmCtl
+from gausscert_agent.drivers.cm_logs import CmLogs
 from gausscert_agent.drivers.cm_texts import CmView
 from gausscert_agent.drivers.conf_edit import Parameter
 from gausscert_agent.drivers.process import ProcessRunner
@@ -24,6 +25,7 @@ from gausscert_agent.files import Disk, store_errors
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from gausscert_common.findings import Finding
     from gausscert_common.model import ClusterState, CmProcess
     from gausscert_common.protocol.words import RestartScope
 
@@ -71,6 +73,7 @@ class LocalCm:
     ) -> None:
         self.settings = settings
         self._ctl = CmCtl(settings, runner if runner is not None else ProcessRunner())
+        self._logs = CmLogs(settings.log_path)
         self._disk = disk or Disk()
         self._learnt: tuple[tuple[int, ...], FactorBuild | None] = ((), None)
         self._proc = proc
@@ -233,13 +236,21 @@ class LocalCm:
         return process_list.find_processes(self.settings.home, self._proc)
 
     def foreign_cm_ctl(self) -> tuple[CmProcess, ...]:
-        """The cm_ctl processes that this agent did not start; two of them at once spoil each other's
-        scratch files (facts section 8.2)."""
+        """See `ports.Cm.foreign_cm_ctl`; two cm_ctl at once spoil each other's scratch files (facts
+        section 8.2)."""
         return tuple(
             process
             for process in self.processes()
             if process.name == "cm_ctl" and not self._is_ours(process.pid)
         )
+
+    def mark_logs(self) -> None:
+        """See `ports.Cm.mark_logs`."""
+        self._logs.mark()
+
+    def log_findings(self) -> tuple[Finding, ...]:
+        """What CM's own logs say went wrong since `mark_logs`."""
+        return self._logs.causes()
 
     def manually_stopped(self) -> bool:
         """See `ports.Cm.manually_stopped`."""

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gausscert_common.protocol.rules import Effect, StageFacts
+from gausscert_common.protocol.words import SslWish
+from gausscert_common.source import LiveSet
 
 from gausscert_agent.ssl_switch import setting_of
 
@@ -129,10 +131,13 @@ class Effects:
         transaction = _of(task)
         material = task.given.material
         if material is None:
-            raise ValueError("Prepare came without a bundle")
+            raise ValueError("Prepare came without what to stage")
         self._activity("staging the new set")
         switch = self._switcher.require_settable(transaction.ssl_wish)
-        built = self._builder.build(transaction.transaction_id, material)
+        if isinstance(material.source, LiveSet):
+            built = self._builder.keep_live(strict=transaction.ssl_wish is SslWish.ON)
+        else:
+            built = self._builder.build(transaction.transaction_id, material)
         facts = StageFacts(built.digest, built.bundle_digest, setting_of(switch))
         return Prepared(facts, built.findings, built.overlap)
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from gausscert_common.errors import NodeFailure, NodeRefusal
 from gausscert_common.model import PreparedSet, TransactionReport
 from gausscert_common.protocol.state import live_state
+from gausscert_common.source import LiveSet
 
 from gausscert_agent.effects import Given
 from gausscert_agent.observe import describe_set
@@ -20,12 +21,20 @@ from gausscert_agent.staging import Material
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gausscert_common.bundle import Bundle
-    from gausscert_common.model import CertificateSet, ExpiryReport, NodeReport, ProbeReport, SslSwitch
+    from gausscert_common.model import (
+        CertificateSet,
+        ExpiryReport,
+        JudgedGeneration,
+        NodeReport,
+        ProbeReport,
+        SslSwitch,
+    )
     from gausscert_common.protocol.commands import AcquireCommand, Command, PrepareCommand
     from gausscert_common.protocol.state import Transaction
     from gausscert_common.protocol.words import LiveState, SslWish
+    from gausscert_common.source import Generation, Source
 
+    from gausscert_agent.generation import GenerationJudge
     from gausscert_agent.observe import Observer
     from gausscert_agent.restart import RestartOrders
     from gausscert_agent.runner import Runner
@@ -46,6 +55,9 @@ class Node(Protocol):
     def report(self, *, preflight: bool) -> NodeReport:
         """What it is and holds."""
 
+    def judge(self, generation: Generation | LiveSet, *, drop_crls: bool) -> JudgedGeneration:
+        """A generation, or the live set, as it would be staged now."""
+
     def expiry(self) -> ExpiryReport:
         """Every certificate of the live set."""
 
@@ -59,7 +71,7 @@ class Node(Protocol):
         """Step 0. Answers without asking cm_ctl."""
 
     def prepare(
-        self, command: PrepareCommand, bundle: Bundle, is_active: IsActive, *, drop_crls: bool
+        self, command: PrepareCommand, source: Source, is_active: IsActive, *, drop_crls: bool
     ) -> PreparedSet:
         """Step 1."""
 
@@ -92,13 +104,17 @@ class LocalNode:
         store: The sets.
         observer: Looks.
         hub: Tells.
+        generations: Judges former sets.
     """
 
-    def __init__(self, runner: Runner, store: Store, observer: Observer, hub: Hub) -> None:
+    def __init__(
+        self, runner: Runner, store: Store, observer: Observer, hub: Hub, generations: GenerationJudge
+    ) -> None:
         self._runner = runner
         self._store = store
         self._observer = observer
         self._hub = hub
+        self._generations = generations
 
     @property
     def in_transaction(self) -> bool:
@@ -108,6 +124,10 @@ class LocalNode:
     def report(self, *, preflight: bool) -> NodeReport:
         """What it is and holds."""
         return self._observer.report(preflight)
+
+    def judge(self, generation: Generation | LiveSet, *, drop_crls: bool) -> JudgedGeneration:
+        """A generation, or the live set, as it would be staged now."""
+        return self._generations.judge(generation, drop_crls=drop_crls)
 
     def expiry(self) -> ExpiryReport:
         """Every certificate of the live set."""
@@ -127,13 +147,15 @@ class LocalNode:
         return self._observer.quick_report()
 
     def prepare(
-        self, command: PrepareCommand, bundle: Bundle, is_active: IsActive, *, drop_crls: bool
+        self, command: PrepareCommand, source: Source, is_active: IsActive, *, drop_crls: bool
     ) -> PreparedSet:
         """Step 1."""
-        given = Given(material=Material(bundle, drop_crls))
+        given = Given(material=Material(source, drop_crls))
         done = self._runner.execute(command, given, is_active=is_active)
-        stage = describe_set(self._store.read_stage(command.transaction_id))
-        return PreparedSet(stage, done.findings, done.overlap)
+        held = self._store.read_stage(command.transaction_id)
+        if isinstance(source, LiveSet):
+            held = self._store.read_live()
+        return PreparedSet(describe_set(held), done.findings, done.overlap)
 
     def restart(self, command: Command, orders: RestartOrders, is_active: IsActive) -> None:
         """Steps 2, 4, 7 and 9."""

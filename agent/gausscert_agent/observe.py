@@ -19,6 +19,7 @@ from gausscert_common.model import (
     Paths,
     ProbeReport,
     RetiredSet,
+    ServedState,
     SetFile,
     SetState,
     SslSwitch,
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gausscert_common.findings import Finding
-    from gausscert_common.model import Certificate, Served
+    from gausscert_common.model import Certificate, ClusterState, Served
 
     from gausscert_agent.cm import LocalCm
     from gausscert_agent.config import AgentConfig
@@ -153,7 +154,14 @@ class Observer:
         """
         topology = self._cm.topology()
         served = self._probe_all(topology, os_user(), self._live_ca(), timeout_s)
-        return ProbeReport(served, self._cm.query(timeout_s) if query else None)
+        cluster = self._cm.query(timeout_s) if query else None
+        return ProbeReport(served, cluster, self._causes(served, cluster))
+
+    def _causes(self, served: tuple[Served, ...], cluster: ClusterState | None) -> tuple[Finding, ...]:
+        """A log of a cluster that is well has lines, too, that would pass for a cause."""
+        well = all(_is_well(one) for one in served) and (cluster is None or cluster.cluster_state)
+        found = () if well else self._cm.log_findings()
+        return tuple(finding.at_node(self._config.name) for finding in found)
 
     def expiry(self) -> ExpiryReport:
         """Every certificate of the live set, soonest first."""
@@ -210,7 +218,12 @@ class Observer:
 
     def _retired(self) -> tuple[RetiredSet, ...]:
         return tuple(
-            RetiredSet(one.generation, one.contents.digest, _server_fingerprint(one.contents))
+            RetiredSet(
+                one.generation,
+                one.contents.digest,
+                _server_fingerprint(one.contents),
+                _moment(one.retired_at),
+            )
             for one in self._store.retired()
         )
 
@@ -246,6 +259,12 @@ class _Look:
         self.findings.append(preflight.node_finding("NODE_NOT_OBSERVED", f"{what}: {cause}"))
 
 
+def _is_well(served: Served) -> bool:
+    return served.state is ServedState.SSL_OFF or (
+        served.state is ServedState.SSL_ON and served.chain_verified
+    )
+
+
 def describe_set(found: SetOnDisk | None) -> CertificateSet:
     """A set as a report tells it: names, modes, dates, digests, and no content."""
     if found is None:
@@ -258,6 +277,14 @@ def describe_set(found: SetOnDisk | None) -> CertificateSet:
         files=files,
         certificates=_certificates(found),
     )
+
+
+def _moment(at: float) -> datetime | None:
+    """None for a stamp that somebody has set beyond all dates."""
+    try:
+        return datetime.fromtimestamp(at, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
 
 
 _describe: Final = Describer()

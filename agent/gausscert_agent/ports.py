@@ -116,6 +116,12 @@ class Cm(Protocol):
     def processes(self) -> tuple[CmProcess, ...]:
         """The CM processes of this node's home: cm_server, cm_agent, om_monitor, cm_ctl."""
 
+    def foreign_cm_ctl(self) -> tuple[CmProcess, ...]:
+        """The cm_ctl processes of this node's home that somebody else has started."""
+
+    def mark_logs(self) -> None:
+        """From now on CM's own logs are looked at for what goes wrong. Never fails."""
+
     def manually_stopped(self) -> bool:
         """Whether `<home>/bin/cluster_manual_start` exists: om_monitor then starts nothing."""
 

@@ -129,9 +129,14 @@ NODE_FINDINGS: Final[dict[str, NodeFinding]] = {
         "wait for it to end: two of them spoil each other's scratch files",
     ),
     "NODE_UPGRADING": NodeFinding(
-        _E, "an upgrade is in progress", "finish the upgrade, or roll it back, before replacing certificates"
+        _E,
+        "an upgrade is in progress",
+        "finish the upgrade, or roll it back, before replacing certificates; or go on all the same with"
+        " --accept-state",
     ),
-    "NODE_PAUSED": NodeFinding(_E, "CM is paused", "end the pause: cm_ctl resume"),
+    "NODE_PAUSED": NodeFinding(
+        _E, "CM is paused", "end the pause: cm_ctl resume; or go on all the same with --accept-state"
+    ),
     "NODE_MANUALLY_STOPPED": NodeFinding(
         _W,
         "CM was stopped on purpose",

@@ -28,6 +28,12 @@ DAEMONS: Final = frozenset({"cm_server", "cm_agent"})
 
 _LOOK_EVERY_S: Final = 0.1
 
+OTHERS_S: Final = 10.0
+"""How long somebody else's cm_ctl is waited for on the way forward: a monitor's `query` takes a second."""
+OTHERS_LONG_S: Final = 100.0
+"""The same on the way back, where one that hangs must not keep the old set from being started: `query` gives
+up after 91 s (facts section 17)."""
+
 
 @dataclass(frozen=True, slots=True)
 class RestartOrders:
@@ -38,6 +44,8 @@ class RestartOrders:
     """With scope CLUSTER: this is the one node that runs cm_ctl."""
     timeout_s: float
     """For cm_ctl and the processes together."""
+    way_back: bool = False
+    """Part of a rollback, or of making sure that CM is up: no guard of the way forward holds it up."""
 
 
 def daemons(cm: Cm) -> tuple[CmProcess, ...]:
@@ -92,7 +100,7 @@ class Restarter:
         another set.
 
         Raises:
-            NodeRefusal: NOT_STOPPED, with scope NONE.
+            NodeRefusal: NOT_STOPPED, with scope NONE. NODE_UNFIT: somebody else's cm_ctl runs.
             NodeFailure: CM_NOT_STOPPED with the pids; CM_CTL_FAILED, CM_CTL_TIMEOUT; STORE_FAILED.
         """
         if orders.scope is RestartScope.NONE:
@@ -104,9 +112,10 @@ class Restarter:
     def _stop(self, orders: RestartOrders, on_start: OnStart) -> None:
         deadline = self._monotonic() + orders.timeout_s
         if self._is_mine(orders) and not (orders.scope is RestartScope.NODE and self._is_stopped()):
+            self._await_alone(orders)
             self._activity(f"stopping CM ({orders.scope})")
             try:
-                self._cm.stop(orders.scope, orders.timeout_s, on_start)
+                self._cm.stop(orders.scope, self._left_s(deadline), on_start)
             except NodeFailure as failure:
                 if not self._is_stopped():
                     raise
@@ -116,15 +125,20 @@ class Restarter:
     def start(self, orders: RestartOrders, on_start: OnStart) -> None:
         """Start CM where it is this node's to start and does not run.
 
-        What is served afterwards is for a probe to show.
+        What is served afterwards is for a probe to show. Whoever starts it, from here on CM's logs on this
+        node are looked at for the cause of what goes wrong.
 
         Raises:
+            NodeRefusal: NODE_UNFIT: somebody else's cm_ctl runs.
             NodeFailure: CM_CTL_FAILED, CM_CTL_TIMEOUT, CM_NOT_STARTED; STORE_FAILED.
         """
+        self._cm.mark_logs()
+        deadline = self._monotonic() + orders.timeout_s
         if not self._is_mine(orders) or (orders.scope is RestartScope.NODE and self._is_running()):
             return
+        self._await_alone(orders)
         self._activity(f"starting CM ({orders.scope})")
-        self._cm.start(orders.scope, orders.timeout_s, on_start)
+        self._cm.start(orders.scope, self._left_s(deadline), on_start)
         # The mark that Stop has made durable must not be back after a power cut.
         self._cm.sync_mark()
 
@@ -137,6 +151,29 @@ class Restarter:
                 extra={"reason": failure.reason, "cause": failure.message, "remedy": failure.remedy},
             )
             self._activity(f"cm_ctl stop says: {failure.message}")
+
+    def _await_alone(self, orders: RestartOrders) -> None:
+        """Two cm_ctl at once spoil each other's scratch files in bin/ (facts section 8.2)."""
+        others = self._cm.foreign_cm_ctl()
+        if not others:
+            return
+        self._activity(f"waiting for somebody else's cm_ctl: {_named(others)}")
+        patience_s = min(OTHERS_LONG_S if orders.way_back else OTHERS_S, orders.timeout_s / 2)
+        end = self._monotonic() + patience_s
+        while others and self._monotonic() < end:
+            self._sleep(_LOOK_EVERY_S)
+            others = self._cm.foreign_cm_ctl()
+        if others and not orders.way_back:
+            raise NodeRefusal(
+                Reason.NODE_UNFIT,
+                f"somebody else's cm_ctl runs: {_named(others)}",
+                remedy="wait for it to end, or end it; then try again: two of them spoil each other's files",
+            )
+        if others:
+            logger.warning("going on beside somebody else's cm_ctl", extra={"running": _named(others)})
+
+    def _left_s(self, deadline: float) -> float:
+        return max(1.0, deadline - self._monotonic())
 
     @staticmethod
     def _is_mine(orders: RestartOrders) -> bool:

@@ -11,6 +11,7 @@ from gausscert.v1 import agent_service_pb2 as pb
 from gausscert.v1 import agent_service_pb2_grpc
 from gausscert_common.errors import InvalidInput, NodeRefusal, Reason
 from gausscert_common.protocol.words import SslWish, Step
+from gausscert_common.source import LiveSet
 from gausscert_common.wire import commands, nodes, values
 
 from gausscert_agent.restart import RestartOrders
@@ -42,9 +43,16 @@ class AgentService(agent_service_pb2_grpc.AgentServiceServicer):
         self._clock = clock
 
     def GetNode(self, request: pb.GetNodeRequest, context: grpc.ServicerContext) -> pb.GetNodeResponse:
-        """What this node is and holds."""
+        """What this node is and holds; and how a generation of it, or its live set, would do."""
         del context
-        return pb.GetNodeResponse(node=nodes.node(self._node.report(preflight=request.preflight)))
+        judged = None
+        if request.generation:
+            generation, drop_crls = commands.as_generation(request.generation), commands.drops_crls(request)
+            judged = nodes.judged(self._node.judge(generation, drop_crls=drop_crls))
+        elif request.judge_live:
+            judged = nodes.judged(self._node.judge(LiveSet(), drop_crls=False))
+        report = nodes.node(self._node.report(preflight=request.preflight))
+        return pb.GetNodeResponse(node=report, generation=judged)
 
     def GetExpiry(self, request: pb.GetExpiryRequest, context: grpc.ServicerContext) -> pb.GetExpiryResponse:
         """Every certificate of the live set."""
@@ -84,7 +92,7 @@ class AgentService(agent_service_pb2_grpc.AgentServiceServicer):
                 Reason.ARGUMENT_INVALID, f"participants do not name {self._name}, which is this node"
             )
         prepared = self._node.prepare(
-            order.command, order.bundle, context.is_active, drop_crls=order.drop_crls
+            order.command, order.source, context.is_active, drop_crls=order.drop_crls
         )
         return pb.PrepareResponse(
             stage=values.certificate_set(prepared.stage),
@@ -148,7 +156,8 @@ class AgentService(agent_service_pb2_grpc.AgentServiceServicer):
         return pb.SetEnableSslResponse(enable_ssl=values.ssl_switch(switch))
 
     def _restart(self, order: RestartOrder, context: grpc.ServicerContext) -> None:
-        orders = RestartOrders(order.scope, order.executor, order.timeout_s)
+        way_back = order.command.step in (Step.ROLLBACK_STOP, Step.ROLLBACK_START)
+        orders = RestartOrders(order.scope, order.executor, order.timeout_s, way_back)
         self._node.restart(order.command, orders, context.is_active)
 
 

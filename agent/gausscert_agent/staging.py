@@ -1,5 +1,5 @@
 """Builds the stage: the bundle's files, the node's factor files, what is carried over from the live
-set; then has it judged with the node's own clock and rehearsed.
+set; or the files of a generation. Then has it judged with the node's own clock and rehearsed.
 
 What an error leaves of a stage is for the caller to remove, who has journalled that there is one.
 """
@@ -7,25 +7,25 @@ What an error leaves of a stage is for the caller to remove, who has journalled 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal
 
 from gausscert_common import certset
+from gausscert_common.bundle import Bundle
 from gausscert_common.errors import InvalidInput, NodeFailure, NodeRefusal, Reason
 from gausscert_common.findings import Finding, Severity, errors
 from gausscert_common.model import FactorBuild, Overlap
+from gausscert_common.source import Generation
 
 from gausscert_agent.judging import is_unusable
 from gausscert_agent.stage import OWNER_BITS, Contents
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from gausscert_common.source import Source
 
-    from gausscert_common.bundle import Bundle
-
-    from gausscert_agent.judging import Explain, Judge
-    from gausscert_agent.ports import Cm, Rehearse
+    from gausscert_agent.examination import Examiner
+    from gausscert_agent.judging import Explain
+    from gausscert_agent.ports import Cm
     from gausscert_agent.set_on_disk import SetOnDisk
     from gausscert_agent.store import Store
 
@@ -38,9 +38,10 @@ _MODES: Final[tuple[Literal["server", "client"], ...]] = ("server", "client")
 class Material:
     """What Prepare hands in."""
 
-    bundle: Bundle
+    source: Source
     drop_crls: bool = False
-    """The new set has only the CRLs of the bundle; else those of the live set are carried over."""
+    """With a bundle: the new set has only its CRLs; else those of the live set are carried over.
+    With a generation: the new set has none; else it has those of the generation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,67 +61,88 @@ class StageBuilder:
     Args:
         store: Where.
         cm: Encrypts, and knows its own factor file format.
-        rehearse: Holds the handshakes.
-        judge: The rules about a set.
+        examiner: Judges what was staged.
         explain: The rules about a bundle; asked only where something is wrong.
-        clock: The node's clock, seconds since the epoch.
-        threshold_days: Days before expiry at which a warning is due.
     """
 
-    def __init__(
-        self,
-        store: Store,
-        cm: Cm,
-        *,
-        rehearse: Rehearse,
-        judge: Judge,
-        explain: Explain,
-        clock: Callable[[], float],
-        threshold_days: Callable[[], int],
-    ) -> None:
+    def __init__(self, store: Store, cm: Cm, *, examiner: Examiner, explain: Explain) -> None:
         self._store = store
         self._cm = cm
-        self._rehearse = rehearse
-        self._judge = judge
+        self._examiner = examiner
         self._explain = explain
-        self._clock = clock
-        self._threshold_days = threshold_days
 
     def build(self, transaction_id: str, material: Material) -> Built:
         """Build a transaction's stage; leftovers of an earlier try are removed first.
 
         Raises:
             InvalidInput: BUNDLE_INVALID, ARGUMENT_INVALID.
-            NodeRefusal: SET_INVALID with all findings; NODE_UNFIT.
+            NodeRefusal: SET_INVALID with all findings; NODE_UNFIT; GENERATION_UNKNOWN.
             NodeFailure: CM_CTL_FAILED, CM_CTL_TIMEOUT, STORE_FAILED.
         """
         self._store.require_fit()
         live = self._store.read_live()
-        if is_unusable(material.bundle):
-            _refuse_errors(self._explained(material, live))
-        self._store.make_room(transaction_id)
-        self._learn_build(transaction_id)
-        contents = self._contents(transaction_id, material, live)
+        if isinstance(material.source, Generation):
+            contents = self._of_generation(transaction_id, material, material.source, live)
+        else:
+            contents = self._of_bundle(transaction_id, material, _bundle(material), live)
         self._store.write_stage(transaction_id, contents)
         staged = self._read_back(transaction_id, contents)
-        found, overlap = self._judged(staged, live), Overlap()
-        if not errors(found):
-            rehearsed = self._rehearse(staged.files, None if live is None else live.files)
-            found, overlap = found + rehearsed.findings, rehearsed.overlap
-        if live is not None and live.digest == staged.digest:
-            found += (_UNCHANGED,)
-        if errors(found):
+        examined = self._examiner.examine(staged, live)
+        if errors(examined.findings):
             _refuse_errors(self._explained(material, live))
+            _refuse_errors(examined.findings)
+        unchanged = (_UNCHANGED,) if live is not None and live.digest == staged.digest else ()
+        return Built(
+            staged.digest,
+            certset.bundle_digest(staged.files),
+            examined.findings + unchanged,
+            examined.overlap,
+        )
+
+    def keep_live(self, *, strict: bool) -> Built:
+        """Stage nothing: the live set stays, and is judged as if it was new.
+
+        Args:
+            strict: What is wrong with it refuses. Else it is told: SSL is switched off, often because of it.
+
+        Raises:
+            NodeRefusal: SET_INVALID with all findings; NODE_UNFIT, there is no live set.
+        """
+        live = self._store.need_live()
+        found = self._examiner.examine(live, None).findings
+        if strict:
             _refuse_errors(found)
-        return Built(staged.digest, certset.bundle_digest(staged.files), found, overlap)
+        warnings = tuple(replace(each, severity=Severity.WARNING) for each in found)
+        return Built(live.digest, certset.bundle_digest(live.files), warnings)
 
     def said_of(self, transaction_id: str) -> tuple[tuple[Finding, ...], Overlap]:
         """What is to be said of a stage that was built before; nothing if it is gone."""
         staged, live = self._store.read_stage(transaction_id), self._store.read_live()
         if staged is None:
             return (), Overlap()
-        rehearsed = self._rehearse(staged.files, None if live is None else live.files)
-        return self._judged(staged, live), rehearsed.overlap
+        said = self._examiner.examine_again(staged, live)
+        return said.findings, said.overlap
+
+    def _of_generation(
+        self, transaction_id: str, material: Material, generation: Generation, live: SetOnDisk | None
+    ) -> Contents:
+        """Read before room is made, which may change the layout and with it the place of sets."""
+        retired = self._store.read_retired(generation.name)
+        self._store.make_room(transaction_id)
+        self._learn_build(transaction_id)
+        return contents_of(retired, live, drop_crls=material.drop_crls)
+
+    def _of_bundle(
+        self, transaction_id: str, material: Material, bundle: Bundle, live: SetOnDisk | None
+    ) -> Contents:
+        if is_unusable(bundle):
+            _refuse_errors(self._explained(material, live))
+        self._store.make_room(transaction_id)
+        self._learn_build(transaction_id)
+        kept = _carried_over(live, drop_crls=material.drop_crls)
+        fresh = _pem(bundle) | self._factor_files(transaction_id, bundle)
+        modes = dict.fromkeys(fresh, certset.FILE_MODE)
+        return Contents({**kept.files, **fresh}, {**kept.modes, **modes})
 
     def _learn_build(self, transaction_id: str) -> None:
         """Ready-made factor files of the other build must not pass where there are none to compare with."""
@@ -136,12 +158,6 @@ class StageBuilder:
                 "the build of CM is unknown: cm_ctl encrypt does not work", extra={"cause": failure.message}
             )
 
-    def _contents(self, transaction_id: str, material: Material, live: SetOnDisk | None) -> Contents:
-        kept = _carried_over(live, material)
-        fresh = _pem(material.bundle) | self._factor_files(transaction_id, material.bundle)
-        modes = dict.fromkeys(fresh, certset.FILE_MODE)
-        return Contents({**kept.files, **fresh}, {**kept.modes, **modes})
-
     def _read_back(self, transaction_id: str, contents: Contents) -> SetOnDisk:
         staged = self._store.read_stage(transaction_id)
         if staged is None or staged.files != contents.files:
@@ -153,21 +169,14 @@ class StageBuilder:
             )
         return staged
 
-    def _judged(self, staged: SetOnDisk, live: SetOnDisk | None) -> tuple[Finding, ...]:
-        return self._judge(
-            staged.files,
-            staged.modes,
-            now=datetime.fromtimestamp(self._clock(), UTC),
-            threshold_days=self._threshold_days(),
-            live=None if live is None else live.files,
-            build=self._cm.factor_build(),
-        )
-
     def _explained(self, material: Material, live: SetOnDisk | None) -> tuple[Finding, ...]:
+        """In the words of what was handed in; of a generation nothing was."""
+        if not isinstance(material.source, Bundle):
+            return ()
         carried = {} if live is None or material.drop_crls else live.files
         return self._explain(
-            material.bundle,
-            now=datetime.fromtimestamp(self._clock(), UTC),
+            material.source,
+            now=self._examiner.now,
             carried_crls={name: carried[name] for name in certset.CRL_NAMES if name in carried},
             build=self._cm.factor_build(),
         )
@@ -211,6 +220,12 @@ class StageBuilder:
         return dict(zip(names, pair, strict=True))
 
 
+def _bundle(material: Material) -> Bundle:
+    if not isinstance(material.source, Bundle):
+        raise TypeError("the live set is kept, and never staged")
+    return material.source
+
+
 def _refuse_errors(found: tuple[Finding, ...]) -> None:
     """Raises NodeRefusal SET_INVALID if there are errors among them."""
     if errors(found):
@@ -245,9 +260,22 @@ def _pem(bundle: Bundle) -> dict[str, bytes]:
     return dict(bundle.pem)
 
 
-def _carried_over(live: SetOnDisk | None, material: Material) -> Contents:
+def contents_of(retired: SetOnDisk, live: SetOnDisk | None, *, drop_crls: bool) -> Contents:
+    """What a stage of a generation holds: its own nine files and its own CRLs, in the mode that CM demands
+    whatever theirs is now; and of the live directory what is none of a set, as every new set has it.
+
+    The CRLs of the live set are never carried over: one of another CA would make CM refuse every certificate
+    of this one.
+    """
+    names = certset.NAMES if drop_crls else certset.NAMES + certset.CRL_NAMES
+    own = {name: retired.files[name] for name in names if name in retired.files}
+    kept = _carried_over(live, drop_crls=True)
+    return Contents({**kept.files, **own}, {**kept.modes, **dict.fromkeys(own, certset.FILE_MODE)})
+
+
+def _carried_over(live: SetOnDisk | None, *, drop_crls: bool) -> Contents:
     """Files of the live set that are not among the nine, and CRLs unless they are to be dropped."""
-    left_behind = certset.NAMES + (certset.CRL_NAMES if material.drop_crls else ())
+    left_behind = certset.NAMES + (certset.CRL_NAMES if drop_crls else ())
     if live is None:
         return Contents({}, {})
     kept = {name: body for name, body in live.files.items() if name not in left_behind}

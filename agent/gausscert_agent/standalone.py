@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from gausscert_common import certset
 from gausscert_common.bundle import Bundle
-from gausscert_common.errors import InvalidInput, NodeRefusal, Reason
+from gausscert_common.errors import InvalidInput, Reason
 from gausscert_common.protocol.words import SslWish
 
 from gausscert_agent import set_names
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from gausscert_agent.ledger import Ledger
     from gausscert_agent.restart import Restarter
-    from gausscert_agent.set_on_disk import SetOnDisk
     from gausscert_agent.ssl_switch import SslSwitcher
     from gausscert_agent.staging import StageBuilder
     from gausscert_agent.store import Store
@@ -68,7 +67,7 @@ class Standalone:
         if request_id in self._ledger.record.requests:
             return ()
         self._restarter.require_stopped()
-        live = self._live()
+        live = self._store.need_live()
         self._ledger.begin_request(request_id)
         exchanging = ended = False
         try:
@@ -116,14 +115,3 @@ class Standalone:
         else:
             self._store.remove_stage(request_id)
             self._ledger.forget_request()
-
-    def _live(self) -> SetOnDisk:
-        live = self._store.read_live()
-        if live is None:
-            raise NodeRefusal(
-                Reason.NODE_UNFIT,
-                "there is no live set",
-                file=str(self._store.parent / set_names.LIVE),
-                remedy="install one with gausscert replace",
-            )
-        return live

@@ -13,15 +13,24 @@ import stat
 import threading
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from gausscert_common import certset
 from gausscert_common.errors import NodeFailure, NodeRefusal, Reason
 from gausscert_common.model import Layout
 
-from gausscert_agent import data_link, files, layout_probe, set_names, set_on_disk, shelves, stage
+from gausscert_agent import (
+    data_link,
+    files,
+    layout_probe,
+    retired_sets,
+    set_names,
+    set_on_disk,
+    shelves,
+    stage,
+)
 from gausscert_agent.files import Disk, store_errors
+from gausscert_agent.retired_sets import Retired
 from gausscert_agent.set_on_disk import SetOnDisk
 from gausscert_agent.stage import Contents
 
@@ -38,17 +47,6 @@ __all__ = ["Contents", "Retired", "SetOnDisk", "Store"]
 _WRITABLE_BY_OTHERS: Final = 0o022
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Retired:
-    """A former set that is kept."""
-
-    generation: str
-    """The transaction that retired it."""
-    retired_at: float
-    """Seconds since the epoch, by the node's clock."""
-    contents: SetOnDisk = field(repr=False)
 
 
 class Store:
@@ -239,6 +237,23 @@ class Store:
                 remedy="somebody changed owner, mode, ACL or label since Prepare; roll back and begin anew",
             )
 
+    def need_live(self) -> SetOnDisk:
+        """The live set, where there must be one.
+
+        Raises:
+            NodeRefusal: NODE_UNFIT; there is none.
+            NodeFailure: STORE_FAILED.
+        """
+        live = self.read_live()
+        if live is None:
+            raise NodeRefusal(
+                Reason.NODE_UNFIT,
+                "there is no live set",
+                file=str(self._live_path),
+                remedy="install one with gausscert replace",
+            )
+        return live
+
     def retire(self, transaction_id: str, *, expected: str) -> None:
         """After Commit: keep the former set as a generation. Repeating it is success.
 
@@ -270,7 +285,7 @@ class Store:
             keep: How many former sets there may be.
         """
         with self._probing, _housekeeping(), self._opened() as shelf:
-            surplus = _stamped(shelf.fd)[keep:]
+            surplus = retired_sets.stamped(shelf.fd)[keep:]
             for _, generation in surplus:
                 self._give_up(shelf.fd, generation)
             if surplus:
@@ -289,8 +304,28 @@ class Store:
         if not self._has_parent():
             return []
         with self._shelf("read the retired sets") as shelf:
-            found = [_read_retired(shelf.fd, generation) for _, generation in _stamped(shelf.fd)]
+            found = [retired_sets.read(shelf.fd, one) for _, one in retired_sets.stamped(shelf.fd)]
         return [one for one in found if one is not None]
+
+    def read_retired(self, generation: str) -> SetOnDisk:
+        """One of the former sets that are kept.
+
+        Raises:
+            NodeRefusal: GENERATION_UNKNOWN; there is none of that name. NODE_UNFIT; it is not ours, or others
+                may write to it: what was live once may have been changed since.
+        """
+        name = set_names.retired_name(generation)
+        if not self._has_parent():
+            raise retired_sets.unknown(generation)
+        with self._shelf("read a retired set") as shelf:
+            if generation not in (known for _, known in retired_sets.stamped(shelf.fd)):
+                raise retired_sets.unknown(generation)
+            with files.opened(name, shelf.fd) as directory:
+                self._require_ours(os.fstat(directory), shelf.path / name)
+            found = retired_sets.read(shelf.fd, generation)
+        if found is None:
+            raise retired_sets.unknown(generation)
+        return found.contents
 
     def sync(self) -> None:
         """Make durable whatever a predecessor swapped before it died."""
@@ -329,7 +364,7 @@ class Store:
     def _stamp(self, shelf: int) -> float:
         """Now, but later than every generation: their order is that of their retirement even where the
         clock was set back."""
-        newest = next((at for at, _ in _stamped(shelf)), None)
+        newest = next((at for at, _ in retired_sets.stamped(shelf)), None)
         return self._clock() if newest is None else max(self._clock(), newest + 1)
 
     def _give_up(self, shelf: int, generation: str) -> None:
@@ -370,25 +405,6 @@ class Store:
 
     def _unfit(self, message: str, remedy: str) -> NodeRefusal:
         return NodeRefusal(Reason.NODE_UNFIT, message, file=str(self.parent), remedy=remedy)
-
-
-def _stamped(shelf: int) -> list[tuple[float, str]]:
-    """The generations with the stamps they got when they were retired, newest first."""
-    stamped = []
-    for name in os.listdir(shelf):
-        generation = set_names.generation_of(name)
-        status = os.stat(name, dir_fd=shelf, follow_symlinks=False) if generation else None
-        if generation and status and stat.S_ISDIR(status.st_mode):
-            stamped.append((status.st_mtime, generation))
-    return sorted(stamped, reverse=True)
-
-
-def _read_retired(shelf: int, generation: str) -> Retired | None:
-    name = set_names.retired_name(generation)
-    found = set_on_disk.read_set(shelf, name)
-    if found is None:
-        return None
-    return Retired(generation, os.stat(name, dir_fd=shelf, follow_symlinks=False).st_mtime, found)
 
 
 @contextmanager

@@ -92,6 +92,13 @@ class IdleCm:
         at = datetime(2026, 1, 1, tzinfo=UTC)
         return (CmProcess("cm_agent", 1, at),) if self._running else ()
 
+    def foreign_cm_ctl(self) -> tuple[CmProcess, ...]:
+        """None: nobody else is on this node."""
+        return ()
+
+    def mark_logs(self) -> None:
+        """There are no logs."""
+
     def manually_stopped(self) -> bool:
         """While it is stopped."""
         return not self._running

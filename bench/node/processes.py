@@ -237,7 +237,7 @@ class Agent(Serving):
             self._command(Step.PREPARE),
             participants=(NAME, "n2", "n3"),
             expected_live_digest=certset.digest(self._live.files),
-            bundle=new.bundle,
+            source=new.bundle,
             ssl_wish=SslWish.KEEP,
             restart=scope,
             drop_crls=False,

@@ -155,6 +155,18 @@ class RetiredSet:
     generation: str
     digest: str
     server_fingerprint: str
+    retired_at: datetime | None = None
+    """By the node's clock then."""
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedGeneration:
+    """A generation as its node would stage it now."""
+
+    generation: str
+    set: CertificateSet = CertificateSet()
+    """What would be staged; ABSENT where the node has no such generation."""
+    findings: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +241,9 @@ class ProbeReport:
 
     served: tuple[Served, ...] = ()
     cluster: ClusterState | None = None
+    findings: tuple[Finding, ...] = ()
+    """What CM's own logs on this node say went wrong since its last start; only looked for while something
+    is not as it should be."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import grpc
 import grpc.aio
 from gausscert.v1 import agent_service_pb2 as pb
 from gausscert_common import credentials, identity
-from gausscert_common.errors import InvalidInput, Reason
+from gausscert_common.errors import InvalidInput, NodeRefusal, Reason
 from gausscert_common.model import PreparedSet
 from gausscert_common.protocol.words import Step
 from gausscert_common.wire import enums, errors, nodes, requests, times, values
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from gausscert_common.model import (
         CertificateSet,
         ExpiryReport,
+        JudgedGeneration,
         NodeReport,
         ProbeReport,
         SslSwitch,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     )
     from gausscert_common.protocol.commands import Command
     from gausscert_common.protocol.words import SslWish
+    from gausscert_common.source import Generation, LiveSet
 
     from gausscert_coordinator.inventory import Inventory, Timeouts
     from gausscert_coordinator.ports import OnRetry, Preparation, RestartOrders
@@ -111,6 +113,23 @@ class GrpcAgent:
         answer = await self._line.call(call, pb.GetNodeRequest(preflight=preflight), pb.GetNodeResponse)
         return self._own(answer.node)
 
+    async def judge(
+        self, generation: Generation | LiveSet, *, drop_crls: bool
+    ) -> tuple[NodeReport, JudgedGeneration]:
+        """What the node is and holds, with preflight, and a generation of it, or its live set, as it would be
+        staged now."""
+        request = requests.judge_request(generation, drop_crls=drop_crls)
+        answer = await self._line.call(Call.PREFLIGHT, request, pb.GetNodeResponse)
+        report = self._own(answer.node)
+        if not answer.HasField("generation"):
+            raise NodeRefusal(
+                Reason.NODE_UNFIT,
+                f"its agent, version {report.agent_version}, knows nothing of generations",
+                node=self.name,
+                remedy="use the same version of gausscert on all machines",
+            )
+        return report, self._line.read(nodes.as_judged, answer.generation)
+
     async def get_expiry(self) -> ExpiryReport:
         """Every certificate of the live set."""
         answer = await self._line.call(Call.GET_EXPIRY, pb.GetExpiryRequest(), pb.GetExpiryResponse)
@@ -134,7 +153,7 @@ class GrpcAgent:
             command,
             participants=preparation.participants,
             expected_live_digest=preparation.expected_live_digest,
-            bundle=preparation.bundle,
+            source=preparation.source,
             ssl_wish=preparation.ssl_wish,
             restart=preparation.restart,
             drop_crls=preparation.drop_crls,

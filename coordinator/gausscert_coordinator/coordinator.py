@@ -1,4 +1,4 @@
-"""The cluster as a library: ask it, plan a replacement, replace, recover."""
+"""The cluster as a library: ask it, plan a replacement, a rollback or a switch of SSL, do it, recover."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Self
 from gausscert_common.errors import GausscertError, InternalError, InvalidInput, Reason
 from gausscert_common.protocol.coordinator import Verdict, begin
 from gausscert_common.protocol.recovery import Choice
+from gausscert_common.protocol.words import SslWish
+from gausscert_common.source import Generation, LiveSet
 
-from gausscert_coordinator import bundle_judge, naming, plan_rules, recoverer
+from gausscert_coordinator import bundle_judge, generations, naming, recoverer, standing
 from gausscert_coordinator import plan as planning
 from gausscert_coordinator.engine import Engine
 from gausscert_coordinator.fanout import ask
@@ -30,6 +32,7 @@ from gausscert_coordinator.report import (
     Result,
 )
 from gausscert_coordinator.reporter import Reporter
+from gausscert_coordinator.survey import PROBE_TIMEOUT_S, Survey, survey
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -39,17 +42,16 @@ if TYPE_CHECKING:
     from gausscert_common.findings import Finding
     from gausscert_common.model import Certificate, NodeReport, ProbeReport, Served
     from gausscert_common.protocol.words import RestartScope
+    from gausscert_common.source import Source
 
-    from gausscert_coordinator.fanout import Answers
     from gausscert_coordinator.inventory import Inventory
+    from gausscert_coordinator.plan_rules import Evidence
     from gausscert_coordinator.ports import AgentClient, OnRetry, RetryNotice
     from gausscert_coordinator.recorder import Recorder
 
     Connect = Callable[[Inventory, OnRetry], Mapping[str, AgentClient]]
     Judge = Callable[[Bundle, Mapping[str, NodeReport]], Mapping[str, tuple[Finding, ...]]]
     ReadServer = Callable[[Bundle], Certificate | None]
-
-_PROBE_TIMEOUT_S = 5.0
 
 
 def _connect(inventory: Inventory, on_retry: OnRetry) -> Mapping[str, AgentClient]:
@@ -65,7 +67,7 @@ def _ignore(_: Progress) -> None:
 class Coordinator:
     """One cluster. An async context manager: it connects on entering and hangs up on leaving.
 
-    Questions may be asked side by side; `replace` and `recover` only one at a time.
+    Questions may be asked side by side; `replace`, `rollback`, `switch_ssl` and `recover` only one at a time.
     """
 
     def __init__(
@@ -94,7 +96,7 @@ class Coordinator:
             make_id: Makes transaction ids; None for `naming.transaction_id`.
             judge: Judges a bundle for each node.
             read_server: Reads a bundle's server certificate.
-            recorder: Told what `replace` and `recover` do; `history.of(inventory)` writes it down.
+            recorder: Told what is done; `history.of(inventory)` writes it down.
         """
         self._inventory = inventory
         self._connect = connect
@@ -143,22 +145,62 @@ class Coordinator:
     async def plan(self, bundle: Bundle, options: ReplaceOptions | None = None) -> Plan:
         """What `replace` would do and all that speaks against it. Changes nothing; raises nothing that
         nodes do."""
-        reports, offsets = await self._preflight()
-        reached = [self._clients[name] for name in reports.good]
-        probes = await ask(reached, lambda client: client.probe(query=True, timeout_s=_PROBE_TIMEOUT_S))
-        judged = await asyncio.to_thread(self._judge, bundle, reports.good)
-        seen = planning.Evidence(
-            inventory=self._inventory,
-            options=options or ReplaceOptions(),
-            bundle_digest=bundle.digest,
-            reports=reports.good,
-            errors={**reports.bad, **probes.bad},
-            probes=probes.good,
-            bundle_findings=judged,
-            clock_offsets_s=offsets,
-            gone=self._gone(reports.good.values()),
-        )
-        return planning.make(seen, self._read_server(bundle))
+        seen = await survey(self._open(), self._now)
+        judged = await asyncio.to_thread(self._judge, bundle, seen.reports.good)
+        evidence = self._evidence(seen, options, bundle.digest)
+        return planning.make(replace(evidence, bundle_findings=judged), self._read_server(bundle))
+
+    async def plan_rollback(
+        self, generation: str | None = None, options: ReplaceOptions | None = None
+    ) -> Plan:
+        """What `rollback` would do and all that speaks against it: each node judges its own former set as if
+        it was staged now. Changes nothing; raises nothing that nodes do.
+
+        Args:
+            generation: The transaction that retired the sets; None for the newest that all nodes have.
+            options: As for `plan`; `drop_crls` leaves the generation's own CRLs out.
+
+        Raises:
+            InvalidInput: ARGUMENT_INVALID; that is no name of a generation.
+        """
+        if generation is not None and naming.TRANSACTION_ID.fullmatch(generation) is None:
+            raise InvalidInput(
+                Reason.ARGUMENT_INVALID,
+                f"{generation[:80]!r} is no name of a generation",
+                remedy="gausscert status shows those that there are",
+            )
+        chosen = generation
+        if chosen is None:
+            looked = await ask(self._open().values(), lambda client: client.get_node())
+            chosen = generations.newest_common(looked.good)
+        named = Generation(chosen) if chosen else None
+        drop_crls = options is not None and options.drop_crls
+        seen = await survey(self._open(), self._now, named, drop_crls=drop_crls)
+        rollback = planning.Rollback(chosen, seen.judged, by_default=generation is None)
+        digests = {judged.set.bundle_digest for judged in seen.judged.values()}
+        evidence = self._evidence(seen, options, digests.pop() if len(digests) == 1 else "")
+        found = {node: judged.findings for node, judged in seen.judged.items()}
+        return planning.make(replace(evidence, rollback=rollback, bundle_findings=found))
+
+    async def plan_ssl(self, wish: SslWish, options: ReplaceOptions | None = None) -> Plan:
+        """What `switch_ssl` would do and all that speaks against it; to switch it on, each node judges its
+        live set as if it was new. Changes nothing; raises nothing that nodes do.
+
+        Args:
+            wish: On or off.
+            options: As for `plan`; what they say of enable_ssl does not count.
+
+        Raises:
+            InvalidInput: ARGUMENT_INVALID; the wish is to keep what is.
+        """
+        if wish is SslWish.KEEP:
+            raise InvalidInput(Reason.ARGUMENT_INVALID, "enable_ssl is to be on or off")
+        chosen = replace(options or ReplaceOptions(), ssl_wish=wish, drop_crls=False)
+        seen = await survey(self._open(), self._now, LiveSet() if wish is SslWish.ON else None)
+        digests = {report.live.bundle_digest for report in seen.reports.good.values()}
+        evidence = self._evidence(seen, chosen, digests.pop() if len(digests) == 1 else "")
+        found = {node: judged.findings for node, judged in seen.judged.items()}
+        return planning.make(replace(evidence, only_ssl=True, bundle_findings=found))
 
     async def replace(
         self,
@@ -173,28 +215,43 @@ class Coordinator:
         Raises:
             InvalidInput: ARGUMENT_INVALID, the plan is for another bundle or another cluster.
         """
-        self._check_plan(plan, bundle)
-        if not plan.feasible:
-            return Result("", Verdict.NOTHING_DONE, failures=tuple(_objections(plan)))
-        new_server = plan.nodes[0].new_server
-        replacement = Replacement(
-            bundle=bundle,
-            ssl_wish=plan.options.ssl_wish,
-            drop_crls=plan.options.drop_crls,
-            old_digests={node.node: node.old_digest for node in plan.nodes},
-            leaf=new_server.fingerprint if new_server is not None else "",
-        )
-        job = Job(
-            transaction_id=self._make_id(),
-            holder=self._holder,
-            participants=tuple(sorted(replacement.old_digests)),
-            restart=plan.options.restart,
-            timeouts=self._inventory.timeouts,
-            take_over=plan.options.take_over,
-            replacement=replacement,
-        )
-        engine = self._engine(Kind.REPLACE, job, watch, interrupt or Interrupt())
-        return await self._recorded(await engine.run(begin(job.restart)))
+        if plan.generation is not None or plan.only_ssl or plan.bundle_digest != bundle.digest:
+            raise _misfit("the plan was made for another bundle")
+        return await self._transact(Kind.REPLACE, plan, bundle, watch, interrupt)
+
+    async def rollback(
+        self,
+        plan: Plan,
+        *,
+        watch: Callable[[Progress], None] = _ignore,
+        interrupt: Interrupt | None = None,
+    ) -> Result:
+        """The transaction back to the generation of a plan: every node, or none. As `replace`; the sets that
+        were live become a generation themselves, named by this transaction.
+
+        Raises:
+            InvalidInput: ARGUMENT_INVALID, the plan is no rollback's or for another cluster.
+        """
+        if plan.generation is None:
+            raise _misfit("the plan was not made for a rollback")
+        return await self._transact(Kind.ROLLBACK, plan, Generation(plan.generation), watch, interrupt)
+
+    async def switch_ssl(
+        self,
+        plan: Plan,
+        *,
+        watch: Callable[[Progress], None] = _ignore,
+        interrupt: Interrupt | None = None,
+    ) -> Result:
+        """The transaction that changes enable_ssl on every node, or on none, and restarts CM; the sets stay
+        as they are. As `replace`.
+
+        Raises:
+            InvalidInput: ARGUMENT_INVALID, the plan is of another kind or for another cluster.
+        """
+        if not plan.only_ssl:
+            raise _misfit("the plan was not made to switch SSL")
+        return await self._transact(Kind.SSL, plan, LiveSet(), watch, interrupt)
 
     async def recover(
         self,
@@ -202,6 +259,7 @@ class Coordinator:
         take_over: bool = False,
         restart: RestartScope | None = None,
         *,
+        accept_state: bool = False,
         watch: Callable[[Progress], None] = _ignore,
         interrupt: Interrupt | None = None,
     ) -> Result:
@@ -211,6 +269,8 @@ class Coordinator:
             prefer: What to do where the nodes' answers leave the choice.
             take_over: Also when another coordinator's lease still runs.
             restart: None for the transaction's own way.
+            accept_state: A cluster that is not Normal, or serves nothing, with the set that it is to have is
+                told and holds nothing up: it was so before, or its old set has expired.
             watch: Told what happens.
             interrupt: Stops a finishing, turned back as `replace`.
         """
@@ -218,6 +278,7 @@ class Coordinator:
             prefer=prefer,
             take_over=take_over,
             restart=restart,
+            accept_state=accept_state,
             holder=self._holder,
             timeouts=self._inventory.timeouts,
             fresh_id=self._make_id(),
@@ -231,16 +292,42 @@ class Coordinator:
         holders = {report.transaction.holder for report in reports if report.transaction.lease_left_s > 0}
         return frozenset(each for each in holders if naming.is_gone(each, self._holder))
 
-    async def _preflight(self) -> tuple[Answers[NodeReport], dict[str, float]]:
-        offsets: dict[str, float] = {}
+    def _evidence(self, seen: Survey, options: ReplaceOptions | None, bundle_digest: str) -> Evidence:
+        return planning.Evidence(
+            inventory=self._inventory,
+            options=options or ReplaceOptions(),
+            bundle_digest=bundle_digest,
+            reports=seen.reports.good,
+            errors=seen.errors,
+            probes=seen.probes.good,
+            clock_offsets_s=seen.clock_offsets_s,
+            gone=self._gone(seen.reports.good.values()),
+        )
 
-        async def call(client: AgentClient) -> NodeReport:
-            sent = self._now()
-            report = await client.get_node(preflight=True)
-            offsets[client.name] = plan_rules.clock_offset_s(sent, report.clock, self._now())
-            return report
-
-        return await ask(self._open().values(), call), offsets
+    async def _transact(
+        self,
+        kind: Kind,
+        plan: Plan,
+        source: Source,
+        watch: Callable[[Progress], None],
+        interrupt: Interrupt | None,
+    ) -> Result:
+        self._check_plan(plan)
+        if not plan.feasible:
+            return Result("", Verdict.NOTHING_DONE, failures=tuple(_objections(plan)))
+        replacement = _replacement(plan, source)
+        job = Job(
+            transaction_id=self._make_id(),
+            holder=self._holder,
+            participants=tuple(sorted(replacement.old_digests)),
+            restart=plan.options.restart,
+            timeouts=self._inventory.timeouts,
+            take_over=plan.options.take_over,
+            replacement=replacement,
+            accept_state=plan.options.accept_state,
+        )
+        engine = self._engine(kind, job, watch, interrupt or Interrupt())
+        return await self._recorded(await engine.run(begin(job.restart)))
 
     async def _recorded(self, result: Result) -> Result:
         untold = await self._recorder.ended(result)
@@ -262,9 +349,7 @@ class Coordinator:
             raise InternalError(Reason.INTERNAL, "the coordinator is used outside of `async with`")
         return self._clients
 
-    def _check_plan(self, plan: Plan, bundle: Bundle) -> None:
-        if plan.bundle_digest != bundle.digest:
-            raise _misfit("the plan was made for another bundle")
+    def _check_plan(self, plan: Plan) -> None:
         if plan.cluster != self._inventory.cluster:
             raise _misfit(
                 f"the plan is for cluster {plan.cluster}, the inventory of {self._inventory.cluster}"
@@ -277,6 +362,8 @@ class Coordinator:
 async def _look(client: AgentClient) -> tuple[NodeReport, Served | None]:
     report = await client.get_node()
     seen = await _probe(client)
+    if seen is not None and seen.findings:  # why its cm_server does not serve, as CM's logs have it
+        report = replace(report, findings=(*report.findings, *seen.findings))
     local = report.topology.local_node_id
     served = next((each for each in seen.served if each.cm_node_id == local), None) if seen else None
     return report, served
@@ -285,9 +372,25 @@ async def _look(client: AgentClient) -> tuple[NodeReport, Served | None]:
 async def _probe(client: AgentClient) -> ProbeReport | None:
     """None where the node cannot look; its report then still is worth showing."""
     try:
-        return await client.probe(query=False, timeout_s=_PROBE_TIMEOUT_S)
+        return await client.probe(query=False, timeout_s=PROBE_TIMEOUT_S)
     except GausscertError:
         return None
+
+
+def _replacement(plan: Plan, source: Source) -> Replacement:
+    leaves = {node.new_server.fingerprint if node.new_server is not None else "" for node in plan.nodes}
+    return Replacement(
+        source=source,
+        bundle_digest=plan.bundle_digest,
+        ssl_wish=plan.options.ssl_wish,
+        drop_crls=plan.options.drop_crls,
+        old_digests={node.node: node.old_digest for node in plan.nodes},
+        leaf=leaves.pop() if len(leaves) == 1 else "",
+        new_digests={node.node: node.new_digest for node in plan.nodes if node.new_digest},
+        planned_state=plan.cluster_state,
+        stopped=plan.stopped if plan.options.accept_state else frozenset(),
+        accepted=tuple(found for found in plan.findings if standing.was_accepted(found)),
+    )
 
 
 def _objections(plan: Plan) -> list[GausscertError]:

@@ -6,14 +6,14 @@ counts as having gone well, the operator's interruptions, and the words for how 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from gausscert_common.errors import GausscertError, InternalError, Reason
-from gausscert_common.model import CertificateKind
 from gausscert_common.protocol.coordinator import POINT_OF_NO_RETURN, Stage, Verdict
 from gausscert_common.protocol.words import RestartScope
 
-from gausscert_coordinator import proof, recovery_view, takeover
+from gausscert_coordinator import proof, recovery_view, running, standing, takeover
 from gausscert_coordinator.hands import Hands
 from gausscert_coordinator.interrupt import unless
 from gausscert_coordinator.job import PROOFS, STARTS
@@ -29,7 +29,7 @@ from gausscert_coordinator.prover import Prover
 from gausscert_coordinator.report import Mark, Result
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
 
     from gausscert_common.findings import Finding
     from gausscert_common.model import NodeReport, Overlap
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from gausscert_coordinator.ports import AgentClient
     from gausscert_coordinator.proof import Baseline, Expectation
     from gausscert_coordinator.reporter import Reporter
+    from gausscert_coordinator.running import Processes
     from gausscert_coordinator.takeover import TakenOver
 
 _START_REASONS: Final = frozenset({Reason.CM_NOT_STARTED, Reason.CM_CTL_FAILED, Reason.CM_CTL_TIMEOUT})
@@ -83,7 +84,8 @@ class Engine:
         self._own_ways: dict[Stage, Callable[[], Awaitable[list[GausscertError]]]] = {
             Stage.ACQUIRE: lambda: self._acquire_as_planned(self._replacement()),
             Stage.PREPARE: lambda: self._prepare(self._replacement()),
-            Stage.STOP: lambda: self._hands.restart(Stage.STOP),
+            Stage.STOP: self._stop,
+            Stage.SWAP: self._swap,
             Stage.START: self._start,
             Stage.VERIFY: self._verify,
             Stage.ENSURE_UP: self._ensure_up,
@@ -184,12 +186,29 @@ class Engine:
     async def _rollback_start(self) -> list[GausscertError]:
         return self._left_to_proof(await self._hands.restart(Stage.ROLLBACK_START))
 
+    async def _stop(self) -> list[GausscertError]:
+        return await self._hands.restart(Stage.STOP) or await self._seen_stopped("although it was stopped")
+
+    async def _swap(self) -> list[GausscertError]:
+        """Each node looks before and after it exchanges its own set. A cm_server that came up there while
+        others had yet to exchange theirs would run beside the old set; only all nodes together show that."""
+        wrong = await self._hands.command(Stage.SWAP, self._job.participants)
+        return wrong or await self._seen_stopped("before all nodes had exchanged their sets")
+
+    async def _seen_stopped(self, when: str) -> list[GausscertError]:
+        read = await self._hands.read()
+        return [*read.bad.values(), *running.still_there(read.good, when)]
+
     async def _start(self) -> list[GausscertError]:
-        """cm_ctl on one node may have failed because of a cm_server on another: that one is named, too."""
+        """cm_ctl on one node may have failed because of a cm_server on another: that one is named, too. Where
+        the cluster was accepted as it was, cm_ctl may well wait in vain for it to be Normal."""
         wrong = await self._hands.restart(Stage.START)
         if not any(error.reason in _START_REASONS for error in wrong):
             return wrong
+        if self._job.accept_state and (self._before is None or not self._before.normal):
+            return self._left_to_proof(wrong)
         read, probes = await self._hands.read(), await self._hands.probe(query=False)
+        self._tell_causes(finding for report in probes.good.values() for finding in report.findings)
         blamed = {error.node for error in wrong}
         silent = proof.silent(read.good, probes.good)
         return [*wrong, *(error for error in silent if error.node not in blamed)]
@@ -229,20 +248,25 @@ class Engine:
     async def _prepare(self, replacement: Replacement) -> list[GausscertError]:
         self._prepare_sent = True
         answers = await self._hands.prepare(replacement)
+        self._findings.extend(replacement.accepted)
         self._findings.extend(merge({node: answer.findings for node, answer in answers.good.items()}))
         self._recorder.found(self._findings)
         self._overlaps = {node: answer.overlap for node, answer in answers.good.items()}
         wrong = list(answers.bad.values())
-        for node, answer in answers.good.items():
-            leaf = answer.stage.fingerprint(CertificateKind.SERVER)
-            if leaf and replacement.leaf and leaf != replacement.leaf:
-                wrong.append(staged_another(node))
+        staged = answers.good.items()
+        wrong += [staged_another(node) for node, made in staged if replacement.is_another(node, made.stage)]
         if wrong or self._job.restart is RestartScope.NONE:
             return wrong
-        probes = await self._hands.probe(query=True)
-        self._before = proof.baseline(probes.good)
+        probes, read = await self._hands.probe(query=True), await self._hands.read()
+        before = replace(proof.baseline(probes.good), processes=running.running(read.good))
+        self._before = before
         self._recorder.seen(Stage.PREPARE, proof.evidence(probes.good))
-        return list(probes.bad.values()) or list(proof.no_longer_normal(self._before, probes.good))
+        if self._job.accept_state:
+            self._reporter.tell(Mark.NOTE, detail=f"accepted as it is: {standing.told(probes.good)}")
+        unanswered = [*probes.bad.values(), *read.bad.values()]
+        if unanswered or not self._job.accept_state:
+            return unanswered or list(proof.no_longer_normal(before, probes.good))
+        return list(standing.worse_than_planned(replacement.planned_state, before, probes.good))
 
     async def _verify(self) -> list[GausscertError]:
         read = await self._hands.read()
@@ -251,14 +275,24 @@ class Engine:
         replacement = self._job.replacement
         leaf = replacement.leaf if replacement is not None else ""
         wish = replacement.ssl_wish if replacement is not None else recovery_view.ssl_wish(read.good)
-        return await self._prove(proof.new_set(read.good, leaf, self._before, wish), forward=True)
+        wanted = proof.new_set(read.good, leaf, self._before, wish)
+        before = self._before.processes if self._before is not None else None
+        if not self._job.accept_state:
+            return await self._prove(wanted, forward=True, before=before)
+        hoped = replace(wanted, normal=frozenset(read.good))
+        least = standing.least(hoped, self._before or proof.Baseline())
+        return await self._prove(hoped, forward=True, before=before, least=least)
 
     async def _verify_rollback(self) -> list[GausscertError]:
         read = await self._hands.read()
         if not read.complete:
             return list(read.bad.values())
-        wrong = await self._prove(proof.old_set(read.good, self._before), forward=False)
-        if self._before is None or self._before.sound:
+        wanted = proof.old_set(read.good, self._before)
+        if self._before is not None and self._before.sound:
+            wanted = standing.least(wanted, self._before)
+        wrong = await self._prove(wanted, forward=False)
+        unknown = self._before is None and self._job.accept_state
+        if not unknown and (self._before is None or self._before.sound):
             return wrong
         self._findings.extend(as_finding(error) for error in wrong)
         return []
@@ -274,7 +308,14 @@ class Engine:
         self._findings.extend(as_finding(error) for error in unproven)
         return []
 
-    async def _prove(self, expectation: Expectation, *, forward: bool) -> list[GausscertError]:
+    async def _prove(
+        self,
+        expectation: Expectation,
+        *,
+        forward: bool,
+        before: Processes | None = None,
+        least: Expectation | None = None,
+    ) -> list[GausscertError]:
         async def pause(seconds: float) -> None:
             if forward:
                 await unless(self._interrupt.first, _wait(self._sleep, seconds))
@@ -283,12 +324,24 @@ class Engine:
 
         wrong = await self._prover.prove(
             expectation,
+            least=least,
+            before=before,
             within_s=self._job.timeouts.verify_s,
             pause=pause,
             enough=lambda: forward and self._interrupt.requested,
         )
         self._recorder.seen(self._reporter.stage, self._prover.evidence)
+        self._findings.extend(as_finding(error) for error in self._prover.short_of)
+        if wrong:
+            self._tell_causes(self._prover.causes)
         return wrong
+
+    def _tell_causes(self, found: Iterable[Finding]) -> None:
+        """What CM's own logs say, once for each node."""
+        for cause in dict.fromkeys(found):
+            if cause not in self._findings:
+                self._reporter.tell(Mark.NOTE, cause.node, f"{cause.cause} (do: {cause.remedy})")
+                self._findings.append(cause)
 
     def _verdict(self, course: Course, *, recovering: bool) -> Verdict:
         """The course counts Abort and Clean after a failed Prepare as a rollback; for the operator nothing

@@ -79,14 +79,14 @@ class Hands:
         return answers
 
     async def prepare(self, replacement: Replacement) -> Answers[PreparedSet]:
-        """Have the bundle staged everywhere."""
+        """Have the new set staged everywhere."""
         command = self._command(Stage.PREPARE)
 
         async def call(client: AgentClient) -> PreparedSet:
             preparation = Preparation(
                 participants=self._job.participants,
                 expected_live_digest=replacement.old_digests[client.name],
-                bundle=replacement.bundle,
+                source=replacement.source,
                 ssl_wish=replacement.ssl_wish,
                 restart=self._job.restart,
                 drop_crls=replacement.drop_crls,

@@ -52,6 +52,8 @@ class Run:
     interrupted: bool | None
     last_stage: str | None
     cluster_state: str | None
+    generation: str | None
+    """What a rollback went back to; None for everything else."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from gausscert_common import VERSION
 from gausscert_common.model import CertificateKind, CertificateSet
 from gausscert_common.protocol.words import LiveState, Phase
+from gausscert_common.source import Generation
 
 from gausscert_coordinator import history_schema as schema
 
@@ -51,9 +52,10 @@ def begun(kind: Kind, cluster: str, job: Job, at: datetime) -> Iterator[Row]:
             new.ssl_wish.value if new is not None else None,
             new.drop_crls if new is not None else None,
             job.take_over,
-            new.bundle.digest if new is not None else None,
+            new.bundle_digest if new is not None else None,
             new.leaf if new is not None else None,
             moment(at),
+            new.source.name if new is not None and isinstance(new.source, Generation) else None,
         ),
     )
 

@@ -117,7 +117,10 @@ _V1: Final = (
     )""",
 )
 
-MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_V1,)
+_V2: Final = ("ALTER TABLE run ADD COLUMN generation TEXT",)
+"""What a rollback went back to."""
+
+MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_V1, _V2)
 """The statements that lead from schema version N (`PRAGMA user_version`) to N + 1, at index N."""
 
 VERSION: Final = len(MIGRATIONS)
@@ -126,7 +129,8 @@ VERSION: Final = len(MIGRATIONS)
 # the latter only since 3.24, and what we are given is the operating system's.
 BEGIN_RUN: Final = (
     "INSERT INTO run (run, transaction_id, cluster, kind, holder, version, participants, restart, ssl_wish,"
-    " drop_crls, take_over, bundle_digest, new_server, begun_at) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+    " drop_crls, take_over, bundle_digest, new_server, begun_at, generation)"
+    " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
 )
 SET_EPOCH: Final = "UPDATE run SET epoch = ?2 WHERE run = ?1"
 END_RUN: Final = (

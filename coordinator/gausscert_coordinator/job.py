@@ -5,13 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from gausscert_common.model import CertificateKind
 from gausscert_common.protocol.coordinator import Stage
 from gausscert_common.protocol.words import RestartScope, SslWish
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from gausscert_common.bundle import Bundle
+    from gausscert_common.findings import Finding
+    from gausscert_common.model import CertificateSet, ClusterState
+    from gausscert_common.source import Source
 
     from gausscert_coordinator.inventory import Timeouts
 
@@ -29,13 +32,28 @@ PROOFS: Final = frozenset({Stage.VERIFY, Stage.ROLLBACK_VERIFY})
 class Replacement:
     """What is to be staged."""
 
-    bundle: Bundle = field(repr=False)
+    source: Source = field(repr=False)
+    bundle_digest: str
     ssl_wish: SslWish
     drop_crls: bool
     old_digests: Mapping[str, str]
     """By node: the live set the plan was made for."""
     leaf: str
     """SHA-256 of the new server certificate."""
+    new_digests: Mapping[str, str] = field(default_factory=dict)
+    """By node: what it must stage, where that is known before; for a bundle it is not."""
+    planned_state: ClusterState | None = None
+    """What `cm_ctl query` said when the plan was made."""
+    stopped: frozenset[str] = frozenset()
+    """Nodes on which CM was stopped on purpose then, and that was accepted."""
+    accepted: tuple[Finding, ...] = ()
+    """What was found of the state of the cluster and accepted."""
+
+    def is_another(self, node: str, staged: CertificateSet) -> bool:
+        """Whether a node has staged something else than was planned."""
+        leaf = staged.fingerprint(CertificateKind.SERVER)
+        wrong_leaf = bool(leaf and self.leaf) and leaf != self.leaf
+        return wrong_leaf or self.new_digests.get(node, staged.digest) != staged.digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +69,8 @@ class Job:
     take_over: bool = False
     replacement: Replacement | None = None
     """None in recovery: whatever was staged is staged."""
+    accept_state: bool = False
+    """The cluster need not be Normal before, nor afterwards if it was not."""
 
     @property
     def executor(self) -> str:

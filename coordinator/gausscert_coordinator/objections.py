@@ -89,7 +89,7 @@ def unlike_plan(
                     remedy="find out who changes certificates here, then plan again",
                 )
             )
-        elif report.manually_stopped and restart is not RestartScope.NONE:
+        elif report.manually_stopped and restart is not RestartScope.NONE and node not in replacement.stopped:
             wrong.append(
                 NodeRefusal(
                     Reason.NODE_UNFIT,
@@ -102,10 +102,10 @@ def unlike_plan(
 
 
 def staged_another(node: str) -> NodeFailure:
-    """A node answered Prepare with a set that is not the bundle's."""
+    """A node answered Prepare with a set that is not the bundle's, or not the generation that was judged."""
     return NodeFailure(
         Reason.STORE_FAILED,
-        "staged another server certificate than the one that was sent",
+        "staged another set than the one that was planned",
         node=node,
         remedy="look at the agent's log",
     )

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from gausscert_common.model import Certificate, CertificateKind, Served, ServedState
 from gausscert_common.protocol.words import RestartScope
 
-from gausscert_coordinator import objections, proof, recovery_view
+from gausscert_coordinator import generations, objections, proof, recovery_view, standing
 from gausscert_coordinator.merging import merge, worst_first
-from gausscert_coordinator.plan_rules import RULES, Evidence
+from gausscert_coordinator.plan_rules import RULES, Evidence, Rollback
 from gausscert_coordinator.report import Plan, PlannedNode
 
 if TYPE_CHECKING:
@@ -18,35 +18,39 @@ if TYPE_CHECKING:
 
     from gausscert_common.errors import GausscertError
     from gausscert_common.findings import Finding
-    from gausscert_common.model import NodeReport
+    from gausscert_common.model import CertificateSet
 
     from gausscert_coordinator.inventory import Timeouts
     from gausscert_coordinator.report import InFlight
 
-__all__ = ["Evidence", "make"]
+__all__ = ["Evidence", "Rollback", "make"]
 
 
-def make(seen: Evidence, new_server: Certificate | None) -> Plan:
-    """What `replace` would do, and everything that speaks against it.
+def make(seen: Evidence, new_server: Certificate | None = None) -> Plan:
+    """What `replace` or `rollback` would do, and everything that speaks against it.
 
     Args:
         seen: What the nodes answered.
-        new_server: The bundle's server certificate; None when it cannot be read.
+        new_server: The bundle's server certificate; None when it cannot be read, or for a rollback.
     """
     options = seen.options
+    found = tuple(_findings(seen))
     in_flight = recovery_view.flights(seen.reports, seen.gone)
     return Plan(
         cluster=seen.inventory.cluster,
         bundle_digest=seen.bundle_digest,
         options=options,
-        nodes=tuple(_planned(node, report, new_server) for node, report in seen.reports.items()),
-        findings=worst_first(_findings(seen)),
+        nodes=tuple(_planned(seen, node, new_server) for node in seen.reports),
+        findings=worst_first(standing.accepted(found) if options.accept_state else found),
         unreachable=tuple(seen.errors.values()),
         blocked=tuple(_blocked(seen, in_flight)),
         served=_served(seen),
         cluster_state=proof.cluster_state(seen.probes),
         outage=outage(options.restart, seen.inventory.timeouts),
         in_flight=in_flight,
+        generation=seen.rollback.generation if seen.rollback is not None else None,
+        stopped=standing.stopped(seen.reports),
+        only_ssl=seen.only_ssl,
     )
 
 
@@ -70,20 +74,27 @@ def _findings(seen: Evidence) -> Iterator[Finding]:
     yield from merge(seen.bundle_findings)
     for node, report in seen.reports.items():
         yield from (finding.at_node(node) for finding in report.findings)
-    for rule in RULES:
+    for rule in (*RULES, *generations.RULES):
         yield from rule(seen)
 
 
-def _planned(node: str, report: NodeReport, new_server: Certificate | None) -> PlannedNode:
-    certificates = report.live.certificates
+def _planned(seen: Evidence, node: str, new_server: Certificate | None) -> PlannedNode:
+    report = seen.reports[node]
+    judged = seen.rollback.judged.get(node) if seen.rollback is not None else None
+    kept = _server_of(report.live) if seen.only_ssl else None
     return PlannedNode(
         node=node,
-        old_server=next((each for each in certificates if each.kind is CertificateKind.SERVER), None),
-        new_server=new_server,
+        old_server=_server_of(report.live),
+        new_server=_server_of(judged.set) if judged is not None else kept or new_server,
         old_digest=report.live.digest,
         enable_ssl=report.enable_ssl,
         promised_epoch=report.transaction.fence.epoch,
+        new_digest=judged.set.digest if judged is not None else report.live.digest if seen.only_ssl else "",
     )
+
+
+def _server_of(held: CertificateSet) -> Certificate | None:
+    return next((each for each in held.certificates if each.kind is CertificateKind.SERVER), None)
 
 
 def _blocked(seen: Evidence, in_flight: tuple[InFlight, ...]) -> Iterator[GausscertError]:

@@ -72,8 +72,8 @@ PLAN: Final = table(
         "The cluster is not Normal",
         "Afterwards nobody could tell what the replacement broke; and a cluster that cannot start with the"
         " old set cannot be rolled back to it.",
-        "bring the cluster to Normal; or stop it and use --restart none, for example when its certificates"
-        " have expired",
+        "bring the cluster to Normal; where that cannot be, for example because its certificates have"
+        " expired, accept it as it is: --accept-state",
     ),
     _Rule(
         "CLUSTER_STATE_UNKNOWN",
@@ -87,7 +87,8 @@ PLAN: Final = table(
         ERROR,
         "CM was stopped on purpose on a node",
         "The replacement would start it again, and could not prove that node before that.",
-        "start it with `cm_ctl start`, or stop all and use --restart none",
+        "start it with `cm_ctl start`, or stop all and use --restart none; to have it started by the"
+        " replacement: --accept-state",
     ),
     _Rule(
         "CM_RUNS",
@@ -99,9 +100,9 @@ PLAN: Final = table(
     _Rule(
         "SET_UNCHANGED",
         ERROR,
-        "Every node has this bundle already",
+        "Every node has this set already",
         "Replacing it would cost a restart and change nothing. Only a warning when enable_ssl changes.",
-        "nothing to do; check whether this is the right directory",
+        "nothing to do; check whether this is the right directory, or the right generation",
     ),
     _Rule(
         "SETS_DIFFER",
@@ -116,5 +117,43 @@ PLAN: Final = table(
         "SSL is switched off",
         "CM's traffic is then in the clear, and no certificate is served or proven.",
         "use --enable-ssl keep unless this is meant",
+    ),
+    _Rule(
+        "SSL_UNCHANGED",
+        ERROR,
+        "enable_ssl is so already, in all files and in all cm_servers",
+        "A restart would change nothing.",
+        "nothing to do",
+    ),
+    _Rule(
+        "GENERATION_NONE",
+        ERROR,
+        "No generation is on all nodes",
+        "A rollback gives every node its own former set; some node has none that the others have, too: it was"
+        " added or set up anew since, or keeps none (`retired_generations`).",
+        "replace the certificates with the former bundle instead: gausscert replace",
+    ),
+    _Rule(
+        "GENERATION_UNKNOWN",
+        ERROR,
+        "The generation is not on every node",
+        "It never was there, or was given up: each node keeps the newest ones only (`retired_generations`).",
+        "choose one that all nodes have; gausscert status shows them",
+    ),
+    _Rule(
+        "GENERATION_NOT_NEWEST",
+        WARNING,
+        "Some node has a newer generation",
+        "Without --to the newest one is taken that all nodes have. A newer one on some nodes only has been"
+        " removed from the others by somebody.",
+        "see whether it is the one you mean; name another one with --to",
+    ),
+    _Rule(
+        "GENERATION_UNEQUAL",
+        ERROR,
+        "The nodes' sets of the generation are not of one bundle",
+        "A transaction makes the same set live on all nodes; with certificates of different CAs they could"
+        " not talk to each other. The nodes differed then, too (SETS_DIFFER).",
+        "choose another generation, or replace the certificates with one bundle: gausscert replace",
     ),
 )

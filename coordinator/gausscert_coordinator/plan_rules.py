@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from gausscert_common.findings import Severity
-from gausscert_common.model import SslValue
+from gausscert_common.model import ServedState, SslValue
 from gausscert_common.protocol.words import RestartScope, SslWish
 
 from gausscert_coordinator.plan_catalogue import PLAN
@@ -20,13 +20,33 @@ if TYPE_CHECKING:
 
     from gausscert_common.errors import GausscertError
     from gausscert_common.findings import Finding
-    from gausscert_common.model import ClusterState, NodeReport, ProbeReport, SslSwitch
+    from gausscert_common.model import (
+        ClusterState,
+        JudgedGeneration,
+        NodeReport,
+        ProbeReport,
+        SslSwitch,
+    )
 
     from gausscert_coordinator.inventory import Inventory
     from gausscert_coordinator.report import ReplaceOptions
 
+_ONE_BUNDLE: Final = "give all nodes one set: gausscert replace DIR --enable-ssl on"
+
 SKEW_WARNING_S: Final = 60.0
 SKEW_ERROR_S: Final = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Rollback:
+    """What the nodes say of the generation that is to be live again."""
+
+    generation: str
+    """"" where none is on all nodes."""
+    judged: Mapping[str, JudgedGeneration] = field(default_factory=dict)
+    """By node."""
+    by_default: bool = False
+    """The operator has named none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +56,7 @@ class Evidence:
     inventory: Inventory
     options: ReplaceOptions
     bundle_digest: str
+    """"" for a rollback to sets that are not of one bundle."""
     reports: Mapping[str, NodeReport]
     errors: Mapping[str, GausscertError] = field(default_factory=dict)
     """Nodes that did not answer, or not all questions."""
@@ -46,6 +67,17 @@ class Evidence:
     """Node's clock minus the coordinator's."""
     gone: frozenset[str] = frozenset()
     """Holders of leases that are known to have ended."""
+    rollback: Rollback | None = None
+    """None: the new set is a bundle, or the live one."""
+    only_ssl: bool = False
+    """The sets stay as they are; only enable_ssl changes."""
+
+    def wanted(self, node: str) -> str:
+        """The bundle digest of the set that a node would get, "" if it is not known."""
+        if self.rollback is None:
+            return self.bundle_digest
+        judged = self.rollback.judged.get(node)
+        return judged.set.bundle_digest if judged is not None else ""
 
 
 def clock_offset_s(sent: datetime, answered: datetime, received: datetime) -> float:
@@ -147,19 +179,44 @@ def processes(seen: Evidence) -> Iterator[Finding]:
 
 
 def live_sets(seen: Evidence) -> Iterator[Finding]:
-    """The bundle is new, and the nodes are alike now."""
+    """The set is new, and the nodes are alike now."""
     digests = {node: report.live.bundle_digest for node, report in seen.reports.items()}
     found = set(digests.values())
-    if found == {seen.bundle_digest} and not seen.errors:
+    if seen.only_ssl:
+        yield from _kept_sets(seen, digests)
+        return
+    same = all(digest and digest == seen.wanted(node) for node, digest in digests.items())
+    if digests and same and not seen.errors:
         unchanged = PLAN["SET_UNCHANGED"].finding("same files, byte for byte, on all nodes")
         changes = _switch_changes(seen)
         yield replace(unchanged, severity=Severity.WARNING) if changes else unchanged
     if len(found) > 1:
-        groups = (
-            " and ".join(node for node, digest in digests.items() if digest == each)
-            for each in dict.fromkeys(digests.values())
-        )
-        yield PLAN["SETS_DIFFER"].finding(f"alike are: {'; '.join(groups)}")
+        yield _sets_differ(digests)
+
+
+def _kept_sets(seen: Evidence, digests: Mapping[str, str]) -> Iterator[Finding]:
+    """What the nodes keep must be of one bundle where it is to be served; and something must change."""
+    if len(set(digests.values())) > 1:
+        differ = _sets_differ(digests)
+        on = seen.options.ssl_wish is SslWish.ON
+        yield replace(differ, severity=Severity.ERROR, remedy=_ONE_BUNDLE) if on else differ
+    if not _switch_changes(seen) and not seen.errors and _all_answer_as_wished(seen):
+        yield PLAN["SSL_UNCHANGED"].finding(f"enable_ssl is {seen.options.ssl_wish} everywhere")
+
+
+def _all_answer_as_wished(seen: Evidence) -> bool:
+    """A cm_server that was not restarted since the files were changed does not."""
+    wanted = {SslWish.ON: ServedState.SSL_ON, SslWish.OFF: ServedState.SSL_OFF}[seen.options.ssl_wish]
+    answers = {served.state for report in seen.probes.values() for served in report.served}
+    return not answers & ({ServedState.SSL_ON, ServedState.SSL_OFF} - {wanted})
+
+
+def _sets_differ(digests: Mapping[str, str]) -> Finding:
+    groups = (
+        " and ".join(node for node, digest in digests.items() if digest == each)
+        for each in dict.fromkeys(digests.values())
+    )
+    return PLAN["SETS_DIFFER"].finding(f"alike are: {'; '.join(groups)}")
 
 
 RULES: Final = (names, clocks, topology, ssl_switch, cluster_state, processes, live_sets)

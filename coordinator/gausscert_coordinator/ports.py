@@ -6,10 +6,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from gausscert_common.bundle import Bundle
-from gausscert_common.model import CertificateSet, ExpiryReport, NodeReport, PreparedSet, ProbeReport
+from gausscert_common.model import (
+    CertificateSet,
+    ExpiryReport,
+    JudgedGeneration,
+    NodeReport,
+    PreparedSet,
+    ProbeReport,
+)
 from gausscert_common.protocol.commands import Command
 from gausscert_common.protocol.words import RestartScope, SslWish
+from gausscert_common.source import Generation, LiveSet, Source
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,11 +25,12 @@ class Preparation:
 
     participants: tuple[str, ...]
     expected_live_digest: str
-    bundle: Bundle
+    source: Source
     ssl_wish: SslWish
     restart: RestartScope
     drop_crls: bool = False
-    """The new set has only the CRLs of the bundle; else those of the live set are carried over."""
+    """With a bundle: the new set has only its CRLs; else those of the live set are carried over.
+    With a generation: the new set has none; else it has those of the generation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +52,9 @@ class AgentClient(Protocol):
         """The node's name in the inventory."""
 
     async def get_node(self, *, preflight: bool = False) -> NodeReport: ...
+    async def judge(
+        self, generation: Generation | LiveSet, *, drop_crls: bool
+    ) -> tuple[NodeReport, JudgedGeneration]: ...
     async def get_expiry(self) -> ExpiryReport: ...
     async def probe(self, *, query: bool, timeout_s: float) -> ProbeReport: ...
     async def acquire(

@@ -18,7 +18,7 @@ from gausscert_coordinator.report import Proof
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from gausscert_common.model import ClusterState, NodeReport, ProbeReport, Served
+    from gausscert_common.model import ClusterState, CmProcess, NodeReport, ProbeReport, Served
 
 NORMAL: Final = "Normal"
 """The word of `cm_ctl query` for a cluster in which all is well (facts section 8)."""
@@ -26,7 +26,13 @@ NORMAL: Final = "Normal"
 SSL_OFF: Final = "ssl off"
 """Stands among the accepted leaves for "answers that SSL is off"; never equal to a missing fingerprint."""
 
+_NORMAL_ONLY: Final = frozenset({NORMAL})
+
 _SEE_LOG: Final = "look at cm_server's log on the node it runs on: $GAUSSLOG/cm/cm_server"
+
+_NO_PRIMARY: Final = (
+    "no cm_server is primary: enable_ssl or the CA differs between them, or server.crt lacks a purpose"
+)
 
 _SHOWN: Final = 16
 """Hex digits of a fingerprint that people compare."""
@@ -49,8 +55,11 @@ class Expectation:
     servers: Mapping[int, Wanted]
     """By CM node id; each of them must be seen from every node."""
     normal: frozenset[str] = frozenset()
-    """Nodes on which `cm_ctl query` must say Normal; it tells that the node's client certificate is
+    """Nodes on which `cm_ctl query` must say one of `words`; it tells that the node's client certificate is
     accepted, too."""
+    words: frozenset[str] = _NORMAL_ONLY
+    spared: frozenset[int] = frozenset()
+    """Listed cm_servers that need not serve, because they did not before."""
     others: Wanted | None = None
     """What holds for a cm_server that no topology lists; None: it is not looked at."""
     forward: bool = False
@@ -65,6 +74,16 @@ class Baseline:
     """By CM node id, the best that any node saw."""
     normal: frozenset[str] = frozenset()
     """Nodes on which `cm_ctl query` said Normal."""
+    answered: frozenset[str] = frozenset()
+    """Nodes on which it said anything of the cluster."""
+    words: frozenset[str] = frozenset()
+    """What it said there."""
+    processes: Mapping[str, tuple[CmProcess, ...]] = field(default_factory=dict)
+    """The processes that held a set in memory, by node."""
+
+    def served_by(self, cm_node_id: int) -> bool:
+        """Whether that cm_server did serve."""
+        return _rank(self.served.get(cm_node_id)) > 0
 
     @property
     def sound(self) -> bool:
@@ -79,8 +98,16 @@ def baseline(probes: Mapping[str, ProbeReport]) -> Baseline:
         for served in report.served:
             if _rank(served) > _rank(best.get(served.cm_node_id)):
                 best[served.cm_node_id] = served
-    normal = {node for node, report in probes.items() if _is_normal(report.cluster)}
-    return Baseline(best, normal=frozenset(normal))
+    states = {node: report.cluster for node, report in probes.items()}
+    said = {node: state.cluster_state for node, state in states.items() if state is not None}
+    normal = {node for node, word in said.items() if word == NORMAL}
+    answered = {node for node, word in said.items() if word}
+    return Baseline(
+        best,
+        normal=frozenset(normal),
+        answered=frozenset(answered),
+        words=frozenset(said.values()) - {""},
+    )
 
 
 def new_set(
@@ -133,7 +160,7 @@ def objections(expectation: Expectation, probes: Mapping[str, ProbeReport]) -> l
         seen = {served.cm_node_id: served for served in report.served}
         for cm_node_id, wanted in sorted(expectation.servers.items()):
             found.extend(_judge(node, cm_node_id, wanted, seen.get(cm_node_id)))
-        for cm_node_id in sorted(seen.keys() - expectation.servers.keys()):
+        for cm_node_id in sorted(seen.keys() - expectation.servers.keys() - expectation.spared):
             if expectation.others is not None:
                 found.extend(_judge(node, cm_node_id, expectation.others, seen[cm_node_id]))
         if not seen and not expectation.servers and expectation.forward:
@@ -142,12 +169,13 @@ def objections(expectation: Expectation, probes: Mapping[str, ProbeReport]) -> l
 
 
 def state_objections(expectation: Expectation, probes: Mapping[str, ProbeReport]) -> list[NodeFailure]:
-    """Where `cm_ctl query` does not say Normal although it must."""
-    found: list[NodeFailure] = []
-    for node, report in sorted(probes.items()):
-        if node in expectation.normal and not _is_normal(report.cluster):
-            found.append(_not_proven(node, f"cm_ctl query says {_state_text(report.cluster)}, not {NORMAL}"))
-    return found
+    """Where `cm_ctl query` does not say what it must."""
+    wanted = " or ".join(sorted(expectation.words, reverse=True))
+    return [
+        _not_proven(node, f"cm_ctl query says {state_text(report.cluster)}, not {wanted}")
+        for node, report in sorted(probes.items())
+        if node in expectation.normal and not _says(report.cluster, expectation.words)
+    ]
 
 
 def silent(reports: Mapping[str, NodeReport], probes: Mapping[str, ProbeReport]) -> list[NodeFailure]:
@@ -169,7 +197,7 @@ def no_longer_normal(before: Baseline, probes: Mapping[str, ProbeReport]) -> lis
     return [
         NodeRefusal(
             Reason.NODE_UNFIT,
-            f"the cluster is no longer {NORMAL}: cm_ctl query says {_state_text(report.cluster)}",
+            f"the cluster is no longer {NORMAL}: cm_ctl query says {state_text(report.cluster)}",
             node=node,
             remedy="find out what has happened to it since the plan was made, then plan again",
         )
@@ -178,12 +206,12 @@ def no_longer_normal(before: Baseline, probes: Mapping[str, ProbeReport]) -> lis
 
 
 def evidence(probes: Mapping[str, ProbeReport]) -> tuple[Proof, ...]:
-    """Every served certificate that was seen, by node."""
+    """Every answer of a cm_server that was seen, by node: its certificate, or that SSL is off."""
     return tuple(
         Proof(node, served)
         for node, report in sorted(probes.items())
         for served in report.served
-        if served.state is ServedState.SSL_ON
+        if served.state in (ServedState.SSL_ON, ServedState.SSL_OFF)
     )
 
 
@@ -227,8 +255,8 @@ def _common_leaf(reports: Mapping[str, NodeReport]) -> str:
     return leaves.pop() if len(leaves) == 1 else ""
 
 
-def _is_normal(state: ClusterState | None) -> bool:
-    return state is not None and state.cluster_state == NORMAL
+def _says(state: ClusterState | None, words: frozenset[str]) -> bool:
+    return state is not None and state.cluster_state in words
 
 
 def _rank(served: Served | None) -> int:
@@ -261,10 +289,13 @@ def _names(wanted: Wanted) -> str:
     return " or ".join(leaves) or "a certificate"
 
 
-def _state_text(state: ClusterState | None) -> str:
+def state_text(state: ClusterState | None) -> str:
+    """What `cm_ctl query` said, for a person; without a primary the usual reasons (facts section 12)."""
     if state is None:
         return "nothing"
-    return state.cluster_state or f"nothing ({state.cause})"
+    said = state.cluster_state or f"nothing ({state.cause})"
+    roles = set(state.server_roles.values())
+    return f"{said}; {_NO_PRIMARY}" if roles and "Primary" not in roles else said
 
 
 def _not_proven(node: str, message: str) -> NodeFailure:

@@ -27,6 +27,7 @@ class Kind(StrEnum):
     REPLACE = "replace"
     RECOVER = "recover"
     ROLLBACK = "rollback"
+    SSL = "ssl"
 
 
 @dataclass(frozen=True, slots=True)

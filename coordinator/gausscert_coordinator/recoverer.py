@@ -39,6 +39,7 @@ class Wish:
     timeouts: Timeouts
     fresh_id: str
     """For starting CM where nothing is in doubt."""
+    accept_state: bool
     is_gone: Callable[[str], bool]
     """Whether a holder is known to have ended, so that its lease guards nobody."""
 
@@ -129,6 +130,7 @@ def _job(wish: Wish, case: _Case) -> Job:
         restart=case.restart,
         timeouts=wish.timeouts,
         take_over=wish.take_over or case.abandoned,
+        accept_state=wish.accept_state,
     )
 
 

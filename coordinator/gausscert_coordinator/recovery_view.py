@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from gausscert_common.model import SslValue
 from gausscert_common.protocol.recovery import Answer
-from gausscert_common.protocol.words import Phase, SslWish
+from gausscert_common.protocol.words import LiveState, Phase, SslWish
 
 from gausscert_coordinator.report import InFlight
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from gausscert_common.model import NodeReport
     from gausscert_common.protocol.words import Outcome, RestartScope
 
-_CM_PROCESSES: Final = frozenset({"cm_server", "cm_agent"})
+CM_PROCESSES: Final = frozenset({"cm_server", "cm_agent"})
 """What must be gone before a set is exchanged; om_monitor may stay (facts section 14)."""
 
 
 def cm_runs(report: NodeReport) -> bool:
     """Whether a cm_server or cm_agent runs on the node."""
-    return any(process.name in _CM_PROCESSES for process in report.processes)
+    return any(process.name in CM_PROCESSES for process in report.processes)
 
 
 def cm_stays_up(report: NodeReport) -> bool:
@@ -107,11 +107,19 @@ def _answer(report: NodeReport, transaction_id: str) -> Answer:
     return Answer(
         phase=_voted_phase(report),
         transaction_id=told.transaction_id,
-        live=told.live_state,
+        live=_running_as(report),
         outcome=outcome_at(report, transaction_id),
         participants=told.participants,
         running=cm_stays_up(report),
     )
+
+
+def _running_as(report: NodeReport) -> LiveState | None:
+    """Where only enable_ssl changes both sets are one, and count as the old one. But from its vote on a node
+    may run with the new switch: it must be stopped before the old one is restored, as with a new set."""
+    told = report.transaction
+    same = bool(told.new_digest) and told.new_digest == told.old_digest
+    return LiveState.NEW if same and told.phase is Phase.SWAPPED else told.live_state
 
 
 def outcome_everywhere(reports: Mapping[str, NodeReport], transaction_id: str) -> Outcome | None:

@@ -31,6 +31,9 @@ class ReplaceOptions:
     restart: RestartScope = RestartScope.CLUSTER
     drop_crls: bool = False
     take_over: bool = False
+    accept_state: bool = False
+    """Also on a cluster that is not Normal, is upgraded, paused or stopped; as it is is what "as good as
+    before" is measured by then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +44,12 @@ class PlannedNode:
     old_server: Certificate | None
     """None when the node has no live set."""
     new_server: Certificate | None
-    """None when the bundle cannot be read."""
+    """None when the bundle or the generation cannot be read."""
     old_digest: str
     enable_ssl: SslSwitch
     promised_epoch: int
+    new_digest: str = ""
+    """Of the set it would stage; "" for a bundle, of which it is known only then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +68,12 @@ class InFlight:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What `replace` would do, and everything that speaks against it. Making one changes nothing."""
+    """What `replace`, `rollback` or `ssl` would do, and everything that speaks against it. Making one
+    changes nothing."""
 
     cluster: str
     bundle_digest: str
+    """"" for a rollback to sets that are not of one bundle."""
     options: ReplaceOptions
     nodes: tuple[PlannedNode, ...]
     findings: tuple[Finding, ...]
@@ -83,6 +90,12 @@ class Plan:
     in_flight: tuple[InFlight, ...] = ()
     """Transactions that are not over. While there is one, the findings describe a cluster in the middle of
     a replacement, and what they advise would be wrong."""
+    only_ssl: bool = False
+    """The sets stay as they are; only enable_ssl changes."""
+    stopped: frozenset[str] = frozenset()
+    """Nodes on which CM was stopped on purpose."""
+    generation: str | None = None
+    """What a rollback goes back to, "" where no generation is on all nodes; None for a replacement."""
 
     @property
     def feasible(self) -> bool:
@@ -135,7 +148,7 @@ class Result:
     failures: tuple[GausscertError, ...] = ()
     """Why it did not go forward; empty when committed."""
     proof: tuple[Proof, ...] = ()
-    """Empty when nothing was restarted or SSL is off."""
+    """Empty when nothing was restarted; with SSL off, who was told so by which cm_server."""
     cluster_state: ClusterState | None = None
     findings: tuple[Finding, ...] = ()
     """Warnings of the nodes."""

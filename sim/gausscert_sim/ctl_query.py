@@ -91,7 +91,12 @@ def ask(settings: Settings, target: NodeRecord, output: Output, *, postmaster: b
 
 
 def _scripted_state(fault: QueryFault) -> str:
-    return {QueryFault.DEGRADED: "Degraded", QueryFault.UNAVAILABLE: "Unavailable"}.get(fault, "")
+    return {
+        QueryFault.DEGRADED: "Degraded",
+        QueryFault.UNAVAILABLE: "Unavailable",
+        QueryFault.STARTING: "Starting",
+        QueryFault.UNKNOWN: "Unknown",
+    }.get(fault, "")
 
 
 def _server_section(settings: Settings, options: Options, output: Output) -> Iterator[str]:

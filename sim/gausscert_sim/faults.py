@@ -79,6 +79,8 @@ class QueryFault(StrEnum):
     """Never reaches a cm_server, exit 255."""
     DEGRADED = "degraded"
     UNAVAILABLE = "unavailable"
+    STARTING = "starting"
+    UNKNOWN = "unknown"
     HANG = "hang"
 
 
@@ -100,6 +102,9 @@ class Faults:
     one here makes the new set fail and the rollback work."""
     server_start_delay_s: float = 0.0
     """Real seconds, not scaled."""
+    server_loads_from: str = ""
+    """A directory: cm_server uses the set in it instead of the live one, as one does that was started for
+    another home. What is started "successfully" then serves whatever lies there."""
     server_serves_nothing: bool = False
     """cm_server runs and listens nowhere."""
     server_survives_stop: bool = False

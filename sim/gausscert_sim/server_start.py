@@ -7,6 +7,7 @@ which log holds the reason and how long it takes until the process is gone.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from gausscert_sim import cm_cipher, conf, pem, tls
@@ -14,7 +15,6 @@ from gausscert_sim.mesh import Credentials
 
 if TYPE_CHECKING:
     import ssl
-    from pathlib import Path
 
     from gausscert_sim.faults import Faults
     from gausscert_sim.runlog import DccLog, RunLog
@@ -67,7 +67,7 @@ def load(settings: Settings, faults: Faults, conf_text: str, log: RunLog) -> Loa
         log.write("LOG", "enable ssl is off.")
         log.write("WARNING", "[INST] srv_init_ssl: ssl is not enable.")
         return Loaded()
-    directory = settings.local.set_directory
+    directory = Path(faults.server_loads_from or settings.local.set_directory)
     if any(not (directory / name).is_file() for name in tls.names("server")):
         raise StartRefused("ssl file does not exist.", "failed to init ddb server, cms will exit.")
     password = _password(directory, cm_cipher.layout_for(libpq_off=settings.libpq_off))

@@ -24,7 +24,7 @@ SEED = 20_251_125
 AGAIN = 4
 """Every fourth kill is followed by one in the recovery."""
 
-SHARED = {"backward": "forward", "turned back": "forward", "encrypting": "forward"}
+SHARED = dict.fromkeys(("backward", "turned back", *workloads.STAGE_ONLY), "forward")
 """Workloads that begin as another one; what they have in common is killed there."""
 
 WORKLOADS = ("forward", *SHARED)
@@ -85,7 +85,8 @@ class Bench:
         try:
             assert strace.kill_at(call, self.zygote.work(root, workload)), "it was not killed"
             live = assert_whole(root)
-            decisions = decide(root, scene) if workload != "encrypting" else roll_back_only(root, scene)
+            only_staged = workload in workloads.STAGE_ONLY
+            decisions = roll_back_only(root, scene) if only_staged else decide(root, scene)
             if index % AGAIN == 0:
                 self.kill_again(root, scene, random.Random(f"{SEED} {where}"))  # noqa: S311 - a sample
         except BaseException as error:
@@ -113,7 +114,7 @@ class Bench:
 
 
 def roll_back_only(root: Path, scene: Scene) -> set[str]:
-    """The new set has factor files that are different each time."""
+    """The new set is not the one that the scene knows."""
     node = recovered(root)
     roll_back(node, scene)
     node.stop()

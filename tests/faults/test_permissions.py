@@ -52,7 +52,7 @@ def windows(ops: Sequence[Op], umask: int) -> list[str]:
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o077], ids=oct)
-@pytest.mark.parametrize("workload", ["forward", "backward", "encrypting"])
+@pytest.mark.parametrize("workload", ["forward", "backward", *workloads.STAGE_ONLY])
 @pytest.mark.parametrize("layout", list(Layout))
 def test_nothing_is_ever_open_to_others(zygote, tmp_path, layout, workload, umask):
     root = tmp_path / "node"

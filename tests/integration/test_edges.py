@@ -172,7 +172,15 @@ def test_a_request_that_is_not_understood_never_reaches_the_node(edge, stub):
         (stub.Swap, pb.SwapRequest()),
         (stub.Swap, pb.SwapRequest(ref=ref(Step.COMMIT))),
         (stub.Acquire, pb.AcquireRequest(ref=ref(Step.ACQUIRE))),
-        (stub.Prepare, pb.PrepareRequest(ref=ref(Step.PREPARE), participants=["other"], restart=1)),
+        (stub.GetNode, pb.GetNodeRequest(generation="../../etc")),
+        (stub.GetNode, pb.GetNodeRequest(generation="tx-00000000", crl_policy=55)),
+        (stub.Prepare, pb.PrepareRequest(ref=ref(Step.PREPARE), participants=[NODE], restart=1)),
+        (
+            stub.Prepare,
+            pb.PrepareRequest(
+                ref=ref(Step.PREPARE), participants=["other"], restart=1, generation="tx-00000000"
+            ),
+        ),
         (stub.Encrypt, pb.EncryptRequest(request_id="req-0001", server_password="x")),
         (stub.SetEnableSsl, pb.SetEnableSslRequest(request_id="req-0001")),
     ):

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from gausscert_common import certset
 from gausscert_coordinator.cli import demo_claims
-from support import openssl_bundles
-from support.local_cluster import NODES, LocalCluster
+from support import openssl_bundles, sim_certs, sim_run
+from support.local_cluster import NODES, LocalCluster, wait_until
 
 pytestmark = pytest.mark.xdist_group("replace")
 
@@ -118,6 +118,83 @@ def test_ssl_is_switched_off_and_on_with_the_replacement(cluster: LocalCluster):
         picture = cluster.picture()
         assert all(bool(fingerprint) is served for fingerprint in picture.served.values())
         assert all(f"enable_ssl = {wish}" in text for text in picture.conf.values())
+
+
+def test_ssl_alone_is_switched_off_and_on_and_no_set_changes(cluster: LocalCluster):
+    before = cluster.picture()
+
+    off = cluster.run("ssl", "off", "--yes", "--output", "json")
+    between = cluster.picture()
+    again = cluster.run("ssl", "off", "--yes", "--output", "json")
+    on = cluster.run("ssl", "on", "--yes", "--restart", "node", "--output", "json")
+
+    assert (off.code, on.code) == (0, 0), off.err + on.err
+    for done, state in ((off, "ssl off"), (on, "ssl on")):
+        assert [each["state"] for each in done.document["result"]["proof"]] == [state] * 9
+    assert (between.disks, between.beside) == (before.disks, before.beside)
+    assert not any(between.served.values())
+    assert all("enable_ssl = off" in text for text in between.conf.values())
+    assert {each["code"] for each in again.document["plan"]["findings"]} >= {"SSL_UNCHANGED"}
+    assert again.code == 2
+    assert cluster.picture() == before
+    (run,) = cluster.run("history", off.document["result"]["transaction_id"], "--output", "json").document[
+        "runs"
+    ]
+    assert (run["kind"], run["verdict"], run["options"]["enable_ssl"]) == ("ssl", "committed", "off")
+
+
+def run_with(cluster: LocalCluster, files: dict[str, bytes], state: str) -> None:
+    """Every node runs with that set, as well as it can."""
+    cluster.simulated.stop()
+    for node in cluster.nodes:
+        node.install(files)
+    cluster.simulated.launch()
+    wait_until(lambda: cluster.simulated.state() == state)
+
+
+def test_a_cluster_of_which_every_certificate_has_expired_is_refused_and_replaced_with_one_flag(
+    cluster: LocalCluster,
+):
+    """cm_server runs with what has expired, and refuses everybody: no primary, no answer to query."""
+    run_with(cluster, sim_certs.expired_set(), "")
+    wait_until(lambda: all(node.served_fingerprint() for node in cluster.nodes))
+    expired = cluster.picture()
+    bundle = cluster.new_bundle("after-expiry")
+
+    refused = cluster.replace(bundle=bundle)
+    off = cluster.run("ssl", "on", "--dry-run", "--accept-state", "--output", "json")
+
+    assert refused.code == 2
+    (found,) = (each for each in refused.document["plan"]["findings"] if each["severity"] == "error")
+    assert found["code"] == "CLUSTER_NOT_NORMAL"
+    assert "--accept-state" in found["remedy"]
+    assert cluster.picture() == expired
+    assert "CERTIFICATE_EXPIRED" in {each["code"] for each in off.document["plan"]["findings"]}
+
+    done = cluster.replace("--accept-state", bundle=bundle)
+
+    assert done.code == 0, done.err
+    result = done.document["result"]
+    assert (result["verdict"], result["cluster_state"]["cluster_state"]) == ("committed", "Normal")
+    assert len(result["proof"]) == 9
+    assert all(each["chain_verified"] for each in result["proof"])
+    assert "accepted as it is: cm_ctl query does not tell how the cluster is" in done.err
+    assert {each["code"] for each in result["findings"]} >= {"CLUSTER_NOT_NORMAL"}
+
+
+def test_a_cluster_that_cannot_start_is_replaced_with_the_same_flag(cluster: LocalCluster):
+    """Torn sets: cm_server ends at once, and cm_agent starts it again for ever."""
+    torn = sim_certs.new_set() | {"server.key": sim_certs.new_set()["client.key"]}
+    run_with(cluster, torn, "")
+    wait_until(lambda: all("Failed to start dcc." in sim_run.server_log(node) for node in cluster.nodes))
+    bundle = cluster.new_bundle("after-tearing")
+
+    done = cluster.replace("--accept-state", bundle=bundle)
+
+    assert done.code == 0, done.err
+    result = done.document["result"]
+    assert (result["verdict"], result["cluster_state"]["cluster_state"]) == ("committed", "Normal")
+    assert len(result["proof"]) == 9
 
 
 def test_ready_factor_files_are_taken_instead_of_passwords(cluster: LocalCluster):

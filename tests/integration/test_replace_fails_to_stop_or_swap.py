@@ -41,6 +41,24 @@ def test_a_cm_server_that_survives_the_stop_is_seen_in_the_process_list(steady: 
     assert node in {failure["node"] for failure in done.document["result"]["failures"]}
 
 
+def test_a_switch_of_ssl_alone_that_one_node_cannot_set_is_turned_back_to_the_byte(steady: LocalCluster):
+    steady.script("n2", Faults(set_conf=SetFault.LIE))
+
+    done = steady.run(
+        "ssl",
+        "off",
+        "--yes",
+        "--output",
+        "json",
+        on={"rollback stop started": lambda _: steady.mend()},
+    )
+
+    assert done.code == 1, done.err
+    result = done.document["result"]
+    assert (result["verdict"], result["last_stage"]) == ("rolled back", "swap")
+    assert [failure["node"] for failure in result["failures"]] == ["n2"]
+
+
 @pytest.mark.parametrize(("fault", "node"), on_each_node(SetFault.FAIL, SetFault.LIE))
 def test_a_switch_that_cannot_be_set_turns_the_swap_back(steady: LocalCluster, node: str, fault: SetFault):
     steady.script(node, Faults(set_conf=fault))

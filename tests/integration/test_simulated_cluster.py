@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -360,7 +361,8 @@ def test_commands_that_hang_until_they_are_killed(single, fault, arguments):
 
 
 def test_scripted_queries(single):
-    for fault, word in ((QueryFault.DEGRADED, "Degraded"), (QueryFault.UNAVAILABLE, "Unavailable")):
+    for fault in (QueryFault.DEGRADED, QueryFault.UNAVAILABLE, QueryFault.STARTING, QueryFault.UNKNOWN):
+        word = fault.value.capitalize()
         single.faults = Faults(query=fault)
         done = cm_ctl(single, "query", "-Cv")
         assert (done.code, f"cluster_state   : {word}" in done.out) == (0, True)
@@ -391,6 +393,17 @@ def test_scripted_encryptions(single, tmp_path, fault, code, left):
     target.mkdir()
     done = cm_ctl(single, "encrypt", "-D", str(target), stdin="Gauss#9Test\n" * 2)
     assert (done.code, sorted(os.listdir(target))) == (code, left)
+
+
+def test_a_server_that_loads_another_set_serves_that_one(single, tmp_path):
+    before = single.served_fingerprint()
+    elsewhere = tmp_path / "elsewhere"
+    shutil.copytree(single.set_directory, elsewhere)
+    single.faults = Faults(server_loads_from=str(elsewhere))
+    cm_ctl(single, "stop")
+    single.install(sim_certs.bent(serial=9))
+    assert "start node successfully." in cm_ctl(single, "start", "-n", "1").out
+    until(lambda: single.served_fingerprint() == before, "it serves what lies elsewhere")
 
 
 def test_a_server_that_serves_nothing_still_runs(single):

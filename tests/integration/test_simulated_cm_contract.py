@@ -1,8 +1,9 @@
 """What cm_ctl does, whoever provides it: the same expectations for the simulated CM and for a real one.
 
 To hold a real installation against them, run as its OS user with GAUSSCERT_REAL_CM_HOME set to GAUSSHOME
-(PATH, LD_LIBRARY_PATH and the rest as that user has them). Nothing here stops, starts or changes a
-running cluster; what does is in test_simulated_cluster.py.
+(PATH, LD_LIBRARY_PATH, GAUSSLOG and the rest as that user has them). Nothing here stops, starts or changes a
+running cluster, but for one test that stops and starts CM on this node: it runs there only with
+GAUSSCERT_REAL_CM_RESTART=1, too. What else does is in test_simulated_cluster.py.
 """
 
 import os
@@ -15,11 +16,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from gausscert_agent.cm import LocalCm
+from gausscert_agent.config import CmSettings
+from gausscert_agent.drivers.cm_ctl import os_user
+from gausscert_agent.drivers.cm_logs import CmLogs
+from gausscert_agent.drivers.cm_probe import probe_all
+from gausscert_agent.restart import daemons
+from gausscert_common.model import ServedState, SslValue
+from gausscert_common.protocol.words import RestartScope
 from gausscert_sim import cm_cipher
 from gausscert_sim.cluster import SimulatedCluster
 from support import sim_certs, sim_run
+from support.sim_run import until
 
 REAL_HOME = "GAUSSCERT_REAL_CM_HOME"
+REAL_RESTART = "GAUSSCERT_REAL_CM_RESTART"
 PASSWORD = "Gauss#9Test"
 
 
@@ -29,6 +40,23 @@ class Installation:
 
     home: Path
     environment: dict[str, str]
+    may_restart: bool = True
+
+    @property
+    def log_path(self) -> Path | None:
+        gausslog = self.environment.get("GAUSSLOG")
+        return Path(gausslog) if gausslog else None
+
+    @property
+    def agent(self) -> LocalCm:
+        """CM as the agent sees it."""
+        passed = ("PGHOST", "GPHOME", "MPPDB_ENV_SEPARATE_PATH", "LD_LIBRARY_PATH")
+        more = {name: self.environment[name] for name in passed if name in self.environment}
+        return LocalCm(CmSettings(self.home, log_path=self.log_path, environment=more))
+
+    def require_restart(self) -> None:
+        if not self.may_restart:
+            pytest.skip(f"{REAL_RESTART} is not set: this cluster is not stopped")
 
     def run(self, *arguments, stdin="", **more):
         argv = [str(self.home / "bin" / "cm_ctl"), *arguments]
@@ -189,6 +217,64 @@ class CmCtlContract:
         assert rows.count("Primary") == 1
         assert re.search(r"^cluster_state\s*:\s*Normal$", done.out, re.MULTILINE)
 
+    # What the agent's own hands make of it
+
+    def test_the_agent_reads_who_the_nodes_are(self, cm):
+        topology = cm.agent.topology()
+        assert topology.local is not None
+        assert topology.local.agent_address
+        assert any(node.server_address and node.server_port for node in topology.nodes)
+        assert cm.agent.version()
+
+    def test_the_agent_reads_the_clusters_state_and_one_primary(self, cm):
+        state = cm.agent.query(20)
+        assert (state.cluster_state, state.cause) == ("Normal", "")
+        roles = list(state.server_roles.values())
+        assert roles.count("Primary") == 1
+        servers = {node.id for node in cm.agent.topology().nodes if node.server_address}
+        assert set(state.server_roles) == servers
+
+    def test_every_cm_server_answers_the_probe_as_enable_ssl_says(self, cm):
+        ca = (cm.home / "share" / "sslcert" / "cm" / "cacert.pem").read_bytes()
+        on = cm.agent.read_ssl().server is SslValue.ON
+        served = probe_all(cm.agent.topology(), os_user(), ca, 10)
+        assert {one.state for one in served} == {ServedState.SSL_ON if on else ServedState.SSL_OFF}
+        assert all(one.chain_verified and one.fingerprint for one in served if on)
+
+    def test_the_process_list_shows_the_daemons_and_no_cm_ctl(self, cm):
+        names = {process.name for process in cm.agent.processes()}
+        assert {"cm_agent", "cm_server"} <= names
+        assert cm.agent.foreign_cm_ctl() == ()
+        assert not cm.agent.manually_stopped()
+
+    def test_logs_are_where_the_agent_looks_and_say_nothing_of_a_cluster_that_is_well(self, cm):
+        logs = CmLogs(cm.log_path)
+        assert {"cm_server", "cm_agent"} <= set(logs.found())
+        logs.mark()
+        cm.agent.query(20)
+        assert logs.causes() == ()
+
+    def test_the_live_factor_files_have_a_known_layout(self, cm):
+        assert cm.agent.factor_build() is not None
+
+    # stop and start of the own node, section 8
+
+    def test_the_own_node_is_stopped_and_started_and_other_processes_run_then(self, cm):
+        cm.require_restart()
+        before = {(one.name, one.pid) for one in cm.agent.processes() if one.name != "om_monitor"}
+
+        cm.agent.stop(RestartScope.NODE, 120, lambda pid, ticks: None)
+        until(lambda: not daemons(cm.agent), "the process list shows none", 60)
+        manual = cm.agent.manually_stopped()
+        cm.agent.start(RestartScope.NODE, 120, lambda pid, ticks: None)
+
+        after = {(one.name, one.pid) for one in cm.agent.processes() if one.name != "om_monitor"}
+        assert manual
+        assert not cm.agent.manually_stopped()
+        assert {name for name, _ in after} >= {"cm_agent", "cm_server"}
+        assert not before & after
+        until(lambda: cm.agent.query(20).cluster_state == "Normal", "it is Normal again", 120)
+
     # check, section 8.2
 
     def test_check_says_running_with_2(self, cm):
@@ -251,7 +337,8 @@ class TestRealCm(CmCtlContract):
     @pytest.fixture
     def cm(self):
         home = Path(os.environ[REAL_HOME])
-        return Installation(home, {**os.environ, "GAUSSHOME": str(home)})
+        may_restart = bool(os.environ.get(REAL_RESTART))
+        return Installation(home, {**os.environ, "GAUSSHOME": str(home)}, may_restart)
 
     def elsewhere(self, cm, tmp_path):
         (tmp_path / "bin").mkdir()

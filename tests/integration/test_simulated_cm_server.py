@@ -10,6 +10,7 @@ import subprocess
 from contextlib import suppress
 
 import pytest
+from gausscert_agent.drivers.cm_logs import CmLogs
 from gausscert_sim import wire
 from gausscert_sim.cluster import SimulatedCluster
 from gausscert_sim.faults import Faults
@@ -33,6 +34,36 @@ def cluster(tmp_path):
 @pytest.fixture
 def node(cluster):
     return cluster.nodes[0]
+
+
+CAUSES = {
+    "key 0600": ("CM_LOG_FILE_MODE", "server.key"),
+    "certificate 0600": ("CM_LOG_FILE_MODE", "server.crt"),
+    "ca 0600": ("CM_LOG_FILE_MODE", "cacert.pem"),
+    "key 0440": ("CM_LOG_FILE_MODE", "server.key"),
+    "ca 0404": ("CM_LOG_FILE_MODE", "cacert.pem"),
+    "no certificate": ("CM_LOG_FILE_MISSING", ""),
+    "no ca": ("CM_LOG_FILE_MISSING", ""),
+    "no key": ("CM_LOG_FILE_MISSING", ""),
+    "no cipher": ("CM_LOG_FACTOR_FILES", "server.key.cipher"),
+    "no rand": ("CM_LOG_FACTOR_FILES", "server.key.rand"),
+    "short rand": ("CM_LOG_FACTOR_FILES", ""),
+    "other password": ("CM_LOG_KEY_PASSWORD", ""),
+    "other key": ("CM_LOG_KEY_MISMATCH", ""),
+    "DER": ("CM_LOG_NOT_LOADED", ""),
+    "empty certificate": ("CM_LOG_NOT_LOADED", ""),
+    "garbage ca": ("CM_LOG_NOT_LOADED", ""),
+    "garbage crl": ("CM_LOG_NOT_LOADED", ""),
+}
+"""What the agent makes of the logs: finding and file."""
+
+
+def causes_since(node, act):
+    """The findings of the agent about what is logged while something is done."""
+    logs = CmLogs(node.log_path)
+    logs.mark()
+    act()
+    return [(found.code, found.file) for found in logs.causes()]
 
 
 def start_alone(node):
@@ -99,7 +130,13 @@ REFUSALS = {
 def test_it_refuses_and_leaves_the_reason_where_cm_does(node, case):
     bend, in_log, in_dcc_log = REFUSALS[case]
     bend(node)
-    assert start_alone(node) == 255
+    codes = []
+
+    def act():
+        codes.append(start_alone(node))
+
+    assert causes_since(node, act) == [CAUSES[case]]
+    assert codes == [255]
     assert in_log in sim_run.server_log(node)
     assert in_dcc_log in sim_run.dcc_log(node)
     assert not node.record.pid_file("cm_server").exists()
@@ -139,7 +176,10 @@ def test_a_wild_threshold_ends_it(node, threshold, code):
     conf = node.record.conf("cm_server")
     text = conf.read_text()
     conf.write_text(text.replace("alert_threshold = 90", f"alert_threshold = {threshold}"))
-    assert start_alone(node) == code
+    codes = []
+    causes = causes_since(node, lambda: codes.append(start_alone(node)))
+    assert codes == [code]
+    assert causes == ([("CM_LOG_THRESHOLD", "")] if code else [])
 
 
 def test_an_expired_certificate_is_served_and_refused_by_every_client(node):
@@ -148,6 +188,7 @@ def test_an_expired_certificate_is_served_and_refused_by_every_client(node):
     assert "The server certificate is expired" in sim_run.server_log(node)
     done = sim_run.cm_ctl(node, "query", "-Cv")
     assert (done.code, "result code is 10" in done.out) == (255, True)
+    assert causes_since(node, lambda: sim_run.cm_ctl(node, "query", "-Cv")) == [("CM_LOG_EXPIRED", "")]
 
 
 def test_a_certificate_of_tomorrow_is_not_even_logged(node):

@@ -75,10 +75,13 @@ class FakeCm:
     stop_leaves: set[str] = field(default_factory=set)
     """Processes that survive `cm_ctl stop`."""
     orphans_ended: list[tuple[int, int]] = field(default_factory=list)
+    marked_logs: int = 0
     mark_durable: bool = False
     """Whether a power cut would leave `cluster_manual_start` there."""
     undurable: set[str] = field(default_factory=set)
     """Configuration files that a power cut would set back."""
+    foreign: set[int] = field(default_factory=set)
+    """Pids of cm_ctl processes of somebody else."""
     during: object = None
     """Called with the state of things while a cm_ctl child runs."""
 
@@ -149,6 +152,13 @@ class FakeCm:
     def processes(self) -> tuple[CmProcess, ...]:
         at = datetime(2026, 1, 1, tzinfo=UTC)
         return tuple(CmProcess(name, 100 + number, at) for number, name in enumerate(sorted(self.running)))
+
+    def foreign_cm_ctl(self) -> tuple[CmProcess, ...]:
+        at = datetime(2026, 1, 1, tzinfo=UTC)
+        return tuple(CmProcess("cm_ctl", pid, at) for pid in sorted(self.foreign))
+
+    def mark_logs(self) -> None:
+        self.marked_logs += 1
 
     def manually_stopped(self) -> bool:
         return self.manual

@@ -221,8 +221,25 @@ class FakeCluster(AbstractAsyncContextManager["FakeCluster"]):
         self._given.asked.append(("replace", plan, bundle))
         return await self._run(watch, interrupt)
 
-    async def recover(self, prefer, take_over, restart, *, watch, interrupt):
-        self._given.asked.append(("recover", prefer, take_over, restart))
+    async def plan_rollback(self, generation, options):
+        self._given.asked.append(("plan_rollback", generation, options))
+        return self._answer(self._given.plan)
+
+    async def rollback(self, plan, *, watch, interrupt):
+        self._given.asked.append(("rollback", plan))
+        return await self._run(watch, interrupt)
+
+    async def plan_ssl(self, wish, options):
+        self._given.asked.append(("plan_ssl", wish, options))
+        return self._answer(self._given.plan)
+
+    async def switch_ssl(self, plan, *, watch, interrupt):
+        self._given.asked.append(("switch_ssl", plan))
+        return await self._run(watch, interrupt)
+
+    async def recover(self, prefer, take_over, restart, *, accept_state=False, watch, interrupt):
+        accepted = (True,) if accept_state else ()
+        self._given.asked.append(("recover", prefer, take_over, restart, *accepted))
         return await self._run(watch, interrupt)
 
     async def _run(self, watch, interrupt):

@@ -53,7 +53,9 @@ GOOD = {
     "Acquire": requests.acquire_request(
         Command(TX, 1, Step.ACQUIRE), holder="alice@h:1", lease_s=30.0, take_over=False
     ),
-    "Prepare": pb.PrepareRequest(ref=ref(Step.PREPARE), participants=[NODE], restart="RESTART_SCOPE_NODE"),
+    "Prepare": pb.PrepareRequest(
+        ref=ref(Step.PREPARE), participants=[NODE], restart="RESTART_SCOPE_NODE", generation="tx-00000000"
+    ),
     "Stop": restart_of(requests.stop_request, Step.STOP),
     "Swap": pb.SwapRequest(ref=ref(Step.SWAP)),
     "Start": restart_of(requests.start_request, Step.START),

@@ -31,6 +31,7 @@ from gausscert_common.identity import Identity, Role, node_dns_name
 from gausscert_common.model import (
     CertificateSet,
     ExpiryReport,
+    JudgedGeneration,
     NodeReport,
     Overlap,
     PreparedSet,
@@ -89,6 +90,10 @@ class FakeNode:
     def _report(self) -> NodeReport:
         return NodeReport(self.cluster, self.name, "0.1.0", THEN, live=self.live)
 
+    def judge(self, generation, *, drop_crls: bool) -> JudgedGeneration:
+        self._called("judge", (generation, drop_crls))
+        return JudgedGeneration(getattr(generation, "name", ""), self.live, (WARNING,))
+
     def expiry(self) -> ExpiryReport:
         self._called("expiry", None)
         return ExpiryReport(NODE, THEN, (), 90)
@@ -108,8 +113,8 @@ class FakeNode:
         self._command("acquire", (command, lease_s))
         return self._report()
 
-    def prepare(self, command, bundle, is_active, *, drop_crls):
-        self._command("prepare", (command, bundle, drop_crls))
+    def prepare(self, command, source, is_active, *, drop_crls):
+        self._command("prepare", (command, source, drop_crls))
         return PreparedSet(replace(self.live, digest="e" * 64), (WARNING,), OVERLAP)
 
     def restart(self, command, orders, is_active) -> None:

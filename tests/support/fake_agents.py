@@ -9,7 +9,7 @@ the real agent refuses; only disk, CM and wire are fake. A cluster in three line
 
 Script a failure per node and command. Commands are named by their step in lower case ("acquire", "prepare",
 "stop", "swap", "start", "commit", "purge", "rollback_stop", "abort", "rollback_start", "clean"), reads
-by their method ("get_node", "probe"):
+by their method ("get_node", "judge", "probe"):
 
     cluster.script("node-b", "swap", Fault.LOST_REPLY)    # carried out, but nobody hears of it; once
     cluster.script("node-b", "abort", Fault.LOST_REQUEST, times=ALWAYS)
@@ -31,9 +31,11 @@ from gausscert_common.errors import NodeFailure, Reason, Unreachable
 from gausscert_common.model import (
     CertificateSet,
     ExpiryReport,
+    JudgedGeneration,
     NodeReport,
     PreparedSet,
     ProbeReport,
+    RetiredSet,
     TransactionReport,
 )
 from gausscert_common.protocol.commands import AcquireCommand, Command, PrepareCommand
@@ -41,6 +43,7 @@ from gausscert_common.protocol.node import accept, complete, reconcile
 from gausscert_common.protocol.rules import Effect, StageFacts
 from gausscert_common.protocol.state import NodeState, SslSetting, View, live_state
 from gausscert_common.protocol.words import Phase, SslWish
+from gausscert_common.source import Generation, LiveSet
 from gausscert_coordinator.ports import Preparation, RestartOrders
 from support.fake_node import EPOCH, FakeNode, report_of
 
@@ -85,6 +88,14 @@ class FakeAgent:
     async def get_node(self, *, preflight: bool = False) -> NodeReport:
         return await self._cluster.read(self, "get_node", self.report)
 
+    async def judge(
+        self, generation: Generation | LiveSet, *, drop_crls: bool
+    ) -> tuple[NodeReport, JudgedGeneration]:
+        def look() -> tuple[NodeReport, JudgedGeneration]:
+            return self.report(), self.node.judge(generation)
+
+        return await self._cluster.read(self, "judge", look)
+
     async def get_expiry(self) -> ExpiryReport:
         def look() -> ExpiryReport:
             certificates = () if self.node.live is None else (self.node.live.server,)
@@ -96,7 +107,7 @@ class FakeAgent:
         def look() -> ProbeReport:
             nodes = self._cluster.nodes.values()
             state = self._cluster.state_seen_by(self.node) if query else None
-            return ProbeReport(tuple(each.served_to(self.node) for each in nodes), state)
+            return ProbeReport(tuple(each.served_to(self.node) for each in nodes), state, self.node.causes)
 
         return await self._cluster.read(self, "probe", look)
 
@@ -119,12 +130,13 @@ class FakeAgent:
         )
 
         def build() -> StageFacts:
-            staged = self.node.build_stage(preparation.bundle)
+            staged = self.node.build_stage(preparation.source)
             before = SslSetting(self.node.ssl_server, self.node.ssl_agent)
             return StageFacts(staged.digest, staged.bundle_digest, before)
 
         await self._run(full, {Effect.BUILD_STAGE: build})
-        return PreparedSet(report_of(self.node.stage))
+        kept = isinstance(preparation.source, LiveSet)
+        return PreparedSet(report_of(self.node.live if kept else self.node.stage))
 
     async def stop(self, command: Command, orders: RestartOrders) -> None:
         await self._run(command, {Effect.STOP_CM: lambda: self._cluster.stop(self.node, orders)})
@@ -176,6 +188,9 @@ class FakeAgent:
             ),
             live=report_of(self.node.live),
             stage=report_of(self.node.stage),
+            retired=tuple(
+                RetiredSet(name, kept.digest, kept.leaf) for name, kept in self.node.generations.items()
+            ),
             enable_ssl=self.node.switch(),
             processes=self.node.processes(),
             manually_stopped=self.node.manual_stop,

@@ -13,11 +13,13 @@ from datetime import UTC, datetime, timedelta
 
 from gausscert_common.bundle import Bundle
 from gausscert_common.errors import NodeFailure, NodeRefusal, Reason
+from gausscert_common.findings import Finding
 from gausscert_common.model import (
     Certificate,
     CertificateKind,
     CertificateSet,
     CmProcess,
+    JudgedGeneration,
     Served,
     ServedState,
     SetState,
@@ -27,6 +29,7 @@ from gausscert_common.model import (
 from gausscert_common.protocol.rules import Effect
 from gausscert_common.protocol.state import SslSetting, Transaction
 from gausscert_common.protocol.words import SslWish
+from gausscert_common.source import Generation, LiveSet, Source
 
 EPOCH = datetime(2025, 1, 1, tzinfo=UTC)
 
@@ -94,18 +97,32 @@ class FakeNode:
     cm_node_id: int
     live: FakeSet | None
     stage: FakeSet | None = None
-    retired: list[FakeSet] = field(default_factory=list)
+    generations: dict[str, FakeSet] = field(default_factory=dict)
+    """Retired sets, newest first."""
+    objections: tuple[Finding, ...] = ()
+    """What the node finds wrong with any of its generations."""
     ssl_server: bool = True
     ssl_agent: bool = True
     loaded: FakeSet | None = None
     """What the running cm_server has in memory; None when CM does not run."""
     ssl_loaded: bool = True
     manual_stop: bool = False
+    starts: int = 0
+    cannot_start_with: set[str] = field(default_factory=set)
+    """Digests of live sets with which its cm_server ends at once."""
+    causes: tuple[Finding, ...] = ()
+    """What its logs say."""
+    never_restarted: bool = False
+    """Its processes are those of before, whatever was stopped and started."""
     stagings: int = 0
     stale: FakeSet | None = None
     deaf: bool = False
     broken_chain: bool = False
     refuses_to_stop: bool = False
+
+    @property
+    def retired(self) -> list[FakeSet]:
+        return list(self.generations.values())
 
     @property
     def running(self) -> bool:
@@ -121,7 +138,8 @@ class FakeNode:
 
     def start(self) -> None:
         self.manual_stop = False
-        if self.live is not None and not self.running:
+        if self.live is not None and not self.running and self.live_digest not in self.cannot_start_with:
+            self.starts += 1
             self.loaded, self.ssl_loaded = self.live, self.ssl_server
 
     def stop(self) -> None:
@@ -133,10 +151,25 @@ class FakeNode:
         if self.running:
             raise NodeRefusal(Reason.NOT_STOPPED, "CM runs", node=self.name)
 
-    def build_stage(self, source: Bundle) -> FakeSet:
+    def build_stage(self, source: Source) -> FakeSet:
         self.stagings += 1
-        self.stage = FakeSet.of(source, f"{self.name} {self.stagings}")
+        if isinstance(source, Bundle):
+            self.stage = FakeSet.of(source, f"{self.name} {self.stagings}")
+        elif isinstance(source, LiveSet):
+            assert self.live is not None
+            self.stage = None
+            return self.live
+        elif source.name in self.generations:
+            self.stage = self.generations[source.name]
+        else:
+            raise NodeRefusal(Reason.GENERATION_UNKNOWN, f"no generation {source.name}", node=self.name)
         return self.stage
+
+    def judge(self, generation: Generation | LiveSet) -> JudgedGeneration:
+        if isinstance(generation, LiveSet):
+            return JudgedGeneration("", report_of(self.live), self.objections)
+        found = self.generations.get(generation.name)
+        return JudgedGeneration(generation.name, report_of(found), self.objections if found else ())
 
     def make_live(self, wanted: str, other: str) -> None:
         """Ensure, never toggle; refuses what is neither. I7 and I10 are asserted here."""
@@ -167,7 +200,7 @@ class FakeNode:
         elif effect is Effect.RESTORE_SSL:
             self.set_ssl(transaction.previous_ssl)
         elif effect is Effect.RETIRE_OLD and self.stage is not None:
-            self.retired.insert(0, self.stage)
+            self.generations = {transaction.transaction_id: self.stage, **self.generations}
             self.stage = None
         elif effect is Effect.REMOVE_STAGE:
             self.stage = None
@@ -180,7 +213,8 @@ class FakeNode:
         if not self.running:
             return ()
         names = ("cm_server", "cm_agent")
-        return tuple(CmProcess(name, 100 * self.cm_node_id + i, EPOCH) for i, name in enumerate(names))
+        born = EPOCH if self.never_restarted else EPOCH + timedelta(minutes=self.starts)
+        return tuple(CmProcess(name, 100 * self.cm_node_id + i, born) for i, name in enumerate(names))
 
     def served_to(self, prober: FakeNode) -> Served:
         shown = self.stale or self.loaded

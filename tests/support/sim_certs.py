@@ -40,6 +40,8 @@ class Recipe:
     server_usage: tuple[x509.ObjectIdentifier, ...] = BOTH
     client_usage: tuple[x509.ObjectIdentifier, ...] = BOTH
     server_days: tuple[int, int] = (-1, 3650)
+    client_days: tuple[int, int] = (-1, 3650)
+    authority_days: tuple[int, int] = (-1, 3650)
     client_authority: str = ""
     trusted: tuple[str, ...] = ()
     password: bytes = PASSWORD
@@ -47,8 +49,12 @@ class Recipe:
     libpq_off: bool = False
 
 
+def authority(name: str, days: tuple[int, int] = (-1, 3650)) -> Authority:
+    return _authority(name, days)
+
+
 @cache
-def authority(name: str) -> Authority:
+def _authority(name: str, days: tuple[int, int]) -> Authority:
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"simulated CA {name}")])
     now = datetime.now(UTC)
@@ -58,8 +64,8 @@ def authority(name: str) -> Authority:
         .issuer_name(subject)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - DAY)
-        .not_valid_after(now + 3650 * DAY)
+        .not_valid_before(now + days[0] * DAY)
+        .not_valid_after(now + days[1] * DAY)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
     )
@@ -71,12 +77,13 @@ def make_set(recipe: Recipe = Recipe()) -> dict[str, bytes]:
     """The nine files."""
     layout = cm_cipher.layout_for(libpq_off=recipe.libpq_off)
     trusted = recipe.trusted or (recipe.authority,)
-    files = {"cacert.pem": b"".join(authority(name).pem for name in trusted)}
+    files = {"cacert.pem": b"".join(authority(name, recipe.authority_days).pem for name in trusted)}
     signers = {"server": recipe.authority, "client": recipe.client_authority or recipe.authority}
     usages = {"server": recipe.server_usage, "client": recipe.client_usage}
     for role, signer in signers.items():
-        days = recipe.server_days if role == "server" else (-1, 3650)
-        key, certificate = _leaf(authority(signer), role, usages[role], days, recipe.serial)
+        days = recipe.server_days if role == "server" else recipe.client_days
+        signed_by = authority(signer, recipe.authority_days)
+        key, certificate = _leaf(signed_by, role, usages[role], days, recipe.serial)
         files[f"{role}.crt"] = certificate.public_bytes(serialization.Encoding.PEM)
         files[f"{role}.key"] = key.private_bytes(
             serialization.Encoding.PEM,
@@ -95,6 +102,14 @@ def old_set() -> dict[str, bytes]:
 def new_set() -> dict[str, bytes]:
     """As `old_set`, of another CA."""
     return make_set(Recipe(authority="new", serial=2))
+
+
+def expired_set() -> dict[str, bytes]:
+    """CA and both leaves ended a month ago."""
+    past = (-400, -30)
+    return make_set(
+        Recipe(authority="gone", serial=3, server_days=past, client_days=past, authority_days=past)
+    )
 
 
 def bent(**changes: object) -> dict[str, bytes]:

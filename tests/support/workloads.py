@@ -17,6 +17,7 @@ from gausscert_common import certset, factors
 from gausscert_common.bundle import Bundle
 from gausscert_common.model import Layout
 from gausscert_common.protocol.words import SslWish, Step
+from gausscert_common.source import Generation, Source
 from support import disk_cm, zygote
 from support.agent_core import (
     BACKWARD,
@@ -47,9 +48,13 @@ STEPS: Final = {
     "backward": FORWARD[:5] + BACKWARD,
     "turned back": (*FORWARD[:2], Step.ABORT, Step.CLEAN),
     "encrypting": FORWARD[:2],
+    "from a generation": (*FORWARD[:2], Step.ABORT, Step.CLEAN),
     "start": (),
 }
-"""By workload. "encrypting" has the bundle bring passwords; "start" only recovers what is there."""
+"""By workload. "encrypting" has the bundle bring passwords; "from a generation" stages FORMER; "start" only
+recovers what is there."""
+STAGE_ONLY: Final = ("encrypting", "from a generation")
+"""Workloads that stage another set than AFTER, and make it live never."""
 
 
 def lay_out(root: Path, layout: Layout) -> None:
@@ -72,16 +77,18 @@ def node_at(root: Path, disk: Disk | None = None, *, stopped: bool = False) -> N
     return Node(root, fresh=False, disk=disk, cm=cm, retired=1)
 
 
-def run(node: Node, step: Step, *, encrypting: bool = False) -> None:
+def run(node: Node, step: Step, workload: str = "forward") -> None:
     """One command of a workload."""
     if step is not Step.PREPARE:
         node.run(step)
         return
-    made = bundle()
-    if encrypting:
+    source: Source = bundle()
+    if workload == "encrypting":
         node.cm.ctl = True
-        made = Bundle({name: NEW[name] for name in certset.PEM_NAMES}, **PASSWORDS)
-    node.prepare(material=Material(made), wish=SslWish.OFF)
+        source = Bundle({name: NEW[name] for name in certset.PEM_NAMES}, **PASSWORDS)
+    elif workload == "from a generation":
+        source = Generation(FORMER_TX)
+    node.prepare(material=Material(source), wish=SslWish.OFF)
 
 
 def do(root: Path, workload: str) -> None:
@@ -90,11 +97,11 @@ def do(root: Path, workload: str) -> None:
     node.start()
     os.write(1, b"ack RECOVER\n")
     for step in STEPS[workload]:
-        run(node, step, encrypting=workload == "encrypting")
+        run(node, step, workload)
         os.write(1, f"ack {step.name}\n".encode())
 
 
 if __name__ == "__main__":
     zygote.serve(do)
 
-__all__ = ["AFTER", "BEFORE", "FORMER", "FORMER_TX", "STEPS", "TX", "lay_out", "node_at", "run"]
+__all__ = ["AFTER", "BEFORE", "FORMER", "FORMER_TX", "STAGE_ONLY", "STEPS", "TX", "lay_out", "node_at", "run"]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import threading
 from typing import TYPE_CHECKING, Final, Literal
 
 from gausscert_common.errors import NodeFailure, Reason
@@ -36,6 +37,7 @@ class CmCtl:
         self._settings = settings
         self._runner = runner
         self._program = str(settings.home / "bin" / "cm_ctl")
+        self._alone = threading.Lock()
 
     @property
     def exists(self) -> bool:
@@ -150,13 +152,24 @@ class CmCtl:
         stdin: bytes = b"",
         on_start: OnStart | None = None,
     ) -> Completed:
-        return self._runner.run(
-            [self._program, *arguments],
-            env=environment(self._settings),
-            timeout_s=self._settings.command_timeout_s if timeout_s is None else timeout_s,
-            stdin=stdin,
-            on_start=on_start,
-        )
+        """Never two at once: what looks at the node waits for what changes it, and the other way round."""
+        given_s = self._settings.command_timeout_s if timeout_s is None else timeout_s
+        if not self._alone.acquire(timeout=given_s):
+            raise NodeFailure(
+                Reason.CM_CTL_TIMEOUT,
+                f"`{describe([self._program, *arguments])}` was not run: the agent's own cm_ctl still runs",
+                remedy="ask again; stopping and starting CM takes minutes",
+            )
+        try:
+            return self._runner.run(
+                [self._program, *arguments],
+                env=environment(self._settings),
+                timeout_s=given_s,
+                stdin=stdin,
+                on_start=on_start,
+            )
+        finally:
+            self._alone.release()
 
     def _failed(
         self,

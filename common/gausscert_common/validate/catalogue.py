@@ -48,8 +48,9 @@ def catalogue_markdown() -> str:
 
 
 _INTRODUCTION: Final = (
-    "Errors refuse a replacement before anything changes; warnings refuse nothing. "
-    "Neither ever blocks a rollback.\n"
+    "Errors refuse a replacement, or a rollback to a former set, before anything changes; warnings refuse"
+    " nothing. "
+    "Neither ever keeps a transaction from being turned back.\n"
     "This page is generated from `gausscert_common.validate.catalogue`."
 )
 

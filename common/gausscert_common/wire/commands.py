@@ -19,6 +19,7 @@ from gausscert_common.bundle import Bundle, FactorFiles
 from gausscert_common.errors import InvalidInput, Reason
 from gausscert_common.protocol.commands import AcquireCommand, Command, PrepareCommand
 from gausscert_common.protocol.words import RestartScope, SslWish, Step
+from gausscert_common.source import Generation, LiveSet
 from gausscert_common.wire import enums, times
 from gausscert_common.wire.requests import FACTOR_FIELDS, PEM_FIELDS
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from google.protobuf.message import Message
+
+    from gausscert_common.source import Source
 
 TRANSACTION_ID: Final = re.compile(r"[a-z0-9-]{8,64}")
 MAX_PARTICIPANTS: Final = 4096
@@ -57,7 +60,7 @@ class PrepareOrder:
     """A checked Prepare."""
 
     command: PrepareCommand
-    bundle: Bundle
+    source: Source
     drop_crls: bool
 
 
@@ -74,6 +77,11 @@ class RestartOrder:
 class _WithRef(Protocol):
     @property
     def ref(self) -> calls.TransactionRef: ...
+
+
+class _WithCrlPolicy(Protocol):
+    @property
+    def crl_policy(self) -> pb.CrlPolicy: ...
 
 
 class _Restart(_WithRef, Protocol):
@@ -120,8 +128,7 @@ def as_prepare(request: calls.PrepareRequest, *, begun_at: float) -> PrepareOrde
         begun_at: Now, by the node's clock, in seconds since the epoch.
     """
     base = as_command(request, Step.PREPARE)
-    policy = request.crl_policy
-    _require(policy in pb.CrlPolicy.values(), "crl_policy", "is not known here")
+    drop_crls = drops_crls(request)
     command = PrepareCommand(
         base.transaction_id,
         base.epoch,
@@ -132,7 +139,7 @@ def as_prepare(request: calls.PrepareRequest, *, begun_at: float) -> PrepareOrde
         restart=enums.RESTART_SCOPE.value(request.restart),
         begun_at=begun_at,
     )
-    return PrepareOrder(command, as_bundle(request.bundle), drop_crls=policy == pb.CRL_POLICY_DROP)
+    return PrepareOrder(command, _source(request), drop_crls)
 
 
 def as_stop(request: calls.StopRequest) -> RestartOrder:
@@ -163,6 +170,19 @@ def as_bundle(message: pb.Bundle) -> Bundle:
     return Bundle(pem, server_password=server, client_password=client, factor_files=factors)
 
 
+def as_generation(name: str) -> Generation:
+    """The name of a retired set: no more than a transaction's id, and so never a path."""
+    check_transaction_id("generation", name)
+    return Generation(name)
+
+
+def drops_crls(request: _WithCrlPolicy) -> bool:
+    """Whether CRLs that are there already are dropped."""
+    policy = request.crl_policy
+    _require(policy in pb.CrlPolicy.values(), "crl_policy", "is not known here")
+    return policy == pb.CRL_POLICY_DROP
+
+
 def as_ssl_value(request: calls.SetEnableSslRequest) -> bool:
     """On or off."""
     wish = enums.SSL_WISH.value(request.enable_ssl)
@@ -191,6 +211,17 @@ def password(message: Message, field: str) -> str | None:
     text: str = getattr(message, field)
     _require(len(text.encode()) <= _MAX_PASSWORD_BYTES, field, "is too long")
     return text or None
+
+
+def _source(request: calls.PrepareRequest) -> Source:
+    which = request.WhichOneof("source")
+    _require(which is not None, "source", "must be a bundle, a generation or the live set")
+    if which == "live":
+        wish = enums.SSL_WISH.value(request.enable_ssl)
+        _require(request.live, "live", "must be true")
+        _require(wish is not SslWish.KEEP, "enable_ssl", "must be on or off where the set stays as it is")
+        return LiveSet()
+    return as_generation(request.generation) if which == "generation" else as_bundle(request.bundle)
 
 
 def _restart(message: Message, request: _Restart, *steps: Step) -> RestartOrder:

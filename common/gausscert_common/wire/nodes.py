@@ -9,6 +9,7 @@ from gausscert_common.model import (
     CmNode,
     CmProcess,
     CmTopology,
+    JudgedGeneration,
     NodeReport,
     Paths,
     RetiredSet,
@@ -53,11 +54,29 @@ def as_node(message: pb.Node) -> NodeReport:
         transaction=as_transaction(message.transaction),
         live=values.as_certificate_set(message.live),
         stage=values.as_certificate_set(message.stage),
-        retired=tuple(RetiredSet(o.generation, o.digest, o.server_fingerprint) for o in message.retired),
+        retired=tuple(_as_retired(one) for one in message.retired),
         enable_ssl=values.as_ssl_switch(message.enable_ssl),
         processes=tuple(CmProcess(o.name, o.pid, times.instant(o, "started_at")) for o in message.processes),
         manually_stopped=message.manually_stopped,
         topology=_as_topology(message.topology),
+        findings=values.as_findings(message.findings),
+    )
+
+
+def judged(value: JudgedGeneration) -> pb.JudgedGeneration:
+    """A judged generation as a message."""
+    return pb.JudgedGeneration(
+        generation=value.generation,
+        set=values.certificate_set(value.set),
+        findings=[values.finding(one) for one in value.findings],
+    )
+
+
+def as_judged(message: pb.JudgedGeneration) -> JudgedGeneration:
+    """A message as a judged generation."""
+    return JudgedGeneration(
+        generation=message.generation,
+        set=values.as_certificate_set(message.set),
         findings=values.as_findings(message.findings),
     )
 
@@ -132,8 +151,16 @@ def _as_capabilities(message: pb.Capabilities) -> Capabilities:
 
 def _retired(value: RetiredSet) -> pb.RetiredSet:
     return pb.RetiredSet(
-        generation=value.generation, digest=value.digest, server_fingerprint=value.server_fingerprint
+        generation=value.generation,
+        digest=value.digest,
+        server_fingerprint=value.server_fingerprint,
+        retired_at=times.timestamp(value.retired_at),
     )
+
+
+def _as_retired(message: pb.RetiredSet) -> RetiredSet:
+    retired_at = times.instant_or_none(message, "retired_at")
+    return RetiredSet(message.generation, message.digest, message.server_fingerprint, retired_at)
 
 
 def _process(value: CmProcess) -> pb.CmProcess:

@@ -8,6 +8,7 @@ from gausscert.v1 import agent_service_pb2 as calls
 from gausscert.v1 import resources_pb2 as pb
 
 from gausscert_common import certset
+from gausscert_common.source import Generation, LiveSet
 from gausscert_common.wire import enums, times
 
 if TYPE_CHECKING:
@@ -16,11 +17,14 @@ if TYPE_CHECKING:
     from gausscert_common.bundle import Bundle
     from gausscert_common.protocol.commands import Command
     from gausscert_common.protocol.words import RestartScope, SslWish
+    from gausscert_common.source import Source
 
 PEM_FIELDS: Final = {name: name.replace(".", "_") for name in certset.BUNDLE_NAMES}
 """The fields of the message Bundle by the names of the set."""
 FACTOR_FIELDS: Final = {name: name.replace(".", "_") for name in certset.FACTOR_NAMES}
 """The fields of the message FactorFiles by the names of the set."""
+_CRL_POLICY: Final = {True: "CRL_POLICY_DROP", False: "CRL_POLICY_KEEP_UNSPECIFIED"}
+"""By whether CRLs are dropped."""
 
 
 def ref(command: Command) -> calls.TransactionRef:
@@ -28,6 +32,14 @@ def ref(command: Command) -> calls.TransactionRef:
     return calls.TransactionRef(
         transaction_id=command.transaction_id, epoch=command.epoch, step=enums.STEP.name(command.step)
     )
+
+
+def judge_request(source: Generation | LiveSet, *, drop_crls: bool) -> calls.GetNodeRequest:
+    """Preflight, and a generation or the live set judged as if it was staged."""
+    if isinstance(source, LiveSet):
+        return calls.GetNodeRequest(preflight=True, judge_live=True)
+    generation = source
+    return calls.GetNodeRequest(preflight=True, generation=generation.name, crl_policy=_CRL_POLICY[drop_crls])
 
 
 def acquire_request(
@@ -44,21 +56,27 @@ def prepare_request(
     *,
     participants: Sequence[str],
     expected_live_digest: str,
-    bundle: Bundle,
+    source: Source,
     ssl_wish: SslWish,
     restart: RestartScope,
     drop_crls: bool,
 ) -> calls.PrepareRequest:
     """Step 1."""
-    return calls.PrepareRequest(
+    request = calls.PrepareRequest(
         ref=ref(command),
         participants=participants,
         expected_live_digest=expected_live_digest,
-        bundle=bundle_message(bundle),
         enable_ssl=enums.SSL_WISH.name(ssl_wish),
         restart=enums.RESTART_SCOPE.name(restart),
-        crl_policy="CRL_POLICY_DROP" if drop_crls else "CRL_POLICY_KEEP_UNSPECIFIED",
+        crl_policy=_CRL_POLICY[drop_crls],
     )
+    if isinstance(source, Generation):
+        request.generation = source.name
+    elif isinstance(source, LiveSet):
+        request.live = True
+    else:
+        request.bundle.MergeFrom(bundle_message(source))
+    return request
 
 
 def stop_request(

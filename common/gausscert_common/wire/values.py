@@ -178,6 +178,7 @@ def probe_report(value: ProbeReport) -> calls.ProbeResponse:
         else pb.ClusterState(
             cluster_state=cluster.cluster_state, server_roles=cluster.server_roles, cause=cluster.cause
         ),
+        findings=[finding(one) for one in value.findings],
     )
 
 
@@ -187,7 +188,8 @@ def as_probe_report(message: calls.ProbeResponse) -> ProbeReport:
     if message.HasField("cluster"):
         said = message.cluster
         cluster = ClusterState(said.cluster_state, dict(said.server_roles), said.cause)
-    return ProbeReport(tuple(as_served(one) for one in message.served), cluster)
+    served = tuple(as_served(one) for one in message.served)
+    return ProbeReport(served, cluster, as_findings(message.findings))
 
 
 def expiry_report(value: ExpiryReport) -> calls.GetExpiryResponse:

@@ -194,6 +194,7 @@ def _report(shown: NodeReport) -> Document:
                 "generation": retired.generation,
                 "digest": retired.digest,
                 "server_fingerprint": retired.server_fingerprint,
+                "retired_at": time(retired.retired_at),
             }
             for retired in shown.retired
         ],
@@ -225,12 +226,15 @@ def plan(shown: Plan) -> Document:
     return {
         "cluster": shown.cluster,
         "bundle_digest": shown.bundle_digest,
+        "generation": shown.generation,
+        "only_ssl": shown.only_ssl,
         "feasible": shown.feasible,
         "options": {
             "enable_ssl": shown.options.ssl_wish.value,
             "restart": shown.options.restart.value,
             "drop_crls": shown.options.drop_crls,
             "take_over": shown.options.take_over,
+            "accept_state": shown.options.accept_state,
         },
         "outage": shown.outage,
         "nodes": [_planned_node(node) for node in shown.nodes],
@@ -259,6 +263,7 @@ def _planned_node(shown: PlannedNode) -> Document:
         "old_server": certificate(shown.old_server) if shown.old_server is not None else None,
         "new_server": certificate(shown.new_server) if shown.new_server is not None else None,
         "old_digest": shown.old_digest,
+        "new_digest": shown.new_digest,
         "enable_ssl": enable_ssl(shown.enable_ssl),
         "promised_epoch": shown.promised_epoch,
     }

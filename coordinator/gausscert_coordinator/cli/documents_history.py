@@ -59,6 +59,7 @@ def _run(shown: Run) -> Document:
             "take_over": shown.take_over,
         },
         "bundle_digest": shown.bundle_digest,
+        "generation": shown.generation,
         "new_server_fingerprint": shown.new_server,
         "cluster_state": shown.cluster_state,
     }

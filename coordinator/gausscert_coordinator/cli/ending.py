@@ -13,6 +13,7 @@ from gausscert_coordinator.cli.layout import BAD, DOUBTFUL, GOOD, cell, first_li
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from gausscert_common.protocol.words import SslWish
     from rich.console import RenderableType
     from rich.text import Text
 
@@ -24,10 +25,30 @@ _SENTENCE: Final = {
     Verdict.NOTHING_DONE: ("nothing was changed", DOUBTFUL),
     Verdict.IN_DOUBT: ("in doubt: run gausscert recover", BAD),
 }
+_OF_ROLLBACK: Final = _SENTENCE | {
+    Verdict.COMMITTED: ("committed: every node has the certificates of generation {} again", GOOD),
+    Verdict.ROLLED_BACK: ("turned back: every node has what it had before, not generation {}", DOUBTFUL),
+}
+"""`rolled back` would sound as if a rollback had done what it was asked for."""
 
 
-def result(shown: Result, width: int) -> list[RenderableType]:
-    """Causes first, the verdict last: that is where the eye is when the prompt returns."""
+_OF_SSL: Final = _SENTENCE | {
+    Verdict.COMMITTED: ("committed: enable_ssl is {} on every node, and every cm_server answers so", GOOD),
+    Verdict.ROLLED_BACK: ("rolled back: enable_ssl is on every node as it was before", DOUBTFUL),
+}
+
+
+def result(
+    shown: Result, width: int, generation: str | None = None, ssl_wish: SslWish | None = None
+) -> list[RenderableType]:
+    """Causes first, the verdict last: that is where the eye is when the prompt returns.
+
+    Args:
+        shown: How it ended.
+        width: Columns.
+        generation: What it was a rollback to; None for everything else.
+        ssl_wish: What enable_ssl alone was to become; None for everything else.
+    """
     parts: list[RenderableType] = []
     if shown.why:
         parts.append(cell(f"the nodes' answers: {shown.why}"))
@@ -39,16 +60,17 @@ def result(shown: Result, width: int) -> list[RenderableType]:
     if shown.findings:
         parts.append(tables.findings(shown.findings, width))
     parts.extend(tables.failures(shown.failures))
-    parts.append(_verdict(shown))
+    parts.append(_verdict(shown, generation, ssl_wish))
     return parts
 
 
-def _verdict(shown: Result) -> Text:
-    sentence, style = _SENTENCE[shown.verdict]
+def _verdict(shown: Result, generation: str | None, ssl_wish: SslWish | None) -> Text:
+    sentences = _SENTENCE if generation is None else _OF_ROLLBACK
+    sentence, style = (_OF_SSL if ssl_wish is not None else sentences)[shown.verdict]
     if shown.taken_over and shown.verdict is Verdict.IN_DOUBT:
         sentence = "in doubt: another gausscert has taken over"
     text = cell("")
-    text.append(cell(sentence, style))
+    text.append(cell(sentence.format(generation or ssl_wish), style))
     stage = f", turned back at {shown.last_stage.value}" if _turned(shown) and shown.last_stage else ""
     asked = ", as you asked" if shown.interrupted and _turned(shown) else ""
     name = f"transaction {shown.transaction_id}, " if shown.transaction_id else ""
@@ -71,9 +93,15 @@ def proof(seen: Sequence[Proof], width: int) -> RenderableType:
         [
             cell(target),
             cell(short(fingerprint) if state is ServedState.SSL_ON else state.value),
-            cell("verified", GOOD) if chain else cell(cause or "not verified", DOUBTFUL),
+            _chain(state, chain, cause),
             cell(", ".join(dict.fromkeys(names))),
         ]
         for (target, fingerprint, state, chain, cause), names in viewers.items()
     ]
     return fitted(("cm_server", "serves", "chain", "seen from"), rows, width, flexible=20)
+
+
+def _chain(state: ServedState, verified: bool, cause: str) -> Text:
+    if state is ServedState.SSL_OFF:
+        return cell("no certificate")
+    return cell("verified", GOOD) if verified else cell(cause or "not verified", DOUBTFUL)

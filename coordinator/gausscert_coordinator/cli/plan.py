@@ -51,6 +51,7 @@ def command(
     restart: RestartScope,
     drop_crls: bool,
     take_over: bool,
+    accept_state: bool,
     server_password_file: Path | None,
     client_password_file: Path | None,
 ) -> int:
@@ -62,7 +63,7 @@ def command(
     from gausscert_coordinator.cli.session import Session
 
     given = read_bundle(invocation, directory, server_password_file, client_password_file)
-    options = options_of(enable_ssl, restart, drop_crls, take_over)
+    options = options_of(enable_ssl, restart, drop_crls, take_over, accept_state)
     with Session(invocation) as session:
         made = with_findings_of(given, session.ask(lambda cluster: cluster.plan(given.bundle, options)))
     render = invocation.render

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     from gausscert_common.bundle import Bundle
     from gausscert_common.protocol.recovery import Choice
-    from gausscert_common.protocol.words import RestartScope
+    from gausscert_common.protocol.words import RestartScope, SslWish
 
     from gausscert_coordinator.interrupt import Interrupt
     from gausscert_coordinator.report import (
@@ -44,12 +44,29 @@ class Cluster(Protocol):
     ) -> Result:
         """The transaction."""
 
+    async def plan_rollback(self, generation: str | None, options: ReplaceOptions) -> Plan:
+        """What a rollback would do; changes nothing."""
+
+    async def rollback(
+        self, plan: Plan, *, watch: Callable[[Progress], None], interrupt: Interrupt
+    ) -> Result:
+        """The transaction back to the generation of the plan."""
+
+    async def plan_ssl(self, wish: SslWish, options: ReplaceOptions) -> Plan:
+        """What switching SSL would do; changes nothing."""
+
+    async def switch_ssl(
+        self, plan: Plan, *, watch: Callable[[Progress], None], interrupt: Interrupt
+    ) -> Result:
+        """The transaction that changes enable_ssl alone."""
+
     async def recover(
         self,
         prefer: Choice,
         take_over: bool,
         restart: RestartScope | None,
         *,
+        accept_state: bool = False,
         watch: Callable[[Progress], None],
         interrupt: Interrupt,
     ) -> Result:

@@ -7,7 +7,7 @@ from gausscert_common.protocol.recovery import Choice
 from gausscert_common.protocol.words import RestartScope
 
 from gausscert_coordinator.cli.group import Verb, pass_invocation
-from gausscert_coordinator.cli.replacing import restart_option
+from gausscert_coordinator.cli.replacing import accept_state_option, restart_option
 from gausscert_coordinator.cli.settings import Invocation
 from gausscert_coordinator.cli.verbs import ROOT
 from gausscert_coordinator.exit_codes import ExitCode, exit_code
@@ -44,8 +44,14 @@ from gausscert_coordinator.exit_codes import ExitCode, exit_code
 @click.option(
     "--take-over", is_flag=True, help="Take the nodes from another gausscert that you know to be dead."
 )
+@accept_state_option(
+    "The transaction was begun with --accept-state: that the cluster serves nothing or is not Normal with its"
+    " old set is told, and does not keep it in doubt."
+)
 @pass_invocation
-def command(invocation: Invocation, finish: bool, restart: RestartScope | None, take_over: bool) -> int:
+def command(
+    invocation: Invocation, finish: bool, restart: RestartScope | None, take_over: bool, accept_state: bool
+) -> int:
     """Finish or roll back a transaction whose coordinator died or lost a node on the way.
 
     Works from any machine with an operator's or a recoverer's credential: all that counts is what the nodes
@@ -58,7 +64,7 @@ def command(invocation: Invocation, finish: bool, restart: RestartScope | None, 
     with Session(invocation) as session:
         result = session.carry_out(
             lambda cluster, watch, interrupt: cluster.recover(
-                prefer, take_over, restart, watch=watch, interrupt=interrupt
+                prefer, take_over, restart, accept_state=accept_state, watch=watch, interrupt=interrupt
             ),
             session.nodes,
         )

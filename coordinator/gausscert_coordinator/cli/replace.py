@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import textwrap
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
-from gausscert_common.errors import GausscertError, InDoubt, InvalidInput, NodeRefusal, Reason, Unreachable
 from gausscert_common.protocol.words import RestartScope, SslWish
 
+from gausscert_coordinator.cli import transacting
 from gausscert_coordinator.cli.group import Verb, pass_invocation
 from gausscert_coordinator.cli.replacing import (
     bundle_argument,
@@ -17,16 +15,12 @@ from gausscert_coordinator.cli.replacing import (
     read_bundle,
     replace_options,
     with_findings_of,
+    yes_option,
 )
 from gausscert_coordinator.cli.settings import Invocation
+from gausscert_coordinator.cli.transacting import Errand
 from gausscert_coordinator.cli.verbs import ROOT
-from gausscert_coordinator.exit_codes import MEANING, ExitCode, exit_code
-
-if TYPE_CHECKING:
-    from gausscert_common.bundle import Bundle
-
-    from gausscert_coordinator.cli.session import Session
-    from gausscert_coordinator.report import Plan, Result
+from gausscert_coordinator.exit_codes import MEANING
 
 
 @click.command(
@@ -49,7 +43,7 @@ if TYPE_CHECKING:
 )
 @bundle_argument
 @replace_options
-@click.option("--yes", "-y", is_flag=True, help="Do not ask before the outage begins.")
+@yes_option
 @pass_invocation
 def command(
     invocation: Invocation,
@@ -58,6 +52,7 @@ def command(
     restart: RestartScope,
     drop_crls: bool,
     take_over: bool,
+    accept_state: bool,
     server_password_file: Path | None,
     client_password_file: Path | None,
     yes: bool,
@@ -70,106 +65,23 @@ def command(
 
     Ctrl-C and SIGTERM turn back as long as that is possible. A closed terminal does not stop it.
     """
-    if not (yes or invocation.terminal.present):
-        raise InvalidInput(
-            Reason.USAGE,
-            "nobody is there to confirm the outage: standard input is no terminal",
-            remedy="add --yes, or run this on a terminal",
-        )
+    transacting.require_somebody(invocation, yes)
     from gausscert_coordinator.cli.session import Session
 
     given = read_bundle(invocation, directory, server_password_file, client_password_file)
-    options = options_of(enable_ssl, restart, drop_crls, take_over)
+    options = options_of(enable_ssl, restart, drop_crls, take_over, accept_state)
     with Session(invocation) as session:
         plan = with_findings_of(given, session.ask(lambda cluster: cluster.plan(given.bundle, options)))
-        if not plan.feasible:
-            return _refuse(invocation, plan)
-        return _go(invocation, session, plan, given.bundle, confirmed=yes)
-
-
-def _go(invocation: Invocation, session: Session, plan: Plan, bundle: Bundle, *, confirmed: bool) -> int:
-    from gausscert_coordinator.cli import tables
-
-    render = invocation.render
-    render.note(*tables.plan(plan, render.err_width))
-    if not (confirmed or invocation.terminal.confirmed(_question(invocation, plan))):
-        declined = InvalidInput(Reason.USAGE, "not confirmed; nothing was changed")
-        return _report(invocation, plan, None, declined, ExitCode.REFUSED)
-    result = session.carry_out(
-        lambda cluster, watch, interrupt: cluster.replace(plan, bundle, watch=watch, interrupt=interrupt),
-        tuple(node.node for node in plan.nodes),
-    )
-    return _report(invocation, plan, result, None, exit_code(result))
-
-
-def _question(invocation: Invocation, plan: Plan) -> str:
-    """The outage is in the plan, just above; with --quiet there is none above."""
-    from gausscert_coordinator.cli.layout import counted, harmless
-
-    nodes = counted(len(plan.nodes), "node")
-    question = f"Replace the certificates of cluster {plan.cluster} on {nodes}?"
-    if invocation.settings.quiet:
-        question += f" Outage: {plan.outage or 'CM is stopped and started'}."
-    return textwrap.fill(harmless(f"{question} [y/N]"), invocation.render.err_width)
-
-
-def _refuse(invocation: Invocation, plan: Plan) -> int:
-    from gausscert_coordinator.cli import tables
-
-    if not invocation.wants_json:
-        invocation.render.important(*tables.plan(plan, invocation.render.err_width))
-    return _report(invocation, plan, None, refusal(plan), exit_code(plan))
-
-
-def refusal(plan: Plan) -> GausscertError:
-    """Why a plan is not carried out, in one error; the plan has the details."""
-    code = exit_code(plan)
-    if plan.in_flight and code is ExitCode.UNREACHABLE:
-        return NodeRefusal(
-            Reason.LOCKED,
-            "refused: another gausscert is at work; nothing was changed",
-            node=", ".join(error.node for error in plan.blocked),
-            remedy="wait for it to end, then try again",
+        return transacting.go(
+            invocation,
+            session,
+            plan,
+            Errand(
+                "replace",
+                "Replace the certificates",
+                lambda cluster, watch, interrupt: cluster.replace(
+                    plan, given.bundle, watch=watch, interrupt=interrupt
+                ),
+            ),
+            confirmed=yes,
         )
-    if code is ExitCode.IN_DOUBT:
-        names = ", ".join(error.node for error in plan.blocked)
-        return InDoubt(
-            Reason.IN_DOUBT,
-            "refused: a transaction is in doubt; nothing was changed",
-            node=names,
-            remedy="run gausscert recover, then try again",
-        )
-    if code is ExitCode.UNREACHABLE:
-        names = ", ".join(error.node for error in (*plan.unreachable, *plan.blocked))
-        return Unreachable(
-            Reason.UNREACHABLE if plan.unreachable else Reason.LOCKED,
-            "refused: nodes are unreachable or locked; nothing was changed",
-            node=names,
-            remedy="mend what is said of each node, then try again",
-        )
-    return InvalidInput(
-        Reason.BUNDLE_INVALID,
-        "refused; nothing was changed",
-        remedy="mend what is found, then try again",
-        findings=plan.findings,
-    )
-
-
-def _report(
-    invocation: Invocation, plan: Plan, result: Result | None, error: GausscertError | None, code: int
-) -> int:
-    from gausscert_coordinator.cli import documents, ending, tables
-
-    render = invocation.render
-    document = {
-        "plan": documents.plan(plan),
-        "result": documents.result(result) if result is not None else None,
-        "error": documents.error(error) if error is not None else None,
-    }
-    if error is not None and not invocation.wants_json:
-        render.important(*tables.verdict(error))
-    else:
-        render.result(
-            "replace", document, lambda: ending.result(result, render.width) if result is not None else ()
-        )
-    return code

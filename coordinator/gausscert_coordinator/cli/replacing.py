@@ -1,4 +1,4 @@
-"""What `plan` and `replace` have in common: their options, and the bundle with its passwords."""
+"""What `plan`, `replace` and `rollback` have in common: their options, and the bundle with its passwords."""
 
 from __future__ import annotations
 
@@ -44,22 +44,38 @@ def restart_option(default: RestartScope | None) -> Callable[[Callable[..., Any]
     )
 
 
-def replace_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """What the operator may choose about a replacement."""
+yes_option = click.option("--yes", "-y", is_flag=True, help="Do not ask before the outage begins.")
+
+
+def accept_state_option(what: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """`--accept-state`, with what it does."""
+    return click.option("--accept-state", is_flag=True, help=what)
+
+
+def drop_crls_option(what: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """`--drop-crls`, with what it does to which CRLs."""
+    return click.option("--drop-crls", is_flag=True, help=what)
+
+
+def transaction_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """What the operator may choose about any transaction with another set."""
+    return click.option(
+        "--enable-ssl",
+        type=click.Choice(SslWish, case_sensitive=False),
+        metavar="on|off|keep",
+        default=SslWish.KEEP,
+        help="What enable_ssl is to be afterwards, on every node. [default: keep]",
+    )(outage_options(function))
+
+
+def outage_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """What the operator may choose about any transaction that begins."""
     options = (
-        click.option(
-            "--enable-ssl",
-            type=click.Choice(SslWish, case_sensitive=False),
-            metavar="on|off|keep",
-            default=SslWish.KEEP,
-            help="What enable_ssl is to be afterwards, on every node. [default: keep]",
-        ),
         restart_option(RestartScope.CLUSTER),
-        click.option(
-            "--drop-crls",
-            is_flag=True,
-            help="Do not carry the live server.crl and client.crl over; a CRL of the old CA makes CM"
-            " refuse every new certificate.",
+        accept_state_option(
+            "Also where the cluster is not Normal, cannot say how it is, is upgraded, paused or stopped on"
+            " purpose, for example because its certificates have expired. What is accepted is shown;"
+            " afterwards the cluster must be no worse."
         ),
         click.option(
             "--take-over",
@@ -67,18 +83,32 @@ def replace_options(function: Callable[..., Any]) -> Callable[..., Any]:
             help="Also take nodes on which another gausscert, which you know to be dead, holds a lease but"
             " has begun no transaction; one that has begun is ended first, by gausscert recover --take-over.",
         ),
-        password_options,
     )
     for option in reversed(options):
         function = option(function)
     return function
 
 
+def replace_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """What the operator may choose about a replacement."""
+    dropping = drop_crls_option(
+        "Do not carry the live server.crl and client.crl over; a CRL of the old CA makes CM refuse every new"
+        " certificate."
+    )
+    return transaction_options(dropping(password_options(function)))
+
+
 def options_of(
-    enable_ssl: SslWish, restart: RestartScope, drop_crls: bool, take_over: bool
+    enable_ssl: SslWish, restart: RestartScope, drop_crls: bool, take_over: bool, accept_state: bool
 ) -> ReplaceOptions:
     """As a value."""
-    return ReplaceOptions(ssl_wish=enable_ssl, restart=restart, drop_crls=drop_crls, take_over=take_over)
+    return ReplaceOptions(
+        ssl_wish=enable_ssl,
+        restart=restart,
+        drop_crls=drop_crls,
+        take_over=take_over,
+        accept_state=accept_state,
+    )
 
 
 def command_line(
@@ -94,6 +124,7 @@ def command_line(
         words += ["--restart", options.restart.value]
     words += ["--drop-crls"] if options.drop_crls else []
     words += ["--take-over"] if options.take_over else []
+    words += ["--accept-state"] if options.accept_state else []
     for which, file in (("server", files.server), ("client", files.client)):
         words += [f"--{which}-password-file", str(file)] if file is not None else []
     return shlex.join(words)

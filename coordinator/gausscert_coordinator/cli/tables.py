@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from gausscert_common.errors import GausscertError
     from gausscert_common.findings import Finding
-    from gausscert_common.model import Certificate, NodeReport, Served, SslSwitch
+    from gausscert_common.model import Certificate, ClusterState, NodeReport, RetiredSet, Served, SslSwitch
     from rich.console import RenderableType
     from rich.text import Text
 
@@ -51,6 +51,7 @@ def status(shown: ClusterStatus, width: int, *, verbose: bool = False) -> list[R
         _heading(shown.cluster, len(shown.nodes), sum(node.report is None for node in shown.nodes)),
         fitted(headings, [_status_row(node) for node in shown.nodes], width),
     ]
+    parts.extend(generations(shown, width))
     if verbose:
         parts.extend(_detail(node.report) for node in shown.nodes if node.report is not None)
     parts.extend(failures([node.error for node in shown.nodes if node.error is not None]))
@@ -68,11 +69,35 @@ def status(shown: ClusterStatus, width: int, *, verbose: bool = False) -> list[R
 def _detail(report: NodeReport) -> Text:
     """What the table has no room for."""
     running = ", ".join(f"{each.name} ({each.pid})" for each in report.processes) or "nothing"
-    retired = ", ".join(f"{each.generation} {short(each.server_fingerprint)}" for each in report.retired)
     return cell(
         f"{report.name}: agent {report.agent_version}, CM {report.cm_version or 'of unknown version'},"
-        f" runs {running}; former sets: {retired or 'none'}"
+        f" runs {running}"
     )
+
+
+def generations(shown: ClusterStatus, width: int) -> list[RenderableType]:
+    """What a rollback may go back to, newest first; a line for each set that nodes have of it."""
+    kept: dict[tuple[str, str], list[tuple[str, RetiredSet]]] = {}
+    for node in shown.nodes:
+        for retired in node.report.retired if node.report is not None else ():
+            kept.setdefault((retired.generation, retired.server_fingerprint), []).append((node.node, retired))
+    if not kept:
+        return []
+    rows = [
+        [
+            cell(generation),
+            cell(_first_moment(retired for _, retired in held)),
+            cell(short(fingerprint)),
+            cell("all nodes" if len(held) == len(shown.nodes) else ", ".join(node for node, _ in held)),
+        ]
+        for (generation, fingerprint), held in kept.items()
+    ]
+    return [fitted(("generation", "retired (UTC)", "server certificate", "kept by"), rows, width)]
+
+
+def _first_moment(retired: Iterable[RetiredSet]) -> str:
+    moments = [each.retired_at for each in retired if each.retired_at is not None]
+    return f"{min(moments):%Y-%m-%d %H:%M}" if moments else "-"
 
 
 def _status_row(node: NodeStatus) -> list[Text]:
@@ -192,6 +217,10 @@ def plan(shown: Plan, width: int) -> list[RenderableType]:
     parts: list[RenderableType] = [_heading(shown.cluster, len(answered | lost), len(lost))]
     if shown.in_flight:
         return [*parts, *in_flight(shown.in_flight), *failures(shown.unreachable)]
+    if shown.generation:
+        parts.append(cell(f"back to generation {shown.generation}"))
+    if shown.only_ssl:
+        parts.append(cell(f"enable_ssl becomes {wish}; the sets stay as they are"))
     if shown.nodes:
         parts.append(fitted(headings, [_planned_row(node, wish) for node in shown.nodes], width))
     parts.append(cell(f"restart: {shown.options.restart.value}"))
@@ -199,11 +228,20 @@ def plan(shown: Plan, width: int) -> list[RenderableType]:
         parts.append(cell(f"outage: {shown.outage}"))
     if shown.cluster_state is not None:
         now = shown.cluster_state.cluster_state or "unknown: `cm_ctl query` works on no node"
-        parts.append(cell(f"cluster now: {now}"))
+        parts.append(cell(f"cluster now: {now}{roles(shown.cluster_state)}"))
+    if shown.options.accept_state:
+        parts.append(cell("its state is accepted: afterwards it must be no worse", DOUBTFUL))
     if shown.findings:
-        parts.append(findings(shown.findings, width))
+        about = "bundle" if shown.generation is None else "generation"
+        parts.append(findings(shown.findings, width, about))
     parts.extend(failures([*shown.unreachable, *shown.blocked]))
     return parts
+
+
+def roles(state: ClusterState) -> str:
+    """What each cm_server is, behind the word for the cluster; "" where nothing is known."""
+    told = ", ".join(f"{node} {role}" for node, role in sorted(state.server_roles.items()))
+    return f"; cm_server {told}" if told else ""
 
 
 def in_flight(flights: Iterable[InFlight]) -> list[RenderableType]:
@@ -237,14 +275,14 @@ def _planned_row(node: PlannedNode, wish: str) -> list[Text]:
     ]
 
 
-def findings(found: Iterable[Finding], width: int) -> RenderableType:
-    """All of them, worst first, each with what to do."""
+def findings(found: Iterable[Finding], width: int, about: str = "bundle") -> RenderableType:
+    """All of them, worst first, each with what to do; those of no node are about what all nodes get."""
     ranked = sorted(found, key=lambda each: each.severity is not Severity.ERROR)
     rows = [
         [
             cell(each.severity.value, BAD if each.severity is Severity.ERROR else DOUBTFUL),
             cell(each.code),
-            cell(each.node or "bundle"),
+            cell(each.node or about),
             cell(each.file),
             _cause_and_remedy(each.cause, each.remedy),
         ]

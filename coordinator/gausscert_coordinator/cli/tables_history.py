@@ -104,6 +104,8 @@ def _head(shown: Run) -> list[Text]:
         cell(f"begun {_second(shown.begun_at)} UTC by {shown.holder}, gausscert {shown.version}"),
         cell(f"{counted(shown.participants, 'node')}{epoch}, {', '.join(options)}"),
     ]
+    if shown.generation:
+        lines.append(cell(f"back to generation {shown.generation}"))
     if shown.bundle_digest:
         lines.append(
             cell(f"bundle {short(shown.bundle_digest)}, server certificate {short(shown.new_server or '')}")

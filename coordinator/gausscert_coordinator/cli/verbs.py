@@ -24,6 +24,8 @@ ROOT: Final[dict[str, Entry]] = {
     "bundle": Entry("bundle", "Make and check bundles."),
     "plan": Entry("plan", "Show what a replacement would do, and all that speaks against it."),
     "replace": Entry("replace", "Replace the certificates of the whole cluster: every node, or none."),
+    "rollback": Entry("rollback", "Make the former sets of all nodes live again: every node, or none."),
+    "ssl": Entry("ssl", "Switch SSL on or off in the whole cluster: every node, or none."),
     "recover": Entry("recover", "Finish or roll back a transaction that is in doubt."),
     "history": Entry("history", "Show what was done, by whom, and the evidence."),
     "pki": Entry("pki", "Make the identities with which gausscert and its agents know each other."),
@@ -36,6 +38,11 @@ ROOT: Final[dict[str, Entry]] = {
 BUNDLE: Final[dict[str, Entry]] = {
     "new": Entry("bundle_new", "Make a self-signed bundle: a new CA, server and client certificates."),
     "verify": Entry("bundle_verify", "Check a bundle offline and report everything wrong with it."),
+}
+
+SSL: Final[dict[str, Entry]] = {
+    "on": Entry("ssl_on", "Switch enable_ssl on, restart CM, and prove what is served."),
+    "off": Entry("ssl_off", "Switch enable_ssl off, restart CM, and prove that SSL is off."),
 }
 
 PKI: Final[dict[str, Entry]] = {

@@ -22,16 +22,24 @@ class TransactionRef(_message.Message):
     def __init__(self, transaction_id: _Optional[str] = ..., epoch: _Optional[int] = ..., step: _Optional[_Union[_resources_pb2.Step, str]] = ...) -> None: ...
 
 class GetNodeRequest(_message.Message):
-    __slots__ = ("preflight",)
+    __slots__ = ("preflight", "generation", "crl_policy", "judge_live")
     PREFLIGHT_FIELD_NUMBER: _ClassVar[int]
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    CRL_POLICY_FIELD_NUMBER: _ClassVar[int]
+    JUDGE_LIVE_FIELD_NUMBER: _ClassVar[int]
     preflight: bool
-    def __init__(self, preflight: bool = ...) -> None: ...
+    generation: str
+    crl_policy: _resources_pb2.CrlPolicy
+    judge_live: bool
+    def __init__(self, preflight: bool = ..., generation: _Optional[str] = ..., crl_policy: _Optional[_Union[_resources_pb2.CrlPolicy, str]] = ..., judge_live: bool = ...) -> None: ...
 
 class GetNodeResponse(_message.Message):
-    __slots__ = ("node",)
+    __slots__ = ("node", "generation")
     NODE_FIELD_NUMBER: _ClassVar[int]
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
     node: _resources_pb2.Node
-    def __init__(self, node: _Optional[_Union[_resources_pb2.Node, _Mapping]] = ...) -> None: ...
+    generation: _resources_pb2.JudgedGeneration
+    def __init__(self, node: _Optional[_Union[_resources_pb2.Node, _Mapping]] = ..., generation: _Optional[_Union[_resources_pb2.JudgedGeneration, _Mapping]] = ...) -> None: ...
 
 class GetExpiryRequest(_message.Message):
     __slots__ = ()
@@ -60,12 +68,14 @@ class ProbeRequest(_message.Message):
     def __init__(self, query: bool = ..., timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class ProbeResponse(_message.Message):
-    __slots__ = ("served", "cluster")
+    __slots__ = ("served", "cluster", "findings")
     SERVED_FIELD_NUMBER: _ClassVar[int]
     CLUSTER_FIELD_NUMBER: _ClassVar[int]
+    FINDINGS_FIELD_NUMBER: _ClassVar[int]
     served: _containers.RepeatedCompositeFieldContainer[_resources_pb2.Served]
     cluster: _resources_pb2.ClusterState
-    def __init__(self, served: _Optional[_Iterable[_Union[_resources_pb2.Served, _Mapping]]] = ..., cluster: _Optional[_Union[_resources_pb2.ClusterState, _Mapping]] = ...) -> None: ...
+    findings: _containers.RepeatedCompositeFieldContainer[_resources_pb2.Finding]
+    def __init__(self, served: _Optional[_Iterable[_Union[_resources_pb2.Served, _Mapping]]] = ..., cluster: _Optional[_Union[_resources_pb2.ClusterState, _Mapping]] = ..., findings: _Optional[_Iterable[_Union[_resources_pb2.Finding, _Mapping]]] = ...) -> None: ...
 
 class WatchTransactionRequest(_message.Message):
     __slots__ = ()
@@ -104,11 +114,13 @@ class AcquireResponse(_message.Message):
     def __init__(self, node: _Optional[_Union[_resources_pb2.Node, _Mapping]] = ...) -> None: ...
 
 class PrepareRequest(_message.Message):
-    __slots__ = ("ref", "participants", "expected_live_digest", "bundle", "enable_ssl", "restart", "crl_policy")
+    __slots__ = ("ref", "participants", "expected_live_digest", "bundle", "generation", "live", "enable_ssl", "restart", "crl_policy")
     REF_FIELD_NUMBER: _ClassVar[int]
     PARTICIPANTS_FIELD_NUMBER: _ClassVar[int]
     EXPECTED_LIVE_DIGEST_FIELD_NUMBER: _ClassVar[int]
     BUNDLE_FIELD_NUMBER: _ClassVar[int]
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    LIVE_FIELD_NUMBER: _ClassVar[int]
     ENABLE_SSL_FIELD_NUMBER: _ClassVar[int]
     RESTART_FIELD_NUMBER: _ClassVar[int]
     CRL_POLICY_FIELD_NUMBER: _ClassVar[int]
@@ -116,10 +128,12 @@ class PrepareRequest(_message.Message):
     participants: _containers.RepeatedScalarFieldContainer[str]
     expected_live_digest: str
     bundle: _resources_pb2.Bundle
+    generation: str
+    live: bool
     enable_ssl: _resources_pb2.SslWish
     restart: _resources_pb2.RestartScope
     crl_policy: _resources_pb2.CrlPolicy
-    def __init__(self, ref: _Optional[_Union[TransactionRef, _Mapping]] = ..., participants: _Optional[_Iterable[str]] = ..., expected_live_digest: _Optional[str] = ..., bundle: _Optional[_Union[_resources_pb2.Bundle, _Mapping]] = ..., enable_ssl: _Optional[_Union[_resources_pb2.SslWish, str]] = ..., restart: _Optional[_Union[_resources_pb2.RestartScope, str]] = ..., crl_policy: _Optional[_Union[_resources_pb2.CrlPolicy, str]] = ...) -> None: ...
+    def __init__(self, ref: _Optional[_Union[TransactionRef, _Mapping]] = ..., participants: _Optional[_Iterable[str]] = ..., expected_live_digest: _Optional[str] = ..., bundle: _Optional[_Union[_resources_pb2.Bundle, _Mapping]] = ..., generation: _Optional[str] = ..., live: bool = ..., enable_ssl: _Optional[_Union[_resources_pb2.SslWish, str]] = ..., restart: _Optional[_Union[_resources_pb2.RestartScope, str]] = ..., crl_policy: _Optional[_Union[_resources_pb2.CrlPolicy, str]] = ...) -> None: ...
 
 class PrepareResponse(_message.Message):
     __slots__ = ("stage", "findings", "overlap")

@@ -160,7 +160,7 @@ class AgentServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def Prepare(self, request, context):
-        """Step 1: stages the set, has it encrypted by the node's cm_ctl, validates it.
+        """Step 1: stages the set and validates it; the keys' passwords are encrypted by the node's cm_ctl.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -417,7 +417,7 @@ class AgentServiceStub(typing.Generic[_AgentServiceGetNodeType, _AgentServiceGet
     """Step 0: takes the fence and the lease; answers the node's whole state."""
 
     Prepare: _AgentServicePrepareType
-    """Step 1: stages the set, has it encrypted by the node's cm_ctl, validates it."""
+    """Step 1: stages the set and validates it; the keys' passwords are encrypted by the node's cm_ctl."""
 
     Stop: _AgentServiceStopType
     """Steps 2 and 7: stops CM and proves it by the process list."""
@@ -567,7 +567,7 @@ class AgentServiceServicer(metaclass=abc.ABCMeta):
         request: gausscert.v1.agent_service_pb2.PrepareRequest,
         context: _ServicerContext,
     ) -> typing.Union[gausscert.v1.agent_service_pb2.PrepareResponse, collections.abc.Awaitable[gausscert.v1.agent_service_pb2.PrepareResponse]]:
-        """Step 1: stages the set, has it encrypted by the node's cm_ctl, validates it."""
+        """Step 1: stages the set and validates it; the keys' passwords are encrypted by the node's cm_ctl."""
 
     @abc.abstractmethod
     def Stop(

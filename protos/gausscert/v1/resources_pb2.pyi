@@ -334,14 +334,26 @@ class Certificate(_message.Message):
     def __init__(self, file: _Optional[str] = ..., index: _Optional[int] = ..., kind: _Optional[_Union[CertificateKind, str]] = ..., subject: _Optional[str] = ..., issuer: _Optional[str] = ..., serial: _Optional[str] = ..., fingerprint: _Optional[str] = ..., not_before: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., not_after: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class RetiredSet(_message.Message):
-    __slots__ = ("generation", "digest", "server_fingerprint")
+    __slots__ = ("generation", "digest", "server_fingerprint", "retired_at")
     GENERATION_FIELD_NUMBER: _ClassVar[int]
     DIGEST_FIELD_NUMBER: _ClassVar[int]
     SERVER_FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
+    RETIRED_AT_FIELD_NUMBER: _ClassVar[int]
     generation: str
     digest: str
     server_fingerprint: str
-    def __init__(self, generation: _Optional[str] = ..., digest: _Optional[str] = ..., server_fingerprint: _Optional[str] = ...) -> None: ...
+    retired_at: _timestamp_pb2.Timestamp
+    def __init__(self, generation: _Optional[str] = ..., digest: _Optional[str] = ..., server_fingerprint: _Optional[str] = ..., retired_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class JudgedGeneration(_message.Message):
+    __slots__ = ("generation", "set", "findings")
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    SET_FIELD_NUMBER: _ClassVar[int]
+    FINDINGS_FIELD_NUMBER: _ClassVar[int]
+    generation: str
+    set: CertificateSet
+    findings: _containers.RepeatedCompositeFieldContainer[Finding]
+    def __init__(self, generation: _Optional[str] = ..., set: _Optional[_Union[CertificateSet, _Mapping]] = ..., findings: _Optional[_Iterable[_Union[Finding, _Mapping]]] = ...) -> None: ...
 
 class SslSwitch(_message.Message):
     __slots__ = ("server", "agent")

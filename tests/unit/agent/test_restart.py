@@ -54,8 +54,8 @@ def stop(restarter, scope, *, executor=False, timeout_s=60.0, on_start=lambda pi
     restarter.stop(RestartOrders(scope, executor, timeout_s), on_start)
 
 
-def start(restarter, scope, *, executor=False) -> None:
-    restarter.start(RestartOrders(scope, executor, 60.0), lambda pid, ticks: None)
+def start(restarter, scope, *, executor=False, way_back=False) -> None:
+    restarter.start(RestartOrders(scope, executor, 60.0, way_back), lambda pid, ticks: None)
 
 
 @pytest.mark.parametrize(("scope", "executor"), [(CLUSTER, True), (NODE, False), (NODE, True)])
@@ -236,6 +236,58 @@ def test_a_failure_of_the_own_node_that_has_stopped_all_the_same_is_nothing_to_h
     assert cm.calls == ["stop node"]
     assert caplog.records == []
     assert not [text for text in activities if "says" in text]
+
+
+# somebody else's cm_ctl
+
+
+def test_a_cm_ctl_of_somebody_else_is_waited_for(restarter, cm, clock, activities):
+    cm.foreign = {815}
+    clock.plan = [(3.0, {"foreign": set()})]
+    stop(restarter, NODE)
+    assert cm.calls == ["stop node"]
+    assert "waiting for somebody else's cm_ctl: cm_ctl (pid 815)" in activities
+
+
+@pytest.mark.parametrize("act", [stop, start])
+@pytest.mark.parametrize(("scope", "executor"), [(CLUSTER, True), (NODE, False)])
+def test_on_the_way_forward_one_that_stays_is_refused_before_anything_is_done(
+    restarter, cm, clock, act, scope, executor
+):
+    cm.foreign = {815}
+    if act is start:
+        cm.running, cm.manual = set(), True
+    with pytest.raises(NodeRefusal) as caught:
+        act(restarter, scope, executor=executor)
+    assert caught.value.reason is Reason.NODE_UNFIT
+    assert "cm_ctl (pid 815)" in caught.value.message
+    assert caught.value.remedy
+    assert cm.calls == []
+    assert clock.now < 15.0
+
+
+def test_on_the_way_back_one_that_stays_holds_nothing_up(restarter, cm, clock, caplog):
+    cm.foreign = {815}
+    cm.running, cm.manual = set(), True
+    start(restarter, NODE, way_back=True)
+    assert cm.calls == ["start node"]
+    assert clock.now >= 30.0
+    assert "beside somebody else's cm_ctl" in caplog.text
+
+
+def test_who_runs_no_cm_ctl_does_not_mind_one(restarter, cm):
+    """With scope CLUSTER the executor's cm_ctl runs others on all nodes (facts section 8.1)."""
+    cm.foreign = {815}
+    cm.running, cm.manual = set(), True
+    stop(restarter, CLUSTER)
+    start(restarter, CLUSTER)
+    assert cm.calls == []
+
+
+@pytest.mark.parametrize(("scope", "executor"), [(CLUSTER, False), (CLUSTER, True), (NODE, False)])
+def test_whoever_starts_cm_its_logs_are_looked_at_from_then_on(restarter, cm, scope, executor):
+    start(restarter, scope, executor=executor)
+    assert cm.marked_logs == 1
 
 
 @pytest.mark.parametrize(

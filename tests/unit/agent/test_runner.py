@@ -408,7 +408,7 @@ def test_while_the_stage_is_built_the_journal_says_so(node):
         seen.append(journalled(node))
         return ()
 
-    node.core.runner._effects._builder._judge = judge
+    node.core.runner._effects._builder._examiner._judge = judge
     node.run_all(FORWARD[:2])
     assert [(state.phase, state.fence) for state in seen] == [(Phase.PREPARING, Fence(1, Step.PREPARE))]
 

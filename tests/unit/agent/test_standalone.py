@@ -105,7 +105,7 @@ def test_cm_that_appears_meanwhile_keeps_the_live_set_as_it_is(node):
         node.cm.running = {"cm_server"}
         return ()
 
-    node.core.runner._standalone._builder._judge = judge
+    node.core.runner._standalone._builder._examiner._judge = judge
     with pytest.raises(NodeRefusal) as caught:
         encrypt(node)
     assert caught.value.reason is Reason.NOT_STOPPED

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
@@ -184,3 +185,30 @@ def test_whether_there_is_a_cm_ctl(tmp_path):
     (tmp_path / "bin" / "cm_ctl").write_text("#!/bin/sh\n")
     (tmp_path / "bin" / "cm_ctl").chmod(0o700)
     assert CmCtl(settings, FakeRunner()).exists
+
+
+def test_two_of_the_agents_own_never_run_at_once():
+    begun, go_on, seen = threading.Event(), threading.Event(), []
+
+    class Blocking(FakeRunner):
+        def run(self, argv, **given):
+            seen.append(argv[1])
+            if argv[1] == "start":
+                begun.set()
+                go_on.wait(20)
+            return super().run(argv, **given)
+
+    one = ctl(Blocking("cm_ctl: start node successfully. cluster_state : Normal"))
+    starting = threading.Thread(target=one.start, args=(RestartScope.NODE, 1, 20.0, nothing))
+    starting.start()
+    assert begun.wait(20)
+
+    state = one.query(0.05)
+
+    assert seen == ["start"]
+    assert state.cluster_state == ""
+    assert "`cm_ctl query -Cv` was not run" in state.cause
+    go_on.set()
+    starting.join()
+    assert one.query(20.0).cluster_state == "Normal"
+    assert seen == ["start", "query"]

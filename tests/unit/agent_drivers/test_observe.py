@@ -12,6 +12,7 @@ import pytest
 from gausscert_agent.cm import LocalCm
 from gausscert_agent.config import AgentConfig, CmSettings, TlsFiles
 from gausscert_agent.drivers.process import Completed
+from gausscert_agent.generation import GenerationJudge
 from gausscert_agent.node import LocalNode
 from gausscert_agent.observe import Observer
 from gausscert_agent.store import Contents, Store
@@ -74,7 +75,9 @@ class Bench:
         self.conf.write_text("enable_ssl = on\nssl_cert_expire_alert_threshold = 30\n")
         (data / "cm_agent" / "cm_agent.conf").write_text("enable_ssl = off\n")
         state.mkdir()
-        cm = CmSettings(self.home)
+        self.log_path = root / "log"
+        self.serves = ServedState.SSL_ON
+        cm = CmSettings(self.home, log_path=self.log_path)
         tls = TlsFiles(root, root, root)
         self.config = AgentConfig("n1", "prod", "127.0.0.1:0", state, tls, cm)
         self.store = Store(cm)
@@ -102,7 +105,7 @@ class Bench:
 
     def probe_all(self, *asked):
         self.probed.append(asked)
-        return (Served(1, "10.0.0.1:5000", ServedState.SSL_ON),)
+        return (Served(1, "10.0.0.1:5000", self.serves, chain_verified=True),)
 
 
 @pytest.fixture
@@ -215,7 +218,7 @@ def test_the_answer_to_acquire_asks_no_cm_ctl(bench):
             pass
 
     bench.ctl.broken = True
-    node = LocalNode(Granting(), bench.store, bench.observer, Hub())
+    node = LocalNode(Granting(), bench.store, bench.observer, Hub(), GenerationJudge(bench.store, object()))
     report = node.acquire(AcquireCommand("tx-00000001", 1, Step.ACQUIRE, holder="a"), 5.0, lambda: True)
     assert report.name == "n1"
     assert bench.ctl.asked == []
@@ -272,6 +275,34 @@ def test_a_probe_verifies_with_the_live_ca_and_asks_for_the_state(bench):
     assert report.served[0].state is ServedState.SSL_ON
     assert report.cluster.cluster_state == "Normal"
     assert report.cluster.server_roles == {1: "Primary"}
+
+
+@pytest.mark.parametrize("state", [ServedState.UNREACHABLE, ServedState.REFUSED])
+def test_a_probe_tells_what_cms_logs_say_while_a_cm_server_does_not_serve(bench, state):
+    log = bench.log_path / "cm" / "cm_server" / "cm_server-1-current.log"
+    log.parent.mkdir(parents=True)
+    bench.cm.mark_logs()
+    log.write_text("SSL init error: Unable to get private key.\n")
+    bench.install(sim_certs.old_set())
+
+    assert bench.observer.probe(query=True, timeout_s=2.0).findings == ()
+    bench.serves = state
+    (found,) = bench.observer.probe(query=False, timeout_s=2.0).findings
+
+    assert (found.code, found.node) == ("CM_LOG_KEY_PASSWORD", "n1")
+
+
+def test_a_query_without_an_answer_has_its_cause_looked_for_too(bench):
+    log = bench.log_path / "cm" / "cm_ctl" / "cm_ctl-1-current.log"
+    log.parent.mkdir(parents=True)
+    bench.cm.mark_logs()
+    log.write_text("SSL verify certificate failed: result code is 10, certificate has expired\n")
+    bench.ctl.texts["query"] = "can't connect to cm_server.\n"
+
+    assert bench.observer.probe(query=False, timeout_s=2.0).findings == ()
+    (found,) = bench.observer.probe(query=True, timeout_s=2.0).findings
+
+    assert found.code == "CM_LOG_EXPIRED"
 
 
 def test_a_probe_asks_for_the_state_only_when_told_to(bench):

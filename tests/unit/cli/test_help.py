@@ -14,9 +14,9 @@ from gausscert_coordinator.cli.main import cli as root
 from gausscert_coordinator.exit_codes import ExitCode
 from support.cli_fakes import cli
 
-TABLES = {(): verbs.ROOT, ("bundle",): verbs.BUNDLE, ("pki",): verbs.PKI}
+TABLES = {(): verbs.ROOT, ("bundle",): verbs.BUNDLE, ("pki",): verbs.PKI, ("ssl",): verbs.SSL}
 EVERY = [(*prefix, name) for prefix, table in TABLES.items() for name in table]
-NOT_YET = ("check", "rollback", "ssl", "inventory")
+NOT_YET = ("check", "inventory")
 HEAVY = ("grpc", "cryptography", "rich", "asyncio", "sqlite3")
 
 
@@ -129,10 +129,9 @@ def test_completion_is_clicks_own_script_for_our_name(shell):
     assert f"{shell}_complete" in run.out
 
 
-def test_completion_completes_verbs():
-    environment = {"_GAUSSCERT_COMPLETE": "bash_complete", "COMP_WORDS": "gausscert re", "COMP_CWORD": "1"}
-
-    done = subprocess.run(
+def completed(words: str, at: int) -> subprocess.CompletedProcess[str]:
+    environment = {"_GAUSSCERT_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(at)}
+    return subprocess.run(
         [sys.executable, "-c", "from gausscert_coordinator.cli.main import main; main()"],
         env={"PATH": "/usr/bin:/bin", **environment},
         capture_output=True,
@@ -140,7 +139,17 @@ def test_completion_completes_verbs():
         check=False,
     )
 
-    assert [line.split(",")[1] for line in done.stdout.split()] == ["replace", "recover"]
+
+def test_completion_completes_verbs():
+    offered = completed("gausscert re", 1).stdout.split()
+
+    assert [line.split(",")[1] for line in offered] == ["replace", "recover"]
+
+
+def test_completion_of_a_generation_offers_nothing_and_looks_for_no_cluster():
+    done = completed("gausscert rollback --to ", 3)
+
+    assert (done.stdout.split(), done.stderr) == ([], "")
 
 
 def test_version_names_the_version_of_the_distribution():

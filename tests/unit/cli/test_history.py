@@ -159,7 +159,7 @@ def test_the_document_of_one_transaction_is_stable(path: Path):
     assert set(run) == {
         *("transaction_id", "kind", "holder", "gausscert_version", "begun_at", "ended_at", "duration_s"),
         *("verdict", "why", "interrupted", "last_stage", "epoch", "participants", "options"),
-        *("bundle_digest", "new_server_fingerprint", "cluster_state"),
+        *("bundle_digest", "generation", "new_server_fingerprint", "cluster_state"),
         *("nodes", "certificates", "steps", "evidence", "findings", "failures"),
     }
     assert (run["begun_at"], run["verdict"], run["interrupted"]) == (

@@ -17,7 +17,18 @@ from gausscert_coordinator.cli.render import Enduring, Renderer
 from gausscert_coordinator.cli.settings import Settings
 from gausscert_coordinator.report import ClusterStatus, Mark, NodeStatus, Progress
 from rich.console import Console
-from support.cli_fakes import OLD, PROGRESS, Given, Tty, cli, error, finding, status_of, unreachable
+from support.cli_fakes import (
+    OLD,
+    PROGRESS,
+    Given,
+    Tty,
+    cli,
+    cluster_status,
+    error,
+    finding,
+    status_of,
+    unreachable,
+)
 
 ESCAPE = "\x1b"
 
@@ -247,13 +258,42 @@ def test_a_piped_table_has_no_trailing_blanks():
     assert [line for line in run.out.splitlines() if line != line.rstrip()] == []
 
 
-def test_status_verbose_tells_processes_versions_and_former_sets():
-    retired = (RetiredSet("g7", "d1" * 32, "ee" * 32),)
-    given = Given(status=ClusterStatus("prod", (status_of("n1", retired=retired, cm_version="CM 6.0"),)))
+def test_status_verbose_tells_processes_and_versions():
+    given = Given(status=ClusterStatus("prod", (status_of("n1", cm_version="CM 6.0"),)))
 
     plain = cli("status", given=given)
     more = cli("status", "--verbose", given=given)
 
-    assert "g7" not in plain.out
-    for words in ("agent 0.1.0", "CM 6.0", "cm_server (11)", "g7 eeeeeeeeeeee"):
+    for words in ("agent 0.1.0", "CM 6.0", "cm_server (11)"):
         assert words in more.out
+        assert words not in plain.out
+
+
+def test_status_shows_the_generations_without_verbose_because_rollback_is_told_one_of_them():
+    then = datetime(2026, 11, 1, 8, 30, tzinfo=UTC)
+    newest = RetiredSet("20261101t083000z-9f3c1a", "d1" * 32, "ee" * 32, then)
+    older = RetiredSet("20261001t083000z-9f3c1b", "d3" * 32, "ab" * 32)
+    nodes = (status_of("n1", retired=(newest, older)), status_of("n2", retired=(newest,)))
+
+    lines = cli("status", given=Given(status=ClusterStatus("prod", nodes))).out.splitlines()
+
+    rows = [line.split() for line in lines if line.startswith("2026")]
+    assert rows == [
+        ["20261101t083000z-9f3c1a", "2026-11-01", "08:30", "ee" * 6, "all", "nodes"],
+        ["20261001t083000z-9f3c1b", "-", "ab" * 6, "n1"],
+    ]
+
+
+def test_status_of_nodes_that_never_retired_a_set_has_no_table_of_generations():
+    assert "generation" not in cli("status", given=Given(status=cluster_status())).out
+
+
+def test_the_document_of_status_tells_when_each_generation_was_retired():
+    then = datetime(2026, 11, 1, 8, 30, tzinfo=UTC)
+    kept = (RetiredSet("tx-00000001", "d1" * 32, "ee" * 32, then), RetiredSet("tx-00000000", "", ""))
+    given = Given(status=ClusterStatus("prod", (status_of("n1", retired=kept),)))
+
+    (node,) = cli("status", "--output", "json", given=given).document["nodes"]
+
+    told = [(each["generation"], each["retired_at"]) for each in node["report"]["retired"]]
+    assert told == [("tx-00000001", "2026-11-01T08:30:00Z"), ("tx-00000000", None)]

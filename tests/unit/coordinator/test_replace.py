@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from gausscert_common.errors import InvalidInput, NodeRefusal, Reason
 from gausscert_common.findings import Finding, Severity
+from gausscert_common.model import ServedState
 from gausscert_common.protocol.coordinator import Stage, Verdict
 from gausscert_common.protocol.words import Outcome, Phase, RestartScope, SslWish
 from gausscert_coordinator.exit_codes import ExitCode, exit_code
@@ -153,7 +154,8 @@ class TestSsl:
         result = await replaced(cluster, ReplaceOptions(ssl_wish=SslWish.OFF))
 
         assert result.verdict is Verdict.COMMITTED
-        assert result.proof == ()
+        # Until `ssl off` there was nothing to show: now the answer of every cm_server is the proof.
+        assert [each.served.state for each in result.proof] == [ServedState.SSL_OFF] * 9
         assert not any(
             node.ssl_server or node.ssl_agent or node.ssl_loaded for node in cluster.nodes.values()
         )

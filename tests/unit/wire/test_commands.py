@@ -10,6 +10,7 @@ from gausscert_common.bundle import Bundle, FactorFiles
 from gausscert_common.errors import InvalidInput, Reason
 from gausscert_common.protocol.commands import AcquireCommand, Command, PrepareCommand
 from gausscert_common.protocol.words import RestartScope, SslWish, Step
+from gausscert_common.source import Generation, LiveSet
 from gausscert_common.wire import commands, requests, times
 
 TX = "tx-00000001"
@@ -26,7 +27,7 @@ def prepare_request(**changes) -> calls.PrepareRequest:
     said = {
         "participants": ("n1", "n2"),
         "expected_live_digest": "a" * 64,
-        "bundle": BUNDLE,
+        "source": BUNDLE,
         "ssl_wish": SslWish.ON,
         "restart": RestartScope.NODE,
         "drop_crls": True,
@@ -52,13 +53,19 @@ def test_acquire_survives_the_wire():
 
 
 @pytest.mark.parametrize(
-    "bundle", [BUNDLE, Bundle(PEM | {"server.crl": b"crl"}, factor_files=FACTORS), Bundle({})]
+    "source",
+    [
+        BUNDLE,
+        Bundle(PEM | {"server.crl": b"crl"}, factor_files=FACTORS),
+        Bundle({}),
+        Generation("20261102t120000z-9f3c1a"),
+    ],
 )
 @pytest.mark.parametrize("drop_crls", [True, False])
-def test_prepare_survives_the_wire(bundle, drop_crls):
-    order = commands.as_prepare(again(prepare_request(bundle=bundle, drop_crls=drop_crls)), begun_at=17.0)
+def test_prepare_survives_the_wire(source, drop_crls):
+    order = commands.as_prepare(again(prepare_request(source=source, drop_crls=drop_crls)), begun_at=17.0)
 
-    assert order.bundle == bundle
+    assert order.source == source
     assert order.drop_crls is drop_crls
     assert order.command == PrepareCommand(
         TX,
@@ -163,15 +170,79 @@ def test_acquire_with_a_bad_holder_or_lease_is_refused(changes):
         ({"participants": tuple(f"n{i}" for i in range(5000))}, "participants"),
         ({"expected_live_digest": "A" * 64}, "expected_live_digest"),
         ({"expected_live_digest": "a" * 63}, "expected_live_digest"),
-        ({"bundle": Bundle({"cacert.pem": b"x" * (certset.MAX_FILE_BYTES + 1)})}, "cacert_pem"),
-        ({"bundle": Bundle(PEM, server_password="x" * 1025)}, "server_password"),
-        ({"bundle": Bundle(PEM, server_password="x", factor_files=FACTORS)}, "bundle"),
-        ({"bundle": Bundle(PEM, factor_files=replace(FACTORS, client_rand=b""))}, "factor_files"),
-        ({"bundle": Bundle(PEM, factor_files=replace(FACTORS, client_rand=b"x" * 2000))}, "factor_files"),
+        ({"source": Bundle({"cacert.pem": b"x" * (certset.MAX_FILE_BYTES + 1)})}, "cacert_pem"),
+        ({"source": Bundle(PEM, server_password="x" * 1025)}, "server_password"),
+        ({"source": Bundle(PEM, server_password="x", factor_files=FACTORS)}, "bundle"),
+        ({"source": Bundle(PEM, factor_files=replace(FACTORS, client_rand=b""))}, "factor_files"),
+        ({"source": Bundle(PEM, factor_files=replace(FACTORS, client_rand=b"x" * 2000))}, "factor_files"),
     ],
 )
 def test_prepare_with_a_bad_field_is_refused_by_its_name(changes, field):
     assert field in refused(commands.as_prepare, prepare_request(**changes), begun_at=0.0).message
+
+
+def test_prepare_without_anything_to_stage_is_refused():
+    request = prepare_request()
+    request.ClearField("bundle")
+
+    assert "source" in refused(commands.as_prepare, request, begun_at=0.0).message
+
+
+PATHS = (
+    "..",
+    "../../etc",
+    "/etc/passwd",
+    ".cm.retired.tx-00000001",
+    "tx-0000/1",
+    "tx-00000001\n",
+    "TX-00000001",
+)
+
+
+@pytest.mark.parametrize("name", [*PATHS, "", "short", "x" * 65, "tx-00000001\0", "tx 00000001"])
+def test_a_generation_whose_name_is_no_transactions_is_refused(name):
+    request = prepare_request(source=Generation(name))
+
+    assert "generation" in refused(commands.as_prepare, request, begun_at=0.0).message
+    refused(commands.as_generation, name)
+
+
+@pytest.mark.parametrize("drop_crls", [True, False])
+def test_the_question_about_a_generation_survives_the_wire(drop_crls):
+    request = again(requests.judge_request(Generation("tx-00000001"), drop_crls=drop_crls))
+
+    assert request.preflight
+    assert commands.as_generation(request.generation) == Generation("tx-00000001")
+    assert commands.drops_crls(request) is drop_crls
+
+
+@pytest.mark.parametrize("wish", [SslWish.ON, SslWish.OFF])
+def test_the_live_set_survives_the_wire(wish):
+    request = again(prepare_request(source=LiveSet(), ssl_wish=wish))
+
+    assert request.WhichOneof("source") == "live"
+    order = commands.as_prepare(request, begun_at=0.0)
+    assert (order.source, order.command.ssl_wish) == (LiveSet(), wish)
+    asked = again(requests.judge_request(LiveSet(), drop_crls=False))
+    assert (asked.preflight, asked.judge_live, asked.generation) == (True, True, "")
+
+
+def test_a_live_set_of_which_nothing_changes_is_refused():
+    request = prepare_request(source=LiveSet(), ssl_wish=SslWish.KEEP)
+    assert "enable_ssl" in refused(commands.as_prepare, request, begun_at=0.0).message
+
+
+def test_a_live_set_that_is_not_meant_is_refused():
+    request = prepare_request(source=LiveSet())
+    request.live = False
+    assert "live" in refused(commands.as_prepare, again(request), begun_at=0.0).message
+
+
+def test_a_bundle_and_a_generation_cannot_both_be_sent():
+    request = prepare_request()
+    request.generation = "tx-00000001"
+
+    assert commands.as_prepare(again(request), begun_at=0.0).source == Generation("tx-00000001")
 
 
 def test_participants_are_sorted():
@@ -196,7 +267,7 @@ def test_prepare_that_does_not_say_who_restarts_is_refused():
 
 
 def test_no_refusal_repeats_a_password():
-    request = prepare_request(bundle=Bundle(PEM, server_password="Secr3t!" * 200))
+    request = prepare_request(source=Bundle(PEM, server_password="Secr3t!" * 200))
 
     assert "Secr3t" not in str(refused(commands.as_prepare, request, begun_at=0.0))
 

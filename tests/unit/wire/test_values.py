@@ -20,6 +20,7 @@ from gausscert_common.model import (
     CmTopology,
     ExpiryReport,
     FactorBuild,
+    JudgedGeneration,
     Layout,
     NodeReport,
     Paths,
@@ -55,6 +56,7 @@ CERTIFICATE = Certificate(
 LIVE = CertificateSet(
     SetState.WHOLE, "d" * 64, "b" * 64, (SetFile("server.crt", 0o400, 1234),), (CERTIFICATE,)
 )
+JUDGED = JudgedGeneration("tx-00000000", LIVE, (FINDING,))
 TRANSACTION = TransactionReport(
     transaction_id="tx-00000001",
     phase=Phase.SWAPPED,
@@ -82,7 +84,7 @@ NODE = NodeReport(
     transaction=TRANSACTION,
     live=LIVE,
     stage=CertificateSet(SetState.INCOMPLETE),
-    retired=(RetiredSet("tx-00000000", "d" * 64, "f" * 64),),
+    retired=(RetiredSet("tx-00000000", "d" * 64, "f" * 64, NOW), RetiredSet("tx-0000000a", "", "")),
     enable_ssl=SslSwitch(SslValue.ON, SslValue.COMMENTED),
     processes=(CmProcess("cm_server", 42, NOW),),
     manually_stopped=True,
@@ -90,7 +92,7 @@ NODE = NodeReport(
     findings=(FINDING,),
 )
 SERVED = Served(1, "h:1", ServedState.SSL_ON, "f" * 64, chain_verified=True, not_after=NOW, cause="x")
-PROBE = ProbeReport((SERVED,), ClusterState("Normal", {1: "Primary"}, "why"))
+PROBE = ProbeReport((SERVED,), ClusterState("Normal", {1: "Primary"}, "why"), (FINDING,))
 EXPIRY = ExpiryReport("n1", NOW, (CERTIFICATE,), 90, (FINDING,))
 EVENT = WatchEvent("tx-00000001", Phase.PREPARING, Fence(1, Step.PREPARE), "staging", NOW)
 
@@ -114,6 +116,8 @@ def test_examples_set_every_field(value):
     [
         (NODE, nodes.node, nodes.as_node, pb.Node),
         (NodeReport("c", "n", "0", NOW), nodes.node, nodes.as_node, pb.Node),
+        (JUDGED, nodes.judged, nodes.as_judged, pb.JudgedGeneration),
+        (JudgedGeneration("tx-00000001"), nodes.judged, nodes.as_judged, pb.JudgedGeneration),
         (TransactionReport(), nodes.transaction, nodes.as_transaction, pb.NodeTransaction),
         (CertificateSet(), values.certificate_set, values.as_certificate_set, pb.CertificateSet),
         (SERVED, values.served, values.as_served, pb.Served),

@@ -1,0 +1,85 @@
+"""A set as it is judged before it may become live: by the rules, with the node's own clock, and by handshakes
+with itself and with the live one. The same for a stage and for a generation that is only asked about."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from gausscert_common.findings import Finding, errors
+from gausscert_common.model import Overlap
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gausscert_agent.judging import Judge
+    from gausscert_agent.ports import Cm, Rehearse
+    from gausscert_agent.set_on_disk import SetOnDisk
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """What came of it."""
+
+    findings: tuple[Finding, ...] = ()
+    overlap: Overlap = Overlap()
+
+
+class Examiner:
+    """Judges sets. May be asked by several threads at once.
+
+    Args:
+        cm: Knows its own factor file format.
+        rehearse: Holds the handshakes.
+        judge: The rules about a set.
+        clock: The node's clock, seconds since the epoch.
+        threshold_days: Days before expiry at which a warning is due.
+    """
+
+    def __init__(
+        self,
+        cm: Cm,
+        *,
+        rehearse: Rehearse,
+        judge: Judge,
+        clock: Callable[[], float],
+        threshold_days: Callable[[], int],
+    ) -> None:
+        self._cm = cm
+        self._rehearse = rehearse
+        self._judge = judge
+        self._clock = clock
+        self._threshold_days = threshold_days
+
+    @property
+    def now(self) -> datetime:
+        """By the node's clock."""
+        return datetime.fromtimestamp(self._clock(), UTC)
+
+    def examine(self, new: SetOnDisk, live: SetOnDisk | None) -> Examined:
+        """Everything wrong with a set; handshakes are only held with one that the rules let pass.
+
+        Raises:
+            NodeFailure: CM's own threshold cannot be read.
+        """
+        found, overlap = self._judged(new, live), Overlap()
+        if not errors(found):
+            rehearsed = self._rehearse(new.files, None if live is None else live.files)
+            found, overlap = found + rehearsed.findings, rehearsed.overlap
+        return Examined(found, overlap)
+
+    def examine_again(self, staged: SetOnDisk, live: SetOnDisk | None) -> Examined:
+        """What is to be said of a stage that was found good before, for a repeated Prepare."""
+        rehearsed = self._rehearse(staged.files, None if live is None else live.files)
+        return Examined(self._judged(staged, live), rehearsed.overlap)
+
+    def _judged(self, new: SetOnDisk, live: SetOnDisk | None) -> tuple[Finding, ...]:
+        return self._judge(
+            new.files,
+            new.modes,
+            now=self.now,
+            threshold_days=self._threshold_days(),
+            live=None if live is None else live.files,
+            build=self._cm.factor_build(),
+        )

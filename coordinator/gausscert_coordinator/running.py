@@ -1,0 +1,91 @@
+"""What the process lists of the nodes say: none may run while sets are exchanged, and none that ran before
+may run afterwards. Pure.
+
+A handshake cannot tell a process that was never restarted from a new one that shows the same certificate.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+from gausscert_common.errors import NodeFailure, Reason
+
+from gausscert_coordinator.recovery_view import CM_PROCESSES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gausscert_common.model import CmProcess, NodeReport
+
+    Processes = Mapping[str, tuple[CmProcess, ...]]
+
+_SAME: Final = timedelta(seconds=5)
+"""The start of a process is told by when the machine booted, which a corrected clock moves; no pid is given
+out again so soon."""
+
+
+def running(reports: Mapping[str, NodeReport]) -> Processes:
+    """The processes that hold a set in memory, by node."""
+    return {node: _daemons(report) for node, report in reports.items()}
+
+
+def still_there(reports: Mapping[str, NodeReport], when: str) -> list[NodeFailure]:
+    """Nodes on which CM runs although it was stopped; one that comes back loads whatever is live."""
+    return [
+        NodeFailure(
+            Reason.CM_NOT_STOPPED,
+            f"CM runs {when}: {_named(found)}",
+            node=node,
+            remedy="find out who starts CM there, then try again",
+        )
+        for node, found in sorted(running(reports).items())
+        if found
+    ]
+
+
+def not_restarted(reports: Mapping[str, NodeReport], before: Processes) -> list[NodeFailure]:
+    """Processes that ran before CM was stopped. Waiting mends none of them."""
+    found = []
+    for node, now in sorted(running(reports).items()):
+        old = [process for process in now if any(_is_same(process, each) for each in before.get(node, ()))]
+        if old:
+            since = "; ".join(f"{one.name} (pid {one.pid}) since {one.started_at:%H:%M:%S}" for one in old)
+            found.append(
+                NodeFailure(
+                    Reason.NOT_PROVEN,
+                    f"was not restarted: {since}; it holds the set that it loaded then",
+                    node=node,
+                    remedy="end that process; see why `cm_ctl stop` does not reach it",
+                )
+            )
+    return found
+
+
+def absent(reports: Mapping[str, NodeReport]) -> list[NodeFailure]:
+    """Nodes that must have a cm_server, on which none runs."""
+    return [
+        NodeFailure(
+            Reason.NOT_PROVEN,
+            f"no cm_server runs here; there is: {_named(_daemons(report)) or 'nothing of CM'}",
+            node=node,
+            remedy="look at cm_server's log there: $GAUSSLOG/cm/cm_server",
+        )
+        for node, report in sorted(reports.items())
+        if report.topology.local is not None
+        and report.topology.local.server_address
+        and not any(process.name == "cm_server" for process in report.processes)
+    ]
+
+
+def _daemons(report: NodeReport) -> tuple[CmProcess, ...]:
+    return tuple(process for process in report.processes if process.name in CM_PROCESSES)
+
+
+def _is_same(one: CmProcess, other: CmProcess) -> bool:
+    same = (one.name, one.pid) == (other.name, other.pid)
+    return same and abs(one.started_at - other.started_at) < _SAME
+
+
+def _named(processes: tuple[CmProcess, ...]) -> str:
+    return ", ".join(f"{process.name} (pid {process.pid})" for process in processes)

@@ -1,0 +1,125 @@
+"""How well a cluster stands: CM's words for it in their order, what an operator may accept, and "as good as
+before". Pure.
+
+Without --accept-state a transaction begins on a Normal cluster only and ends on a Normal one. With it the
+cluster as it was found is what "as good as before" is measured by: better is waited for, no worse is enough.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from gausscert_common.errors import NodeRefusal, Reason
+from gausscert_common.findings import Finding, Severity
+
+from gausscert_coordinator import proof
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+
+    from gausscert_common.model import ClusterState, NodeReport, ProbeReport
+
+    from gausscert_coordinator.proof import Baseline, Expectation
+
+WORST_FIRST: Final = (
+    "Unknown",
+    "Unavailable",
+    "Starting",
+    "Redistributing",
+    "Degraded",
+    "NormalCNDeleted",
+    proof.NORMAL,
+)
+"""CM's words for a cluster (cm_misc.cpp:645-655)."""
+
+ACCEPTABLE: Final = frozenset({"CLUSTER_NOT_NORMAL", "MANUALLY_STOPPED", "NODE_UPGRADING", "NODE_PAUSED"})
+"""Findings about the state of the cluster, which --accept-state turns into warnings; no other ones."""
+
+FLAG: Final = "--accept-state"
+
+
+def accepted(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """All findings, of which those about the state of the cluster refuse no more, and say so."""
+    return tuple(
+        replace(each, severity=Severity.WARNING, cause=f"accepted ({FLAG}): {each.cause}", remedy="")
+        if each.code in ACCEPTABLE and each.severity is Severity.ERROR
+        else each
+        for each in findings
+    )
+
+
+def was_accepted(finding: Finding) -> bool:
+    """Whether `accepted` has made it a warning."""
+    return finding.code in ACCEPTABLE and finding.cause.startswith(f"accepted ({FLAG}): ")
+
+
+def words(probes: Mapping[str, ProbeReport]) -> frozenset[str]:
+    """What `cm_ctl query` said of the cluster, wherever it said anything."""
+    states = (report.cluster for report in probes.values())
+    return frozenset(state.cluster_state for state in states if state is not None and state.cluster_state)
+
+
+def told(probes: Mapping[str, ProbeReport]) -> str:
+    """State and roles, for a person."""
+    state = proof.cluster_state(probes)
+    if state is None or not state.cluster_state:
+        return "cm_ctl query does not tell how the cluster is"
+    roles = ", ".join(f"{node} {role}" for node, role in sorted(state.server_roles.items()))
+    return f"{state.cluster_state}; cm_server {roles}" if roles else state.cluster_state
+
+
+def as_good_as(before: Collection[str]) -> frozenset[str]:
+    """Every word that is no worse than the worst of these; all of them where there is none."""
+    return frozenset(WORST_FIRST[min((_rank(word) for word in before), default=0) :]) | frozenset(before)
+
+
+def least(expectation: Expectation, before: Baseline) -> Expectation:
+    """What is as good as before, of what is hoped for.
+
+    Where no cm_server served before there is nothing to be as good as: all must serve. Where all must serve
+    and `cm_ctl query` was answered nowhere, it must be answered on every node that was hoped for: that shows
+    that the client certificates are accepted.
+    """
+    kept = {each: want for each, want in expectation.servers.items() if before.served_by(each)}
+    if not before.sound:
+        kept = dict(expectation.servers)
+    asked = before.answered
+    if not asked and len(kept) == len(expectation.servers):
+        asked = expectation.normal
+    spared = frozenset(expectation.servers.keys() - kept.keys())
+    return replace(expectation, servers=kept, normal=asked, words=as_good_as(before.words), spared=spared)
+
+
+def worse_than_planned(
+    plan: ClusterState | None, before: Baseline, probes: Mapping[str, ProbeReport]
+) -> list[NodeRefusal]:
+    """Between the plan that the operator accepted and now anything may have happened.
+
+    Args:
+        plan: What `query` said then; None, or without a word, where it said nothing.
+        before: The cluster now.
+        probes: What it is summed up from.
+    """
+    planned = plan.cluster_state if plan is not None else ""
+    if not planned or before.words & as_good_as((planned,)):
+        return []
+    return [
+        NodeRefusal(
+            Reason.NODE_UNFIT,
+            f"the cluster is worse than planned: cm_ctl query says {proof.state_text(report.cluster)},"
+            f" it said {planned}",
+            node=node,
+            remedy="find out what has happened to it since the plan was made, then plan again",
+        )
+        for node, report in sorted(probes.items())
+    ]
+
+
+def stopped(reports: Mapping[str, NodeReport]) -> frozenset[str]:
+    """Nodes on which CM was stopped on purpose."""
+    return frozenset(node for node, report in reports.items() if report.manually_stopped)
+
+
+def _rank(word: str) -> int:
+    return WORST_FIRST.index(word) if word in WORST_FIRST else 0

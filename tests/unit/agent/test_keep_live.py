@@ -1,0 +1,136 @@
+"""Only enable_ssl changes: no file of any set is touched, and both files of CM come back on a rollback."""
+
+from __future__ import annotations
+
+import pytest
+from gausscert_agent.staging import Material
+from gausscert_common import certset
+from gausscert_common.errors import NodeRefusal, Reason
+from gausscert_common.findings import Finding, Severity
+from gausscert_common.model import Layout, SslValue
+from gausscert_common.protocol.words import Outcome, Phase, SslWish, Step
+from gausscert_common.source import LiveSet
+from support.agent_core import BACKWARD, FORWARD, OLD, TX, FakeCm, Node, snapshot
+
+KEPT = Material(LiveSet())
+ON, OFF = SslValue.ON, SslValue.OFF
+BROKEN = Finding("CERTIFICATE_EXPIRED", Severity.ERROR, "it has expired", "issue another", file="server.crt")
+
+
+@pytest.fixture(params=list(Layout))
+def node(request, tmp_path):
+    made = Node(tmp_path, layout=request.param)
+    made.start()
+    yield made
+    made.stop()
+
+
+def switched(node: Node, steps, wish: SslWish = SslWish.OFF, *, restarts: bool = False) -> None:
+    for step in steps:
+        if step is Step.PREPARE:
+            node.prepare(material=KEPT, wish=wish)
+        else:
+            node.run(step)
+        if restarts:
+            node.restart()
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_the_switch_changes_and_nothing_of_any_set(node, restarts):
+    before = snapshot(node.sslcert)
+
+    switched(node, FORWARD, restarts=restarts)
+
+    assert snapshot(node.sslcert) == before
+    assert node.cm.ssl == {"server": OFF, "agent": OFF}
+    assert node.cm.undurable == set()
+    assert node.store.retired() == []
+    assert node.state.outcome_of(TX) is Outcome.COMMITTED
+    assert node.state.phase is Phase.NONE
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+@pytest.mark.parametrize("far", [2, 3, 4, 5])
+def test_a_rollback_from_anywhere_restores_the_switch_and_touches_nothing_else(node, far, restarts):
+    before = snapshot(node.sslcert)
+    node.cm.ssl = {"server": ON, "agent": OFF}
+
+    switched(node, (*FORWARD[:far], *BACKWARD), SslWish.ON, restarts=restarts)
+
+    assert snapshot(node.sslcert) == before
+    assert node.cm.ssl == {"server": ON, "agent": OFF}
+    assert node.state.outcome_of(TX) is Outcome.ABORTED
+
+
+def test_the_set_is_never_staged_and_is_judged_as_if_it_was_new(node):
+    switched(node, FORWARD[:2], SslWish.ON)
+
+    assert node.store.read_stage(TX) is None
+    assert node.rehearsed == [(OLD, None)]
+    told = node.state.transaction
+    assert told.new_digest == told.old_digest == certset.digest(OLD)
+
+
+def test_to_switch_it_on_a_set_that_is_not_fit_is_refused_with_all_findings(node):
+    before = snapshot(node.sslcert)
+    node.judge.findings = (BROKEN,)
+    node.run(Step.ACQUIRE)
+
+    with pytest.raises(NodeRefusal) as caught:
+        node.prepare(material=KEPT, wish=SslWish.ON)
+
+    assert caught.value.reason is Reason.SET_INVALID
+    assert caught.value.findings == (BROKEN,)
+    assert node.state.phase is Phase.NONE
+    assert snapshot(node.sslcert) == before
+    assert node.cm.ssl == {"server": ON, "agent": ON}
+
+
+def test_to_switch_it_off_what_is_wrong_with_the_set_is_told_and_refuses_nothing(node):
+    node.judge.findings = (BROKEN,)
+    node.run(Step.ACQUIRE)
+
+    done = node.prepare(material=KEPT, wish=SslWish.OFF)
+
+    assert node.state.phase is Phase.PREPARED
+    assert [(each.code, each.severity) for each in done.findings] == [(BROKEN.code, Severity.WARNING)]
+
+
+def test_a_repeated_prepare_answers_again(node):
+    switched(node, FORWARD[:2])
+    node.prepare(material=KEPT, wish=SslWish.OFF)
+    assert node.state.phase is Phase.PREPARED
+
+
+@pytest.mark.parametrize("wish", [SslWish.ON, SslWish.OFF])
+def test_without_a_live_set_it_is_refused(tmp_path, wish):
+    made = Node(tmp_path, live=None)
+    made.start()
+    made.run(Step.ACQUIRE)
+    with pytest.raises(NodeRefusal) as caught:
+        made.prepare(material=KEPT, wish=wish)
+    assert caught.value.reason is Reason.NODE_UNFIT
+    assert caught.value.remedy
+    made.stop()
+
+
+def test_somebody_who_changes_the_set_meanwhile_is_seen_and_nothing_is_touched(node):
+    switched(node, FORWARD[:3])
+    (node.sslcert / "cm" / "server.crt").unlink()
+    (node.sslcert / "cm" / "server.crt").write_bytes(b"another")
+
+    with pytest.raises(NodeRefusal) as caught:
+        node.run(Step.SWAP)
+
+    assert caught.value.reason is Reason.FOREIGN_SET
+    assert node.cm.ssl == {"server": ON, "agent": ON}
+
+
+def test_a_switch_that_cannot_be_set_is_refused_before_anything(tmp_path):
+    made = Node(tmp_path, cm=FakeCm(ssl={"server": SslValue.COMMENTED, "agent": ON}))
+    made.start()
+    made.run(Step.ACQUIRE)
+    with pytest.raises(NodeRefusal) as caught:
+        made.prepare(material=KEPT, wish=SslWish.OFF)
+    assert (caught.value.reason, caught.value.file) == (Reason.NODE_UNFIT, "cm_server.conf")
+    made.stop()
