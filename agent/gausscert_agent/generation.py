@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gausscert_common import certset
-from gausscert_common.errors import GausscertError, Reason
+from gausscert_common.errors import GausscertError, NodeRefusal, Reason
 from gausscert_common.findings import Finding, Severity
 from gausscert_common.model import JudgedGeneration
 from gausscert_common.source import Generation, LiveSet
@@ -34,21 +34,29 @@ class GenerationJudge:
         self._store = store
         self._examiner = examiner
         self._one_at_a_time = threading.Lock()
-        """Opening keys and shaking hands takes a processor; observers may ask, too."""
+        """Opening keys and shaking hands takes a processor; observers may ask, too. Nobody waits for it:
+        callers that queue here would keep out those who only look."""
 
     def judge(self, generation: Generation | LiveSet, *, drop_crls: bool) -> JudgedGeneration:
-        """What would be staged, and what Prepare would say of it. What cannot be read is a finding."""
+        """What would be staged, and what Prepare would say of it. What cannot be read is a finding.
+
+        Raises:
+            NodeRefusal: BUSY; another one is being judged.
+        """
+        if not self._one_at_a_time.acquire(blocking=False):
+            raise NodeRefusal(Reason.BUSY, "another generation is being judged", remedy="try again")
         name = generation.name if isinstance(generation, Generation) else ""
         try:
-            with self._one_at_a_time:
-                if isinstance(generation, LiveSet):
-                    return self._judge_live()
-                return self._judge(generation, drop_crls=drop_crls)
+            if isinstance(generation, LiveSet):
+                return self._judge_live()
+            return self._judge(generation, drop_crls=drop_crls)
         except GausscertError as error:
             if error.reason is Reason.GENERATION_UNKNOWN:
                 return JudgedGeneration(name)
             found = Finding(error.reason.value, Severity.ERROR, error.message, error.remedy, file=error.file)
             return JudgedGeneration(name, findings=(found,))
+        finally:
+            self._one_at_a_time.release()
 
     def _judge_live(self) -> JudgedGeneration:
         live = self._store.need_live()

@@ -46,7 +46,8 @@ def availability(seen: Evidence) -> Iterator[Finding]:
         return
     lacking = [node for node, judged in seen.rollback.judged.items() if _is_absent(judged)]
     if lacking:
-        cause = f"{name} is not on {', '.join(lacking)}; there are: {listed(seen.reports)}"
+        where = "on no node" if len(lacking) == len(seen.reports) else f"not on {', '.join(lacking)}"
+        cause = f"{name} is {where}; there are: {listed(seen.reports)}"
         yield PLAN["GENERATION_UNKNOWN"].finding(cause)
     newer = {
         node: report.retired[0].generation

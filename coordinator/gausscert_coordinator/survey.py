@@ -69,4 +69,4 @@ async def survey(
     reports = await ask(clients.values(), preflight)
     reached = [clients[name] for name in reports.good]
     probes = await ask(reached, lambda client: client.probe(query=True, timeout_s=PROBE_TIMEOUT_S))
-    return Survey(reports, probes, offsets, judged)
+    return Survey(reports, probes, offsets, {name: judged[name] for name in reports.good if name in judged})

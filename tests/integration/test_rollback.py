@@ -45,7 +45,7 @@ def assert_serves(cluster: LocalCluster, disks: demo_claims.Disks, done: Done) -
 
 def test_back_and_forward_again_and_further_back(cluster: LocalCluster):
     first = cluster.picture()
-    one = cluster.replace()
+    one = cluster.replace(bundle=cluster.new_bundle("second"))
     second = cluster.picture()
     assert one.code == 0, one.err
 
@@ -100,8 +100,18 @@ def expired() -> dict[str, bytes]:
     return files
 
 
-def test_what_is_missing_or_has_expired_is_refused_with_nothing_changed(cluster: LocalCluster):
-    (generation, _) = kept(cluster)["n1"]
+@pytest.fixture
+def generation(cluster: LocalCluster) -> str:
+    """The newest one; made where the test is the first."""
+    if not kept(cluster)["n1"]:
+        made = cluster.replace()
+        assert made.code == 0, made.err
+    return kept(cluster)["n1"][0]
+
+
+def test_what_is_missing_or_has_expired_is_refused_with_nothing_changed(
+    cluster: LocalCluster, generation: str
+):
     before = cluster.picture()
 
     with aside(retired(cluster, "n2", generation)):
@@ -114,12 +124,14 @@ def test_what_is_missing_or_has_expired_is_refused_with_nothing_changed(cluster:
     assert lacking.code == late.code == 2
     (found,) = (each for each in lacking.document["plan"]["findings"] if each["code"] == "GENERATION_UNKNOWN")
     assert f"{generation} is not on n2; there are: n1, n3: {generation}" in found["cause"]
+    assert "; n2: " in found["cause"]
     assert "CERTIFICATE_EXPIRED" in {each["code"] for each in late.document["plan"]["findings"]}
     assert lacking.document["result"] is late.document["result"] is None
     assert cluster.picture() == before
     assert cluster.in_flight() == []
 
 
+@pytest.mark.usefixtures("generation")  # before what `steady` compares with
 def test_a_cm_server_that_refuses_the_former_set_turns_all_back(steady: LocalCluster):
     served = steady.node("n2").served_fingerprint()
     steady.script("n2", Faults(server_accepts_only=(served,)))

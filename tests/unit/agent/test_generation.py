@@ -352,6 +352,22 @@ def test_a_generation_that_is_not_there_is_absent_and_no_finding(real):
     assert (said.generation, said.set.state, said.findings) == ("tx-99999999", SetState.ABSENT, ())
 
 
+def test_while_one_is_judged_another_question_is_not_kept_waiting(real):
+    rehearse, second = real.core.generations._examiner._rehearse, []
+
+    def ask_again(new, former):
+        second.append(refusal(judged, real))
+        return rehearse(new, former)
+
+    real.core.generations._examiner._rehearse = ask_again
+    first = judged(real)
+
+    assert [error.reason for error in second] == [Reason.BUSY]
+    assert first.set.state is SetState.WHOLE
+    real.core.generations._examiner._rehearse = rehearse
+    assert judged(real) == first
+
+
 def test_no_key_or_password_is_in_what_a_node_says_of_a_generation(real):
     said = repr(judged(real))
 
