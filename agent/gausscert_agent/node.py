@@ -84,6 +84,10 @@ class Node(Protocol):
         """Refuse new commands, end all watches, wait for the running command; whether it has ended."""
 
 
+def _tell_nobody() -> None:
+    return
+
+
 class LocalNode:
     """This machine.
 
@@ -92,9 +96,18 @@ class LocalNode:
         store: The sets.
         observer: Looks.
         hub: Tells.
+        ended: Told when a transaction has ended here, or a step to its end was taken.
     """
 
-    def __init__(self, runner: Runner, store: Store, observer: Observer, hub: Hub) -> None:
+    def __init__(
+        self,
+        runner: Runner,
+        store: Store,
+        observer: Observer,
+        hub: Hub,
+        ended: Callable[[], None] = _tell_nobody,
+    ) -> None:
+        self._ended = ended
         self._runner = runner
         self._store = store
         self._observer = observer
@@ -147,6 +160,7 @@ class LocalNode:
     def end(self, command: Command, is_active: IsActive) -> None:
         """Steps 5, 6 and 10."""
         self._runner.execute(command, is_active=is_active)
+        self._ended()
 
     def encrypt_live(
         self, request_id: str, server_password: str, client_password: str, is_active: IsActive

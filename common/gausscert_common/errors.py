@@ -56,6 +56,7 @@ class Reason(StrEnum):
     CONF_FAILED = "CONF_FAILED"
     STORE_FAILED = "STORE_FAILED"
     JOURNAL_FAILED = "JOURNAL_FAILED"
+    JOURNAL_DAMAGED = "JOURNAL_DAMAGED"
     NOT_PROVEN = "NOT_PROVEN"
     # Denied
     UNAUTHENTICATED = "UNAUTHENTICATED"
@@ -160,6 +161,7 @@ KIND_OF_REASON: dict[Reason, type[GausscertError]] = {
     Reason.CONF_FAILED: NodeFailure,
     Reason.STORE_FAILED: NodeFailure,
     Reason.JOURNAL_FAILED: NodeFailure,
+    Reason.JOURNAL_DAMAGED: NodeFailure,
     Reason.NOT_PROVEN: NodeFailure,
     Reason.UNAUTHENTICATED: Denied,
     Reason.PERMISSION_DENIED: Denied,

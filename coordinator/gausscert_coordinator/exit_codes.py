@@ -52,8 +52,10 @@ BY_REASON: Final[dict[Reason, ExitCode]] = {
     Reason.BUSY: ExitCode.UNREACHABLE,
     Reason.DRAINING: ExitCode.UNREACHABLE,
     Reason.OTHER_TRANSACTION: ExitCode.IN_DOUBT,
+    Reason.JOURNAL_DAMAGED: ExitCode.IN_DOUBT,
 }
-"""Refusals that waiting or `recover` mends; they differ from the rest of their branch."""
+"""What differs from the rest of its branch: refusals that waiting or `recover` mends, and a node of which
+nobody knows whether it takes part in a transaction."""
 
 BY_KIND: Final[dict[type[GausscertError], ExitCode]] = {
     InvalidInput: ExitCode.REFUSED,
