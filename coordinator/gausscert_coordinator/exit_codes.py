@@ -45,6 +45,24 @@ MEANING: Final[dict[ExitCode, str]] = {
 }
 """For --help and the documents."""
 
+
+class CheckState(IntEnum):
+    """Exit codes of `gausscert check` alone: those of a monitoring plugin."""
+
+    OK = 0
+    WARNING = 1
+    CRITICAL = 2
+    UNKNOWN = 3
+
+
+CHECK_MEANING: Final[dict[CheckState, str]] = {
+    CheckState.OK: "OK",
+    CheckState.WARNING: "WARNING: something needs attention soon",
+    CheckState.CRITICAL: "CRITICAL: something is wrong, or will be very soon",
+    CheckState.UNKNOWN: "UNKNOWN: nothing could be checked, for example no inventory or no credential",
+}
+"""For --help and the documents."""
+
 BY_REASON: Final[dict[Reason, ExitCode]] = {
     Reason.LOCKED: ExitCode.UNREACHABLE,
     Reason.FENCED: ExitCode.UNREACHABLE,
