@@ -12,7 +12,7 @@ from gausscert_agent.preflight import NODE_FINDINGS
 from gausscert_common.errors import KIND_OF_REASON
 from gausscert_common.validate.catalogue import catalogue_markdown
 from gausscert_common.wire.errors import CODES
-from gausscert_coordinator.exit_codes import BY_KIND, BY_REASON, MEANING
+from gausscert_coordinator.exit_codes import BY_KIND, BY_REASON, CHECK_MEANING, MEANING
 from gausscert_coordinator.history_catalogue import HISTORY
 from gausscert_coordinator.inventory import Timeouts
 from gausscert_coordinator.plan_catalogue import PLAN
@@ -89,6 +89,9 @@ def errors_page() -> str:
             "`gausscert_coordinator.exit_codes`.\n",
             "## Exit codes of gausscert\n",
             table(["exit", "meaning"], codes),
+            "## Exit codes of gausscert check\n",
+            "Those of a monitoring plugin, whatever goes wrong.\n",
+            table(["exit", "meaning"], [[str(int(code)), said] for code, said in CHECK_MEANING.items()]),
             "## Reasons\n",
             "The exit code is that of an error met before anything changed; later it is 1 or 3.\n",
             table(["reason", "kind", "what the kind means", "gRPC code", "exit"], reasons),

@@ -42,6 +42,16 @@ class CmSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class MetricsSettings:
+    """The optional endpoint for Prometheus: plain HTTP, without a password."""
+
+    listen: str = "127.0.0.1:9747"
+    """"host:port"; loopback unless the operator decides otherwise."""
+    max_age_s: float = 30.0
+    """How old what a scrape is told may be; older, and the certificates and cm_server are looked at anew."""
+
+
+@dataclass(frozen=True, slots=True)
 class AgentConfig:
     """Everything an agent needs to know."""
 
@@ -60,3 +70,5 @@ class AgentConfig:
     drain_s: float = 30.0
     """How long running calls get after SIGTERM."""
     log_level: str = "INFO"
+    metrics: MetricsSettings | None = None
+    """None: no endpoint, and its library is not loaded."""

@@ -5,6 +5,7 @@ Looks only; makes and changes nothing.
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import stat
 from typing import TYPE_CHECKING, Final
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from gausscert_agent.config import AgentConfig, CmSettings
+    from gausscert_agent.config import AgentConfig, CmSettings, MetricsSettings
 
 _CODE: Final = "CONFIG_INVALID"
 _ROOT: Final = 0
@@ -32,7 +33,27 @@ def look(config: AgentConfig, uid: int | None = None) -> tuple[Finding, ...]:
             which is only passing by: CM's programs refuse to run as root.
     """
     user = os.geteuid() if uid is None else uid
-    return (*_user(config, user), *_state(config.state_dir, user), *_cm(config.cm, user))
+    found = (*_user(config, user), *_state(config.state_dir, user), *_cm(config.cm, user))
+    return (*found, *_metrics(config.metrics))
+
+
+def _metrics(settings: MetricsSettings | None) -> Iterator[Finding]:
+    host = "" if settings is None else settings.listen.rpartition(":")[0].strip("[]")
+    if settings is None or host == "localhost" or _is_loopback(host):
+        return
+    yield Finding(
+        _CODE,
+        Severity.WARNING,
+        f"metrics.listen: whoever reaches {settings.listen} may read names and dates of certificates",
+        "listen on 127.0.0.1 and have a local Prometheus or its agent scrape it, or guard the port",
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _user(config: AgentConfig, user: int) -> Iterator[Finding]:

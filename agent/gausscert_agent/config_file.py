@@ -16,7 +16,7 @@ from gausscert_common import identity
 from gausscert_common.errors import InvalidInput, Reason
 from gausscert_common.findings import Finding, Severity
 
-from gausscert_agent.config import AgentConfig, CmSettings, TlsFiles
+from gausscert_agent.config import AgentConfig, CmSettings, MetricsSettings, TlsFiles
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,7 +30,7 @@ _ALERT_DAYS: Final = range(7, 181)
 _SECRET_WORDS: Final = ("PASSWORD", "PASSWD", "SECRET")
 
 _SECTIONS: Final[dict[str, tuple[str, ...]]] = {
-    "": ("agent", "tls", "cm"),
+    "": ("agent", "tls", "cm", "metrics"),
     "agent": (
         "name",
         "cluster",
@@ -43,7 +43,9 @@ _SECTIONS: Final[dict[str, tuple[str, ...]]] = {
     ),
     "tls": ("ca", "cert", "key"),
     "cm": ("home", "data_path", "log_path", "command_timeout_s", "stopped_for_s", "environment"),
+    "metrics": ("enabled", "listen", "max_age_s"),
 }
+_OPTIONAL: Final = frozenset({"metrics"})
 
 
 def load(path: Path) -> AgentConfig:
@@ -92,6 +94,7 @@ def _agent(tables: Mapping[str, _Table]) -> AgentConfig:
         alert_threshold_days=agent.whole_or_none("alert_threshold_days", _ALERT_DAYS),
         drain_s=agent.seconds("drain_s", 30.0),
         log_level=agent.one_of("log_level", "INFO", LOG_LEVELS),
+        metrics=_metrics(tables["metrics"]),
     )
 
 
@@ -104,6 +107,15 @@ def _cm(cm: _Table) -> CmSettings:
         command_timeout_s=cm.seconds("command_timeout_s", 60.0),
         stopped_for_s=cm.seconds("stopped_for_s", 2.0),
     )
+
+
+def _metrics(metrics: _Table) -> MetricsSettings | None:
+    usual = MetricsSettings()
+    settings = MetricsSettings(
+        listen=metrics.address("listen", usual.listen),
+        max_age_s=metrics.seconds("max_age_s", usual.max_age_s),
+    )
+    return settings if metrics.switch("enabled", False) else None
 
 
 @dataclass(slots=True)
@@ -133,6 +145,8 @@ class _Reader:
         if isinstance(value, dict):
             self.known(name, value)
             return _Table(self, name, value)
+        if value is None and name in _OPTIONAL:
+            return _Table(self, name, {})
         self.wrong(f"[{name}]", "missing" if value is None else "not a table", f"add a table [{name}]")
         return _Table(self, name, None)
 
@@ -179,14 +193,21 @@ class _Table:
     def path_or_none(self, key: str) -> Path | None:
         return self.path(key) if key in (self.values or {}) else None
 
-    def address(self, key: str) -> str:
-        value = self.text(key)
+    def address(self, key: str, default: str = "") -> str:
+        value = default if default and key not in (self.values or {}) else self.text(key)
         host, colon, port = value.rpartition(":")
         good = colon and host and port.isascii() and port.isdigit() and 0 < int(port) <= _MAX_PORT
         if value and (not good or (":" in host and not (host[0] == "[" and host[-1] == "]"))):
             remedy = 'write "host:port", for example "0.0.0.0:7443" or "[::]:7443"'
             self.wrong(key, f"{value!r} is no host:port", remedy)
         return value
+
+    def switch(self, key: str, default: bool) -> bool:
+        value = (self.values or {}).get(key, default)
+        if isinstance(value, bool):
+            return value
+        self.wrong(key, f"{value!r} is neither true nor false", f"write {key} = true")
+        return default
 
     def seconds(self, key: str, default: float) -> float:
         value = (self.values or {}).get(key, default)

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 EXPIRY_ALARM: Final = timedelta(days=30)
+LAST_DAY: Final = timedelta(days=1)
+"""From then on the agent is not healthy: it may be deaf tomorrow."""
 AGAIN_S: Final = 60.0
 """How long after a failure the same files are tried again."""
 
@@ -59,6 +61,7 @@ class CredentialSource:
         self._failed_at: float | None = None
         self._told: tuple[str, str] | None = None
         self._not_after: datetime | None = None
+        self._waiting: grpc.ServerCertificateConfiguration | None = None
 
     def first(self) -> grpc.ServerCertificateConfiguration:
         """The credential to begin with.
@@ -73,23 +76,34 @@ class CredentialSource:
     def changed(self) -> grpc.ServerCertificateConfiguration | None:
         """A new credential, or None: keep what there is. Never raises, whatever lies on the disk: gRPC
         calls this from a thread of its own."""
-        try:
-            with self._lock:
-                return self._changed()
-        except Exception as error:  # noqa: BLE001 - the outermost loop of gRPC's thread
-            logger.error("credential cannot be read", extra={"exception": type(error).__name__})
-        return None
+        with self._lock:
+            self._refresh()
+            found, self._waiting = self._waiting, None
+            return found
+
+    def left(self) -> timedelta | None:
+        """How long the credential lasts that the next connection will meet; None where there is none yet."""
+        with self._lock:
+            self._refresh()
+            return None if self._not_after is None else self._not_after - self._clock()
 
     def findings(self) -> tuple[Finding, ...]:
-        """What is to be said of the credential that is in use: () while it lasts."""
-        if self._not_after is None:
+        """What is to be said of the credential: () while it lasts."""
+        left, not_after = self.left(), self._not_after
+        if left is None or not_after is None or left >= EXPIRY_ALARM:
             return ()
-        left = self._not_after - self._clock()
-        if left >= EXPIRY_ALARM:
-            return ()
-        code = "NODE_CREDENTIAL_EXPIRED" if left < timedelta() else "NODE_CREDENTIAL_EXPIRING"
-        detail = f"not after {self._not_after:%Y-%m-%d %H:%M} UTC"
+        code = "NODE_CREDENTIAL_EXPIRING" if left >= LAST_DAY else "NODE_CREDENTIAL_LAST_DAY"
+        if left < timedelta():
+            code = "NODE_CREDENTIAL_EXPIRED"
+        detail = f"not after {not_after:%Y-%m-%d %H:%M} UTC"
         return (node_finding(code, detail, file=str(self._config.tls.cert)),)
+
+    def _refresh(self) -> None:
+        """Whoever watches must not wait for somebody to connect; what is loaded for him waits for gRPC."""
+        try:
+            self._waiting = self._changed() or self._waiting
+        except Exception as error:  # noqa: BLE001 - the outermost loop of gRPC's thread
+            logger.error("credential cannot be read", extra={"exception": type(error).__name__})
 
     def _changed(self) -> grpc.ServerCertificateConfiguration | None:
         stamp = self._stamp_now()

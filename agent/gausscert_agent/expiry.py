@@ -1,41 +1,38 @@
-"""The daily check: which certificates of the live set have expired or will soon.
+"""The rules of the daily check: which certificates of the live set have expired or will soon, and whether the
+running cm_server serves what lies on the disk. Pure.
 
-CM's own check leaves client.crt out unless cm_agents talk TLS among themselves, and only writes to a
-log (facts section 5); this one looks at every certificate and CRL.
+CM's own check leaves client.crt out unless cm_agents talk TLS among themselves, only writes to a log (facts
+section 5), and knows nothing of files that were replaced under it; this one looks at every certificate and
+CRL.
 """
 
 from __future__ import annotations
 
-import logging
-import threading
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from gausscert_common.errors import GausscertError
 from gausscert_common.findings import Finding, Severity
-from gausscert_common.model import Certificate, CertificateKind, ExpiryReport
+from gausscert_common.model import Certificate, CertificateKind, ExpiryReport, ServedState
 
 from gausscert_agent.preflight import node_finding
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
     from datetime import datetime
 
-DEFAULT_THRESHOLD_DAYS: Final = 90
-DEFAULT_INTERVAL_S: Final = 86_400
-"""CM's own defaults (facts section 5)."""
+    from gausscert_common.model import Served
 
-LOOK_EVERY_S: Final = 3_600.0
-"""How often the watch looks, so that a change is told within the hour; unchanged findings are
-repeated only once per interval."""
-_SHORTEST_S: Final = 60.0
-"""CM allows an interval of 0; nobody wants such a log."""
+DEFAULT_THRESHOLD_DAYS: Final = 90
+"""CM's own default (facts section 5)."""
 
 _PREFIXES: Final = {CertificateKind.CA: "CA", CertificateKind.CRL: "CRL"}
 """With _EXPIRED, _EXPIRING and _NOT_YET_VALID these are the codes that `validate` has for bundles."""
 
 _NO_SET: Final = node_finding("NODE_NO_LIVE_SET")
 """Zero certificates are not certificates in order."""
+
+_SHOWN: Final = 16
+"""Hex digits of a fingerprint that people compare."""
 
 _RENEW: Final = "make a new bundle and replace the set: gausscert bundle new, gausscert replace"
 
@@ -84,98 +81,25 @@ def _judge(certificate: Certificate, clock: datetime, threshold_days: int) -> It
         yield Finding(f"{prefix}_NOT_YET_VALID", worst, cause, remedy, file=certificate.file)
 
 
-class ExpiryWatch:
-    """Writes what the check finds to the log, at once when it changes and again once per interval.
+def serves_live(certificates: Iterable[Certificate], served: Served | None) -> bool | None:
+    """Whether a cm_server shows the leaf that lies on its disk; None where nothing is known to compare."""
+    if served is None or served.state is not ServedState.SSL_ON or not served.fingerprint:
+        return None
+    live = [one.fingerprint for one in certificates if one.kind is CertificateKind.SERVER]
+    return served.fingerprint in live if live else None
+
+
+def judge_served(certificates: Iterable[Certificate], served: Served | None) -> Iterator[Finding]:
+    """What is to be said of a cm_server that serves another leaf than lies on its disk.
 
     Args:
-        report: Makes a report; a `GausscertError` it raises is logged like a finding.
-        interval_s: How often to repeat unchanged findings, asked each time; None for CM's default.
-        clock: Seconds, never set back.
-        own: What is to be said of the agent's own credential; an agent that outlives it is of no use.
-        log: Where to.
+        certificates: Of the live set.
+        served: What this node's own cm_server shows; None where none runs.
     """
-
-    def __init__(
-        self,
-        report: Callable[[], ExpiryReport],
-        interval_s: Callable[[], int | None],
-        *,
-        clock: Callable[[], float],
-        own: Callable[[], tuple[Finding, ...]] = tuple,
-        log: logging.Logger | None = None,
-    ) -> None:
-        self._report = report
-        self._interval_s = interval_s
-        self._clock = clock
-        self._own = own
-        self._log = log if log is not None else logging.getLogger(__name__)
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="gausscert-expiry", daemon=True)
-        self._told: frozenset[tuple[str, str]] | None = None
-        self._told_at = 0.0
-
-    def start(self) -> None:
-        """Look now, and from then on in the background."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End it and wait for the end."""
-        self._stopped.set()
-        if self._thread.is_alive():
-            self._thread.join()
-
-    def look(self) -> float:
-        """Look once.
-
-        Returns:
-            Seconds until the next look.
-        """
-        interval_s = self._interval()
-        node, found = self._found()
-        state = frozenset((finding.code, finding.file) for finding in found)
-        due = self._clock() - self._told_at >= interval_s
-        if state != self._told or (state and due):
-            self._tell(node, found)
-            self._told, self._told_at = state, self._clock()
-        return min(interval_s, LOOK_EVERY_S)
-
-    def _found(self) -> tuple[str, tuple[Finding, ...]]:
-        own = self._own()
-        try:
-            report = self._report()
-        except GausscertError as error:
-            cause = f"certificates could not be checked: {error.message}"
-            failed = Finding(error.reason.value, Severity.ERROR, cause, error.remedy, file=error.file)
-            return error.node, (failed, *own)
-        return report.node, (*report.findings, *own)
-
-    def _run(self) -> None:
-        wait_s = 0.0
-        while not self._stopped.wait(wait_s):
-            try:
-                wait_s = self.look()
-            except Exception:  # noqa: BLE001 - the outermost loop of this thread
-                # An alarm that dies unheard is none.
-                self._log.exception("certificates could not be checked")
-                wait_s = LOOK_EVERY_S
-
-    def _interval(self) -> float:
-        try:
-            configured = self._interval_s()
-        except GausscertError:
-            configured = None
-        return max(_SHORTEST_S, float(DEFAULT_INTERVAL_S if configured is None else configured))
-
-    def _tell(self, node: str, found: tuple[Finding, ...]) -> None:
-        if not found:
-            self._log.info("certificates are in order", extra={"node": node})
-        for finding in found:
-            level = logging.ERROR if finding.severity is Severity.ERROR else logging.WARNING
-            fields = {
-                "node": node,
-                "code": finding.code,
-                "file": finding.file,
-                "cause": finding.cause,
-                "remedy": finding.remedy,
-            }
-            self._log.log(level, "certificate needs attention", extra=fields)
+    if served is None or serves_live(certificates, served) is not False:
+        return
+    if served.chain_verified:
+        yield node_finding("NODE_DRIFT", f"{served.target} serves {served.fingerprint[:_SHOWN]}")
+    else:
+        # A cm_agent that reconnects takes the new files and refuses this cm_server (facts section 0.1).
+        yield node_finding("NODE_DRIFT_REFUSED", f"{served.target}: {served.cause}")

@@ -4,7 +4,6 @@ would wait for its whole grace whenever somebody watches."""
 from __future__ import annotations
 
 import threading
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from gausscert_common import identity
@@ -12,7 +11,7 @@ from gausscert_common.errors import InvalidInput, NodeRefusal, Reason
 from grpc_health.v1 import health_pb2, health_pb2_grpc  # type: ignore[import-untyped] # ships no stubs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     import grpc
 
@@ -24,9 +23,14 @@ _Status = health_pb2.HealthCheckResponse
 
 
 class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc] # the same
-    """SERVING from `up` on until `down`, for "" and the agent's service alike."""
+    """SERVING from `up` on until `down` while the agent is fit, for "" and the agent's service alike.
 
-    def __init__(self) -> None:
+    Args:
+        fit: Whether the agent could do its job; asked by every Check, and once a second by every Watch.
+    """
+
+    def __init__(self, fit: Callable[[], bool]) -> None:
+        self._fit = fit
         self._changed = threading.Condition()
         self._serving = False
         self._over = False
@@ -70,17 +74,16 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc] # the same
     def _changes(self, context: grpc.ServicerContext) -> Iterator[health_pb2.HealthCheckResponse]:
         told: bool | None = None
         while context.is_active():
+            fit = self._fit()
             with self._changed:
-                self._changed.wait_for(partial(self._differs, told), _LOOK_EVERY_S)
-                serving, over = self._serving, self._over
-            if serving is not told:
-                told = serving
-                yield _Status(status=_Status.SERVING if serving else _Status.NOT_SERVING)
+                up, over = self._serving, self._over
+            if (up and fit) is not told:
+                told = up and fit
+                yield _Status(status=_Status.SERVING if told else _Status.NOT_SERVING)
             if over:
                 return
-
-    def _differs(self, told: bool | None) -> bool:
-        return self._over or self._serving is not told
+            with self._changed:
+                self._changed.wait_for(lambda: self._over or self._serving is not up, _LOOK_EVERY_S)  # noqa: B023 - called here only
 
     def _enter(self) -> None:
         with self._changed:
@@ -89,5 +92,6 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc] # the same
             self._watchers += 1
 
     def _status(self) -> health_pb2.HealthCheckResponse.ServingStatus:
+        fit = self._fit()
         with self._changed:
-            return _Status.SERVING if self._serving else _Status.NOT_SERVING
+            return _Status.SERVING if self._serving and fit else _Status.NOT_SERVING

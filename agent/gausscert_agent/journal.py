@@ -98,7 +98,7 @@ class Journal:
         """Read the record; a missing file is a fresh state.
 
         Raises:
-            NodeFailure: JOURNAL_FAILED; the file is damaged, of another version or not private.
+            NodeFailure: JOURNAL_DAMAGED; JOURNAL_FAILED: the file is of another version, or not private.
         """
         self._record = Record() if (raw := self._read()) is None else self._parse(raw)
         return self._record.node
@@ -173,13 +173,16 @@ class Journal:
             if version == VERSION and checksum == _checksum(body):
                 return journal_codec.decode(body)
         except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise self._failed("is damaged", _RESTORE) from error
+            raise self._damaged("is damaged") from error
         if version != VERSION:
             raise self._failed(
                 f"has version {version!r}, this agent knows {VERSION}",
                 "run the agent's release that wrote it, end the transaction there, then upgrade",
             )
-        raise self._failed("does not fit its checksum", _RESTORE)
+        raise self._damaged("does not fit its checksum")
+
+    def _damaged(self, message: str) -> NodeFailure:
+        return NodeFailure(Reason.JOURNAL_DAMAGED, message, file=str(self.path), remedy=_RESTORE)
 
     def _failed(self, message: str, remedy: str) -> NodeFailure:
         return NodeFailure(Reason.JOURNAL_FAILED, message, file=str(self.path), remedy=remedy)

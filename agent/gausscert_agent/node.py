@@ -96,6 +96,10 @@ class Node(Protocol):
         """Refuse new commands, end all watches, wait for the running command; whether it has ended."""
 
 
+def _tell_nobody() -> None:
+    return
+
+
 class LocalNode:
     """This machine.
 
@@ -105,11 +109,19 @@ class LocalNode:
         observer: Looks.
         hub: Tells.
         generations: Judges former sets.
+        ended: Told when a transaction has ended here, or a step to its end was taken.
     """
 
     def __init__(
-        self, runner: Runner, store: Store, observer: Observer, hub: Hub, generations: GenerationJudge
+        self,
+        runner: Runner,
+        store: Store,
+        observer: Observer,
+        hub: Hub,
+        generations: GenerationJudge,
+        ended: Callable[[], None] = _tell_nobody,
     ) -> None:
+        self._ended = ended
         self._runner = runner
         self._store = store
         self._observer = observer
@@ -169,6 +181,7 @@ class LocalNode:
     def end(self, command: Command, is_active: IsActive) -> None:
         """Steps 5, 6 and 10."""
         self._runner.execute(command, is_active=is_active)
+        self._ended()
 
     def encrypt_live(
         self, request_id: str, server_password: str, client_password: str, is_active: IsActive

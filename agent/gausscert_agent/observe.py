@@ -4,6 +4,7 @@ is reported all the same, because a node is looked at most when something is wro
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -59,6 +60,7 @@ class Observer:
         store: The sets on disk.
         cm: CM on this node.
         transaction: The durable state, as the runner tells it.
+        more: What else is to be said of the node: of the agent's health, and its alarms.
         clock: The node's clock.
         probe_all: How cm_servers are probed.
     """
@@ -70,6 +72,7 @@ class Observer:
         cm: LocalCm,
         *,
         transaction: Callable[[], TransactionReport],
+        more: Callable[[], tuple[Finding, ...]] = tuple,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         probe_all: Callable[[CmTopology, str, bytes, float], tuple[Served, ...]] = cm_probe.probe_all,
     ) -> None:
@@ -77,6 +80,7 @@ class Observer:
         self._store = store
         self._cm = cm
         self._transaction = transaction
+        self._more = more
         self._clock = clock
         self._probe_all = probe_all
         self._layout: LayoutProbe | None = None
@@ -163,6 +167,22 @@ class Observer:
         found = () if well else self._cm.log_findings()
         return tuple(finding.at_node(self._config.name) for finding in found)
 
+    def served(self, timeout_s: float) -> Served | None:
+        """What this node's own cm_server shows; None where none runs. Only it can be compared with this disk,
+        and each cm_server has an agent beside it.
+
+        Raises:
+            NodeFailure: CM_CTL_FAILED, CM_CTL_TIMEOUT; its address is not known.
+        """
+        if all(process.name != "cm_server" for process in self._cm.processes()):
+            return None
+        topology = self._cm.topology()
+        local = topology.local
+        if local is None or not local.server_address:
+            return None
+        alone = replace(topology, nodes=(local,))
+        return next(iter(self._probe_all(alone, os_user(), self._live_ca(), timeout_s)), None)
+
     def expiry(self) -> ExpiryReport:
         """Every certificate of the live set, soonest first."""
         look = _Look()
@@ -202,7 +222,7 @@ class Observer:
             judged = preflight.judge(facts)
         if live is not None:
             judged += preflight.judge_live(live.files, live.modes, live.strays)
-        found = tuple(finding.at_node(self._config.name) for finding in (*judged, *unseen))
+        found = tuple(finding.at_node(self._config.name) for finding in (*judged, *unseen, *self._more()))
         return tuple(dict.fromkeys(found))
 
     def _probe_layout(self, *, again: bool) -> LayoutProbe:

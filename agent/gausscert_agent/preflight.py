@@ -163,6 +163,40 @@ NODE_FINDINGS: Final[dict[str, NodeFinding]] = {
     "NODE_NOT_OBSERVED": NodeFinding(
         _W, "part of the node could not be looked at", "mend what the cause says, then look again"
     ),
+    "NODE_ALARM": NodeFinding(
+        _W, "the agent raises an alarm about certificates", "see gausscert expiry, and the agent's log"
+    ),
+    "NODE_DRIFT": NodeFinding(
+        _W,
+        "the running cm_server serves another certificate than lies on the disk",
+        "find out who replaced the files, then restart CM, or replace the set: gausscert replace",
+    ),
+    "NODE_DRIFT_REFUSED": NodeFinding(
+        _E,
+        "the running cm_server serves another certificate than lies on the disk, and those that connect anew"
+        " refuse it",
+        "put the former files back, or restart CM on all nodes; cm_ctl and cm_agents fail until then",
+    ),
+    "NODE_STATE_NOT_WRITABLE": NodeFinding(
+        _E,
+        "the agent cannot write to its state directory",
+        "see to mode, owner, space and health of that file system",
+    ),
+    "NODE_JOURNAL_DAMAGED": NodeFinding(
+        _E,
+        "the agent's journal is not sound",
+        "see `In doubt` in docs/runbook.md; do not remove the file while a transaction is in doubt",
+    ),
+    "NODE_ORPHAN": NodeFinding(
+        _E,
+        "a cm_ctl that the agent has started is still there, and no command runs",
+        "see what the process hangs on; a restarted agent ends it before it serves",
+    ),
+    "NODE_CREDENTIAL_LAST_DAY": NodeFinding(
+        _W,
+        "the agent's own credential expires within a day",
+        "issue a new one now: gausscert pki issue node NAME",
+    ),
     "NODE_CREDENTIAL_EXPIRED": NodeFinding(
         _E,
         "the agent's own credential has expired, and no coordinator can talk to the agent",

@@ -20,6 +20,8 @@ from gausscert_agent.service import AgentService
 from gausscert_agent.watch import WATCHERS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gausscert_agent.config import AgentConfig
     from gausscert_agent.credential_source import CredentialSource
     from gausscert_agent.node import Node
@@ -86,6 +88,10 @@ class Pools:
             pool.shutdown()
 
 
+def _always() -> bool:
+    return True
+
+
 class AgentServer:
     """One agent's server.
 
@@ -93,14 +99,21 @@ class AgentServer:
         config: Where to listen, and who we are.
         node: Does what is asked.
         source: The credential.
+        fit: Whether the agent could do its job; what its health says.
     """
 
-    def __init__(self, config: AgentConfig, node: Node, source: CredentialSource) -> None:
+    def __init__(
+        self,
+        config: AgentConfig,
+        node: Node,
+        source: CredentialSource,
+        fit: Callable[[], bool] = _always,
+    ) -> None:
         self._config = config
         self._node = node
         self._source = source
         self._pools = Pools()
-        self._health = Health()
+        self._health = Health(fit)
         doorkeeper = Doorkeeper(config.cluster, lambda: node.in_transaction)
         outermost = Outermost(config.name, self._pools.of, self._pools.door, doorkeeper.check)
         self._server = grpc.server(

@@ -57,6 +57,7 @@ class Reason(StrEnum):
     CONF_FAILED = "CONF_FAILED"
     STORE_FAILED = "STORE_FAILED"
     JOURNAL_FAILED = "JOURNAL_FAILED"
+    JOURNAL_DAMAGED = "JOURNAL_DAMAGED"
     NOT_PROVEN = "NOT_PROVEN"
     # Denied
     UNAUTHENTICATED = "UNAUTHENTICATED"
@@ -162,6 +163,7 @@ KIND_OF_REASON: dict[Reason, type[GausscertError]] = {
     Reason.CONF_FAILED: NodeFailure,
     Reason.STORE_FAILED: NodeFailure,
     Reason.JOURNAL_FAILED: NodeFailure,
+    Reason.JOURNAL_DAMAGED: NodeFailure,
     Reason.NOT_PROVEN: NodeFailure,
     Reason.UNAUTHENTICATED: Denied,
     Reason.PERMISSION_DENIED: Denied,

@@ -45,6 +45,24 @@ MEANING: Final[dict[ExitCode, str]] = {
 }
 """For --help and the documents."""
 
+
+class CheckState(IntEnum):
+    """Exit codes of `gausscert check` alone: those of a monitoring plugin."""
+
+    OK = 0
+    WARNING = 1
+    CRITICAL = 2
+    UNKNOWN = 3
+
+
+CHECK_MEANING: Final[dict[CheckState, str]] = {
+    CheckState.OK: "OK",
+    CheckState.WARNING: "WARNING: something needs attention soon",
+    CheckState.CRITICAL: "CRITICAL: something is wrong, or will be very soon",
+    CheckState.UNKNOWN: "UNKNOWN: nothing could be checked, for example no inventory or no credential",
+}
+"""For --help and the documents."""
+
 BY_REASON: Final[dict[Reason, ExitCode]] = {
     Reason.LOCKED: ExitCode.UNREACHABLE,
     Reason.FENCED: ExitCode.UNREACHABLE,
@@ -52,8 +70,10 @@ BY_REASON: Final[dict[Reason, ExitCode]] = {
     Reason.BUSY: ExitCode.UNREACHABLE,
     Reason.DRAINING: ExitCode.UNREACHABLE,
     Reason.OTHER_TRANSACTION: ExitCode.IN_DOUBT,
+    Reason.JOURNAL_DAMAGED: ExitCode.IN_DOUBT,
 }
-"""Refusals that waiting or `recover` mends; they differ from the rest of their branch."""
+"""What differs from the rest of its branch: refusals that waiting or `recover` mends, and a node of which
+nobody knows whether it takes part in a transaction."""
 
 BY_KIND: Final[dict[type[GausscertError], ExitCode]] = {
     InvalidInput: ExitCode.REFUSED,

@@ -202,3 +202,24 @@ def test_an_observer_may_look_but_not_replace(steady: LocalCluster, tmp_path: Pa
     assert looked.code == 0, looked.err
     assert done.code == 2, done.err
     assert "observer" in done.err
+
+
+def test_files_replaced_under_a_running_cm_server_are_drift_to_a_monitoring_system(steady: LocalCluster):
+    calm = steady.run("check")
+    assert (calm.code, calm.out[:5]) == (0, "OK - "), calm.out
+    path = steady.node("n2").set_directory / "server.crt"
+    served = path.read_bytes()
+    try:
+        path.chmod(0o600)
+        path.write_bytes((steady.root / "fresh" / "server.crt").read_bytes())
+        path.chmod(0o400)
+        alarmed = steady.run("check", "--output", "json")
+    finally:
+        path.chmod(0o600)
+        path.write_bytes(served)
+        path.chmod(0o400)
+
+    # What is served still fits the cacert.pem on the disk: it is refused once that is replaced, too.
+    assert alarmed.code == 1
+    assert [(each["node"], each["code"]) for each in alarmed.document["problems"]] == [("n2", "DRIFT")]
+    assert steady.run("check").code == 0

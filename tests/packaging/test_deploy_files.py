@@ -87,6 +87,7 @@ class Unit:
         self.node = pki.issue(root / "ca", Role.NODE, "n1", out=root / "node")
         self.operator = pki.issue(root / "ca", Role.OPERATOR, "alice", out=root / "alice")
         (root / "home" / "bin").mkdir(parents=True)
+        (root / "home" / "bin" / "cm_ctl").touch(0o700)  # without one the agent is not healthy
         (root / "home" / "share" / "sslcert").mkdir(parents=True, mode=0o700)
         config = root / "agent.toml"
         config.write_text(self._sample(root))

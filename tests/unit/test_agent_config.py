@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from gausscert_agent import config_file
-from gausscert_agent.config import AgentConfig, CmSettings, TlsFiles
+from gausscert_agent.config import AgentConfig, CmSettings, MetricsSettings, TlsFiles
 from gausscert_common.errors import InvalidInput, Reason
 
 SAMPLE = Path(__file__).parents[2] / "deploy" / "config" / "agent.toml"
@@ -31,6 +31,10 @@ command_timeout_s = 12.5
 stopped_for_s = 3
 [cm.environment]
 PGHOST = "/opt/tmp"
+[metrics]
+enabled = true
+listen = "[::1]:9999"
+max_age_s = 5
 """
 
 LEAST = """
@@ -84,7 +88,24 @@ def test_every_key_is_taken(tmp_path):
         alert_threshold_days=30,
         drain_s=5.0,
         log_level="DEBUG",
+        metrics=MetricsSettings("[::1]:9999", 5.0),
     )
+
+
+def test_the_endpoint_is_off_until_it_is_turned_on_and_then_on_loopback(tmp_path):
+    assert load(tmp_path, LEAST).metrics is None
+    assert load(tmp_path, LEAST + "[metrics]\nenabled = false\n").metrics is None
+    assert load(tmp_path, LEAST + "[metrics]\nenabled = true\n").metrics == MetricsSettings(
+        "127.0.0.1:9747", 30.0
+    )
+
+
+def test_what_is_wrong_with_the_endpoint_is_told_though_it_is_off(tmp_path):
+    wrong = LEAST + '[metrics]\nenabled = "yes"\nlisten = "9747"\nmax_age_s = 0\nport = 1\n'
+    found = problems(tmp_path, wrong)
+    for key in ("enabled", "listen", "max_age_s", "port"):
+        assert any(f"metrics.{key}" in each for each in found), key
+    assert any("[metrics]" in each for each in problems(tmp_path, "metrics = 3\n" + LEAST))
 
 
 def test_what_is_left_out_has_the_documented_defaults(tmp_path):

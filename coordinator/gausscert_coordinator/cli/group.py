@@ -6,6 +6,7 @@ Nothing here may import grpc, cryptography, rich or asyncio: `gausscert --help` 
 from __future__ import annotations
 
 import importlib
+import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from gausscert_coordinator.cli.verbs import Entry
-    from gausscert_coordinator.exit_codes import ExitCode
+    from gausscert_coordinator.exit_codes import CheckState, ExitCode
 
 PACKAGE = "gausscert_coordinator.cli"
 
@@ -63,11 +64,16 @@ def global_options() -> list[click.Parameter]:
     ]
 
 
+def asks_for_json(args: Sequence[str]) -> bool:
+    """Whether a command line does, whatever else is wrong with it."""
+    return "--output=json" in args or ("--output", "json") in itertools.pairwise(args)
+
+
 class _Documented(click.Command):
     """Adds the global options and prints them, the examples and the exit codes as sections of their own."""
 
     examples: Sequence[tuple[str, str]] = ()
-    exits: Mapping[ExitCode, str] | None = None
+    exits: Mapping[ExitCode, str] | Mapping[CheckState, str] | None = None
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The verb's own options, then those of all verbs."""
@@ -108,7 +114,7 @@ class Verb(_Documented):
         self,
         *args: Any,  # noqa: ANN401 - passed on to click
         examples: Sequence[tuple[str, str]],
-        exits: Mapping[ExitCode, str],
+        exits: Mapping[ExitCode, str] | Mapping[CheckState, str],
         **kwargs: Any,  # noqa: ANN401 - passed on to click
     ) -> None:
         kwargs.setdefault("context_settings", HELP_NAMES)

@@ -11,7 +11,7 @@ from gausscert_common.findings import Finding, Severity
 from gausscert_common.model import CertificateKind, SetState
 from gausscert_common.protocol.words import Phase
 
-from gausscert_coordinator.exit_codes import ExitCode
+from gausscert_coordinator.exit_codes import ExitCode, exit_code
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -104,8 +104,9 @@ def in_doubt(status: ClusterStatus) -> bool:
 
 
 def status_code(status: ClusterStatus) -> ExitCode:
-    """Doubt weighs more than a node that does not answer."""
-    if in_doubt(status):
+    """Doubt weighs more than a node that does not answer; one whose journal is damaged is a doubt, too."""
+    errors = [node.error for node in status.nodes if node.error is not None]
+    if in_doubt(status) or ExitCode.IN_DOUBT in map(exit_code, errors):
         return ExitCode.IN_DOUBT
     if any(node.report is None for node in status.nodes):
         return ExitCode.UNREACHABLE

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
 import click
 from gausscert_common.errors import GausscertError, InternalError, InvalidInput, Reason
 
-from gausscert_coordinator.cli.group import VerbGroup
+from gausscert_coordinator.cli.group import VerbGroup, asks_for_json
 from gausscert_coordinator.cli.settings import Invocation, OutputFormat
 from gausscert_coordinator.cli.verbs import ROOT
 from gausscert_coordinator.exit_codes import MEANING, ExitCode, exit_code
@@ -69,7 +68,7 @@ def main() -> NoReturn:
 
 def _wrong_usage(invocation: Invocation, args: Sequence[str], error: click.ClickException) -> int:
     """Options that click had no chance to process still decide how the error is written."""
-    if _asks_for_json(args):
+    if asks_for_json(args):
         invocation.settings.output = OutputFormat.JSON
     context = getattr(error, "ctx", None)
     path = context.command_path if isinstance(context, click.Context) else PROGRAM
@@ -93,10 +92,6 @@ def _stopped(invocation: Invocation) -> int:
 def _help_instead(invocation: Invocation, error: click.exceptions.NoArgsIsHelpError) -> int:
     invocation.render.help_text(error.message)
     return ExitCode.REFUSED
-
-
-def _asks_for_json(args: Sequence[str]) -> bool:
-    return "--output=json" in args or ("--output", "json") in itertools.pairwise(args)
 
 
 def _sentence(text: str) -> str:

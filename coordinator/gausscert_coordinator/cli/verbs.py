@@ -21,6 +21,7 @@ class Entry:
 ROOT: Final[dict[str, Entry]] = {
     "status": Entry("status", "Show every node: certificates on disk and served, days left, what runs."),
     "expiry": Entry("expiry", "List every certificate on every node, soonest first."),
+    "check": Entry("check", "Check the cluster for a monitoring system: a monitoring plugin."),
     "bundle": Entry("bundle", "Make and check bundles."),
     "plan": Entry("plan", "Show what a replacement would do, and all that speaks against it."),
     "replace": Entry("replace", "Replace the certificates of the whole cluster: every node, or none."),

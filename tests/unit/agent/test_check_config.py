@@ -187,3 +187,22 @@ def test_status_without_a_journal_says_that_nothing_was_ever_here(node, run):
     assert code == 0
     assert "no transaction has ever been here" in out
     assert "NONE" not in out
+
+
+@pytest.mark.parametrize(
+    ("host", "warned"),
+    [
+        ("127.0.0.1", False),
+        ("127.0.0.9", False),
+        ("[::1]", False),
+        ("localhost", False),
+        ("192.0.2.7", True),
+        ("[::]", True),
+        ("db1", True),
+    ],
+)
+def test_an_endpoint_that_others_reach_is_warned_of(node, host, warned):
+    with node.config.open("a") as config:
+        config.write(f'[metrics]\nenabled = true\nlisten = "{host}:9747"\n')
+    found = [each for each in config_check.look(node.loaded(), OTHER_UID) if "metrics.listen" in each.cause]
+    assert [each.severity for each in found] == [Severity.WARNING] * warned

@@ -88,11 +88,11 @@ def test_saving_keeps_what_is_journalled_beside_the_state(directory):
     assert again.record == Record(FULL, ("request-1",), "request-2")
 
 
-def refused(directory: Path) -> NodeFailure:
+def refused(directory: Path, reason: Reason = Reason.JOURNAL_DAMAGED) -> NodeFailure:
     before = snapshot(directory)
     with pytest.raises(NodeFailure) as caught:
         Journal(directory).load()
-    assert caught.value.reason is Reason.JOURNAL_FAILED
+    assert caught.value.reason is reason
     assert caught.value.file == str(directory / "journal.json")
     assert caught.value.remedy
     assert snapshot(directory) == before
@@ -130,7 +130,7 @@ def test_another_phase_with_the_old_checksum_is_refused(directory):
 def test_another_version_is_refused_by_name(directory):
     path = saved(directory)
     path.write_text(path.read_text().replace('"version": 1', '"version": 2'))
-    assert "version 2" in refused(directory).message
+    assert "version 2" in refused(directory, Reason.JOURNAL_FAILED).message
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b"[]", b"null", b"\xff\xfe", b"[" * 100_000, b" " * (1 << 21)])
@@ -167,14 +167,14 @@ def test_a_record_that_fits_its_checksum_but_no_state_is_refused(directory, chan
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660])
 def test_a_file_that_others_may_touch_is_refused(directory, mode):
     saved(directory).chmod(mode)
-    refused(directory)
+    refused(directory, Reason.JOURNAL_FAILED)
 
 
 def test_a_link_in_place_of_the_file_is_refused(directory, tmp_path):
     path = saved(directory)
     path.rename(tmp_path / "elsewhere")
     path.symlink_to(tmp_path / "elsewhere")
-    refused(directory)
+    refused(directory, Reason.JOURNAL_FAILED)
 
 
 def test_a_torn_temporary_file_is_ignored_and_removed(directory):

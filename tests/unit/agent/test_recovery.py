@@ -220,7 +220,7 @@ def test_a_damaged_journal_keeps_the_agent_from_serving(node):
     before = node.everything()
     with pytest.raises(NodeFailure) as caught:
         node.start()
-    assert caught.value.reason is Reason.JOURNAL_FAILED
+    assert caught.value.reason is Reason.JOURNAL_DAMAGED  # `app` serves sealed then
     assert node.everything() == before
 
 

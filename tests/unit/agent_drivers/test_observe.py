@@ -15,12 +15,14 @@ from gausscert_agent.drivers.process import Completed
 from gausscert_agent.generation import GenerationJudge
 from gausscert_agent.node import LocalNode
 from gausscert_agent.observe import Observer
+from gausscert_agent.preflight import node_finding
 from gausscert_agent.store import Contents, Store
 from gausscert_agent.watch import Hub
 from gausscert_common import VERSION, certset
 from gausscert_common.errors import NodeFailure, Reason
 from gausscert_common.model import (
     CertificateKind,
+    CmProcess,
     FactorBuild,
     Served,
     ServedState,
@@ -85,6 +87,7 @@ class Bench:
         self.cm = LocalCm(cm, self.ctl)
         self.transaction = TransactionReport()
         self.probed: list[tuple] = []
+        self.more: tuple = ()
 
     def install(self, files: dict[str, bytes], mode: int = 0o400) -> None:
         for name, body in files.items():
@@ -99,6 +102,7 @@ class Bench:
             self.store,
             self.cm,
             transaction=lambda: self.transaction,
+            more=lambda: self.more,
             clock=lambda: NOW,
             probe_all=self.probe_all,
         )
@@ -337,6 +341,36 @@ def test_the_expiry_report_comes_even_when_the_configuration_does_not(bench):
     report = bench.observer.expiry()
     assert len(report.certificates) == 3
     assert report.findings[0].code == "NODE_NOT_OBSERVED"
+
+
+def test_only_the_own_cm_server_is_asked_and_only_while_it_runs(bench, monkeypatch):
+    bench.ctl.texts["view"] += "node:2\nnodeName:db2\ncmServer 1:10.0.0.2\nport :5000\ncmAgentIP :10.0.0.2\n"
+    assert len(bench.observer.probe(query=False, timeout_s=2.0).served) == 1
+    assert len(bench.probed.pop()[0].nodes) == 2
+
+    assert bench.observer.served(3.0) is None
+    running = (CmProcess("cm_server", 7, NOW), CmProcess("cm_agent", 8, NOW))
+    monkeypatch.setattr(bench.cm, "processes", lambda: running)
+    assert bench.observer.served(3.0).state is ServedState.SSL_ON
+    ((topology, _, _, timeout_s),) = bench.probed
+    assert [node.name for node in topology.nodes] == ["db1"]
+    assert topology.local is topology.nodes[0]
+    assert timeout_s == 3.0
+
+    monkeypatch.setattr(bench.cm, "processes", lambda: running[1:])
+    assert bench.observer.served(3.0) is None
+    assert len(bench.probed) == 1
+
+
+def test_what_is_to_be_said_of_the_agent_is_part_of_every_report(bench):
+    said = node_finding("NODE_ORPHAN", "pid 7")
+    bench.more = (said,)
+    for report in (
+        bench.observer.report(),
+        bench.observer.quick_report(),
+        bench.observer.report(preflight=True),
+    ):
+        assert said.at_node("n1") in report.findings
 
 
 def test_an_idle_agent_loads_no_cryptography():

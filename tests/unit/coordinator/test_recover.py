@@ -9,7 +9,7 @@ import os
 from dataclasses import replace
 
 import pytest
-from gausscert_common.errors import NodeRefusal, Reason, Unreachable
+from gausscert_common.errors import NodeFailure, NodeRefusal, Reason, Unreachable
 from gausscert_common.protocol.commands import Command
 from gausscert_common.protocol.coordinator import Verdict
 from gausscert_common.protocol.recovery import Choice
@@ -344,6 +344,26 @@ class TestTouchesNothing:
         cluster.nodes["node-b"].live = FakeSet.of(bundle("foreign"), "x")
 
         await self.assert_untouched(cluster, "the live set of node-b is neither the old nor the new one")
+
+    async def test_a_damaged_journal(self):
+        """Of that node nobody knows whether it has voted: neither way is right, for anybody."""
+        cluster = await self.in_doubt()
+        damage = NodeFailure(Reason.JOURNAL_DAMAGED, "is damaged", file="journal.json", remedy="see there")
+        cluster.script("node-b", "get_node", damage, times=ALWAYS)
+        before, calls = cluster.snapshot(), len(cluster.calls)
+
+        for prefer in Choice:
+            result = await recover(cluster, prefer, take_over=True)
+            assert result.verdict is Verdict.NOTHING_DONE
+            assert exit_code(result) is ExitCode.IN_DOUBT
+            assert [(error.node, error.file) for error in result.failures] == [("node-b", "journal.json")]
+            assert "2 of 3 nodes answered" in result.why
+        assert (cluster.snapshot(), len(cluster.calls)) == (before, calls)
+
+        calm = FakeCluster()
+        calm.script("node-b", "get_node", damage, times=ALWAYS)
+        async with calm.coordinator() as coordinator:
+            assert exit_code(await coordinator.plan(NEW)) is ExitCode.IN_DOUBT
 
     async def test_two_transactions(self):
         cluster = await self.in_doubt()

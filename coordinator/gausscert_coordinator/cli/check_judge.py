@@ -1,0 +1,245 @@
+"""What `gausscert check` makes of a cluster: problems, the state that follows, and performance data. Pure.
+
+States and their order are those of the Monitoring Plugins: CRITICAL, WARNING, UNKNOWN, OK.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from gausscert_common.errors import GausscertError, Reason, Unreachable
+from gausscert_common.findings import Severity
+from gausscert_common.model import Certificate, CertificateKind, ServedState
+
+from gausscert_coordinator import recovery_view
+from gausscert_coordinator.cli import judge
+from gausscert_coordinator.exit_codes import CheckState
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from gausscert_common.findings import Finding
+    from gausscert_common.model import ExpiryReport, NodeReport
+
+    from gausscert_coordinator.report import ClusterStatus, NodeExpiry, NodeStatus
+
+_WORST_FIRST: Final = (CheckState.CRITICAL, CheckState.WARNING, CheckState.UNKNOWN, CheckState.OK)
+_CRITICAL_SHARE: Final = 3
+"""Without --critical: a third of the time before expiry at which the node itself warns."""
+
+_OF_FINDING: Final = {Severity.ERROR: CheckState.CRITICAL, Severity.WARNING: CheckState.WARNING}
+_JUDGED_HERE: Final = ("_EXPIRED", "_EXPIRING", "_NOT_YET_VALID")
+"""Codes of findings about the dates of certificates, which have limits of their own here."""
+_CREDENTIAL: Final = "NODE_CREDENTIAL_"
+_SUMMARY: Final = "NODE_ALARM"
+"""The node's own summary of what is judged here, too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Days before expiry; None: by the threshold of each node."""
+
+    warning: float | None = None
+    critical: float | None = None
+
+    def of(self, threshold_days: float) -> tuple[float, float]:
+        """Both for a node, the second never above the first."""
+        if self.warning is not None and self.critical is not None:
+            return self.warning, self.critical
+        if self.warning is not None:
+            return self.warning, min(self.warning, threshold_days / _CRITICAL_SHARE)
+        if self.critical is not None:
+            return max(self.critical, threshold_days), self.critical
+        return threshold_days, threshold_days / _CRITICAL_SHARE
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that makes the state worse than OK."""
+
+    state: CheckState
+    node: str
+    """"" when it concerns the cluster."""
+    code: str
+    """Of a finding, a reason, or one of our own in the same spelling."""
+    text: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Datum:
+    """One value for whoever draws curves. Values below (a limit with a colon) or above a limit are bad."""
+
+    label: str
+    value: float
+    warning: str = ""
+    critical: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """The whole answer."""
+
+    state: CheckState
+    problems: tuple[Problem, ...]
+    """Worst first."""
+    summary: str
+    """Where there is no problem."""
+    data: tuple[Datum, ...]
+
+
+def check(status: ClusterStatus, expiries: tuple[NodeExpiry, ...], limits: Limits) -> Checked:
+    """Judge what the nodes have answered."""
+    reports = {node.node: node.report for node in status.nodes if node.report is not None}
+    dated = {node.node: node.report for node in expiries if node.report is not None}
+    problems = [
+        *_silent(status, expiries),
+        *_transactions(reports, status.gone),
+        *(problem for node in status.nodes for problem in _served(node)),
+        *_findings(reports, dated),
+        *(problem for name, report in dated.items() for problem in _certificates(name, report, limits)),
+    ]
+    ranked = sorted(dict.fromkeys(problems), key=lambda each: _WORST_FIRST.index(each.state))
+    state = ranked[0].state if ranked else CheckState.OK
+    data = (*_days(dated, limits), *_counts(status, reports))
+    return Checked(state, tuple(ranked), _summary(dated), data)
+
+
+def _silent(status: ClusterStatus, expiries: tuple[NodeExpiry, ...]) -> Iterator[Problem]:
+    """Each node once, whatever it was asked."""
+    errors = {node.node: node.error for node in expiries if node.error is not None}
+    errors |= {node.node: node.error for node in status.nodes if node.error is not None}
+    for name, error in errors.items():
+        yield Problem(_of_error(error), name, error.reason.value, error.message, error.remedy)
+
+
+def _of_error(error: GausscertError) -> CheckState:
+    """A node that does not answer watches nothing, either; one that refuses this caller may be well."""
+    if isinstance(error, Unreachable) or error.reason is Reason.JOURNAL_DAMAGED:
+        return CheckState.CRITICAL
+    return CheckState.UNKNOWN
+
+
+def _transactions(reports: Mapping[str, NodeReport], gone: Iterable[str]) -> Iterator[Problem]:
+    for flight in recovery_view.flights(reports, frozenset(gone)):
+        nodes = ", ".join(node for node, _ in flight.phases)
+        what = f"transaction {flight.transaction_id} of {flight.holder or 'nobody known'} on {nodes}"
+        if flight.lease_left_s > 0:
+            yield Problem(CheckState.WARNING, "", "IN_TRANSACTION", f"{what} is at work")
+        else:
+            yield Problem(CheckState.CRITICAL, "", "IN_DOUBT", f"{what} is in doubt", "run gausscert recover")
+
+
+def _served(node: NodeStatus) -> Iterator[Problem]:
+    """In a transaction disk and cm_server differ on purpose, and that is told already."""
+    if node.report is None or node.served is None or node.report.transaction.transaction_id:
+        return
+    served = node.served
+    if node.drift:
+        state = CheckState.WARNING if served.chain_verified else CheckState.CRITICAL
+        text = "the running cm_server serves another certificate than lies on the disk"
+        text += "" if served.chain_verified else f", which is not accepted: {served.cause}"
+        yield Problem(state, node.node, "DRIFT", text, "find out who replaced the files, then restart CM")
+    elif served.state in (ServedState.UNREACHABLE, ServedState.REFUSED) and _runs_server(node.report):
+        text = f"what the running cm_server serves cannot be seen: {served.cause or served.state.value}"
+        yield Problem(CheckState.WARNING, node.node, "NOT_SERVED", text, "look at the log of cm_server")
+
+
+def _runs_server(report: NodeReport) -> bool:
+    return any(process.name == "cm_server" for process in report.processes)
+
+
+def _findings(reports: Mapping[str, NodeReport], dated: Mapping[str, ExpiryReport]) -> Iterator[Problem]:
+    for name, report in reports.items():
+        found = [*judge.node_findings(report)]
+        if name in dated:
+            codes = {each.code for each in found}
+            found += [each for each in dated[name].findings if each.code not in codes]
+        yield from (_of(name, each) for each in found if not _is_judged_here(each))
+        if judge.modes_ok(report.live) is False and all(each.code != "NODE_SET_MODE" for each in found):
+            wrong = ", ".join(
+                f"{file.name} {file.mode:04o}" for file in report.live.files if file.mode != 0o400
+            )
+            text = f"files of the live set are not 0400: {wrong}"
+            yield Problem(CheckState.WARNING, name, "NODE_SET_MODE", text, "chmod 0400")
+
+
+def _is_judged_here(found: Finding) -> bool:
+    if found.code.startswith(_CREDENTIAL):
+        return False
+    return found.code == _SUMMARY or found.code.endswith(_JUDGED_HERE)
+
+
+def _of(node: str, found: Finding) -> Problem:
+    text = f"{found.file}: {found.cause}" if found.file else found.cause
+    return Problem(_OF_FINDING[found.severity], node, found.code, text, found.remedy)
+
+
+def _certificates(name: str, report: ExpiryReport, limits: Limits) -> Iterator[Problem]:
+    warning, critical = limits.of(report.alert_threshold_days)
+    for one in report.certificates:
+        left = _days_left(report, one)
+        what = f"{one.file} ({one.kind} {one.subject})"
+        remedy = "make a new bundle and replace the set: gausscert bundle new, gausscert replace"
+        if one.not_before > report.clock:
+            text = f"{what} is not valid before {one.not_before:%Y-%m-%d %H:%M} UTC"
+            yield _graded(CheckState.CRITICAL, name, one, "NOT_YET_VALID", text, "compare the clocks")
+        elif left <= 0:
+            text = f"{what} expired {-left:.0f} days ago"
+            yield _graded(CheckState.CRITICAL, name, one, "EXPIRED", text, remedy)
+        elif left < max(warning, critical):
+            state = CheckState.CRITICAL if left < critical else CheckState.WARNING
+            yield _graded(state, name, one, "EXPIRING", f"{what} expires in {left:.0f} days", remedy)
+
+
+def _graded(state: CheckState, node: str, one: Certificate, code: str, text: str, remedy: str) -> Problem:
+    """CM ignores further certificates of a .crt file (facts section 4): they are never critical."""
+    ignored = one.kind is CertificateKind.EXTRA and state is CheckState.CRITICAL
+    return Problem(CheckState.WARNING if ignored else state, node, code, text, remedy)
+
+
+def _days_left(report: ExpiryReport, one: Certificate) -> float:
+    return (one.not_after - report.clock).total_seconds() / judge.SECONDS_PER_DAY
+
+
+def _days(dated: Mapping[str, ExpiryReport], limits: Limits) -> Iterator[Datum]:
+    """The soonest of each file of each node; the reports have the soonest first."""
+    for name, report in dated.items():
+        warning, critical = limits.of(report.alert_threshold_days)
+        soonest: dict[str, Certificate] = {}
+        for one in report.certificates:
+            soonest.setdefault(one.file, one)
+        for file, one in sorted(soonest.items()):
+            days = round(_days_left(report, one), 2)
+            yield Datum(f"{name} {file}", days, f"{warning:g}:", f"{critical:g}:")
+
+
+def _counts(status: ClusterStatus, reports: Mapping[str, NodeReport]) -> Iterator[Datum]:
+    drifting = sum(node.drift and not _in_transaction(node) for node in status.nodes)
+    yield Datum("nodes", len(status.nodes))
+    yield Datum("silent", len(status.nodes) - len(reports), critical="0")
+    yield Datum("drift", drifting, warning="0")
+    yield Datum("transactions", len(recovery_view.in_flight(reports)), warning="0")
+
+
+def _in_transaction(node: NodeStatus) -> bool:
+    return node.report is not None and bool(node.report.transaction.transaction_id)
+
+
+def _summary(dated: Mapping[str, ExpiryReport]) -> str:
+    first = min(
+        (
+            (_days_left(report, one), name, one)
+            for name, report in dated.items()
+            for one in report.certificates
+        ),
+        key=lambda each: (each[0], each[1], each[2].file),
+        default=None,
+    )
+    count = sum(len(report.certificates) for report in dated.values())
+    text = f"{count} certificates on {len(dated)} nodes"
+    if first is None:
+        return text
+    days, name, one = first
+    return f"{text}, the first ({one.file} on {name}) expires in {days:.0f} days"

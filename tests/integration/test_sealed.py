@@ -1,0 +1,54 @@
+"""A damaged journal: the agent says so to everybody, guesses nothing, and touches nothing."""
+
+from __future__ import annotations
+
+from support.agent_core import snapshot
+from support.lone_agent import LoneAgent, set_of
+
+
+def test_an_agent_with_a_damaged_journal_serves_what_needs_none_and_is_told_of_everywhere(tmp_path):
+    agent = LoneAgent(tmp_path, set_of(days=400))
+    with agent:
+        assert agent.health() == "SERVING"
+        assert agent.gausscert("status").code == 0
+    journal = agent.state_dir / "journal.json"
+    whole = journal.read_bytes()
+    journal.write_bytes(whole[: len(whole) // 2] + bytes(len(whole) - len(whole) // 2))
+    (agent.state_dir / "lock").write_bytes(b"")  # holds a pid, which differs
+    before = snapshot(tmp_path / "home"), journal.read_bytes()
+
+    with agent:
+        assert agent.health() == "NOT_SERVING"
+        status = agent.gausscert("status", "--output", "json")
+        assert status.code == 3
+        (node,) = status.document["nodes"]
+        assert node["report"] is None
+        assert node["error"]["reason"] == "JOURNAL_DAMAGED"
+        assert node["error"]["file"] == str(journal)
+        assert "do not remove it" in node["error"]["remedy"]
+        assert "JOURNAL_DAMAGED" in agent.gausscert("status").out
+
+        recovered = agent.gausscert("recover", "--output", "json")
+        assert recovered.code == 3
+        assert [each["reason"] for each in recovered.document["failures"]] == ["JOURNAL_DAMAGED"]
+        assert agent.gausscert("recover", "--take-over", "--finish").code == 3
+
+        expiry = agent.gausscert("expiry", "--output", "json")
+        assert expiry.code == 0
+        assert {each["file"] for each in expiry.document["certificates"]} == {
+            "server.crt",
+            "client.crt",
+            "cacert.pem",
+        }
+        checked = agent.gausscert("check")
+        assert checked.code == 2
+        assert checked.out.startswith("CRITICAL - n1: is damaged")
+        assert agent.stop() == 0
+    assert (snapshot(tmp_path / "home"), journal.read_bytes()) == before
+    told = [record for record in agent.log() if record["event"].startswith("the journal is damaged")]
+    assert [(record["level"], record["file"]) for record in told] == [("ERROR", str(journal))]
+
+    journal.write_bytes(whole)
+    with agent:
+        assert agent.health() == "SERVING"
+        assert agent.gausscert("status").code == 0

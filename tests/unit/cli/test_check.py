@@ -1,0 +1,273 @@
+"""`check`: what a monitoring system reads of each state of a cluster."""
+
+from __future__ import annotations
+
+import io
+import re
+from contextlib import redirect_stdout
+from dataclasses import replace
+
+import pytest
+from gausscert_common.errors import Denied, InvalidInput, NodeFailure, Reason
+from gausscert_common.findings import Severity
+from gausscert_common.model import CertificateKind, CmProcess, Served, ServedState
+from gausscert_coordinator.cli.main import run as run_command
+from gausscert_coordinator.report import NodeExpiry, NodeStatus
+from support.cli_fakes import (
+    NEW,
+    NODES,
+    NOW,
+    Given,
+    certificate,
+    cli,
+    cluster_status,
+    expiry_report,
+    finding,
+    in_transaction,
+    live_set,
+    served,
+    status_of,
+    unreachable,
+)
+
+LABEL = r"(?:'[^'=]+'|[^'= ]+)"
+PERFORMANCE = re.compile(rf"{LABEL}=-?[0-9.]+(?:;[0-9.:]*){{0,4}}")
+"""'label'=value[UOM];[warn];[crit];[min];[max], as the guidelines of the Monitoring Plugins say."""
+
+
+def check(*arguments, statuses=(), expiries=(), **given):
+    """Three good nodes, and those given instead."""
+    nodes = {name: status_of(name) for name in NODES} | {each.node: each for each in statuses}
+    dated = {name: expiry_report(name) for name in NODES} | {each.node: each for each in expiries}
+    return cli(
+        "check", *arguments, given=Given(cluster_status(*nodes.values()), tuple(dated.values()), **given)
+    )
+
+
+def first_line(run) -> tuple[str, str, list[str]]:
+    """State, text and performance data; whatever is said, the form must be right."""
+    line = run.out.splitlines()[0]
+    head, bar, data = line.partition(" | ")
+    state, dash, text = head.partition(" - ")
+    assert bar
+    assert dash
+    assert "|" not in text + data
+    parts = re.findall(rf"{LABEL}=\S+", data)
+    assert " ".join(parts) == data
+    assert all(PERFORMANCE.fullmatch(part) for part in parts), parts
+    assert {"OK": 0, "WARNING": 1, "CRITICAL": 2, "UNKNOWN": 3}[state] == run.code
+    return state, text, parts
+
+
+def test_a_cluster_in_order():
+    run = check()
+    state, text, data = first_line(run)
+    assert state == "OK"
+    assert text == "3 certificates on 3 nodes, the first (server.crt on n1) expires in 400 days"
+    assert data == [
+        "'n1 server.crt'=400;90:;30:",
+        "'n2 server.crt'=400;90:;30:",
+        "'n3 server.crt'=400;90:;30:",
+        "nodes=3",
+        "silent=0;;0",
+        "drift=0;0",
+        "transactions=0;0",
+    ]
+    assert len(run.out.splitlines()) == 1
+    assert run.err == ""
+
+
+@pytest.mark.parametrize(
+    ("days", "options", "state"),
+    [
+        (90.0, (), "OK"),
+        (89.9, (), "WARNING"),
+        (30.0, (), "WARNING"),
+        (29.9, (), "CRITICAL"),
+        (0.0, (), "CRITICAL"),
+        (-3.0, ("--critical", "0", "--warning", "0"), "CRITICAL"),
+        (0.1, ("--critical", "0", "--warning", "0"), "OK"),
+        (50.0, ("--warning", "40"), "OK"),
+        (20.0, ("--warning", "20"), "OK"),
+        (19.0, ("--warning", "20"), "CRITICAL"),
+        (100.0, ("--critical", "120"), "CRITICAL"),
+        (9.5, ("--critical", "9", "--warning", "10"), "WARNING"),
+    ],
+)
+def test_limits_are_the_nodes_or_the_callers(days, options, state):
+    expiring = expiry_report("n2", certificate(days=days))
+    assert first_line(check(*options, expiries=[expiring]))[0] == state
+
+
+def test_a_certificate_that_is_not_valid_yet_is_critical():
+    ahead = replace(certificate(), not_before=NOW.replace(year=2027))
+    assert first_line(check(expiries=[expiry_report("n2", ahead)]))[0] == "CRITICAL"
+
+
+def test_what_cm_ignores_is_never_critical():
+    run = check(expiries=[expiry_report("n2", certificate(CertificateKind.EXTRA, days=-9.0))])
+    assert first_line(run)[0] == "WARNING"
+
+
+def test_each_problem_has_a_line_worst_first_and_the_first_line_has_the_first_of_them():
+    run = check(
+        statuses=[status_of("n1", live=live_set(0o600))],
+        expiries=[expiry_report("n2", certificate(days=50.0)), expiry_report("n3", certificate(days=-2.0))],
+    )
+    state, text, data = first_line(run)
+    assert state == "CRITICAL"
+    assert text.startswith("n3: server.crt (server CN=server) expired 2 days ago; n1: files of the live set")
+    assert "'n3 server.crt'=-2;90:;30:" in data
+    words = [line.split()[:3] for line in run.out.splitlines()[1:]]
+    assert words == [
+        ["CRITICAL", "EXPIRED", "n3:"],
+        ["WARNING", "NODE_SET_MODE", "n1:"],
+        ["WARNING", "EXPIRING", "n2:"],
+    ]
+    assert len(check("--quiet", statuses=[status_of("n1", live=live_set(0o600))]).out.splitlines()) == 1
+
+
+def silent(name, error):
+    return NodeStatus(name, f"{name}:7443", None, error, None), NodeExpiry(name, None, error)
+
+
+@pytest.mark.parametrize(
+    ("error", "state"),
+    [
+        (unreachable("n2"), "CRITICAL"),
+        (NodeFailure(Reason.JOURNAL_DAMAGED, "is damaged", node="n2", file="/s/journal.json"), "CRITICAL"),
+        (Denied(Reason.PERMISSION_DENIED, "not for you", node="n2"), "UNKNOWN"),
+    ],
+)
+def test_a_node_without_an_answer_is_told_once(error, state):
+    status, expiry = silent("n2", error)
+    run = check(statuses=[status], expiries=[expiry])
+    found, text, data = first_line(run)
+    assert found == state
+    assert text.startswith(f"n2: {error.message}")
+    assert {"nodes=3", "silent=1;;0"} <= set(data)
+    assert len(run.out.splitlines()) == 2
+
+
+def test_what_is_wrong_weighs_more_than_what_is_unknown():
+    status, expiry = silent("n2", Denied(Reason.PERMISSION_DENIED, "not for you", node="n2"))
+    expiring = expiry_report("n3", certificate(days=50.0))
+    assert first_line(check(statuses=[status], expiries=[expiry, expiring]))[0] == "WARNING"
+
+
+@pytest.mark.parametrize(("lease_left_s", "state"), [(30.0, "WARNING"), (0.0, "CRITICAL")])
+def test_a_transaction_at_work_is_no_doubt(lease_left_s, state):
+    busy = status_of("n1", transaction=in_transaction(lease_left_s=lease_left_s))
+    run = check(statuses=[replace(busy, served=served(NEW))])  # and drift is part of it
+    found, text, data = first_line(run)
+    assert found == state
+    assert "20261102t120000z-abc123" in text
+    assert {"transactions=1;0", "drift=0;0"} <= set(data)
+    assert len(run.out.splitlines()) == 2
+
+
+def test_drift_is_a_warning_until_it_is_refused():
+    drifting = replace(status_of("n2"), served=served(NEW))
+    state, _, data = first_line(check(statuses=[drifting]))
+    assert state == "WARNING"
+    assert "drift=1;0" in data
+    refused = replace(served(NEW), chain_verified=False, cause="certificate has expired")
+    state, text, _ = first_line(check(statuses=[replace(drifting, served=refused)]))
+    assert state == "CRITICAL"
+    assert "certificate has expired" in text
+
+
+def test_a_cm_server_that_runs_and_cannot_be_seen():
+    deaf = Served(1, "10.0.0.1:5000", ServedState.UNREACHABLE, cause="connection refused")
+    assert first_line(check(statuses=[replace(status_of("n2"), served=deaf)]))[0] == "WARNING"
+    stopped = status_of("n2", processes=(CmProcess("om_monitor", 1, NOW),))
+    assert first_line(check(statuses=[replace(stopped, served=deaf)]))[0] == "OK"
+
+
+@pytest.mark.parametrize(
+    ("code", "severity", "state"),
+    [
+        ("NODE_ORPHAN", Severity.ERROR, "CRITICAL"),
+        ("NODE_CREDENTIAL_EXPIRING", Severity.WARNING, "WARNING"),
+        ("NODE_ALARM", Severity.WARNING, "OK"),
+    ],
+)
+def test_what_nodes_find_counts_but_not_twice(code, severity, state):
+    found = finding(code, severity, "n2")
+    report = expiry_report("n2").report
+    told = NodeExpiry("n2", replace(report, findings=(found,)))
+    run = check(statuses=[status_of("n2", findings=(found,))], expiries=[told])
+    assert first_line(run)[0] == state
+    assert len(run.out.splitlines()) == (1 if state == "OK" else 2)
+
+
+def test_names_from_certificates_cannot_forge_the_output():
+    forged = certificate(days=1.0, subject="CN=a|x=1\nOK - \x1b[2J")
+    run = check(expiries=[expiry_report("n2", forged)])
+    assert first_line(run)[0] == "CRITICAL"
+    assert "\x1b" not in run.out
+    assert not any(line.startswith("OK") for line in run.out.splitlines())
+
+
+def test_the_document():
+    run = check("--output", "json", expiries=[expiry_report("n2", certificate(days=50.0))])
+    document = run.document
+    assert run.code == 1
+    assert document["schema"] == "gausscert/check/v1"
+    assert document["state"] == "WARNING"
+    assert [(each["node"], each["code"]) for each in document["problems"]] == [("n2", "EXPIRING")]
+    label = {"label": "n2 server.crt", "value": 50.0, "warning": "90:", "critical": "30:"}
+    assert label in document["data"]
+    assert document["error"] is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "raises"),
+    [
+        ((), InvalidInput(Reason.CREDENTIAL_INVALID, "it expired", file="alice.crt", remedy="renew it")),
+        (("--bogus",), None),
+        (("--warning", "soon"), None),
+        (("--warning", "-1"), None),
+        (("--warning", "5", "--critical", "6"), None),
+        (("more",), None),
+    ],
+)
+def test_whatever_goes_wrong_is_unknown_and_said_where_it_is_read(arguments, raises):
+    run = cli("check", *arguments, given=Given(cluster_status(), (), raises=raises))
+    assert run.code == 3
+    assert run.out.startswith("UNKNOWN - ")
+    assert len(run.out.splitlines()) == 1
+    assert run.err == ""
+
+
+@pytest.mark.parametrize("raised", [RuntimeError("secret"), KeyboardInterrupt()])
+def test_a_bug_or_a_signal_is_unknown_too(raised):
+    run = check(raises=raised)
+    assert run.code == 3
+    assert run.out.startswith("UNKNOWN - ")
+    assert "secret" not in run.out
+
+
+@pytest.mark.parametrize(
+    "arguments", [("check", "--bogus", "--output", "json"), ("--output=json", "check", "x")]
+)
+def test_a_failure_is_a_document_where_one_was_asked_for(arguments):
+    run = cli(*arguments, given=Given(cluster_status(), ()))
+    assert run.code == 3
+    assert run.document["schema"] == "gausscert/check/v1"
+    assert run.document["state"] == "UNKNOWN"
+    assert run.document["error"]["reason"] == "USAGE"
+
+
+def test_without_an_inventory_nothing_is_known(tmp_path):
+    out = io.StringIO()
+    with redirect_stdout(out):
+        code = run_command(["check", "--inventory", str(tmp_path / "none.toml")])
+    assert code == 3
+    assert re.match(r"UNKNOWN - CONFIG_INVALID: .*none\.toml", out.getvalue())
+
+
+def test_help_is_help():
+    run = cli("check", "--help")
+    assert run.code == 0
+    assert "UNKNOWN" in run.out
