@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, NoReturn
 from gausscert_common.errors import NodeFailure
 
 if TYPE_CHECKING:
-    from gausscert_common.bundle import Bundle
     from gausscert_common.model import (
         CertificateSet,
         ExpiryReport,
+        JudgedGeneration,
         NodeReport,
         PreparedSet,
         ProbeReport,
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     )
     from gausscert_common.protocol.commands import AcquireCommand, Command, PrepareCommand
     from gausscert_common.protocol.words import SslWish
+    from gausscert_common.source import Generation, LiveSet, Source
 
     from gausscert_agent.node import IsActive
     from gausscert_agent.observe import Observer
@@ -51,6 +52,11 @@ class SealedNode:
         del preflight
         self._refuse()
 
+    def judge(self, generation: Generation | LiveSet, *, drop_crls: bool) -> JudgedGeneration:
+        """Refused."""
+        del generation, drop_crls
+        self._refuse()
+
     def expiry(self) -> ExpiryReport:
         """Every certificate of the live set."""
         return self._observer.expiry()
@@ -69,10 +75,10 @@ class SealedNode:
         self._refuse()
 
     def prepare(
-        self, command: PrepareCommand, bundle: Bundle, is_active: IsActive, *, drop_crls: bool
+        self, command: PrepareCommand, source: Source, is_active: IsActive, *, drop_crls: bool
     ) -> PreparedSet:
         """Refused."""
-        del command, bundle, is_active, drop_crls
+        del command, source, is_active, drop_crls
         self._refuse()
 
     def restart(self, command: Command, orders: RestartOrders, is_active: IsActive) -> None:
