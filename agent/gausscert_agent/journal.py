@@ -1,23 +1,31 @@
-"""The agent's durable record: one versioned, checksummed file, replaced as a whole.
+"""The agent's durable record: two slots of one file, written in turn (`journal_slots`).
 
-`save` returns when the record would survive a power cut: a new file is written and synced, renamed
-over the old one, and the directory is synced. A file that cannot be read as what was written stops
-the agent: an agent that forgot its promises could break them.
+`save` returns when the record would survive a power cut: one write over a slot that is on the disk already,
+one sync of it. A file that cannot be read as what was written stops the agent: an agent that forgot its
+promises could break them.
+
+Only who made the file writes into its slots, and only while every write has succeeded. A starting agent, and
+one whose write failed, makes the file anew beside the old one and renames it: what a predecessor wrote last,
+or what an fsync failed for, may be seen without being on the disk, and stays as it is until the new file is
+durable. The same way the file grows, and takes the place of that of an older release. It keeps the name that
+one had, although it is JSON no more: an agent of that release refuses it, and would take a missing file for
+a fresh start.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import stat
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 from gausscert_common.errors import NodeFailure, Reason
 
-from gausscert_agent import files, journal_codec, state_directory
+from gausscert_agent import files, journal_codec, journal_slots, state_directory
 from gausscert_agent.files import FOR_OTHERS, Disk
 from gausscert_agent.journal_codec import Record
 
@@ -29,11 +37,33 @@ if TYPE_CHECKING:
     from gausscert_common.protocol.state import NodeState
 
 FILE: Final = "journal.json"
-VERSION: Final = 1
+_OLD_VERSION: Final = 1
+_OLD_BEGINNING: Final = b"{"
 _TORN: Final = "journal.json.new"
 _MODE: Final = 0o600
-_MAX_BYTES: Final = 1 << 20
-"""Far above the longest record: 64 tombstones and the names of a thousand participants."""
+_MAX_BYTES: Final = 1 << 21
+"""Far above twice the longest record: 64 tombstones and the names of four thousand participants."""
+_READS: Final = 5
+"""How often a file is read that a serving agent writes meanwhile."""
+
+logger = logging.getLogger(__name__)
+
+
+class _File(NamedTuple):
+    """The file that this agent has made, and where its next record goes."""
+
+    device: int
+    inode: int
+    capacity: int
+    """Sectors in a slot."""
+    number: int
+    """Of the record that was written last."""
+
+    def is_still(self, found: os.stat_result) -> bool:
+        """Whether that is this file, as it was made."""
+        size = 2 * self.capacity * journal_slots.SECTOR
+        same = (found.st_dev, found.st_ino, found.st_size) == (self.device, self.inode, size)
+        return same and stat.S_IMODE(found.st_mode) == _MODE
 
 
 class Journal:
@@ -51,6 +81,7 @@ class Journal:
         self._disk = disk or Disk()
         self._directory: int | None = None
         self._lock: int | None = None
+        self._file: _File | None = None
         self._record = Record()
 
     @property
@@ -92,7 +123,7 @@ class Journal:
         for descriptor in (self._lock, self._directory):
             if descriptor is not None:
                 os.close(descriptor)
-        self._lock = self._directory = None
+        self._lock = self._directory = self._file = None
 
     def load(self) -> NodeState:
         """Read the record; a missing file is a fresh state.
@@ -100,7 +131,8 @@ class Journal:
         Raises:
             NodeFailure: JOURNAL_FAILED; the file is damaged, of another version or not private.
         """
-        self._record = Record() if (raw := self._read()) is None else self._parse(raw)
+        self._file = None
+        self._record = self._read_steady()
         return self._record.node
 
     def save(self, state: NodeState) -> None:
@@ -116,9 +148,12 @@ class Journal:
         if self._lock is None or self._directory is None:
             raise RuntimeError("the journal is not locked")
         text = _text(record)
-        self._remove_torn(self._directory)
+        made, self._file = self._file, None  # until this is durable, nothing is known of its slots
         with self._writing():
-            self._replace(self._directory, text)
+            if made is None or not journal_slots.fits(text, made.capacity):
+                self._file = self._make(self._directory, text)
+            else:
+                self._file = self._write_slot(self._directory, text, made)
         self._record = record
 
     @contextmanager
@@ -136,15 +171,54 @@ class Journal:
             if files.exists(directory, _TORN):
                 self._disk.unlink(directory, _TORN)
 
-    def _replace(self, directory: int, text: bytes) -> None:
+    def _make(self, directory: int, text: bytes) -> _File:
+        """A new file with the record in its first slot, in place of whatever is there."""
+        self._remove_torn(directory)
+        capacity = journal_slots.capacity_for(text)
+        body = journal_slots.written(text, 1, capacity)
         descriptor = self._disk.create(directory, _TORN, _MODE)
         try:
-            self._disk.write(descriptor, text)
+            # Both slots get their blocks here: to write a record later the disk needs no room.
+            self._disk.write(descriptor, body + journal_slots.blank(capacity)[len(body) :])
             self._disk.sync(descriptor)
+            made = os.fstat(descriptor)
         finally:
             os.close(descriptor)
         self._disk.replace(directory, _TORN, FILE)
         self._disk.sync(directory)
+        return _File(made.st_dev, made.st_ino, capacity, 1)
+
+    def _write_slot(self, directory: int, text: bytes, made: _File) -> _File:
+        """Over the older one of both records; a file that somebody has put there is not written into."""
+        number = made.number + 1
+        descriptor = files.open_for_writing(directory, FILE)
+        if descriptor is None:
+            return self._make(directory, text)
+        try:
+            if not made.is_still(os.fstat(descriptor)):
+                return self._make(directory, text)
+            body = journal_slots.written(text, number, made.capacity)
+            slot = (number - 1) % 2
+            self._disk.write_at(descriptor, body, slot * made.capacity * journal_slots.SECTOR)
+            self._disk.sync_data(descriptor)
+        finally:
+            os.close(descriptor)
+        return made._replace(number=number)
+
+    def _read_steady(self) -> Record:
+        """Reads again where the file was written meanwhile, which leaves it the same only when it was not."""
+        before: bytes | None = None
+        for _ in range(_READS):
+            raw = self._read()
+            if raw is None:
+                return Record()
+            try:
+                return self._parse(raw)
+            except NodeFailure:
+                if raw == before:
+                    raise
+                before = raw
+        raise self._failed("does not stay the same for long enough to be read", "try again")
 
     def _read(self) -> bytes | None:
         try:
@@ -168,18 +242,35 @@ class Journal:
         try:
             if len(raw) > _MAX_BYTES:
                 raise ValueError("too long")
-            envelope = json.loads(raw)
-            version, checksum, body = envelope["version"], envelope["sha256"], envelope["record"]
-            if version == VERSION and checksum == _checksum(body):
-                return journal_codec.decode(body)
+            if raw.startswith(_OLD_BEGINNING):
+                return self._parse_old(raw)
+            found = journal_slots.read(raw)
+            record = journal_codec.decode(_body(found.text))
+        except journal_slots.OtherVersionError as error:
+            raise self._other_version(str(error)) from error
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise self._failed("is damaged", _RESTORE) from error
-        if version != VERSION:
-            raise self._failed(
-                f"has version {version!r}, this agent knows {VERSION}",
-                "run the agent's release that wrote it, end the transaction there, then upgrade",
-            )
-        raise self._failed("does not fit its checksum", _RESTORE)
+        if found.cut_short and self._lock is not None:  # else somebody may be writing it just now
+            told = {"file": str(self.path)}
+            logger.warning("the last record was cut short; the one before it counts", extra=told)
+        return record
+
+    def _parse_old(self, raw: bytes) -> Record:
+        """What releases before the two slots wrote: one JSON text, replaced as a whole."""
+        envelope = json.loads(raw)
+        version, checksum, body = envelope["version"], envelope["sha256"], envelope["record"]
+        if version != _OLD_VERSION:
+            raise self._other_version(repr(version))
+        if checksum != hashlib.sha256(_canonical(body)).hexdigest():
+            raise self._failed("does not fit its checksum", _RESTORE)
+        return journal_codec.decode(body)
+
+    def _other_version(self, version: str) -> NodeFailure:
+        known = journal_slots.VERSION.decode()
+        return self._failed(
+            f"has version {version}, this agent knows {known}",
+            "run the agent's release that wrote it, end the transaction there, then upgrade",
+        )
 
     def _failed(self, message: str, remedy: str) -> NodeFailure:
         return NodeFailure(Reason.JOURNAL_FAILED, message, file=str(self.path), remedy=remedy)
@@ -192,11 +283,17 @@ _RESTORE: Final = (
 
 
 def _text(record: Record) -> bytes:
-    body = journal_codec.encode(record)
-    envelope = {"version": VERSION, "sha256": _checksum(body), "record": body}
-    return json.dumps(envelope, indent=1, allow_nan=False).encode() + b"\n"
+    """A checksum, and the record as JSON."""
+    body = _canonical(journal_codec.encode(record))
+    return hashlib.sha256(body).digest() + body
 
 
-def _checksum(body: object) -> str:
-    canonical = json.dumps(body, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(canonical.encode()).hexdigest()
+def _body(text: bytes) -> object:
+    size = hashlib.sha256().digest_size
+    if hashlib.sha256(text[size:]).digest() != text[:size]:
+        raise ValueError("the record does not fit its checksum")
+    return json.loads(text[size:])
+
+
+def _canonical(body: object) -> bytes:
+    return json.dumps(body, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
