@@ -6,10 +6,10 @@ boot and one pid namespace.
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import time
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,6 +33,10 @@ _POLL_S: Final = 0.02
 _ARGUMENTS_BYTES: Final = 16_384
 """Room for three paths."""
 _UNKNOWN: Final = "-"
+_BARE_NAMES: Final = tuple(name.encode() for name in sorted(CM_PROGRAMS))
+_KTHREADD: Final = 2
+_PF_KTHREAD: Final = 0x0020_0000
+"""In the flags of /proc/PID/stat (include/linux/sched.h)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,14 +101,16 @@ def find_processes(home: Path, proc: Path = PROC) -> tuple[CmProcess, ...]:
     A process belongs to a home by its executable, even after an upgrade has removed that file, or by
     the path it was called with; GAUSSHOME is a symbolic link where it is upgraded (facts section 7).
     """
-    booted_at = _boot_time(proc)
     found = []
-    for pid in _pids(proc):
-        name = _program_of_home(pid, home, proc)
+    for pid, paths in _suspects(proc):
+        name = _program_of_home(paths, home)
         stat = read_stat(pid, proc) if name else None
         if stat is not None and stat.runs:
-            found.append(CmProcess(name, pid, _started_at(stat, booted_at)))
-    return tuple(found)
+            found.append((pid, name, stat))
+    if not found:
+        return ()
+    booted_at = _boot_time(proc)
+    return tuple(CmProcess(name, pid, _started_at(stat, booted_at)) for pid, name, stat in sorted(found))
 
 
 def session_members(session: int, proc: Path = PROC) -> tuple[Stat, ...]:
@@ -164,9 +170,55 @@ def _pids(proc: Path) -> Iterator[int]:
         yield int(name)
 
 
-def _program_of_home(pid: int, home: Path, proc: Path) -> str:
+def _suspects(proc: Path) -> Iterator[tuple[int, list[str]]]:
+    """The processes that have the name of a CM program in what they may be the program of, with all of that.
+
+    Each command of a transaction looks at all processes of the node, right before and right after sets are
+    exchanged: nothing here is done that all those which are no suspects do not need.
+    """
+    names = [name for name in os.listdir(proc) if name.isdecimal()]
+    if not is_kernel_thread(_KTHREADD, str(proc)):
+        kernel: frozenset[str] = frozenset()
+    else:
+        kernel = _children_of(_KTHREADD, proc)
+    for name in names:
+        if name in kernel:
+            continue
+        entry = f"{proc}/{name}"
+        executable = _executable(entry)
+        raw = _command_line(entry)
+        if any(bare in raw for bare in _BARE_NAMES) or any(program in executable for program in CM_PROGRAMS):
+            yield int(name), _paths_of(executable, raw)
+
+
+@functools.cache
+def is_kernel_thread(pid: int, proc: str) -> bool:
+    """Whether that pid is kthreadd's; for good, because it never ends.
+
+    All kernel threads are children of kthreadd, and none of them ever runs a program. In a container with a
+    process list of its own there are none, and 2 is like any other pid.
+    """
+    try:
+        with open(f"{proc}/{pid}/stat", encoding="latin-1") as opened:
+            name, _, rest = opened.read().rpartition(")")
+        fields = rest.split()
+        return name == f"{pid} (kthreadd" and fields[1] == "0" and bool(int(fields[6]) & _PF_KTHREAD)
+    except (OSError, ValueError, IndexError):
+        return False
+
+
+def _children_of(pid: int, proc: Path) -> frozenset[str]:
+    """None where the kernel does not tell them (CONFIG_PROC_CHILDREN). One that is missing is looked at."""
+    try:
+        with open(f"{proc}/{pid}/task/{pid}/children", encoding="ascii") as opened:
+            return frozenset(opened.read().split())
+    except (OSError, ValueError):
+        return frozenset()
+
+
+def _program_of_home(paths: list[str], home: Path) -> str:
     """Which CM program of that home a process runs, or ""."""
-    for path in _program_paths(pid, proc):
+    for path in paths:
         folder, name = os.path.split(path)
         if name in CM_PROGRAMS and os.path.isabs(folder) and _same_folder(folder, home / "bin"):
             return name
@@ -183,12 +235,13 @@ def _program_names(pid: int, proc: Path) -> frozenset[str]:
 
 def _program_paths(pid: int, proc: Path) -> list[str]:
     """What a process may be the program of: its executable, its name, and the script of an interpreter."""
-    paths = []
     entry = f"{proc}/{pid}"
-    # Refused for processes of other users; their argument list is readable all the same.
-    with suppress(OSError):
-        paths.append(os.readlink(f"{entry}/exe").removesuffix(_DELETED))
-    arguments = _arguments(entry)
+    return _paths_of(_executable(entry), _command_line(entry))
+
+
+def _paths_of(executable: str, raw: bytes) -> list[str]:
+    paths = [executable.removesuffix(_DELETED)] if executable else []
+    arguments = [os.fsdecode(argument) for argument in raw.split(b"\0")[:3] if argument]
     paths += arguments[:1]
     if arguments and os.path.basename(arguments[0]).startswith(_INTERPRETERS):
         paths += _script(arguments)
@@ -202,20 +255,26 @@ def _script(arguments: list[str]) -> list[str]:
     return arguments[1:2]
 
 
-def _arguments(entry: str) -> list[str]:
-    """The first three. Without pathlib and buffers: a node has hundreds of processes, and each command of a
-    transaction looks at all of them."""
+def _executable(entry: str) -> str:
+    """Refused for processes of other users; their argument list is readable all the same."""
     try:
-        descriptor = os.open(f"{entry}/cmdline", os.O_RDONLY | os.O_CLOEXEC)
+        return os.readlink(entry + "/exe")
     except OSError:
-        return []
+        return ""
+
+
+def _command_line(entry: str) -> bytes:
+    """Its beginning. Without pathlib and buffers: a node has hundreds of processes."""
     try:
-        raw = os.read(descriptor, _ARGUMENTS_BYTES)
+        descriptor = os.open(entry + "/cmdline", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
-        return []
+        return b""
+    try:
+        return os.read(descriptor, _ARGUMENTS_BYTES)
+    except OSError:
+        return b""
     finally:
         os.close(descriptor)
-    return [os.fsdecode(argument) for argument in raw.split(b"\0")[:3] if argument]
 
 
 def _read_word(path: Path) -> str:
