@@ -1,28 +1,22 @@
-"""One agent from configuration to its end: recover first, only then serve; drain on a signal."""
+"""One agent from configuration to its end: settle first, only then serve; drain on a signal.
+
+An agent is ready when its credential is good, its port is open and its journal is settled. Where the journal
+says that nothing was in flight there is nothing to settle, and all that only calls need is loaded afterwards.
+"""
 
 from __future__ import annotations
 
-import logging
 import signal
 import threading
-import time
 from typing import TYPE_CHECKING
 
-from gausscert_agent import notify
-from gausscert_agent.assembly import assemble
-from gausscert_agent.cm import LocalCm
+from gausscert_agent import economy, notify
 from gausscert_agent.credential_source import CredentialSource
-from gausscert_agent.drivers.process import ProcessRunner
-from gausscert_agent.drivers.rehearsal import hold
-from gausscert_agent.expiry import ExpiryWatch
-from gausscert_agent.node import LocalNode, transaction_report
-from gausscert_agent.observe import Observer
+from gausscert_agent.journal import Journal
 from gausscert_agent.server import AgentServer
 
 if TYPE_CHECKING:
     from gausscert_agent.config import AgentConfig
-
-logger = logging.getLogger(__name__)
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -37,43 +31,32 @@ def serve(config: AgentConfig) -> None:
     stop = threading.Event()
     for number in SIGNALS:
         signal.signal(number, lambda *_: stop.set())
-    children = ProcessRunner()
+    server = AgentServer(config, CredentialSource(config))
     try:
-        _serve(config, children, stop)
+        with Journal(config.state_dir) as journal:
+            journal.lock()
+            _serve(config, journal, server, stop)
     finally:
-        children.close()
+        server.close()
 
 
-def _serve(config: AgentConfig, children: ProcessRunner, stop: threading.Event) -> None:
-    cm = LocalCm(config.cm, children)
-    core = assemble(
-        config,
-        cm,
-        hold,
-        threshold_days=lambda: observer.alert_threshold_days(),  # noqa: PLW0108 - it needs the core's store first
-    )
-    observer = Observer(
-        config, core.store, cm, transaction=lambda: transaction_report(core.runner, core.store)
-    )
-    source = CredentialSource(config)
-    source.first()
-    core.runner.recover()
-    try:
-        node = LocalNode(core.runner, core.store, observer, core.hub)
-        server = AgentServer(config, node, source)
-        watch = ExpiryWatch(
-            observer.expiry, observer.check_interval_s, clock=time.monotonic, own=source.findings
-        )
-        try:
-            server.start()
-        except BaseException:
-            server.close()
-            raise
-        watch.start()
-        notify.tell(notify.READY)
+def _serve(config: AgentConfig, journal: Journal, server: AgentServer, stop: threading.Event) -> None:
+    idle = journal.says_idle()
+    if idle:
+        _open(server)
+    from gausscert_agent.behind import Behind
+
+    with Behind(config, journal, own=server.source.findings) as behind:
+        server.answer(behind.node)
+        if not idle:
+            _open(server)
+        economy.end()
+        behind.watch.start()
         stop.wait()
         notify.tell(notify.STOPPING)
         server.drain()
-        watch.stop()
-    finally:
-        core.runner.close()
+
+
+def _open(server: AgentServer) -> None:
+    server.start()
+    notify.tell(notify.READY)

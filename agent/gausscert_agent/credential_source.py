@@ -15,8 +15,6 @@ import grpc
 from gausscert_common import credentials
 from gausscert_common.errors import GausscertError
 
-from gausscert_agent.preflight import node_finding
-
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
@@ -87,6 +85,8 @@ class CredentialSource:
         left = self._not_after - self._clock()
         if left >= EXPIRY_ALARM:
             return ()
+        from gausscert_agent.preflight import node_finding
+
         code = "NODE_CREDENTIAL_EXPIRED" if left < timedelta() else "NODE_CREDENTIAL_EXPIRING"
         detail = f"not after {self._not_after:%Y-%m-%d %H:%M} UTC"
         return (node_finding(code, detail, file=str(self._config.tls.cert)),)

@@ -135,6 +135,13 @@ def opened_file(directory: int, name: str) -> Iterator[int]:
         os.close(descriptor)
 
 
+def entries(directory: int) -> list[os.DirEntry[str]]:
+    """What an open directory holds, with the kinds that the directory itself tells: a call for each entry is
+    saved. Raises OSError."""
+    with os.scandir(directory) as found:
+        return list(found)
+
+
 def open_for_writing(directory: int, name: str) -> int | None:
     """Open a file that is there already, to write over parts of it; None if there is none, or a link.
 

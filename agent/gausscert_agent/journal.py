@@ -25,9 +25,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 from gausscert_common.errors import NodeFailure, Reason
 
-from gausscert_agent import files, journal_codec, journal_slots, state_directory
+from gausscert_agent import files, journal_slots, state_directory
 from gausscert_agent.files import FOR_OTHERS, Disk
-from gausscert_agent.journal_codec import Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,6 +34,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from gausscert_common.protocol.state import NodeState
+
+    from gausscert_agent.journal_codec import Record, Values
 
 FILE: Final = "journal.json"
 _OLD_VERSION: Final = 1
@@ -82,7 +83,7 @@ class Journal:
         self._directory: int | None = None
         self._lock: int | None = None
         self._file: _File | None = None
-        self._record = Record()
+        self._record: Record | None = None
 
     @property
     def path(self) -> Path:
@@ -92,7 +93,7 @@ class Journal:
     @property
     def record(self) -> Record:
         """What was loaded or saved last."""
-        return self._record
+        return _fresh() if self._record is None else self._record
 
     def __enter__(self) -> Self:
         return self
@@ -132,12 +133,26 @@ class Journal:
             NodeFailure: JOURNAL_FAILED; the file is damaged, of another version or not private.
         """
         self._file = None
-        self._record = self._read_steady()
+        values = self._read_steady()
+        self._record = _fresh() if values is None else self._decoded(values)
         return self._record.node
+
+    def says_idle(self) -> bool:
+        """Whether nothing was in flight when the last record was written: an agent that starts with it finds
+        nothing to settle. What else the record says is for `load`.
+
+        Raises:
+            NodeFailure: JOURNAL_FAILED; the file is damaged, of another version or not private.
+        """
+        values = self._read_steady()
+        if values is None:
+            return True
+        flying = [values.get(key, "unknown") for key in ("transaction", "operation", "request_in_flight")]
+        return flying == [None, None, ""]
 
     def save(self, state: NodeState) -> None:
         """Make a state durable, and leave the rest of the record as it is. Raises as `save_record`."""
-        self.save_record(replace(self._record, node=state))
+        self.save_record(replace(self.record, node=state))
 
     def save_record(self, record: Record) -> None:
         """Make a record durable.
@@ -205,15 +220,19 @@ class Journal:
             os.close(descriptor)
         return made._replace(number=number)
 
-    def _read_steady(self) -> Record:
-        """Reads again where the file was written meanwhile, which leaves it the same only when it was not."""
+    def _read_steady(self) -> Values | None:
+        """Reads again where the file was written meanwhile, which leaves it the same only when it was not.
+
+        Returns:
+            The record's values, None if there is no file.
+        """
         before: bytes | None = None
         for _ in range(_READS):
             raw = self._read()
             if raw is None:
-                return Record()
+                return None
             try:
-                return self._parse(raw)
+                return self._values(raw)
             except NodeFailure:
                 if raw == before:
                     raise
@@ -238,32 +257,43 @@ class Journal:
                 "find out who changed it; if it can be trusted, give it back its owner and mode 0600",
             )
 
-    def _parse(self, raw: bytes) -> Record:
-        try:
-            if len(raw) > _MAX_BYTES:
-                raise ValueError("too long")
+    def _values(self, raw: bytes) -> Values:
+        if len(raw) > _MAX_BYTES:
+            raise self._failed("is too long for a journal", _RESTORE)
+        with self._reading():
             if raw.startswith(_OLD_BEGINNING):
-                return self._parse_old(raw)
+                return self._old_values(raw)
             found = journal_slots.read(raw)
-            record = journal_codec.decode(_body(found.text))
+            values = _values_of(found.text)
+        if found.cut_short and self._lock is not None:  # else somebody may be writing it just now
+            told = {"file": str(self.path)}
+            logger.warning("the last record was cut short; the one before it counts", extra=told)
+        return values
+
+    def _old_values(self, raw: bytes) -> Values:
+        """What releases before the two slots wrote: one JSON text, replaced as a whole."""
+        envelope = json.loads(raw)
+        version, checksum, values = envelope["version"], envelope["sha256"], envelope["record"]
+        if version != _OLD_VERSION:
+            raise self._other_version(repr(version))
+        if checksum != hashlib.sha256(_canonical(values)).hexdigest():
+            raise self._failed("does not fit its checksum", _RESTORE)
+        return dict(values)
+
+    def _decoded(self, values: Values) -> Record:
+        from gausscert_agent import journal_codec
+
+        with self._reading():
+            return journal_codec.decode(values)
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        try:
+            yield
         except journal_slots.OtherVersionError as error:
             raise self._other_version(str(error)) from error
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise self._failed("is damaged", _RESTORE) from error
-        if found.cut_short and self._lock is not None:  # else somebody may be writing it just now
-            told = {"file": str(self.path)}
-            logger.warning("the last record was cut short; the one before it counts", extra=told)
-        return record
-
-    def _parse_old(self, raw: bytes) -> Record:
-        """What releases before the two slots wrote: one JSON text, replaced as a whole."""
-        envelope = json.loads(raw)
-        version, checksum, body = envelope["version"], envelope["sha256"], envelope["record"]
-        if version != _OLD_VERSION:
-            raise self._other_version(repr(version))
-        if checksum != hashlib.sha256(_canonical(body)).hexdigest():
-            raise self._failed("does not fit its checksum", _RESTORE)
-        return journal_codec.decode(body)
 
     def _other_version(self, version: str) -> NodeFailure:
         known = journal_slots.VERSION.decode()
@@ -282,18 +312,26 @@ _RESTORE: Final = (
 )
 
 
+def _fresh() -> Record:
+    from gausscert_agent import journal_codec
+
+    return journal_codec.Record()
+
+
 def _text(record: Record) -> bytes:
     """A checksum, and the record as JSON."""
+    from gausscert_agent import journal_codec
+
     body = _canonical(journal_codec.encode(record))
     return hashlib.sha256(body).digest() + body
 
 
-def _body(text: bytes) -> object:
+def _values_of(text: bytes) -> Values:
     size = hashlib.sha256().digest_size
     if hashlib.sha256(text[size:]).digest() != text[:size]:
         raise ValueError("the record does not fit its checksum")
-    return json.loads(text[size:])
+    return dict(json.loads(text[size:]))
 
 
-def _canonical(body: object) -> bytes:
-    return json.dumps(body, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+def _canonical(values: object) -> bytes:
+    return json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()

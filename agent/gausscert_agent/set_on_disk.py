@@ -69,7 +69,7 @@ def read_live(parent: int) -> SetOnDisk | None:
 
 def read_through(directory: int) -> SetOnDisk:
     """What CM sees in an open `cm`; a link that leads nowhere is no file for it either. Raises OSError."""
-    entries = {entry.name: entry for entry in _scanned(directory) if not _is_ours(directory, entry.name)}
+    entries = {entry.name: entry for entry in files.entries(directory) if not _is_ours(directory, entry.name)}
     links = [
         name for name, entry in entries.items() if entry.is_symlink() and is_link_of_set(directory, name)
     ]
@@ -180,7 +180,7 @@ def _read_behind(directory: int, links: list[str]) -> SetOnDisk:
         return SetOnDisk({}, {}, tuple(sorted(map(files.printable, links))))
     try:
         with files.opened(target, directory) as behind, files.inside(target):
-            return _read_entries(behind, [entry for entry in _scanned(behind) if entry.name in links])
+            return _read_entries(behind, [entry for entry in files.entries(behind) if entry.name in links])
     except FileNotFoundError:
         return SetOnDisk({}, {})
 
@@ -199,13 +199,7 @@ def _is_ours(directory: int, name: str) -> bool:
 
 
 def _read(directory: int) -> SetOnDisk:
-    return _read_entries(directory, _scanned(directory))
-
-
-def _scanned(directory: int) -> list[os.DirEntry[str]]:
-    """The entries with their kinds, which the directory itself tells: a call for each is saved."""
-    with os.scandir(directory) as entries:
-        return list(entries)
+    return _read_entries(directory, files.entries(directory))
 
 
 def _read_entries(directory: int, entries: list[os.DirEntry[str]]) -> SetOnDisk:

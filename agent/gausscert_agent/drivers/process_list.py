@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import signal
 import time
 from dataclasses import dataclass
@@ -30,10 +31,10 @@ _INTERPRETERS: Final = ("python", "sh", "bash", "dash", "ksh")
 _DELETED: Final = " (deleted)"
 _GONE: Final = frozenset("ZXx")
 _POLL_S: Final = 0.02
-_ARGUMENTS_BYTES: Final = 16_384
-"""Room for three paths."""
+_BEGINNING_BYTES: Final = 16_384
+"""Room for three paths, or the pids of three thousand kernel threads."""
 _UNKNOWN: Final = "-"
-_BARE_NAMES: Final = tuple(name.encode() for name in sorted(CM_PROGRAMS))
+_NAMED: Final = re.compile("|".join(sorted(CM_PROGRAMS)).encode()).search
 _KTHREADD: Final = 2
 _PF_KTHREAD: Final = 0x0020_0000
 """In the flags of /proc/PID/stat (include/linux/sched.h)."""
@@ -102,8 +103,10 @@ def find_processes(home: Path, proc: Path = PROC) -> tuple[CmProcess, ...]:
     the path it was called with; GAUSSHOME is a symbolic link where it is upgraded (facts section 7).
     """
     found = []
+    wanted = os.path.join(home, "bin")
+    resolved = functools.cache(os.path.realpath)  # for this look only
     for pid, paths in _suspects(proc):
-        name = _program_of_home(paths, home)
+        name = _program_in(wanted, paths, resolved)
         stat = read_stat(pid, proc) if name else None
         if stat is not None and stat.runs:
             found.append((pid, name, stat))
@@ -176,57 +179,53 @@ def _suspects(proc: Path) -> Iterator[tuple[int, list[str]]]:
     Each command of a transaction looks at all processes of the node, right before and right after sets are
     exchanged: nothing here is done that all those which are no suspects do not need.
     """
-    names = [name for name in os.listdir(proc) if name.isdecimal()]
-    if not is_kernel_thread(_KTHREADD, str(proc)):
-        kernel: frozenset[str] = frozenset()
-    else:
-        kernel = _children_of(_KTHREADD, proc)
+    root = os.fspath(proc)
+    names = [name for name in os.listdir(root) if name.isdecimal()]
+    kernel = _kernel_threads(root)
     for name in names:
         if name in kernel:
             continue
-        entry = f"{proc}/{name}"
+        entry = f"{root}/{name}"
         executable = _executable(entry)
         raw = _command_line(entry)
-        if any(bare in raw for bare in _BARE_NAMES) or any(program in executable for program in CM_PROGRAMS):
+        if _NAMED(raw) or _NAMED(os.fsencode(executable)):
             yield int(name), _paths_of(executable, raw)
 
 
-@functools.cache
-def is_kernel_thread(pid: int, proc: str) -> bool:
-    """Whether that pid is kthreadd's; for good, because it never ends.
+def _kernel_threads(proc: str) -> frozenset[str]:
+    """Most of the processes of a machine. They are children of kthreadd, and none of them runs a program.
 
-    All kernel threads are children of kthreadd, and none of them ever runs a program. In a container with a
-    process list of its own there are none, and 2 is like any other pid.
+    Empty where the kernel does not tell (CONFIG_PROC_CHILDREN); one that is missing is looked at.
     """
+    if not _has_kthreadd(proc):
+        return frozenset()
+    raw = _read_at_once(f"{proc}/{_KTHREADD}/task/{_KTHREADD}/children")
+    return frozenset(raw.decode("ascii", "replace").split())
+
+
+@functools.cache
+def _has_kthreadd(proc: str) -> bool:
+    """Whether pid 2 is kthreadd; for good, because it never ends.
+
+    In a container with a process list of its own there is none, and 2 is a pid like any other.
+    """
+    name, _, rest = _read_at_once(f"{proc}/{_KTHREADD}/stat").rpartition(b")")
     try:
-        with open(f"{proc}/{pid}/stat", encoding="latin-1") as opened:
-            name, _, rest = opened.read().rpartition(")")
-        fields = rest.split()
-        return name == f"{pid} (kthreadd" and fields[1] == "0" and bool(int(fields[6]) & _PF_KTHREAD)
-    except (OSError, ValueError, IndexError):
+        _, parent, _, _, _, _, flags, *_ = rest.split()
+        return name == b"%d (kthreadd" % _KTHREADD and parent == b"0" and bool(int(flags) & _PF_KTHREAD)
+    except ValueError:
         return False
 
 
-def _children_of(pid: int, proc: Path) -> frozenset[str]:
-    """None where the kernel does not tell them (CONFIG_PROC_CHILDREN). One that is missing is looked at."""
-    try:
-        with open(f"{proc}/{pid}/task/{pid}/children", encoding="ascii") as opened:
-            return frozenset(opened.read().split())
-    except (OSError, ValueError):
-        return frozenset()
-
-
-def _program_of_home(paths: list[str], home: Path) -> str:
-    """Which CM program of that home a process runs, or ""."""
+def _program_in(wanted: str, paths: list[str], resolved: Callable[[str], str]) -> str:
+    """Which CM program of that folder a process runs, or ""."""
     for path in paths:
         folder, name = os.path.split(path)
-        if name in CM_PROGRAMS and os.path.isabs(folder) and _same_folder(folder, home / "bin"):
+        if name not in CM_PROGRAMS or not os.path.isabs(folder):
+            continue
+        if folder == wanted or resolved(folder) == resolved(wanted):
             return name
     return ""
-
-
-def _same_folder(folder: str, wanted: Path) -> bool:
-    return folder == str(wanted) or os.path.realpath(folder) == os.path.realpath(wanted)
 
 
 def _program_names(pid: int, proc: Path) -> frozenset[str]:
@@ -264,13 +263,18 @@ def _executable(entry: str) -> str:
 
 
 def _command_line(entry: str) -> bytes:
-    """Its beginning. Without pathlib and buffers: a node has hundreds of processes."""
+    return _read_at_once(entry + "/cmdline")
+
+
+def _read_at_once(path: str) -> bytes:
+    """The beginning of a file, b"" if it cannot be read. Without pathlib and buffers: a node has hundreds of
+    processes."""
     try:
-        descriptor = os.open(entry + "/cmdline", os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return b""
     try:
-        return os.read(descriptor, _ARGUMENTS_BYTES)
+        return os.read(descriptor, _BEGINNING_BYTES)
     except OSError:
         return b""
     finally:
