@@ -276,12 +276,11 @@ class Store:
             if surplus:
                 # Before a file goes: a power cut must not leave half a set under the name of a generation.
                 self._disk.sync(shelf.fd)
-            gone = [name for name in os.listdir(shelf.fd) if set_names.is_gone(name)]
-            for name in gone:
-                with _housekeeping():
-                    stage.remove_set(self._disk, shelf.fd, name)
-            if gone:
-                self._disk.sync(shelf.fd)
+            # Not synced: what comes back after a power cut has a name of its own, and goes next time.
+            for name in os.listdir(shelf.fd):
+                if set_names.is_gone(name):
+                    with _housekeeping():
+                        stage.remove_set(self._disk, shelf.fd, name)
             shelf.tidy()
 
     def retired(self) -> list[Retired]:

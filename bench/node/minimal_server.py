@@ -16,6 +16,8 @@ from concurrent.futures import ThreadPoolExecutor
 import grpc
 
 METHOD = "/bench.Null/Call"
+LOADING = "/bench.Null/Load"
+"""A call that needs `cryptography`."""
 _ANSWER = bytes(200)
 
 
@@ -23,8 +25,17 @@ class _Null(grpc.GenericRpcHandler):
     def service(
         self, handler_call_details: grpc.HandlerCallDetails
     ) -> grpc.RpcMethodHandler[bytes, bytes] | None:
-        del handler_call_details
+        if handler_call_details.method == LOADING:
+            return grpc.unary_unary_rpc_method_handler(_load)
         return grpc.unary_unary_rpc_method_handler(lambda _request, _context: _ANSWER)
+
+
+def _load(_request: bytes, _context: grpc.ServicerContext) -> bytes:
+    """What opens keys and reads certificates."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import serialization
+
+    return _ANSWER if x509 and serialization else b""
 
 
 def _read(name: str) -> bytes:

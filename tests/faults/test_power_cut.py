@@ -193,9 +193,8 @@ NEEDLESS = {
     f"PURGE .cm.{TX} 1": "the stamp's: times of directories are not in the model",
     "PURGE .cm.former.* 1": "likewise",
     **{
-        f"PURGE {shelf} {nth}": "the next agent removes what is given up, unless more are to be kept then"
+        f"PURGE {shelf} 2": "the next agent removes what is given up, unless more are to be kept then"
         for shelf in ("sslcert", "cm")
-        for nth in (2, 3)
     },
 }
 """Every fsync that no power cut can show to be needed, and why it is there all the same."""

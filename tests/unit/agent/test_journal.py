@@ -80,6 +80,34 @@ def test_a_missing_file_is_a_fresh_state(directory):
     assert Journal(directory).load() == NodeState()
 
 
+@pytest.mark.parametrize(
+    ("record", "idle"),
+    [
+        (Record(), True),
+        (Record(MINIMAL, ("r-1",)), True),
+        (Record(FULL), False),
+        (Record(replace(FULL, operation=None)), False),
+        (Record(replace(MINIMAL, operation=FULL.operation)), False),
+        (Record(MINIMAL, request_in_flight="r-1"), False),
+    ],
+    ids=["fresh", "idle", "transaction and child", "transaction", "child", "request"],
+)
+def test_a_journal_says_whether_something_was_in_flight(directory, record, idle):
+    assert Journal(directory).says_idle()
+    with Journal(directory) as journal:
+        journal.lock()
+        journal.save_record(record)
+    assert Journal(directory).says_idle() is idle
+
+
+def test_a_damaged_journal_says_nothing(directory):
+    path = saved(directory, MINIMAL)
+    body = path.read_bytes()
+    path.write_bytes(body[:100] + b"?" + body[101:])
+    with pytest.raises(NodeFailure):
+        Journal(directory).says_idle()
+
+
 def test_saving_keeps_what_is_journalled_beside_the_state(directory):
     with Journal(directory) as journal:
         journal.lock()
