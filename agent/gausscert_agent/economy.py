@@ -24,7 +24,6 @@ def begin() -> None:
 def end() -> None:
     """All is loaded, and stays: the collector, which runs from now on, need not look at it, and so does not
     touch memory that nothing else would. What loading has freed goes back to the kernel."""
-    gc.collect()
     gc.freeze()
     gc.enable()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's alone
