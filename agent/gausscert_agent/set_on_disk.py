@@ -232,8 +232,10 @@ def _read_file(directory: int, name: str) -> tuple[bytes, int] | None:
             raise
         return None
     try:
-        body = files.read_all(descriptor, certset.MAX_FILE_BYTES + 1)
-        mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
+        status = os.fstat(descriptor)
+        body = os.read(descriptor, min(status.st_size, certset.MAX_FILE_BYTES) + 1)
+        if len(body) != status.st_size:  # it is written just now, or too long
+            body += files.read_all(descriptor, certset.MAX_FILE_BYTES + 1 - len(body))
     finally:
         os.close(descriptor)
-    return None if len(body) > certset.MAX_FILE_BYTES else (body, mode)
+    return None if len(body) > certset.MAX_FILE_BYTES else (body, stat.S_IMODE(status.st_mode))

@@ -151,7 +151,11 @@ def _attributes_of_files(opened: _Open) -> dict[str, attributes.Attributes]:
     found = {}
     with files.inside(name):
         for entry in files.entries(directory):
-            if entry.is_file(follow_symlinks=False):
-                with files.opened_file(directory, entry.name) as descriptor:
-                    found[entry.name] = attributes.of_file(descriptor)
+            if not entry.is_file(follow_symlinks=False):
+                continue
+            descriptor = files.open_file(directory, entry.name)
+            try:
+                found[entry.name] = attributes.of_file(descriptor)
+            finally:
+                os.close(descriptor)
     return found

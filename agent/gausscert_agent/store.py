@@ -67,6 +67,7 @@ class Store:
         self, settings: CmSettings, *, disk: Disk | None = None, clock: Callable[[], float] = time.time
     ) -> None:
         self._live_path = settings.set_directory
+        self._parent = self._live_path.parent
         self._disk = disk or Disk()
         self._clock = clock
         self._probing = threading.Lock()
@@ -74,7 +75,7 @@ class Store:
     @property
     def parent(self) -> Path:
         """`share/sslcert`."""
-        return self._live_path.parent
+        return self._parent
 
     def read_live(self) -> SetOnDisk | None:
         """The live set, or None if there is none."""

@@ -34,6 +34,7 @@ _POLL_S: Final = 0.02
 _BEGINNING_BYTES: Final = 16_384
 """Room for three paths, or the pids of three thousand kernel threads."""
 _UNKNOWN: Final = "-"
+_NAMED_TEXT: Final = re.compile("|".join(sorted(CM_PROGRAMS))).search
 _NAMED: Final = re.compile("|".join(sorted(CM_PROGRAMS)).encode()).search
 _KTHREADD: Final = 2
 _PF_KTHREAD: Final = 0x0020_0000
@@ -104,9 +105,9 @@ def find_processes(home: Path, proc: Path = PROC) -> tuple[CmProcess, ...]:
     """
     found = []
     wanted = os.path.join(home, "bin")
-    resolved = functools.cache(os.path.realpath)  # for this look only
+    named = functools.cache(_folder)  # for this look only
     for pid, paths in _suspects(proc):
-        name = _program_in(wanted, paths, resolved)
+        name = _program_in(wanted, paths, named)
         stat = read_stat(pid, proc) if name else None
         if stat is not None and stat.runs:
             found.append((pid, name, stat))
@@ -188,7 +189,7 @@ def _suspects(proc: Path) -> Iterator[tuple[int, list[str]]]:
         entry = f"{root}/{name}"
         executable = _executable(entry)
         raw = _command_line(entry)
-        if _NAMED(raw) or _NAMED(os.fsencode(executable)):
+        if _NAMED(raw) or _NAMED_TEXT(executable):
             yield int(name), _paths_of(executable, raw)
 
 
@@ -217,13 +218,22 @@ def _has_kthreadd(proc: str) -> bool:
         return False
 
 
-def _program_in(wanted: str, paths: list[str], resolved: Callable[[str], str]) -> str:
+def _folder(path: str) -> tuple[int, int] | str:
+    """What tells a folder from another one, whatever path leads to it; where there is none, its real path."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return os.path.realpath(path)
+    return found.st_dev, found.st_ino
+
+
+def _program_in(wanted: str, paths: list[str], named: Callable[[str], object]) -> str:
     """Which CM program of that folder a process runs, or ""."""
     for path in paths:
         folder, name = os.path.split(path)
         if name not in CM_PROGRAMS or not os.path.isabs(folder):
             continue
-        if folder == wanted or resolved(folder) == resolved(wanted):
+        if folder == wanted or named(folder) == named(wanted):
             return name
     return ""
 
