@@ -74,7 +74,7 @@ def _rows(windows: list[tuple[float, float]], found: dict[str, list[float]], kin
             [nothing for _, nothing in windows],
             "exchange + 1 fsync + 1 null RPC",
             goal=WINDOW_GOAL,
-            why="fence and vote are journalled, 2 fsyncs beside that of the exchange; /proc is read 3 times",
+            why="3 syncs where the bare part has 1, both sets read twice, 3 looks at all processes",
         ),
         Row(
             f"agent's work, Prepare to Purge {kind}",
