@@ -31,7 +31,7 @@ def serve(config: AgentConfig) -> None:
     stop = threading.Event()
     for number in SIGNALS:
         signal.signal(number, lambda *_: stop.set())
-    server = AgentServer(config, CredentialSource(config))
+    server = AgentServer(config, CredentialSource(config), loading=economy.loading)
     try:
         with Journal(config.state_dir) as journal:
             journal.lock()

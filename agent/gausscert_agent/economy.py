@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import ctypes
 import gc
-from typing import Final
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _M_ARENA_MAX: Final = -8
 
@@ -19,6 +23,16 @@ def begin() -> None:
     limit = getattr(ctypes.CDLL(None), "mallopt", None)
     if limit is not None:
         limit(_M_ARENA_MAX, 1)
+
+
+@contextmanager
+def loading() -> Iterator[None]:
+    """Around what is loaded later."""
+    begin()
+    try:
+        yield
+    finally:
+        end()
 
 
 def end() -> None:

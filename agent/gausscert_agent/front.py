@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -17,6 +18,7 @@ import grpc
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     Handler: TypeAlias = grpc.RpcMethodHandler[Any, Any]
     Find: TypeAlias = Callable[[grpc.HandlerCallDetails], Handler | None]
@@ -34,9 +36,13 @@ class Front(grpc.GenericRpcHandler, grpc.ServerInterceptor):
     """Stands for all handlers and interceptors of a server, and passes calls on to them.
 
     gRPC's own thread waits here until it is known who makes them, and while they are made.
+
+    Args:
+        loading: Entered while they are made.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, loading: Callable[[], AbstractContextManager[None]] = nullcontext) -> None:
+        self._loading = loading
         self._opened = threading.Event()
         self._making = threading.Lock()
         self._make: Callable[[], Rooms] = _nobody
@@ -89,7 +95,8 @@ class Front(grpc.GenericRpcHandler, grpc.ServerInterceptor):
             logger.error("another release was installed under this agent: restart it")
             raise CannotAnswerError("another release was installed under this agent: restart it")
         try:
-            return self._make()
+            with self._loading():
+                return self._make()
         except Exception as error:
             logger.exception("what answers calls cannot be loaded")
             raise CannotAnswerError("this agent cannot answer: look into its log") from error

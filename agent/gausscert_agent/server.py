@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 import threading
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Final
 
 import grpc
@@ -15,6 +16,9 @@ from gausscert_agent.admission import HEALTH_WATCHERS, WATCHERS, Pool
 from gausscert_agent.front import Collected, Front
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
     from gausscert_agent.config import AgentConfig
     from gausscert_agent.credential_source import CredentialSource
     from gausscert_agent.front import Rooms
@@ -89,17 +93,24 @@ class AgentServer:
     Args:
         config: Where to listen, and who we are.
         source: The credential.
+        loading: Entered while what answers calls is loaded.
 
     Raises:
         InvalidInput: CREDENTIAL_INVALID.
     """
 
-    def __init__(self, config: AgentConfig, source: CredentialSource) -> None:
+    def __init__(
+        self,
+        config: AgentConfig,
+        source: CredentialSource,
+        *,
+        loading: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
         self._config = config
         self.source = source
         self._first: grpc.ServerCertificateConfiguration | None = source.first()
         self._pools = Pools()
-        self._front = Front()
+        self._front = Front(loading)
         self._node: Node | None = None
         self._ending = threading.Lock()
         self._ended = False
