@@ -8,10 +8,15 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+WATCHERS: Final = 16
+"""Who may watch the transaction at once."""
+HEALTH_WATCHERS: Final = 8
+"""Who may watch the agent's health at once."""
 
 P = ParamSpec("P")
 T = TypeVar("T")

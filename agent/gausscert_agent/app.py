@@ -1,31 +1,25 @@
-"""One agent from configuration to its end: recover first, only then serve; drain on a signal."""
+"""One agent from configuration to its end: settle first, only then serve; drain on a signal.
+
+An agent is ready when its credential is good, its port is open and its journal is settled. Where the journal
+says that nothing was in flight there is nothing to settle, and all that only calls need is loaded afterwards;
+unless there is a second port to be had, for metrics.
+"""
 
 from __future__ import annotations
 
-import logging
 import signal
 import threading
 from typing import TYPE_CHECKING
 
 from gausscert_common.errors import NodeFailure, Reason
 
-from gausscert_agent import notify
-from gausscert_agent.assembly import assemble
-from gausscert_agent.cm import LocalCm
+from gausscert_agent import economy, notify
 from gausscert_agent.credential_source import CredentialSource
-from gausscert_agent.drivers.process import ProcessRunner
-from gausscert_agent.drivers.rehearsal import hold
-from gausscert_agent.monitoring import Monitoring
-from gausscert_agent.node import LocalNode, transaction_report
-from gausscert_agent.observe import Observer
+from gausscert_agent.journal import Journal
 from gausscert_agent.server import AgentServer
 
 if TYPE_CHECKING:
-    from gausscert_agent.assembly import Core
     from gausscert_agent.config import AgentConfig
-    from gausscert_agent.node import Node
-
-logger = logging.getLogger(__name__)
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -40,73 +34,41 @@ def serve(config: AgentConfig) -> None:
     stop = threading.Event()
     for number in SIGNALS:
         signal.signal(number, lambda *_: stop.set())
-    children = ProcessRunner()
+    server = AgentServer(config, CredentialSource(config), loading=economy.loading)
     try:
-        _serve(config, children, stop)
+        with Journal(config.state_dir) as journal:
+            journal.lock()
+            _serve(config, journal, server, stop)
     finally:
-        children.close()
+        server.close()
 
 
-def _serve(config: AgentConfig, children: ProcessRunner, stop: threading.Event) -> None:
-    cm = LocalCm(config.cm, children)
-    core = assemble(
-        config,
-        cm,
-        hold,
-        threshold_days=lambda: observer.alert_threshold_days(),  # noqa: PLW0108 - it needs the core's store first
-    )
-    observer = Observer(
-        config,
-        core.store,
-        cm,
-        transaction=lambda: transaction_report(core.runner, core.store),
-        more=lambda: monitoring.findings(),  # noqa: PLW0108 - which looks at what the observer sees
-    )
-    source = CredentialSource(config)
-    source.first()
+def _serve(config: AgentConfig, journal: Journal, server: AgentServer, stop: threading.Event) -> None:
+    at_once = config.metrics is None and _says_idle(journal)
+    if at_once:
+        _open(server)
+    from gausscert_agent.behind import Behind
+
+    with Behind(config, journal, server.source) as behind:
+        server.answer(behind.node, lambda: behind.monitoring.fitness.fit)
+        if not at_once:
+            _open(server)
+        economy.end()
+        behind.monitoring.start()
+        stop.wait()
+        notify.tell(notify.STOPPING)
+        server.drain()
+
+
+def _says_idle(journal: Journal) -> bool:
     try:
-        damage = _recover(core)
-        monitoring = Monitoring(config, core, observer, source, sealed=damage is not None)
-        node = _node(core, observer, monitoring, damage)
-        try:
-            _serve_until(stop, AgentServer(config, node, source, lambda: monitoring.fitness.fit), monitoring)
-        finally:
-            monitoring.stop()
-    finally:
-        core.runner.close()
-
-
-def _recover(core: Core) -> NodeFailure | None:
-    """Settle what a predecessor has left; answers the damage of its journal, if there is any."""
-    try:
-        core.runner.recover()
+        return journal.says_idle()
     except NodeFailure as failure:
         if failure.reason is not Reason.JOURNAL_DAMAGED:
             raise
-        logger.error(
-            "the journal is damaged; nothing is done here but looking at certificates",
-            extra={"file": failure.file, "cause": failure.message, "remedy": failure.remedy},
-        )
-        return failure
-    return None
+        return False
 
 
-def _node(core: Core, observer: Observer, monitoring: Monitoring, damage: NodeFailure | None) -> Node:
-    if damage is None:
-        return LocalNode(core.runner, core.store, observer, core.hub, core.generations, monitoring.ended)
-    from gausscert_agent.sealed import SealedNode  # rare, and an agent holds what it has loaded
-
-    return SealedNode(observer, damage)
-
-
-def _serve_until(stop: threading.Event, server: AgentServer, monitoring: Monitoring) -> None:
-    try:
-        server.start()
-    except BaseException:
-        server.close()
-        raise
-    monitoring.start()
+def _open(server: AgentServer) -> None:
+    server.start()
     notify.tell(notify.READY)
-    stop.wait()
-    notify.tell(notify.STOPPING)
-    server.drain()

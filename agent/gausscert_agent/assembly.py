@@ -65,6 +65,7 @@ def assemble(
     threshold_days: Callable[[], int] | None = None,
     times: Times | None = None,
     disk: Disk | None = None,
+    journal: Journal | None = None,
     boot: Callable[[], str] = boot_mark,
 ) -> Core:
     """The core of one agent; nothing is read or written before `Runner.recover`.
@@ -78,13 +79,14 @@ def assemble(
         threshold_days: Days before expiry at which a warning is due; None: the configuration's, else 90.
         times: The node's clocks.
         disk: Makes every change to the disk.
+        journal: Where it is locked already.
         boot: Names what pids mean something in.
     """
     times = times or Times()
     disk = disk or Disk()
     hub = Hub()
     store = Store(config.cm, disk=disk, clock=times.clock)
-    ledger = Ledger(Journal(config.state_dir, disk=disk), hub, times.clock)
+    ledger = Ledger(journal or Journal(config.state_dir, disk=disk), hub, times.clock)
     examiner = Examiner(
         cm,
         rehearse=rehearse,

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import math
 import tomllib
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from gausscert_common import identity
 from gausscert_common.errors import InvalidInput, Reason
-from gausscert_common.findings import Finding, Severity
 
 from gausscert_agent.config import AgentConfig, CmSettings, MetricsSettings, TlsFiles
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from gausscert_common.findings import Finding
 
 LOG_LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR")
 _CODE: Final = "CONFIG_INVALID"
@@ -118,14 +118,16 @@ def _metrics(metrics: _Table) -> MetricsSettings | None:
     return settings if metrics.switch("enabled", False) else None
 
 
-@dataclass(slots=True)
 class _Reader:
     """Collects what is wrong instead of stopping at the first."""
 
-    file: Path
-    problems: list[Finding] = field(default_factory=list)
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self.problems: list[Finding] = []
 
     def wrong(self, key: str, cause: str, remedy: str) -> None:
+        from gausscert_common.findings import Finding, Severity
+
         self.problems.append(
             Finding(_CODE, Severity.ERROR, f"{key}: {cause}", remedy=remedy, file=str(self.file))
         )
@@ -161,8 +163,7 @@ class _Reader:
             )
 
 
-@dataclass(slots=True)
-class _Table:
+class _Table(NamedTuple):
     """One section. Every method answers something usable; what is wrong is remembered by the reader."""
 
     reader: _Reader

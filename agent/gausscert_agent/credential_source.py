@@ -15,8 +15,6 @@ import grpc
 from gausscert_common import credentials
 from gausscert_common.errors import GausscertError
 
-from gausscert_agent.preflight import node_finding
-
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
@@ -92,6 +90,8 @@ class CredentialSource:
         left, not_after = self.left(), self._not_after
         if left is None or not_after is None or left >= EXPIRY_ALARM:
             return ()
+        from gausscert_agent.preflight import node_finding
+
         code = "NODE_CREDENTIAL_EXPIRING" if left >= LAST_DAY else "NODE_CREDENTIAL_LAST_DAY"
         if left < timedelta():
             code = "NODE_CREDENTIAL_EXPIRED"

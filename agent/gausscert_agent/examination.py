@@ -63,11 +63,14 @@ class Examiner:
         Raises:
             NodeFailure: CM's own threshold cannot be read.
         """
-        found, overlap = self._judged(new, live), Overlap()
-        if not errors(found):
+        from gausscert_common import factors  # an agent holds what it has loaded
+
+        with factors.remembering():
+            found = self._judged(new, live)
+            if errors(found):
+                return Examined(found)
             rehearsed = self._rehearse(new.files, None if live is None else live.files)
-            found, overlap = found + rehearsed.findings, rehearsed.overlap
-        return Examined(found, overlap)
+            return Examined(found + rehearsed.findings, rehearsed.overlap)
 
     def examine_again(self, staged: SetOnDisk, live: SetOnDisk | None) -> Examined:
         """What is to be said of a stage that was found good before, for a repeated Prepare."""

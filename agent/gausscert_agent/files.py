@@ -6,6 +6,7 @@ them. Names never come from a caller; links are never followed.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 OPEN_DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _OPEN_FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_OVERWRITE: Final = os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 FOR_OTHERS: Final = 0o077
@@ -45,9 +47,20 @@ class Disk:
         while view:
             view = view[os.write(descriptor, view) :]
 
+    def write_at(self, descriptor: int, body: bytes, offset: int) -> None:
+        """Write all of it over what is there, from an offset on."""
+        view = memoryview(body)
+        while view:
+            done = os.pwrite(descriptor, view, offset)
+            view, offset = view[done:], offset + done
+
     def sync(self, descriptor: int) -> None:
         """fsync a file or a directory."""
         os.fsync(descriptor)
+
+    def sync_data(self, descriptor: int) -> None:
+        """fdatasync a file: what was written over it, and not its times, which nothing depends on."""
+        os.fdatasync(descriptor)
 
     def make_directory(self, directory: int, name: str) -> None:
         """Make a directory that only we can enter."""
@@ -107,14 +120,39 @@ def opened(name: str | os.PathLike[str], directory: int | None = None) -> Iterat
         os.close(descriptor)
 
 
+def open_file(directory: int, name: str) -> int:
+    """Open a file for reading its metadata or content. Raises OSError, for a link ELOOP."""
+    return os.open(name, _OPEN_FILE, dir_fd=directory)
+
+
 @contextmanager
 def opened_file(directory: int, name: str) -> Iterator[int]:
-    """An open file, for reading its metadata or content. Raises OSError, for a link ELOOP."""
-    descriptor = os.open(name, _OPEN_FILE, dir_fd=directory)
+    """An open file, for reading its metadata or content. Raises as `open_file`."""
+    descriptor = open_file(directory, name)
     try:
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def entries(directory: int) -> list[os.DirEntry[str]]:
+    """What an open directory holds, with the kinds that the directory itself tells: a call for each entry is
+    saved. Raises OSError."""
+    with os.scandir(directory) as found:
+        return list(found)
+
+
+def open_for_writing(directory: int, name: str) -> int | None:
+    """Open a file that is there already, to write over parts of it; None if there is none, or a link.
+
+    Raises OSError.
+    """
+    try:
+        return os.open(name, _OVERWRITE, dir_fd=directory)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ELOOP):
+            return None
+        raise
 
 
 def is_regular(directory: int, name: str) -> bool:

@@ -10,13 +10,14 @@ from gausscert_common import identity
 from gausscert_common.errors import InvalidInput, NodeRefusal, Reason
 from grpc_health.v1 import health_pb2, health_pb2_grpc  # type: ignore[import-untyped] # ships no stubs
 
+from gausscert_agent.admission import HEALTH_WATCHERS
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     import grpc
 
 SERVICES: Final = frozenset({"", identity.AGENT_SERVICE})
-WATCHERS: Final = 8
 _LOOK_EVERY_S: Final = 1.0
 
 _Status = health_pb2.HealthCheckResponse
@@ -87,8 +88,8 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc] # the same
 
     def _enter(self) -> None:
         with self._changed:
-            if self._watchers >= WATCHERS:
-                raise NodeRefusal(Reason.BUSY, f"{WATCHERS} others watch this agent's health already")
+            if self._watchers >= HEALTH_WATCHERS:
+                raise NodeRefusal(Reason.BUSY, f"{HEALTH_WATCHERS} others watch this agent's health already")
             self._watchers += 1
 
     def _status(self) -> health_pb2.HealthCheckResponse.ServingStatus:

@@ -1,25 +1,32 @@
-"""The agent's durable record: one versioned, checksummed file, replaced as a whole.
+"""The agent's durable record: two slots of one file, written in turn (`journal_slots`).
 
-`save` returns when the record would survive a power cut: a new file is written and synced, renamed
-over the old one, and the directory is synced. A file that cannot be read as what was written stops
-the agent: an agent that forgot its promises could break them.
+`save` returns when the record would survive a power cut: one write over a slot that is on the disk already,
+one sync of it. A file that cannot be read as what was written stops the agent: an agent that forgot its
+promises could break them.
+
+Only who made the file writes into its slots, and only while every write has succeeded. A starting agent, and
+one whose write failed, makes the file anew beside the old one and renames it: what a predecessor wrote last,
+or what an fsync failed for, may be seen without being on the disk, and stays as it is until the new file is
+durable. The same way the file grows, and takes the place of that of an older release. It keeps the name that
+one had, although it is JSON no more: an agent of that release refuses it, and would take a missing file for
+a fresh start.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import stat
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 from gausscert_common.errors import NodeFailure, Reason
 
-from gausscert_agent import files, journal_codec, state_directory
+from gausscert_agent import files, journal_slots, state_directory
 from gausscert_agent.files import FOR_OTHERS, Disk
-from gausscert_agent.journal_codec import Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,12 +35,36 @@ if TYPE_CHECKING:
 
     from gausscert_common.protocol.state import NodeState
 
+    from gausscert_agent.journal_codec import Record, Values
+
 FILE: Final = "journal.json"
-VERSION: Final = 1
+_OLD_VERSION: Final = 1
+_OLD_BEGINNING: Final = b"{"
 _TORN: Final = "journal.json.new"
 _MODE: Final = 0o600
-_MAX_BYTES: Final = 1 << 20
-"""Far above the longest record: 64 tombstones and the names of a thousand participants."""
+_MAX_BYTES: Final = 1 << 21
+"""Far above twice the longest record: 64 tombstones and the names of four thousand participants."""
+_READS: Final = 5
+"""How often a file is read that a serving agent writes meanwhile."""
+
+logger = logging.getLogger(__name__)
+
+
+class _File(NamedTuple):
+    """The file that this agent has made, and where its next record goes."""
+
+    device: int
+    inode: int
+    capacity: int
+    """Sectors in a slot."""
+    number: int
+    """Of the record that was written last."""
+
+    def is_still(self, found: os.stat_result) -> bool:
+        """Whether that is this file, as it was made."""
+        size = 2 * self.capacity * journal_slots.SECTOR
+        same = (found.st_dev, found.st_ino, found.st_size) == (self.device, self.inode, size)
+        return same and stat.S_IMODE(found.st_mode) == _MODE
 
 
 class Journal:
@@ -51,7 +82,8 @@ class Journal:
         self._disk = disk or Disk()
         self._directory: int | None = None
         self._lock: int | None = None
-        self._record = Record()
+        self._file: _File | None = None
+        self._record: Record | None = None
 
     @property
     def path(self) -> Path:
@@ -61,7 +93,7 @@ class Journal:
     @property
     def record(self) -> Record:
         """What was loaded or saved last."""
-        return self._record
+        return _fresh() if self._record is None else self._record
 
     def __enter__(self) -> Self:
         return self
@@ -92,7 +124,7 @@ class Journal:
         for descriptor in (self._lock, self._directory):
             if descriptor is not None:
                 os.close(descriptor)
-        self._lock = self._directory = None
+        self._lock = self._directory = self._file = None
 
     def load(self) -> NodeState:
         """Read the record; a missing file is a fresh state.
@@ -100,12 +132,27 @@ class Journal:
         Raises:
             NodeFailure: JOURNAL_DAMAGED; JOURNAL_FAILED: the file is of another version, or not private.
         """
-        self._record = Record() if (raw := self._read()) is None else self._parse(raw)
+        self._file = None
+        values = self._read_steady()
+        self._record = _fresh() if values is None else self._decoded(values)
         return self._record.node
+
+    def says_idle(self) -> bool:
+        """Whether nothing was in flight when the last record was written: an agent that starts with it finds
+        nothing to settle. What else the record says is for `load`.
+
+        Raises:
+            NodeFailure: As `load`.
+        """
+        values = self._read_steady()
+        if values is None:
+            return True
+        flying = [values.get(key, "unknown") for key in ("transaction", "operation", "request_in_flight")]
+        return flying == [None, None, ""]
 
     def save(self, state: NodeState) -> None:
         """Make a state durable, and leave the rest of the record as it is. Raises as `save_record`."""
-        self.save_record(replace(self._record, node=state))
+        self.save_record(replace(self.record, node=state))
 
     def save_record(self, record: Record) -> None:
         """Make a record durable.
@@ -116,9 +163,12 @@ class Journal:
         if self._lock is None or self._directory is None:
             raise RuntimeError("the journal is not locked")
         text = _text(record)
-        self._remove_torn(self._directory)
+        made, self._file = self._file, None  # until this is durable, nothing is known of its slots
         with self._writing():
-            self._replace(self._directory, text)
+            if made is None or not journal_slots.fits(text, made.capacity):
+                self._file = self._make(self._directory, text)
+            else:
+                self._file = self._write_slot(self._directory, text, made)
         self._record = record
 
     @contextmanager
@@ -136,15 +186,58 @@ class Journal:
             if files.exists(directory, _TORN):
                 self._disk.unlink(directory, _TORN)
 
-    def _replace(self, directory: int, text: bytes) -> None:
+    def _make(self, directory: int, text: bytes) -> _File:
+        """A new file with the record in its first slot, in place of whatever is there."""
+        self._remove_torn(directory)
+        capacity = journal_slots.capacity_for(text)
+        body = journal_slots.written(text, 1, capacity)
         descriptor = self._disk.create(directory, _TORN, _MODE)
         try:
-            self._disk.write(descriptor, text)
+            # Both slots get their blocks here: to write a record later the disk needs no room.
+            self._disk.write(descriptor, body + journal_slots.blank(capacity)[len(body) :])
             self._disk.sync(descriptor)
+            made = os.fstat(descriptor)
         finally:
             os.close(descriptor)
         self._disk.replace(directory, _TORN, FILE)
         self._disk.sync(directory)
+        return _File(made.st_dev, made.st_ino, capacity, 1)
+
+    def _write_slot(self, directory: int, text: bytes, made: _File) -> _File:
+        """Over the older one of both records; a file that somebody has put there is not written into."""
+        number = made.number + 1
+        descriptor = files.open_for_writing(directory, FILE)
+        if descriptor is None:
+            return self._make(directory, text)
+        try:
+            if not made.is_still(os.fstat(descriptor)):
+                return self._make(directory, text)
+            body = journal_slots.written(text, number, made.capacity)
+            slot = (number - 1) % 2
+            self._disk.write_at(descriptor, body, slot * made.capacity * journal_slots.SECTOR)
+            self._disk.sync_data(descriptor)
+        finally:
+            os.close(descriptor)
+        return made._replace(number=number)
+
+    def _read_steady(self) -> Values | None:
+        """Reads again where the file was written meanwhile, which leaves it the same only when it was not.
+
+        Returns:
+            The record's values, None if there is no file.
+        """
+        before: bytes | None = None
+        for _ in range(_READS):
+            raw = self._read()
+            if raw is None:
+                return None
+            try:
+                return self._values(raw)
+            except NodeFailure:
+                if raw == before:
+                    raise
+                before = raw
+        raise self._failed("does not stay the same for long enough to be read", "try again")
 
     def _read(self) -> bytes | None:
         try:
@@ -164,25 +257,53 @@ class Journal:
                 "find out who changed it; if it can be trusted, give it back its owner and mode 0600",
             )
 
-    def _parse(self, raw: bytes) -> Record:
+    def _values(self, raw: bytes) -> Values:
+        if len(raw) > _MAX_BYTES:
+            raise self._damaged("is too long for a journal")
+        with self._reading():
+            if raw.startswith(_OLD_BEGINNING):
+                return self._old_values(raw)
+            found = journal_slots.read(raw)
+            values = _values_of(found.text)
+        if found.cut_short and self._lock is not None:  # else somebody may be writing it just now
+            told = {"file": str(self.path)}
+            logger.warning("the last record was cut short; the one before it counts", extra=told)
+        return values
+
+    def _old_values(self, raw: bytes) -> Values:
+        """What releases before the two slots wrote: one JSON text, replaced as a whole."""
+        envelope = json.loads(raw)
+        version, checksum, values = envelope["version"], envelope["sha256"], envelope["record"]
+        if version != _OLD_VERSION:
+            raise self._other_version(repr(version))
+        if checksum != hashlib.sha256(_canonical(values)).hexdigest():
+            raise self._damaged("does not fit its checksum")
+        return dict(values)
+
+    def _decoded(self, values: Values) -> Record:
+        from gausscert_agent import journal_codec
+
+        with self._reading():
+            return journal_codec.decode(values)
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
         try:
-            if len(raw) > _MAX_BYTES:
-                raise ValueError("too long")
-            envelope = json.loads(raw)
-            version, checksum, body = envelope["version"], envelope["sha256"], envelope["record"]
-            if version == VERSION and checksum == _checksum(body):
-                return journal_codec.decode(body)
+            yield
+        except journal_slots.OtherVersionError as error:
+            raise self._other_version(str(error)) from error
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise self._damaged("is damaged") from error
-        if version != VERSION:
-            raise self._failed(
-                f"has version {version!r}, this agent knows {VERSION}",
-                "run the agent's release that wrote it, end the transaction there, then upgrade",
-            )
-        raise self._damaged("does not fit its checksum")
 
     def _damaged(self, message: str) -> NodeFailure:
         return NodeFailure(Reason.JOURNAL_DAMAGED, message, file=str(self.path), remedy=_RESTORE)
+
+    def _other_version(self, version: str) -> NodeFailure:
+        known = journal_slots.VERSION.decode()
+        return self._failed(
+            f"has version {version}, this agent knows {known}",
+            "run the agent's release that wrote it, end the transaction there, then upgrade",
+        )
 
     def _failed(self, message: str, remedy: str) -> NodeFailure:
         return NodeFailure(Reason.JOURNAL_FAILED, message, file=str(self.path), remedy=remedy)
@@ -194,12 +315,26 @@ _RESTORE: Final = (
 )
 
 
+def _fresh() -> Record:
+    from gausscert_agent import journal_codec
+
+    return journal_codec.Record()
+
+
 def _text(record: Record) -> bytes:
-    body = journal_codec.encode(record)
-    envelope = {"version": VERSION, "sha256": _checksum(body), "record": body}
-    return json.dumps(envelope, indent=1, allow_nan=False).encode() + b"\n"
+    """A checksum, and the record as JSON."""
+    from gausscert_agent import journal_codec
+
+    body = _canonical(journal_codec.encode(record))
+    return hashlib.sha256(body).digest() + body
 
 
-def _checksum(body: object) -> str:
-    canonical = json.dumps(body, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(canonical.encode()).hexdigest()
+def _values_of(text: bytes) -> Values:
+    size = hashlib.sha256().digest_size
+    if hashlib.sha256(text[size:]).digest() != text[:size]:
+        raise ValueError("the record does not fit its checksum")
+    return dict(json.loads(text[size:]))
+
+
+def _canonical(values: object) -> bytes:
+    return json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()

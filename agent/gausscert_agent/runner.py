@@ -268,11 +268,11 @@ class Runner:
         finally:
             self._mutex.release()
 
-    def _look(self) -> View:
+    def _look(self, look: Look) -> View:
         live, unreadable = self._live()
         return View(
             live_digest=live,
-            cm_running=bool(restart.daemons(self._cm)),
+            cm_running=look.processes and bool(restart.daemons(self._cm)),
             lease_holder=self._lease.holder,
             unreadable=unreadable,
         )
@@ -290,7 +290,7 @@ class Runner:
         """One move of a command's script."""
         match move:
             case Look():
-                return self._look()
+                return self._look(move)
             case Confirm():
                 _require_active(turn.is_active)
             case Hold():

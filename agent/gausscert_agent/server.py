@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import logging
 import socket
+import threading
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Final
 
 import grpc
-from gausscert.v1 import agent_service_pb2_grpc
 from gausscert_common import identity
 from gausscert_common.errors import InvalidInput, Reason
-from grpc_health.v1 import health_pb2_grpc  # type: ignore[import-untyped] # ships no stubs
 
-from gausscert_agent import health
-from gausscert_agent.admission import Pool
-from gausscert_agent.health import Health
-from gausscert_agent.interceptors import Doorkeeper, Outermost
-from gausscert_agent.service import AgentService
-from gausscert_agent.watch import WATCHERS
+from gausscert_agent.admission import HEALTH_WATCHERS, WATCHERS, Pool
+from gausscert_agent.front import Collected, Front
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
     from gausscert_agent.config import AgentConfig
     from gausscert_agent.credential_source import CredentialSource
+    from gausscert_agent.front import Rooms
+    from gausscert_agent.health import Health
     from gausscert_agent.node import Node
 
 logger = logging.getLogger(__name__)
@@ -67,7 +66,7 @@ class Pools:
         self.work = Pool("work", threads=4, slots=8)
         self._look = Pool("look", threads=8, slots=16)
         self._health = Pool("health", threads=2, slots=4)
-        watchers = WATCHERS + health.WATCHERS
+        watchers = WATCHERS + HEALTH_WATCHERS
         self._watch = Pool("watch", threads=watchers, slots=watchers)
         self.door = Pool("door", threads=2, slots=MAX_CONCURRENT_RPCS)
         """Says BUSY to whoever finds no slot."""
@@ -93,52 +92,99 @@ def _always() -> bool:
 
 
 class AgentServer:
-    """One agent's server.
+    """One agent's server. `start` and `answer`, in whatever order; calls before `answer` wait for it.
 
     Args:
         config: Where to listen, and who we are.
-        node: Does what is asked.
         source: The credential.
-        fit: Whether the agent could do its job; what its health says.
+        loading: Entered while what answers calls is loaded.
+
+    Raises:
+        InvalidInput: CREDENTIAL_INVALID.
     """
 
     def __init__(
         self,
         config: AgentConfig,
-        node: Node,
         source: CredentialSource,
-        fit: Callable[[], bool] = _always,
+        *,
+        loading: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         self._config = config
-        self._node = node
-        self._source = source
+        self.source = source
+        self._first: grpc.ServerCertificateConfiguration | None = source.first()
         self._pools = Pools()
-        self._health = Health(fit)
-        doorkeeper = Doorkeeper(config.cluster, lambda: node.in_transaction)
-        outermost = Outermost(config.name, self._pools.of, self._pools.door, doorkeeper.check)
+        self._front = Front(loading)
+        self._node: Node | None = None
+        self._fit: Callable[[], bool] = _always
+        self._ending = threading.Lock()
+        self._ended = False
+        self._health: Health | None = None
         self._server = grpc.server(
             self._pools.work,
-            interceptors=[outermost, doorkeeper],
+            handlers=[self._front],
+            interceptors=[self._front],
             options=OPTIONS,
             maximum_concurrent_rpcs=MAX_CONCURRENT_RPCS,
         )
+
+    def answer(self, node: Node, fit: Callable[[], bool] = _always) -> None:
+        """Answer calls from now on.
+
+        Args:
+            node: Does what is asked.
+            fit: Whether the agent could do its job; what its health says.
+        """
+        self._node, self._fit = node, fit
+        self._front.open(self._rooms)
+
+    def _rooms(self) -> Rooms:
+        from gausscert.v1 import agent_service_pb2_grpc
+        from grpc_health.v1 import health_pb2_grpc  # type: ignore[import-untyped] # ships no stubs
+
+        from gausscert_agent.health import Health
+        from gausscert_agent.interceptors import Doorkeeper, Outermost
+        from gausscert_agent.service import AgentService
+
+        node = self._answering()
+        doorkeeper = Doorkeeper(self._config.cluster, lambda: node.in_transaction)
+        outermost = Outermost(self._config.name, self._pools.of, self._pools.door, doorkeeper.check)
+        collected: Any = Collected()
         agent_service_pb2_grpc.add_AgentServiceServicer_to_server(
-            AgentService(config.name, node), self._server
+            AgentService(self._config.name, node), collected
         )
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        with self._ending:
+            self._health = Health(self._fit)
+            (self._health.down if self._ended else self._health.up)()
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, collected)
+        return collected.handlers, [outermost, doorkeeper]
+
+    def _answering(self) -> Node:
+        if self._node is None:
+            raise RuntimeError("nothing is answered yet")
+        return self._node
+
+    def _end(self) -> None:
+        with self._ending:
+            self._ended = True
+            if self._health is not None:
+                self._health.down()
 
     def start(self) -> int:
-        """Serve.
+        """Take calls.
 
         Returns:
             The port.
 
         Raises:
-            InvalidInput: CREDENTIAL_INVALID; CONFIG_INVALID: the port cannot be had.
+            InvalidInput: CONFIG_INVALID: the port cannot be had.
         """
+        if self._first is None:
+            raise RuntimeError("started twice")
+        first, self._first = self._first, None  # holds the key, and gRPC has its own copy
         tls = grpc.dynamic_ssl_server_credentials(
-            self._source.first(),
-            self._source.changed,  # type: ignore[arg-type] # None keeps what there is; the stubs do not say so
+            first,
+            self.source.changed,  # type: ignore[arg-type] # None keeps what there is; the stubs do not say so
             require_client_authentication=True,
         )
         try:
@@ -146,7 +192,6 @@ class AgentServer:
         except RuntimeError:
             raise _cannot_listen(self._config.listen) from None
         self._server.start()
-        self._health.up()
         logger.info("serving", extra={"listen": self._config.listen, "port": port, "node": self._config.name})
         return port
 
@@ -157,17 +202,19 @@ class AgentServer:
         and whoever has less patience may kill the agent, whose journal is made for that.
         """
         logger.info("draining", extra={"drain_s": self._config.drain_s})
-        self._health.down()
+        node = self._answering()
+        self._end()
         stopped = self._server.stop(self._config.drain_s)
-        while not self._node.drain(self._config.drain_s):
+        while not node.drain(self._config.drain_s):
             logger.warning("still waiting for the running command")
         stopped.wait()
         self._pools.close()
         logger.info("stopped")
 
     def close(self) -> None:
-        """Stop at once; for a server that was never to serve."""
-        self._health.down()
+        """Stop at once, without waiting for anything; harmless after `drain`."""
+        self._end()
+        self._front.close()
         self._server.stop(None)
         self._pools.close()
 

@@ -7,6 +7,7 @@ mounts secrets): `cm/server.key` -> `..data/server.key`, and `..data` -> the one
 from __future__ import annotations
 
 import errno
+import operator
 import os
 import stat
 from dataclasses import dataclass, field
@@ -20,6 +21,8 @@ from gausscert_agent import files, set_names
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+_NAME: Final = operator.attrgetter("name")
+_OF_CM: Final = frozenset(certset.NAMES + certset.CRL_NAMES)
 _READS: Final = 3
 """How often a directory that changes under the reader is read; swaps are minutes apart."""
 
@@ -66,9 +69,13 @@ def read_live(parent: int) -> SetOnDisk | None:
 
 def read_through(directory: int) -> SetOnDisk:
     """What CM sees in an open `cm`; a link that leads nowhere is no file for it either. Raises OSError."""
-    names = [name for name in os.listdir(directory) if not _is_ours(directory, name)]
-    links = [name for name in names if is_link_of_set(directory, name)]
-    plain = _read_entries(directory, [name for name in names if name not in links])
+    entries = {entry.name: entry for entry in files.entries(directory) if not _is_ours(directory, entry.name)}
+    links = [
+        name for name, entry in entries.items() if entry.is_symlink() and is_link_of_set(directory, name)
+    ]
+    plain = _read_entries(directory, [entry for name, entry in entries.items() if name not in links])
+    if not links:
+        return plain
     behind = _read_behind(directory, links)
     return SetOnDisk(plain.files | behind.files, plain.modes | behind.modes, plain.strays + behind.strays)
 
@@ -169,17 +176,19 @@ def _still_is(parent: int, name: str, directory: int) -> bool:
 def _read_behind(directory: int, links: list[str]) -> SetOnDisk:
     """Links without a `..data` to lead through are of nobody knows what."""
     target = linked(directory)
-    if target is None or not links:
+    if target is None:
         return SetOnDisk({}, {}, tuple(sorted(map(files.printable, links))))
     try:
         with files.opened(target, directory) as behind, files.inside(target):
-            return _read_entries(behind, [name for name in links if files.exists(behind, name)])
+            return _read_entries(behind, [entry for entry in files.entries(behind) if entry.name in links])
     except FileNotFoundError:
         return SetOnDisk({}, {})
 
 
 def _is_ours(directory: int, name: str) -> bool:
     """Whether an entry of `cm` belongs to the layout and not to the set."""
+    if not name.startswith("."):
+        return False
     if name == set_names.DATA:
         return linked(directory) is not None
     if set_names.may_precede_links(name) or (name.startswith(set_names.PREFIX) and linked(directory)):
@@ -190,16 +199,17 @@ def _is_ours(directory: int, name: str) -> bool:
 
 
 def _read(directory: int) -> SetOnDisk:
-    return _read_entries(directory, os.listdir(directory))
+    return _read_entries(directory, files.entries(directory))
 
 
-def _read_entries(directory: int, names: list[str]) -> SetOnDisk:
+def _read_entries(directory: int, entries: list[os.DirEntry[str]]) -> SetOnDisk:
     bodies: dict[str, bytes] = {}
     modes: dict[str, int] = {}
     strays: list[str] = []
-    for name in sorted(names):
+    for entry in sorted(entries, key=_NAME):
+        name = entry.name
         found = None
-        if _may_be_of_a_set(directory, name):
+        if _may_be_of_a_set(name) and entry.is_file(follow_symlinks=False):
             found = _read_file(directory, name)
         if found is None:
             strays.append(files.printable(name))
@@ -208,20 +218,24 @@ def _read_entries(directory: int, names: list[str]) -> SetOnDisk:
     return SetOnDisk(bodies, modes, tuple(strays))
 
 
-def _may_be_of_a_set(directory: int, name: str) -> bool:
-    is_name = files.printable(name) == name and not set_names.is_reserved(name)
-    return is_name and files.is_regular(directory, name)
+def _may_be_of_a_set(name: str) -> bool:
+    return name in _OF_CM or (files.printable(name) == name and not set_names.is_reserved(name))
 
 
 def _read_file(directory: int, name: str) -> tuple[bytes, int] | None:
     """Content and mode; None if it cannot belong to a set."""
     try:
-        with files.opened_file(directory, name) as descriptor:
-            body = files.read_all(descriptor, certset.MAX_FILE_BYTES + 1)
-            mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
+        descriptor = files.open_file(directory, name)
     except PermissionError:
         # What CM reads must be readable for us, too; what somebody else put beside it is his.
-        if name in certset.NAMES + certset.CRL_NAMES:
+        if name in _OF_CM:
             raise
         return None
-    return None if len(body) > certset.MAX_FILE_BYTES else (body, mode)
+    try:
+        status = os.fstat(descriptor)
+        body = os.read(descriptor, min(status.st_size, certset.MAX_FILE_BYTES) + 1)
+        if len(body) != status.st_size:  # it is written just now, or too long
+            body += files.read_all(descriptor, certset.MAX_FILE_BYTES + 1 - len(body))
+    finally:
+        os.close(descriptor)
+    return None if len(body) > certset.MAX_FILE_BYTES else (body, stat.S_IMODE(status.st_mode))

@@ -140,19 +140,22 @@ def _unlike(one: _Open, other: _Open) -> tuple[str, ...]:
     found = list(
         attributes.unlike(attributes.of_directory(one[1]), attributes.of_directory(other[1]), mode=True)
     )
-    common = set(os.listdir(one[1])) & set(os.listdir(other[1]))
-    left, right = _attributes_of_files(one, common), _attributes_of_files(other, common)
+    left, right = _attributes_of_files(one), _attributes_of_files(other)
     for name in sorted(left.keys() & right.keys()):
         found.extend(f"{name}: {what}" for what in attributes.unlike(left[name], right[name], mode=False))
     return tuple(found)
 
 
-def _attributes_of_files(opened: _Open, names: Iterable[str]) -> dict[str, attributes.Attributes]:
+def _attributes_of_files(opened: _Open) -> dict[str, attributes.Attributes]:
     name, directory = opened
     found = {}
     with files.inside(name):
-        for entry in names:
-            if files.is_regular(directory, entry):
-                with files.opened_file(directory, entry) as descriptor:
-                    found[entry] = attributes.of_file(descriptor)
+        for entry in files.entries(directory):
+            if not entry.is_file(follow_symlinks=False):
+                continue
+            descriptor = files.open_file(directory, entry.name)
+            try:
+                found[entry.name] = attributes.of_file(descriptor)
+            finally:
+                os.close(descriptor)
     return found

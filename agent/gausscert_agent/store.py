@@ -65,6 +65,7 @@ class Store:
         self, settings: CmSettings, *, disk: Disk | None = None, clock: Callable[[], float] = time.time
     ) -> None:
         self._live_path = settings.set_directory
+        self._parent = self._live_path.parent
         self._disk = disk or Disk()
         self._clock = clock
         self._probing = threading.Lock()
@@ -72,7 +73,7 @@ class Store:
     @property
     def parent(self) -> Path:
         """`share/sslcert`."""
-        return self._live_path.parent
+        return self._parent
 
     def read_live(self) -> SetOnDisk | None:
         """The live set, or None if there is none."""
@@ -291,12 +292,11 @@ class Store:
             if surplus:
                 # Before a file goes: a power cut must not leave half a set under the name of a generation.
                 self._disk.sync(shelf.fd)
-            gone = [name for name in os.listdir(shelf.fd) if set_names.is_gone(name)]
-            for name in gone:
-                with _housekeeping():
-                    stage.remove_set(self._disk, shelf.fd, name)
-            if gone:
-                self._disk.sync(shelf.fd)
+            # Not synced: what comes back after a power cut has a name of its own, and goes next time.
+            for name in os.listdir(shelf.fd):
+                if set_names.is_gone(name):
+                    with _housekeeping():
+                        stage.remove_set(self._disk, shelf.fd, name)
             shelf.tidy()
 
     def retired(self) -> list[Retired]:

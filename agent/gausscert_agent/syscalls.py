@@ -12,7 +12,6 @@ import errno
 import fcntl
 import functools
 import os
-import platform
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -151,7 +150,7 @@ def _by_symbol() -> Callable[[int, bytes, int, bytes, int], int] | None:
 
 
 def _by_number() -> Callable[[int, bytes, int, bytes, int], int]:
-    number = _NUMBERS.get(platform.machine())
+    number = _NUMBERS.get(os.uname().machine)
     if number is None:
         raise OSError(errno.ENOSYS, "renameat2 is not known on this machine")
     syscall = _libc().syscall

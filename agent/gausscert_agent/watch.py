@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Final, Self
 
 from gausscert_common.errors import NodeRefusal, Reason
 
+from gausscert_agent.admission import WATCHERS
+
 if TYPE_CHECKING:
     from types import TracebackType
 
@@ -16,7 +18,6 @@ if TYPE_CHECKING:
 
 EVENTS_KEPT: Final = 64
 """Per watcher; a transaction has some twenty."""
-WATCHERS: Final = 16
 
 
 class Subscription:

@@ -49,8 +49,14 @@ def validate(files: Mapping[str, bytes]) -> None:
 
 def handshake(directory: Path) -> None:
     """One mutual handshake of both certificates in memory, with what it takes to load them."""
-    server = _context(ssl.PROTOCOL_TLS_SERVER, directory, "server")
-    client = _context(ssl.PROTOCOL_TLS_CLIENT, directory, "client")
+    _shake(
+        _context(ssl.PROTOCOL_TLS_SERVER, directory, "server"),
+        _context(ssl.PROTOCOL_TLS_CLIENT, directory, "client"),
+    )
+
+
+def _shake(server: ssl.SSLContext, client: ssl.SSLContext) -> None:
+    """Whether or not the two trust each other: a refusal costs what a handshake costs."""
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
     waiting = [
         client.wrap_bio(to_client, to_server),
@@ -62,6 +68,8 @@ def handshake(directory: Path) -> None:
                 end.do_handshake()
             except ssl.SSLWantReadError:
                 continue
+            except ssl.SSLError:
+                return
             waiting.remove(end)
 
 
@@ -72,6 +80,37 @@ def _context(protocol: int, directory: Path, role: str) -> ssl.SSLContext:
     context.load_verify_locations(directory / "cacert.pem")
     context.load_cert_chain(directory / f"{role}.crt", directory / f"{role}.key", PASSWORD)
     return context
+
+
+_ROLES_BOTH_WAYS = (("server", "client"), ("server", "server"), ("client", "client"))
+_VERSIONS = (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3)
+_ITERATIONS = 10_000
+"""Of PBKDF2 in factor files (facts section 3)."""
+
+
+def rehearse(one: Path, other: Path, cipher: bytes) -> None:
+    """What the promise of Prepare needs: the set on itself, and against the live one both ways, each in CM's
+    three pairs of certificates and both versions of TLS; and before that each key password out of its factor
+    files. Every key is opened once for accepting and once for connecting."""
+    for _ in (one, other):
+        for _ in ROLES:
+            hashlib.pbkdf2_hmac("sha256", PASSWORD.encode(), cipher, _ITERATIONS, 32)
+    contexts = {
+        (directory, protocol, role): _context(protocol, directory, role)
+        for directory in (one, other)
+        for protocol in (ssl.PROTOCOL_TLS_SERVER, ssl.PROTOCOL_TLS_CLIENT)
+        for role in ROLES
+    }
+    for accepting, connecting in ((one, one), (one, other), (other, one)):
+        for server_role, client_role in _ROLES_BOTH_WAYS:
+            for version in _VERSIONS:
+                server = contexts[accepting, ssl.PROTOCOL_TLS_SERVER, server_role]
+                client = contexts[connecting, ssl.PROTOCOL_TLS_CLIENT, client_role]
+                for context in (server, client):
+                    context.maximum_version = ssl.TLSVersion.MAXIMUM_SUPPORTED
+                    context.minimum_version = version
+                    context.maximum_version = version
+                _shake(server, client)
 
 
 class Sets:

@@ -16,6 +16,10 @@ from concurrent.futures import ThreadPoolExecutor
 import grpc
 
 METHOD = "/bench.Null/Call"
+TELLING = "/bench.Null/Tell"
+"""A call that is answered with a message of protobuf."""
+LOADING = "/bench.Null/Load"
+"""A call that needs `cryptography`."""
 _ANSWER = bytes(200)
 
 
@@ -23,8 +27,26 @@ class _Null(grpc.GenericRpcHandler):
     def service(
         self, handler_call_details: grpc.HandlerCallDetails
     ) -> grpc.RpcMethodHandler[bytes, bytes] | None:
-        del handler_call_details
-        return grpc.unary_unary_rpc_method_handler(lambda _request, _context: _ANSWER)
+        behavior = {LOADING: _load, TELLING: _tell}.get(handler_call_details.method, _null)
+        return grpc.unary_unary_rpc_method_handler(behavior)
+
+
+def _null(_request: bytes, _context: grpc.ServicerContext) -> bytes:
+    return _ANSWER
+
+
+def _tell(_request: bytes, _context: grpc.ServicerContext) -> bytes:
+    from google.protobuf.timestamp_pb2 import Timestamp
+
+    return Timestamp(seconds=1).SerializeToString()
+
+
+def _load(_request: bytes, _context: grpc.ServicerContext) -> bytes:
+    """What opens keys and reads certificates."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import serialization
+
+    return _ANSWER if x509 and serialization else b""
 
 
 def _read(name: str) -> bytes:

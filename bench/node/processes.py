@@ -279,6 +279,14 @@ class Minimal(Serving):
         """A call of the size of a transaction's largest."""
         self.call(minimal_server.METHOD, bytes(20_480))
 
+    def tell(self) -> None:
+        """A call that is answered with a message of protobuf."""
+        self.call(minimal_server.TELLING)
+
+    def load(self) -> None:
+        """A call that needs `cryptography`."""
+        self.call(minimal_server.LOADING)
+
 
 def free_address() -> str:
     """One that nobody listened on a moment ago."""

@@ -14,15 +14,26 @@ import stat
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
 from gausscert_common import identity
 from gausscert_common.errors import InvalidInput, Reason
-from gausscert_common.findings import Finding, Severity
 from gausscert_common.identity import Identity, Role
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Protocol
+
+    class Files(Protocol):
+        """Where a credential lies."""
+
+        @property
+        def ca(self) -> Path: ...  # noqa: D102 - named by the protocol
+        @property
+        def cert(self) -> Path: ...  # noqa: D102
+        @property
+        def key(self) -> Path: ...  # noqa: D102
+
 
 _ISSUE: Final = "use files that gausscert pki issue made"
 _RENEW: Final = "issue a new one: gausscert pki issue"
@@ -31,17 +42,6 @@ _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep",
 """As OpenSSL writes them, whatever the locale (ASN1_TIME_print(3))."""
 _NO_CHECK_TIME: Final = 0x200000
 """X509_V_FLAG_NO_CHECK_TIME: dates are judged here, by the given clock and with the date in the message."""
-
-
-class Files(Protocol):
-    """Where a credential lies."""
-
-    @property
-    def ca(self) -> Path: ...  # noqa: D102 - named by the protocol
-    @property
-    def cert(self) -> Path: ...  # noqa: D102
-    @property
-    def key(self) -> Path: ...  # noqa: D102
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +55,7 @@ class Credential:
     key_pem: bytes = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(NamedTuple):
     """What a certificate says of itself."""
 
     uris: tuple[str, ...]
@@ -230,6 +229,8 @@ def _read_or_note(
 
 
 def _joined(wrong: list[InvalidInput]) -> InvalidInput:
+    from gausscert_common.findings import Finding, Severity
+
     if len(wrong) == 1:
         return wrong[0]
     found = [

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
@@ -23,7 +25,7 @@ from gausscert_common.errors import InvalidInput, Reason
 from gausscert_common.model import FactorBuild
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 MIN_PASSWORD_BYTES: Final = 8
 MAX_PASSWORD_BYTES: Final = 15
@@ -141,12 +143,36 @@ def crc_ok(body: bytes) -> bool:
     return int.from_bytes(body[-_CRC_BYTES:], "little") == crc(body[:-_CRC_BYTES])
 
 
+@contextmanager
+def remembering() -> Iterator[None]:
+    """Within this block, in this thread, a pair that was read is not decrypted again: the rules and the
+    rehearsal both need its password, and ten thousand rounds of PBKDF2 stand before it. At the end all is
+    forgotten."""
+    forgotten = _known.set({})
+    try:
+        yield
+    finally:
+        _known.reset(forgotten)
+
+
+_known: ContextVar[dict[tuple[bytes, bytes], str] | None] = ContextVar("passwords", default=None)
+
+
 def read(cipher: bytes, rand: bytes) -> str:
     """The password that a pair holds.
 
     Raises:
         InvalidInput: BUNDLE_INVALID; the pair has no build's lengths, or does not decrypt.
     """
+    known = _known.get()
+    if known is None:
+        return _read(cipher, rand)
+    if (cipher, rand) not in known:
+        known[cipher, rand] = _read(cipher, rand)
+    return known[cipher, rand]
+
+
+def _read(cipher: bytes, rand: bytes) -> str:
     build = build_of(cipher, rand)
     if build is None:
         raise InvalidInput(Reason.BUNDLE_INVALID, _length_cause(cipher, rand))

@@ -10,10 +10,12 @@ import hashlib
 import re
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from gausscert_common.errors import InvalidInput, Reason
-from gausscert_common.protocol.words import Step
+
+if TYPE_CHECKING:
+    from gausscert_common.protocol.words import Step
 
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """A cluster, a node or a person: what needs no escaping in a URI path (RFC 3986 section 2.3), and no more
@@ -132,8 +134,6 @@ but moving a cluster towards a new set is an operator's decision. For the same r
 what a Stop or a Start is part of.
 """
 
-_FORWARD_RESTARTS: Final = frozenset({Step.STOP, Step.START})
-
 
 def may_call(role: Role, rpc: str) -> bool:
     """Whether a role may call `service/method`, with or without the leading slash."""
@@ -149,4 +149,6 @@ def may_order(role: Role, step: Step, *, in_transaction: bool) -> bool:
         in_transaction: Whether the node is in one. Without one there is nothing to finish, and a Stop of the
             way forward is an outage.
     """
-    return in_transaction or role is not Role.RECOVERER or step not in _FORWARD_RESTARTS
+    from gausscert_common.protocol.words import Step
+
+    return in_transaction or role is not Role.RECOVERER or step not in (Step.STOP, Step.START)

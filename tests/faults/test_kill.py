@@ -135,7 +135,8 @@ def test_killed_at_any_system_call_a_node_is_whole_and_every_decision_can_be_car
 @pytest.mark.parametrize("workload", WORKLOADS)
 @pytest.mark.parametrize("layout", list(Layout))
 def test_there_are_many_points(bench, layout, workload):
-    assert len(bench.calls(layout, workload)) > 80
+    # A record of the journal is two calls: one write over a slot, one sync.
+    assert len(bench.calls(layout, workload)) > 60
     assert len(bench.points(layout, workload)) > 10
 
 

@@ -181,13 +181,6 @@ NEEDLESS = {
     "RECOVER cm 1": "likewise",
     "RECOVER state 1": "nothing was promised yet",
     "PREPARE cm 1": "the probe's: that it works is what counts; what it made is removed",
-    **{
-        f"{step} state {nth}": "one of three records in a row with the same fence; the child that they are"
-        " about ends with the power"
-        for step in ("STOP", "START", "ROLLBACK_STOP", "ROLLBACK_START")
-        for nth in (1, 2, 3)
-    },
-    "SWAP state 4": "the vote shows on the disk",
     "ABORT cm 1": "where nothing was swapped there is nothing to sync",
     "ABORT sslcert 1": "where nothing was swapped there is nothing to sync",
     **{
@@ -195,15 +188,13 @@ NEEDLESS = {
         for component in ("server", "agent")
         for file in (" 1", ".bak 1", ".bak 2")
     },
-    "COMMIT state 1": "the fence alone; the record of the decision follows before the reply",
-    "PURGE state 1": "likewise",
-    "CLEAN state 1": "likewise",
+    "PURGE journal.json 1": "the fence alone; the end follows before the reply, in one sector",
+    "CLEAN journal.json 1": "likewise",
     f"PURGE .cm.{TX} 1": "the stamp's: times of directories are not in the model",
     "PURGE .cm.former.* 1": "likewise",
     **{
-        f"PURGE {shelf} {nth}": "the next agent removes what is given up, unless more are to be kept then"
+        f"PURGE {shelf} 2": "the next agent removes what is given up, unless more are to be kept then"
         for shelf in ("sslcert", "cm")
-        for nth in (2, 3)
     },
 }
 """Every fsync that no power cut can show to be needed, and why it is there all the same."""

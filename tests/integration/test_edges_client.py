@@ -280,7 +280,8 @@ def _same_again(edge):
     from gausscert_agent.server import AgentServer
 
     config = replace(edge.config, listen=edge.address)
-    server = AgentServer(config, edge.node, CredentialSource(config))
+    server = AgentServer(config, CredentialSource(config))
+    server.answer(edge.node)
     server.start()
     return server
 

@@ -34,7 +34,8 @@ __all__ = ["edge", "no_threads_are_left", "operator", "stub"]
 
 def test_a_port_in_use_is_told_by_its_number(edge, tmp_path):
     taken = replace(edge.config, listen=edge.address)
-    second = AgentServer(taken, edge.node, CredentialSource(taken))
+    second = AgentServer(taken, CredentialSource(taken))
+    second.answer(edge.node)
 
     with pytest.raises(InvalidInput) as caught:
         second.start()
@@ -92,11 +93,9 @@ def test_a_credential_that_cannot_be_used_leaves_the_former_one(edge, operator, 
 
 def test_an_agent_with_another_nodes_credential_does_not_start(edge, tmp_path):
     install(edge, pki.issue(edge.ca, Role.NODE, "n2", out=tmp_path / "n2"))
-    server = AgentServer(edge.config, edge.node, CredentialSource(edge.config))
 
     with pytest.raises(InvalidInput) as caught:
-        server.start()
-    server.close()
+        AgentServer(edge.config, CredentialSource(edge.config))
 
     assert caught.value.reason is Reason.CREDENTIAL_INVALID
 

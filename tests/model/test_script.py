@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 from gausscert_common.errors import NodeFailure, NodeRefusal, Reason
-from gausscert_common.protocol.commands import Command, PrepareCommand
-from gausscert_common.protocol.rules import Effect, StageFacts
+from gausscert_common.protocol.commands import AcquireCommand, Command, PrepareCommand
+from gausscert_common.protocol.node import accept
+from gausscert_common.protocol.rules import Effect, StageFacts, depends_on_processes
 from gausscert_common.protocol.script import (
     CarryOut,
     Confirm,
@@ -75,6 +76,29 @@ def test_the_intent_is_journalled_before_the_effects_and_the_vote_after_them():
     assert [saved.phase for saved in hands.saved] == [Phase.PREPARED, Phase.SWAPPED]
     assert [saved.fence for saved in hands.saved] == [Fence(1, Step.SWAP)] * 2
     assert done == hands.saved[-1]
+
+
+@pytest.mark.parametrize("step", list(Step))
+def test_processes_are_looked_at_for_commands_that_may_exchange_sets_and_only_for_these(step):
+    assert depends_on_processes(step) is (step in (Step.SWAP, Step.ABORT))
+
+
+@pytest.mark.parametrize("live", [OLD, NEW, "foreign"])
+@pytest.mark.parametrize("phase", list(Phase))
+@pytest.mark.parametrize("step", [step for step in Step if not depends_on_processes(step)])
+def test_what_is_not_looked_at_decides_nothing(step, phase, live):
+    command = {
+        Step.ACQUIRE: AcquireCommand(T, 2, Step.ACQUIRE, holder="holder"),
+        Step.PREPARE: PREPARE,
+    }.get(step, Command(T, 1, step))
+
+    def decided(running: bool) -> object:
+        try:
+            return accept(state(phase), View(live, cm_running=running), command)
+        except NodeRefusal as refusal:
+            return refusal.reason, refusal.message
+
+    assert decided(running=True) == decided(running=False)
 
 
 def test_housekeeping_comes_after_the_tombstone_and_before_the_reply():

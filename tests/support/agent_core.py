@@ -25,12 +25,15 @@ from gausscert_agent.config import AgentConfig, CmSettings, TlsFiles
 from gausscert_agent.drivers.conf_file import ConfFile
 from gausscert_agent.effects import Given
 from gausscert_agent.files import Disk
+from gausscert_agent.journal import Journal
+from gausscert_agent.journal_codec import Record
 from gausscert_agent.ports import Rehearsal
 from gausscert_agent.restart import RestartOrders
 from gausscert_agent.runner import Done
 from gausscert_agent.staging import Material
 from gausscert_common import certset
 from gausscert_common.bundle import Bundle, FactorFiles
+from gausscert_common.errors import NodeFailure
 from gausscert_common.findings import Finding
 from gausscert_common.model import CmProcess, FactorBuild, Layout, Overlap, SslSwitch, SslValue
 from gausscert_common.protocol.commands import AcquireCommand, Command, PrepareCommand
@@ -397,11 +400,23 @@ class Node:
         for step in steps:
             self.run(step, **options)
 
-    def everything(self) -> dict[str, tuple[int, bytes]]:
-        """Disk and journal; the lock file left out, for it holds a pid."""
-        found = snapshot(self.root)
+    def everything(self) -> dict[str, object]:
+        """Disk and journal; the lock file left out, for it holds a pid. Of the journal it is the record that
+        counts: a starting agent makes the file anew."""
+        found: dict[str, object] = dict(snapshot(self.root))
         found.pop("state/lock", None)
+        if "state/journal.json" in found:
+            found["state/journal.json"] = self.journalled()
         return found
+
+    def journalled(self) -> Record | bytes:
+        """What the journal's file says; its bytes if it says nothing."""
+        journal = Journal(self.state_dir)
+        try:
+            journal.load()
+        except NodeFailure:
+            return (self.state_dir / "journal.json").read_bytes()
+        return journal.record
 
 
 class HookedDisk(Disk):
@@ -412,12 +427,15 @@ class HookedDisk(Disk):
         self._hook = hook
 
 
+SYNCS = ("sync", "sync_data")
+
+
 def _hooked(name: str):
     real = getattr(Disk, name)
 
     def change(self, *arguments):
         self._hook(name)
-        return None if name == "sync" else real(self, *arguments)
+        return None if name in SYNCS else real(self, *arguments)
 
     return change
 

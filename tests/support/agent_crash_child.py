@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 from gausscert_agent.files import Disk
+from gausscert_agent.journal_slots import SECTOR
 from support import workloads
 
 DIED = 77
@@ -26,12 +27,26 @@ class Torn(Disk):
     def sync(self, descriptor: int) -> None:
         pass
 
+    def sync_data(self, descriptor: int) -> None:
+        pass
+
     def write(self, descriptor: int, body: bytes) -> None:
         super().write(descriptor, body[: len(body) // 2])
+        self._die()
+        super().write(descriptor, body[len(body) // 2 :])
+
+    def write_at(self, descriptor: int, body: bytes, offset: int) -> None:
+        half = (
+            len(body) // SECTOR // 2 * SECTOR
+        )  # the kernel copies whole pages, and disks write whole sectors
+        super().write_at(descriptor, body[:half], offset)
+        self._die()
+        super().write_at(descriptor, body[half:], offset + half)
+
+    def _die(self) -> None:
         self.left -= 1
         if self.left == 0:
             os._exit(DIED)
-        super().write(descriptor, body[len(body) // 2 :])
 
 
 def main() -> None:

@@ -17,13 +17,15 @@ class Op:
     """One operation."""
 
     kind: str
-    """create write sync mkdir remove rename exchange link chmod stamp truncate ack"""
+    """create write overwrite sync mkdir remove rename exchange link chmod stamp truncate ack"""
     path: str = ""
     other: str = ""
     """Of rename and exchange: the new name. Of link: what it says. Of ack: the step."""
     body: bytes = b""
     mode: int = 0
     flags: str = ""
+    at: int = 0
+    """Of overwrite: where it begins."""
 
     def __str__(self) -> str:
         return " ".join(part for part in (self.kind, self.path, self.other) if part)
@@ -64,6 +66,15 @@ def _written(call: Call, root: str) -> Op:
     )
 
 
+def _overwritten(call: Call, root: str) -> Op:
+    """One that takes the place of bytes that are there; `Recorder` sees to it that it does."""
+    found = re.search(r", (\d+), (\d+)$", call.flags)
+    assert found, call.flags
+    body = call.words[-1][1]
+    assert int(found[1]) == len(body), call.flags
+    return Op("overwrite", _fd(call, root), body=body, at=int(found[2]))
+
+
 def _fd(call: Call, root: str) -> str:
     return _relative(call.words[0][1].decode(errors="surrogateescape"), root)
 
@@ -91,7 +102,9 @@ def _mode(call: Call) -> int:
 _OPERATIONS: Final[dict[str, Callable[[Call, str], Op]]] = {
     "openat": _opened,
     "write": _written,
+    "pwrite64": _overwritten,
     "fsync": lambda call, root: Op("sync", _fd(call, root)),
+    "fdatasync": lambda call, root: Op("sync", _fd(call, root)),
     "mkdirat": lambda call, root: Op("mkdir", _at(call, root), mode=_mode(call)),
     "unlinkat": lambda call, root: Op("remove", _at(call, root)),
     "unlink": lambda call, root: Op("remove", _at(call, root)),

@@ -221,7 +221,8 @@ class Edge:
         )
         self.node = FakeNode()
         self.node.name, self.node.cluster = node, cluster
-        self.server = AgentServer(self.config, self.node, CredentialSource(self.config))
+        self.server = AgentServer(self.config, CredentialSource(self.config))
+        self.server.answer(self.node)
         self.port = 0
         self._channels: list[grpc.Channel] = []
         self._stopped = False

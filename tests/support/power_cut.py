@@ -4,6 +4,9 @@
                what was written to a file since its last fsync is there not at all, by half, or whole
     weak       of all that no fsync has covered any subset persists; only a rename is never half done
 
+In both, what is written over bytes that are there already persists in sectors of 512 bytes, any of them, each
+of them whole: that is what disks promise. fdatasync covers it as fsync does, for the file keeps its length.
+
     for state in states(disk, ops, "weak", cap=100): ...
     state.materialise(root)
 
@@ -25,6 +28,7 @@ from typing import Final, Literal, TypeAlias
 from support.disk_operations import Op
 
 Model = Literal["ordered", "weak"]
+SECTOR: Final = 512
 MODELS: Final[tuple[Model, ...]] = ("ordered", "weak")
 SEED: Final = 7
 
@@ -123,6 +127,12 @@ class Disk:
                 target.chmod(self.modes[child])
 
 
+def patched(body: bytes, patch: tuple[int, bytes]) -> bytes:
+    """A content with something written over it."""
+    at, new = patch
+    return body[:at] + new + body[at + len(new) :]
+
+
 @dataclass(frozen=True)
 class Change:
     """One change and what it concerns."""
@@ -131,6 +141,8 @@ class Change:
     inode: int = -1
     """Whose content it changes, if it changes content."""
     body: bytes = b""
+    patch: tuple[int, bytes] | None = None
+    """Where it is written over the content, and what; `body` is then the content with it."""
     sync: int = -1
     """The inode that is synced."""
     ack: str = ""
@@ -156,6 +168,8 @@ class Recorder:
             return None
         if op.kind in ("write", "truncate"):
             return self._written(op)
+        if op.kind == "overwrite":
+            return self._overwritten(op)
         names = self._names(op)
         self.now.enter(names)
         return Change(names) if names else None
@@ -164,6 +178,16 @@ class Recorder:
         inode = self.now.find(op.path)
         self.now.files[inode] = self.now.files[inode] + op.body if op.kind == "write" else b""
         return Change(inode=inode, body=self.now.files[inode])
+
+    def _overwritten(self, op: Op) -> Change:
+        inode = self.now.find(op.path)
+        before = self.now.files[inode]
+        assert op.at % SECTOR == len(op.body) % SECTOR == 0, "a sector that is written in part is read first"
+        assert op.at + len(op.body) <= len(before), (
+            "it makes the file longer: fdatasync is another matter then"
+        )
+        self.now.files[inode] = patched(before, (op.at, op.body))
+        return Change(inode=inode, body=self.now.files[inode], patch=(op.at, op.body))
 
     def _names(self, op: Op) -> Names:
         directory, name = self.now.place(op.path)
@@ -263,7 +287,7 @@ def _lost(
     for change in pending:
         if not change.names:
             bodies.setdefault(change.inode, []).append(change)
-    contents = [_contents(changes) for changes in bodies.values()]
+    contents = [_contents(durable.files.get(inode, b""), changes) for inode, changes in bodies.items()]
     kept: Sequence[Sequence[Change]]
     count = len(names) + 1 if model == "ordered" else 2 ** len(names)
     total = count
@@ -281,11 +305,39 @@ def _lost(
         yield found
 
 
-def _contents(changes: list[Change]) -> list[Change | None]:
-    """What may be in a file that was not synced: nothing of it, half of it, all of it."""
-    last = changes[-1]
-    half = Change(inode=last.inode, body=last.body[: len(last.body) // 2])
-    return [None, last, half] if len(last.body) > 1 else [None, last]
+def _contents(before: bytes, changes: list[Change]) -> list[Change | None]:
+    """What may be in a file that was not synced: nothing of it, half of it, all of it; and of what was
+    written over its content any sectors."""
+    whole = [change for change in changes if change.patch is None]
+    found: list[Change | None] = [None]
+    if whole:
+        last = whole[-1]
+        half = Change(inode=last.inode, body=last.body[: len(last.body) // 2])
+        found += [last, half] if len(last.body) > 1 else [last]
+    patches = [change.patch for change in changes if change.patch is not None]
+    if not patches:
+        return found
+    inode = changes[0].inode
+    bases = [before, *(each.body for each in found if each is not None)]
+    bodies = [body for base in bases for body in _sprinkled(base, patches)]
+    return [None, *(Change(inode=inode, body=body) for body in dict.fromkeys(bodies) if body != before)]
+
+
+def _sprinkled(base: bytes, patches: list[tuple[int, bytes]]) -> Iterator[bytes]:
+    """Each of them not at all, whole, or some of its sectors."""
+    for torn in itertools.product(*(_torn(patch) for patch in patches)):
+        body = base
+        for patch in itertools.chain.from_iterable(torn):
+            if patch[0] + len(patch[1]) <= len(base):
+                body = patched(body, patch)
+        yield body
+
+
+def _torn(patch: tuple[int, bytes]) -> list[list[tuple[int, bytes]]]:
+    """Some of its sectors."""
+    at, body = patch
+    each = [(at + start, body[start : start + SECTOR]) for start in range(0, len(body), SECTOR)]
+    return [[], each, each[:1], each[1:], each[: len(each) // 2], each[::2], each[1::2]]
 
 
 def _prefixes(names: list[Change]) -> list[list[Change]]:

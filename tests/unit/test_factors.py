@@ -145,3 +145,21 @@ def test_a_password_that_cm_would_refuse_is_not_written_and_not_told():
 
     assert caught.value.reason is Reason.BUNDLE_INVALID
     assert "hunter2" not in str(caught.value)
+
+
+def test_within_a_block_a_pair_is_decrypted_once_and_then_forgotten(monkeypatch):
+    rounds = []
+    real = factors.hashlib.pbkdf2_hmac
+    monkeypatch.setattr(
+        factors.hashlib, "pbkdf2_hmac", lambda *arguments: (rounds.append(1), real(*arguments))[1]
+    )
+    one, other = factors.write("Password-1"), factors.write("Password-2")
+    rounds.clear()
+    with factors.remembering():
+        assert [factors.read(*pair) for pair in (one, other, one, other)] == ["Password-1", "Password-2"] * 2
+        assert len(rounds) == 2
+        for _ in range(2):
+            with pytest.raises(InvalidInput):
+                factors.read(one[0], other[1])
+    assert factors.read(*one) == "Password-1"
+    assert len(rounds) == 5

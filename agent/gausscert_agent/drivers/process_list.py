@@ -6,10 +6,11 @@ boot and one pid namespace.
 
 from __future__ import annotations
 
+import functools
 import os
+import re
 import signal
 import time
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,9 +31,14 @@ _INTERPRETERS: Final = ("python", "sh", "bash", "dash", "ksh")
 _DELETED: Final = " (deleted)"
 _GONE: Final = frozenset("ZXx")
 _POLL_S: Final = 0.02
-_ARGUMENTS_BYTES: Final = 16_384
-"""Room for three paths."""
+_BEGINNING_BYTES: Final = 16_384
+"""Room for three paths, or the pids of three thousand kernel threads."""
 _UNKNOWN: Final = "-"
+_NAMED_TEXT: Final = re.compile("|".join(sorted(CM_PROGRAMS))).search
+_NAMED: Final = re.compile("|".join(sorted(CM_PROGRAMS)).encode()).search
+_KTHREADD: Final = 2
+_PF_KTHREAD: Final = 0x0020_0000
+"""In the flags of /proc/PID/stat (include/linux/sched.h)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,14 +103,18 @@ def find_processes(home: Path, proc: Path = PROC) -> tuple[CmProcess, ...]:
     A process belongs to a home by its executable, even after an upgrade has removed that file, or by
     the path it was called with; GAUSSHOME is a symbolic link where it is upgraded (facts section 7).
     """
-    booted_at = _boot_time(proc)
     found = []
-    for pid in _pids(proc):
-        name = _program_of_home(pid, home, proc)
+    wanted = os.path.join(home, "bin")
+    named = functools.cache(_folder)  # for this look only
+    for pid, paths in _suspects(proc):
+        name = _program_in(wanted, paths, named)
         stat = read_stat(pid, proc) if name else None
         if stat is not None and stat.runs:
-            found.append(CmProcess(name, pid, _started_at(stat, booted_at)))
-    return tuple(found)
+            found.append((pid, name, stat))
+    if not found:
+        return ()
+    booted_at = _boot_time(proc)
+    return tuple(CmProcess(name, pid, _started_at(stat, booted_at)) for pid, name, stat in sorted(found))
 
 
 def session_members(session: int, proc: Path = PROC) -> tuple[Stat, ...]:
@@ -164,17 +174,68 @@ def _pids(proc: Path) -> Iterator[int]:
         yield int(name)
 
 
-def _program_of_home(pid: int, home: Path, proc: Path) -> str:
-    """Which CM program of that home a process runs, or ""."""
-    for path in _program_paths(pid, proc):
+def _suspects(proc: Path) -> Iterator[tuple[int, list[str]]]:
+    """The processes that have the name of a CM program in what they may be the program of, with all of that.
+
+    Each command of a transaction looks at all processes of the node, right before and right after sets are
+    exchanged: nothing here is done that all those which are no suspects do not need.
+    """
+    root = os.fspath(proc)
+    names = [name for name in os.listdir(root) if name.isdecimal()]
+    kernel = _kernel_threads(root)
+    for name in names:
+        if name in kernel:
+            continue
+        entry = f"{root}/{name}"
+        executable = _executable(entry)
+        raw = _command_line(entry)
+        if _NAMED(raw) or _NAMED_TEXT(executable):
+            yield int(name), _paths_of(executable, raw)
+
+
+def _kernel_threads(proc: str) -> frozenset[str]:
+    """Most of the processes of a machine. They are children of kthreadd, and none of them runs a program.
+
+    Empty where the kernel does not tell (CONFIG_PROC_CHILDREN); one that is missing is looked at.
+    """
+    if not _has_kthreadd(proc):
+        return frozenset()
+    raw = _read_at_once(f"{proc}/{_KTHREADD}/task/{_KTHREADD}/children")
+    return frozenset(raw.decode("ascii", "replace").split())
+
+
+@functools.cache
+def _has_kthreadd(proc: str) -> bool:
+    """Whether pid 2 is kthreadd; for good, because it never ends.
+
+    In a container with a process list of its own there is none, and 2 is a pid like any other.
+    """
+    name, _, rest = _read_at_once(f"{proc}/{_KTHREADD}/stat").rpartition(b")")
+    try:
+        _, parent, _, _, _, _, flags, *_ = rest.split()
+        return name == b"%d (kthreadd" % _KTHREADD and parent == b"0" and bool(int(flags) & _PF_KTHREAD)
+    except ValueError:
+        return False
+
+
+def _folder(path: str) -> tuple[int, int] | str:
+    """What tells a folder from another one, whatever path leads to it; where there is none, its real path."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return os.path.realpath(path)
+    return found.st_dev, found.st_ino
+
+
+def _program_in(wanted: str, paths: list[str], named: Callable[[str], object]) -> str:
+    """Which CM program of that folder a process runs, or ""."""
+    for path in paths:
         folder, name = os.path.split(path)
-        if name in CM_PROGRAMS and os.path.isabs(folder) and _same_folder(folder, home / "bin"):
+        if name not in CM_PROGRAMS or not os.path.isabs(folder):
+            continue
+        if folder == wanted or named(folder) == named(wanted):
             return name
     return ""
-
-
-def _same_folder(folder: str, wanted: Path) -> bool:
-    return folder == str(wanted) or os.path.realpath(folder) == os.path.realpath(wanted)
 
 
 def _program_names(pid: int, proc: Path) -> frozenset[str]:
@@ -183,12 +244,13 @@ def _program_names(pid: int, proc: Path) -> frozenset[str]:
 
 def _program_paths(pid: int, proc: Path) -> list[str]:
     """What a process may be the program of: its executable, its name, and the script of an interpreter."""
-    paths = []
     entry = f"{proc}/{pid}"
-    # Refused for processes of other users; their argument list is readable all the same.
-    with suppress(OSError):
-        paths.append(os.readlink(f"{entry}/exe").removesuffix(_DELETED))
-    arguments = _arguments(entry)
+    return _paths_of(_executable(entry), _command_line(entry))
+
+
+def _paths_of(executable: str, raw: bytes) -> list[str]:
+    paths = [executable.removesuffix(_DELETED)] if executable else []
+    arguments = [os.fsdecode(argument) for argument in raw.split(b"\0")[:3] if argument]
     paths += arguments[:1]
     if arguments and os.path.basename(arguments[0]).startswith(_INTERPRETERS):
         paths += _script(arguments)
@@ -202,20 +264,31 @@ def _script(arguments: list[str]) -> list[str]:
     return arguments[1:2]
 
 
-def _arguments(entry: str) -> list[str]:
-    """The first three. Without pathlib and buffers: a node has hundreds of processes, and each command of a
-    transaction looks at all of them."""
+def _executable(entry: str) -> str:
+    """Refused for processes of other users; their argument list is readable all the same."""
     try:
-        descriptor = os.open(f"{entry}/cmdline", os.O_RDONLY | os.O_CLOEXEC)
+        return os.readlink(entry + "/exe")
     except OSError:
-        return []
+        return ""
+
+
+def _command_line(entry: str) -> bytes:
+    return _read_at_once(entry + "/cmdline")
+
+
+def _read_at_once(path: str) -> bytes:
+    """The beginning of a file, b"" if it cannot be read. Without pathlib and buffers: a node has hundreds of
+    processes."""
     try:
-        raw = os.read(descriptor, _ARGUMENTS_BYTES)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
-        return []
+        return b""
+    try:
+        return os.read(descriptor, _BEGINNING_BYTES)
+    except OSError:
+        return b""
     finally:
         os.close(descriptor)
-    return [os.fsdecode(argument) for argument in raw.split(b"\0")[:3] if argument]
 
 
 def _read_word(path: Path) -> str:

@@ -191,6 +191,7 @@ def _passwords(files: Mapping[str, bytes]) -> dict[str, str]:
 
 
 def _context(protocol: int, role: Role, side: _Side, version: ssl.TLSVersion, crls: bool) -> ssl.SSLContext:
+    crls = crls and bool(_first_crl(side, role))  # without one, one context does for both
     context = side.contexts.get((protocol, role, crls))
     if context is None:
         context = side.contexts[protocol, role, crls] = _new_context(protocol, role, side, crls)
@@ -229,11 +230,14 @@ def _load_own(context: ssl.SSLContext, role: Role, side: _Side) -> None:
 def _load_trusted(context: ssl.SSLContext, role: Role, side: _Side, crls: bool) -> None:
     """All of cacert.pem, and the first CRL for the leaf alone (cs_ssl.cpp:952-1003)."""
     _load_locations(context, side.files["cacert.pem"], "cacert.pem")
-    name = f"{role}.crl"
-    lists = pem.split(side.files.get(name, b"")).of(pem.CRL_LABELS)
-    if crls and lists:
-        _load_locations(context, lists[0].text, name)
+    if crls:
+        _load_locations(context, _first_crl(side, role), f"{role}.crl")
         context.verify_flags |= ssl.VerifyFlags.VERIFY_CRL_CHECK_LEAF
+
+
+def _first_crl(side: _Side, role: Role) -> bytes:
+    lists = pem.split(side.files.get(f"{role}.crl", b"")).of(pem.CRL_LABELS)
+    return lists[0].text if lists else b""
 
 
 def _load_locations(context: ssl.SSLContext, body: bytes, name: str) -> None:

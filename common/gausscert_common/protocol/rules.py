@@ -62,6 +62,12 @@ class Rule:
     """The live set the command demands before it does anything."""
 
 
+def depends_on_processes(step: Step) -> bool:
+    """Whether it matters to a command if CM runs: whether it may exchange sets."""
+    effects = RULES[step].effects if step in RULES else ()
+    return Effect.MAKE_NEW_LIVE in effects or Effect.MAKE_OLD_LIVE in effects
+
+
 _ANY: Final = frozenset(Phase)
 
 RULES: Final[dict[Step, Rule]] = {

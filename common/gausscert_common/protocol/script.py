@@ -16,14 +16,16 @@ from typing import Final, TypeAlias
 from gausscert_common.errors import NodeFailure, NodeRefusal
 from gausscert_common.protocol.commands import Command
 from gausscert_common.protocol.node import Accepted, accept, complete, reconcile
-from gausscert_common.protocol.rules import RULES, Effect, StageFacts
+from gausscert_common.protocol.rules import RULES, Effect, StageFacts, depends_on_processes
 from gausscert_common.protocol.state import NodeState, Operation, Transaction, View
 from gausscert_common.protocol.words import Phase, Step
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """See the disk, the process list and the lease. Answers a `View`."""
+    """See the disk, the lease and, where the command depends on it, the process list. Answers a `View`."""
+
+    processes: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +143,7 @@ def carry_out(state: NodeState, command: Command) -> Script:
         NodeRefusal, InvalidInput: Refused by `accept` before anything was journalled.
         Exception: What a move failed with, once the script has put things in order.
     """
-    view = yield Look()
+    view = yield Look(processes=depends_on_processes(command.step))
     if not isinstance(view, View):
         raise TypeError("looking answers a view")
     accepted = accept(state, view, command)

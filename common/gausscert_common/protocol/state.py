@@ -84,7 +84,7 @@ class View:
     live_digest: str | None
     """None: the live set cannot be read; that keeps back only commands that depend on it."""
     cm_running: bool
-    """A cm_server or cm_agent of this node runs."""
+    """A cm_server or cm_agent of this node runs; asked only for commands that may exchange sets."""
     lease_holder: str = ""
     """Who holds a lease that has not expired; "" when it is free."""
     unreadable: str = ""

@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING, Final
 import grpc
 from gausscert.v1 import resources_pb2 as pb
 from google.protobuf.message import DecodeError
-from google.rpc.error_details_pb2 import ErrorInfo  # type: ignore[import-untyped] # ships no stubs
-from google.rpc.status_pb2 import Status  # type: ignore[import-untyped] # ships no stubs
 
 from gausscert_common.errors import KIND_OF_REASON, GausscertError, InternalError, Reason
 from gausscert_common.findings import Finding, Severity
@@ -21,6 +19,9 @@ from gausscert_common.wire import values
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from google.rpc.error_details_pb2 import ErrorInfo  # type: ignore[import-untyped] # ships no stubs
+    from google.rpc.status_pb2 import Status  # type: ignore[import-untyped] # ships no stubs
 
 DOMAIN: Final = "gausscert"
 DETAILS_KEY: Final = "grpc-status-details-bin"
@@ -113,6 +114,9 @@ def text_of(error: GausscertError) -> str:
 
 def details(error: GausscertError) -> bytes:
     """google.rpc.Status, serialized, for `DETAILS_KEY`."""
+    from google.rpc.error_details_pb2 import ErrorInfo
+    from google.rpc.status_pb2 import Status
+
     fitting, left_out = _fitting(error.findings)
     metadata = {"node": error.node, "file": error.file, "remedy": error.remedy[:_MAX_TEXT]}
     if left_out:
@@ -172,6 +176,8 @@ def _fitting(findings: Iterable[Finding]) -> tuple[list[pb.Finding], int]:
 
 
 def _parsed(serialized: bytes | None) -> Status | None:
+    from google.rpc.status_pb2 import Status
+
     try:
         return None if serialized is None else Status.FromString(serialized)
     except DecodeError:
@@ -179,6 +185,8 @@ def _parsed(serialized: bytes | None) -> Status | None:
 
 
 def _info(status: Status) -> ErrorInfo | None:
+    from google.rpc.error_details_pb2 import ErrorInfo
+
     for detail in status.details:
         info = ErrorInfo()
         if detail.Unpack(info) and info.domain == DOMAIN:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -10,10 +11,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from gausscert_agent import journal_codec
+from gausscert_agent import journal_codec, journal_slots
 from gausscert_agent.files import Disk
 from gausscert_agent.journal import Journal
 from gausscert_agent.journal_codec import Record
+from gausscert_agent.journal_slots import SECTOR
 from gausscert_common.errors import InvalidInput, NodeFailure, Reason
 from gausscert_common.protocol.state import NodeState, Operation, SslSetting, Transaction
 from gausscert_common.protocol.words import Fence, Outcome, Phase, RestartScope, SslWish, Step, Tombstone
@@ -78,6 +80,34 @@ def test_a_missing_file_is_a_fresh_state(directory):
     assert Journal(directory).load() == NodeState()
 
 
+@pytest.mark.parametrize(
+    ("record", "idle"),
+    [
+        (Record(), True),
+        (Record(MINIMAL, ("r-1",)), True),
+        (Record(FULL), False),
+        (Record(replace(FULL, operation=None)), False),
+        (Record(replace(MINIMAL, operation=FULL.operation)), False),
+        (Record(MINIMAL, request_in_flight="r-1"), False),
+    ],
+    ids=["fresh", "idle", "transaction and child", "transaction", "child", "request"],
+)
+def test_a_journal_says_whether_something_was_in_flight(directory, record, idle):
+    assert Journal(directory).says_idle()
+    with Journal(directory) as journal:
+        journal.lock()
+        journal.save_record(record)
+    assert Journal(directory).says_idle() is idle
+
+
+def test_a_damaged_journal_says_nothing(directory):
+    path = saved(directory, MINIMAL)
+    body = path.read_bytes()
+    path.write_bytes(body[:100] + b"?" + body[101:])
+    with pytest.raises(NodeFailure):
+        Journal(directory).says_idle()
+
+
 def test_saving_keeps_what_is_journalled_beside_the_state(directory):
     with Journal(directory) as journal:
         journal.lock()
@@ -102,38 +132,224 @@ def refused(directory: Path, reason: Reason = Reason.JOURNAL_DAMAGED) -> NodeFai
 def test_a_file_cut_anywhere_is_refused(directory):
     path = saved(directory)
     whole = path.read_bytes()
-    for length in range(len(whole.rstrip())):
+    lengths = {*range(0, 4 * SECTOR, 7), *range(0, len(whole), SECTOR), len(whole) // 2, len(whole) - 1}
+    for length in sorted(lengths):
         path.write_bytes(whole[:length])
         refused(directory)
 
 
-def test_a_changed_byte_is_refused_or_means_the_same(directory):
-    """White space is the only thing that may change without being refused."""
-    path = saved(directory)
+def both(directory: Path) -> Path:
+    """MINIMAL, then FULL, by one agent: both slots hold a record."""
+    with Journal(directory) as journal:
+        journal.lock()
+        journal.save(MINIMAL)
+        journal.save(FULL)
+        return journal.path
+
+
+def used(raw: bytes) -> set[int]:
+    """Every byte of a record."""
+    half = len(raw) // 2
+    return {
+        at
+        for at in range(len(raw))
+        if at % half < SECTOR * int.from_bytes(raw[at // half * half + 18 : at // half * half + 20])
+    }
+
+
+@pytest.mark.parametrize("write", [saved, both])
+def test_a_changed_byte_is_refused_or_means_the_same(directory, write):
+    """Never the record before it: what was damaged may have been promised. Only what no record needs may
+    change without being refused."""
+    path = write(directory)
     whole = path.read_bytes()
-    refusals = 0
-    for at in range(len(whole)):
+    needed = used(whole)
+    assert len(needed) >= 2 * SECTOR
+    for at in sorted(needed | set(range(0, len(whole), SECTOR)) | set(range(3, len(whole), 101))):
         path.write_bytes(whole[:at] + bytes([whole[at] ^ 0x01]) + whole[at + 1 :])
         try:
             assert Journal(directory).load() == FULL
         except NodeFailure:
-            refusals += 1
-    assert refusals > len(whole) // 2
+            continue
+        assert at not in needed
 
 
-def test_another_phase_with_the_old_checksum_is_refused(directory):
+def sectors_of_the_newest(raw: bytes) -> list[tuple[int, bytes]]:
+    half = len(raw) // 2
+    count = int.from_bytes(raw[half + 18 : half + 20])
+    return [(half + at, raw[half + at : half + at + SECTOR]) for at in range(0, count * SECTOR, SECTOR)]
+
+
+def test_of_a_record_cut_short_the_one_before_it_counts(directory):
+    """Whichever sectors of the third record have got to the disk, over the first one."""
+    with Journal(directory) as journal:
+        journal.lock()
+        journal.save(replace(FULL, holder="first@host:1"))
+        journal.save(MINIMAL)
+        before = journal.path.read_bytes()
+        journal.save(replace(FULL, holder="third@host:1"))
+        path, after = journal.path, journal.path.read_bytes()
+    changed = [
+        at for at in range(0, len(after), SECTOR) if after[at : at + SECTOR] != before[at : at + SECTOR]
+    ]
+    assert len(changed) == 2
+    for landed in range(1, 2 ** len(changed) - 1):
+        body = before
+        for bit, at in enumerate(changed):
+            if landed >> bit & 1:
+                body = body[:at] + after[at : at + SECTOR] + body[at + SECTOR :]
+        path.write_bytes(body)
+        assert Journal(directory).load() == MINIMAL
+
+
+@pytest.mark.parametrize("nodes", [2, 60])
+def test_the_first_record_over_a_blank_slot_may_be_cut_short(directory, nodes):
+    many = replace(FULL.transaction, participants=tuple(f"node-{number}" for number in range(nodes)))
+    with Journal(directory) as journal:
+        journal.lock()
+        journal.save(MINIMAL)
+        before = journal.path.read_bytes()
+        journal.save(replace(FULL, transaction=many))
+        path, after = journal.path, journal.path.read_bytes()
+    sectors = sectors_of_the_newest(after)
+    for kept in (sectors[:1], sectors[1:], sectors[:-1], sectors[::2], sectors[1::2]):
+        body = before
+        for at, sector in kept:
+            body = body[:at] + sector + body[at + SECTOR :]
+        path.write_bytes(body)
+        assert Journal(directory).load() == MINIMAL
+
+
+def test_an_agent_that_finds_a_record_cut_short_says_so(directory, caplog):
+    path = both(directory)
+    whole = path.read_bytes()
+    (at, sector), *_ = sectors_of_the_newest(whole)
+    path.write_bytes(whole[:at] + bytes(len(sector)) + whole[at + len(sector) :])
+    assert Journal(directory).load() == MINIMAL
+    assert not caplog.records, "somebody else may be writing it"
+    with Journal(directory) as journal:
+        journal.lock()
+        assert journal.load() == MINIMAL
+    assert [record.message for record in caplog.records] == [
+        "the last record was cut short; the one before it counts"
+    ]
+
+
+def test_records_go_to_both_slots_in_turn_and_the_file_stays_the_same(directory):
+    with Journal(directory) as journal:
+        journal.lock()
+        journal.save(FULL)
+        first, inode = journal.path.read_bytes(), journal.path.stat().st_ino
+        half = len(first) // 2
+        for number in range(5):
+            before = journal.path.read_bytes()
+            journal.save(replace(FULL, holder=f"bob@host:{number}"))
+            after = journal.path.read_bytes()
+            kept = slice(0, half) if number % 2 == 0 else slice(half, None)
+            assert before[kept] == after[kept]
+            assert before != after
+            assert Journal(directory).load().holder == f"bob@host:{number}"
+        assert (len(after), journal.path.stat().st_ino) == (len(first), inode)
+
+
+def test_a_record_that_is_too_long_for_its_slot_makes_the_file_anew(directory):
+    many = replace(FULL.transaction, participants=tuple(f"node-{number:058}" for number in range(4096)))
+    with Journal(directory) as journal:
+        journal.lock()
+        for state in (MINIMAL, FULL, replace(FULL, transaction=many), MINIMAL, FULL):
+            size = journal.path.stat().st_size if journal.path.exists() else 0
+            journal.save(state)
+            assert Journal(directory).load() == state
+            assert journal.path.stat().st_size >= size
+
+
+def test_a_new_agent_leaves_the_file_of_the_one_before_it_as_it_is_until_its_own_is_durable(directory):
+    """What the old one shows may not be on the disk: its agent may have died before it was."""
+    path = both(directory)
+    was, inode = path.read_bytes(), path.stat().st_ino
+
+    class Looking(Disk):
+        def replace(self, at, old, new):
+            assert path.read_bytes() == was
+            super().replace(at, old, new)
+
+    with Journal(directory, disk=Looking()) as journal:
+        journal.lock()
+        journal.save(journal.load())
+    assert path.stat().st_ino != inode
+    assert Journal(directory).load() == FULL
+
+
+@pytest.mark.parametrize("how", ["removed", "replaced", "linked", "cut", "opened to others"])
+def test_a_file_that_somebody_else_has_touched_is_made_anew(directory, tmp_path, how):
+    with Journal(directory) as journal:
+        journal.lock()
+        journal.save(MINIMAL)
+        path, whole = journal.path, journal.path.read_bytes()
+        if how == "opened to others":
+            path.chmod(0o644)
+        elif how == "cut":
+            path.write_bytes(whole[:-SECTOR])
+        else:
+            path.rename(tmp_path / "aside")
+        if how == "replaced":
+            path.write_bytes(whole)
+        elif how == "linked":
+            path.symlink_to(tmp_path / "aside")
+        journal.save(FULL)
+    assert Journal(directory).load() == FULL
+    assert path.stat().st_mode & 0o777 == 0o600
+    if how in ("removed", "replaced", "linked"):
+        assert (tmp_path / "aside").read_bytes() == whole
+
+
+def test_a_reader_beside_a_writing_agent_reads_again(directory, monkeypatch):
+    """Both slots may change while it reads, so that neither is whole to it."""
+    path = both(directory)
+    whole = path.read_bytes()
+    torn = b"\1".join(whole[at : at + len(whole) // 2 - 1] for at in (0, len(whole) // 2)) + b"\1"
+    torn = bytes([torn[0] ^ 1]) + torn[1:]
+    journal = Journal(directory)
+    answers = [torn, torn[::-1], whole]
+    monkeypatch.setattr(journal, "_read", lambda: answers.pop(0))
+    assert journal.load() == FULL
+    answers = [torn, torn]
+    with pytest.raises(NodeFailure):
+        journal.load()
+    assert not answers
+
+
+def sealed(record: object) -> bytes:
+    """A whole file that holds it, with every checksum right."""
+    body = json.dumps(record).encode()
+    text = hashlib.sha256(body).digest() + body
+    capacity = journal_slots.capacity_for(text)
+    written = journal_slots.written(text, 1, capacity)
+    return written + journal_slots.blank(capacity)[len(written) :]
+
+
+def test_another_version_is_refused_by_name(directory, monkeypatch):
     path = saved(directory)
-    path.write_text(path.read_text().replace('"SWAPPED"', '"COMMITTED"'))
-    assert "checksum" in refused(directory).message
+    monkeypatch.setattr(journal_slots, "VERSION", b"3")
+    path.write_bytes(sealed({}))
+    monkeypatch.undo()
+    assert "version 3" in refused(directory, Reason.JOURNAL_FAILED).message
 
 
-def test_another_version_is_refused_by_name(directory):
+def test_a_record_with_another_checksum_is_refused(directory, monkeypatch):
     path = saved(directory)
-    path.write_text(path.read_text().replace('"version": 1', '"version": 2'))
-    assert "version 2" in refused(directory, Reason.JOURNAL_FAILED).message
+    record = journal_codec.encode(Record(FULL))
+    path.write_bytes(sealed(record))
+    assert Journal(directory).load() == FULL
+    text = b"0" * 32 + json.dumps(record).encode()
+    written = journal_slots.written(text, 1, 32)
+    path.write_bytes(written + journal_slots.blank(32)[len(written) :])
+    refused(directory)
 
 
-@pytest.mark.parametrize("body", [b"", b"{}", b"[]", b"null", b"\xff\xfe", b"[" * 100_000, b" " * (1 << 21)])
+@pytest.mark.parametrize(
+    "body", [b"", b"{}", b"[]", b"null", b"\xff\xfe", b"[" * 100_000, b" " * (1 << 22), bytes(1 << 15)]
+)
 def test_what_is_no_record_is_refused(directory, body):
     path = saved(directory)
     path.write_bytes(body)
@@ -156,12 +372,59 @@ def test_what_is_no_record_is_refused(directory, body):
     ],
 )
 def test_a_record_that_fits_its_checksum_but_no_state_is_refused(directory, change):
-    from gausscert_agent import journal
-
     path = saved(directory)
-    record = json.loads(path.read_text())["record"] | change
-    path.write_text(json.dumps({"version": 1, "sha256": journal._checksum(record), "record": record}))
+    path.write_bytes(sealed(journal_codec.encode(Record(FULL)) | change))
     refused(directory)
+
+
+# The form before there were slots: one JSON text
+
+
+def of_version_1(saved: Record, **changes: object) -> bytes:
+    body = journal_codec.encode(saved)
+    canonical = json.dumps(body, sort_keys=True, separators=(",", ":"))
+    envelope = {"version": 1, "sha256": hashlib.sha256(canonical.encode()).hexdigest(), "record": body}
+    return json.dumps(envelope | changes, indent=1).encode() + b"\n"
+
+
+def test_what_an_older_release_wrote_is_read_and_written_anew_by_the_first_save(directory):
+    path = saved(directory)
+    record = Record(FULL, ("r-1", "r-2"), "r-3")
+    path.write_bytes(of_version_1(record))
+    with Journal(directory) as journal:
+        journal.lock()
+        assert journal.load() == FULL
+        assert path.read_bytes() == of_version_1(record)
+        journal.save(FULL)
+        assert journal.record == record
+    assert not path.read_bytes().startswith(b"{")
+    again = Journal(directory)
+    again.load()
+    assert again.record == record
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"version": 3}, Reason.JOURNAL_FAILED),
+        ({"sha256": "0" * 64}, Reason.JOURNAL_DAMAGED),
+        ({"record": {}}, Reason.JOURNAL_DAMAGED),
+    ],
+)
+def test_what_no_older_release_wrote_is_refused(directory, changes, reason):
+    path = saved(directory)
+    path.write_bytes(of_version_1(Record(FULL), **changes))
+    refused(directory, reason)
+
+
+def test_what_an_older_release_wrote_is_refused_when_it_is_cut_or_changed(directory):
+    path = saved(directory)
+    whole = of_version_1(Record(FULL)).rstrip()
+    for at in range(0, len(whole), 3):
+        path.write_bytes(whole[:at])
+        refused(directory)
+    path.write_bytes(whole.replace(b'"SWAPPED"', b'"COMMITTED"'))
+    assert "checksum" in refused(directory).message
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660])
@@ -264,7 +527,7 @@ def test_saving_without_the_lock_is_a_bug(directory):
 class FailingDisk(Disk):
     """Fails at the n-th change, once."""
 
-    def __init__(self, at: int) -> None:
+    def __init__(self, at: int = 0) -> None:
         self.left = at
 
     def _count(self) -> None:
@@ -280,9 +543,17 @@ class FailingDisk(Disk):
         self._count()
         super().write(descriptor, body)
 
+    def write_at(self, descriptor, body, offset):
+        self._count()
+        super().write_at(descriptor, body, offset)
+
     def sync(self, descriptor):
         self._count()
         super().sync(descriptor)
+
+    def sync_data(self, descriptor):
+        self._count()
+        super().sync_data(descriptor)
 
     def replace(self, directory, old, new):
         self._count()
@@ -304,23 +575,66 @@ def test_a_failed_save_leaves_one_of_the_two_records_whole(directory, at):
         assert Journal(directory).load() == FULL
 
 
-def test_a_save_is_synced_before_and_after_the_rename(directory):
-    """What survives a power cut is decided here: file, rename, directory, in this order."""
-    order = []
+@pytest.mark.parametrize("loads", [True, False])
+@pytest.mark.parametrize(("at", "counts"), [(1, MINIMAL), (2, FULL)], ids=["write", "sync"])
+def test_after_a_write_into_a_slot_has_failed_no_slot_is_written_into(directory, at, counts, loads):
+    """After an fsync that failed, what is seen may not be on the disk, and a second fsync would not tell.
+    Both slots stay as they are until there is another file."""
+    disk = FailingDisk()
+    with Journal(directory, disk=disk) as journal:
+        journal.lock()
+        journal.save(MINIMAL)
+        inode = journal.path.stat().st_ino
+        disk.left = at
+        with pytest.raises(NodeFailure):
+            journal.save(FULL)
+        assert Journal(directory).load() == counts
+        assert journal.record.node == MINIMAL
+        if loads:
+            journal.load()
+        journal.save(FULL)
+        assert journal.path.stat().st_ino != inode
+        assert Journal(directory).load() == FULL
 
-    class Recording(Disk):
-        def sync(self, descriptor):
-            order.append("sync dir" if os.path.isdir(f"/proc/self/fd/{descriptor}") else "sync file")
-            super().sync(descriptor)
 
-        def replace(self, directory, old, new):
-            order.append("rename")
-            super().replace(directory, old, new)
+class Recording(Disk):
+    """What is changed and synced, in order."""
 
-    with Journal(directory, disk=Recording()) as journal:
+    def __init__(self) -> None:
+        self.order = []
+
+    def write(self, descriptor, body):
+        self.order.append("write")
+        super().write(descriptor, body)
+
+    def write_at(self, descriptor, body, offset):
+        self.order.append("write at")
+        super().write_at(descriptor, body, offset)
+
+    def sync(self, descriptor):
+        self.order.append("sync dir" if os.path.isdir(f"/proc/self/fd/{descriptor}") else "sync file")
+        super().sync(descriptor)
+
+    def sync_data(self, descriptor):
+        self.order.append("sync data")
+        super().sync_data(descriptor)
+
+    def replace(self, directory, old, new):
+        self.order.append("rename")
+        super().replace(directory, old, new)
+
+
+def test_the_first_save_is_synced_before_and_after_the_rename_and_every_other_one_once(directory):
+    """What survives a power cut is decided here: file, rename, directory, in this order; then each slot."""
+    disk = Recording()
+    with Journal(directory, disk=disk) as journal:
         journal.lock()
         journal.save(FULL)
-    assert order == ["sync file", "rename", "sync dir"]
+        assert disk.order == ["write", "sync file", "rename", "sync dir"]
+        disk.order.clear()
+        journal.save(MINIMAL)
+        journal.save(FULL)
+    assert disk.order == ["write at", "sync data"] * 2
 
 
 def test_a_state_directory_that_is_made_is_durable_before_anything_is_in_it(tmp_path, monkeypatch):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 from dataclasses import replace
 
 import pytest
@@ -163,13 +162,11 @@ def test_an_orphan_is_ended_before_anything_is_looked_at(node):
     node.run_all(FORWARD[:3])
     rewrite(node, operation=Operation("start", 4711, 99))
     looked = []
-    node.cm.end_orphan = lambda pid, ticks: looked.append(
-        (pid, ticks, snapshot(node.state_dir)["journal.json"])
-    )
+    node.cm.end_orphan = lambda pid, ticks: looked.append((pid, ticks, node.journalled()))
     node.start()
-    ((pid, ticks, (_, journal)),) = looked
+    ((pid, ticks, record),) = looked
     assert (pid, ticks) == (4711, 99)
-    assert json.loads(journal)["record"]["operation"]["pid"] == 4711
+    assert record.node.operation.pid == 4711
     assert node.state.operation is None
     assert Journal(node.state_dir).load().operation is None
 
@@ -251,7 +248,7 @@ def failing_syncs(node, *which: int) -> None:
     count = itertools.count(1)
 
     def hook(name: str) -> None:
-        if name == "sync" and next(count) in which:
+        if name in ("sync", "sync_data") and next(count) in which:
             raise OSError(5, "Input/output error")
 
     node.disk._hook = hook
@@ -268,8 +265,8 @@ def ready_to_commit(node) -> None:
 def test_after_a_failed_write_the_next_command_settles_first(node):
     """The failed write may have reached the disk or not; memory is not believed."""
     ready_to_commit(node)
-    # File and directory of the fence, then file and directory of COMMITTED; then the agent cannot settle.
-    failing_syncs(node, 4, 5)
+    # The fence, then COMMITTED; then the agent cannot settle.
+    failing_syncs(node, 2, 3)
     with pytest.raises(NodeFailure):
         node.run(Step.COMMIT)
     assert Journal(node.state_dir).load().phase is Phase.COMMITTED
@@ -287,7 +284,7 @@ def test_a_node_whose_record_failed_reports_at_once_what_it_has_promised(node):
     """It reported the fence before, the next coordinator took an epoch that was taken, and was FENCED by a
     coordinator that had given up."""
     ready_to_commit(node)
-    failing_syncs(node, 2)
+    failing_syncs(node, 1)
     with pytest.raises(NodeFailure) as caught:
         node.run(Step.ACQUIRE, epoch=2)
     assert caught.value.reason is Reason.JOURNAL_FAILED

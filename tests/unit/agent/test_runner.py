@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from dataclasses import replace
 
@@ -783,14 +782,12 @@ def test_a_child_is_journalled_while_it_runs_and_forgotten_afterwards(tmp_path, 
         def _called(self, name):
             super()._called(name)
             if name in ("stop node", "start node"):
-                seen.append(
-                    json.loads((tmp_path / "state" / "journal.json").read_text())["record"]["operation"]
-                )
+                seen.append(Journal(tmp_path / "state").load().operation)
 
     node = Node(tmp_path, cm=Looking())
     node.start()
     node.run_all(FORWARD[: FORWARD.index(step) + 1])
-    assert (seen[-1]["kind"], seen[-1]["pid"]) == (kind, pid)
+    assert (seen[-1].kind, seen[-1].pid) == (kind, pid)
     assert journalled(node).operation is None
     node.stop()
 
@@ -800,7 +797,7 @@ def test_a_child_that_cannot_be_journalled_is_not_left_running(tmp_path):
     armed = []
 
     def fail(name: str) -> None:
-        if armed and name == "create":
+        if armed and name == "write_at":
             armed.clear()
             raise OSError(28, "No space left on device")
 

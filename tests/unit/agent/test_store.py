@@ -106,14 +106,14 @@ def test_a_name_that_is_no_utf_8_is_a_stray_that_can_be_told(made, live):
 
 def unreadable(monkeypatch, *names: str) -> None:
     """Files of another user, which only root can make for real and could read all the same."""
-    real = files.opened_file
+    real = files.open_file
 
     def opened(directory, name):
         if name in names:
             raise PermissionError(errno.EACCES, "Permission denied", name)
         return real(directory, name)
 
-    monkeypatch.setattr(files, "opened_file", opened)
+    monkeypatch.setattr(files, "open_file", opened)
 
 
 def test_what_somebody_else_put_beside_the_set_and_we_may_not_read_is_a_stray(made, live, monkeypatch):
@@ -144,14 +144,14 @@ def test_something_else_in_place_of_the_live_directory_is_refused(made, sslcert,
 
 
 class Hooked:
-    """Stands before `files.is_regular`; does something once, when a name is looked at."""
+    """Stands before `files.open_file`; does something once, when a name is opened."""
 
     def __init__(self, monkeypatch, at: str, act, *, times: int = 1) -> None:
         self.at, self.act, self.left = at, act, times
-        self.real = files.is_regular
-        monkeypatch.setattr(files, "is_regular", self)
+        self.real = files.open_file
+        monkeypatch.setattr(files, "open_file", self)
 
-    def __call__(self, directory: int, name: str) -> bool:
+    def __call__(self, directory: int, name: str) -> int:
         if name == self.at and self.left:
             self.left -= 1
             self.act()
@@ -178,7 +178,7 @@ def test_a_set_exchanged_and_removed_under_the_reader_is_read_whole(made, live, 
 
 def test_a_set_half_removed_before_it_is_listed_is_not_taken_for_a_set(made, live, sslcert, monkeypatch):
     made.write_stage(TX, contents())
-    real, left = os.listdir, [1]
+    real, left = files.entries, [1]
 
     def late(directory):
         if left:
@@ -187,7 +187,7 @@ def test_a_set_half_removed_before_it_is_listed_is_not_taken_for_a_set(made, liv
             (sslcert / f".cm.{TX}" / "server.crt").unlink()
         return real(directory)
 
-    monkeypatch.setattr(os, "listdir", late)
+    monkeypatch.setattr(files, "entries", late)
     assert made.read_live().files == NEW
 
 
@@ -561,7 +561,7 @@ def test_a_file_that_cannot_be_read_is_named_where_it_is(made, live, monkeypatch
     def failing(directory, name):
         raise OSError(errno.EIO, "Input/output error", name)
 
-    monkeypatch.setattr(files, "opened_file", failing)
+    monkeypatch.setattr(files, "open_file", failing)
     assert refusal(Reason.STORE_FAILED, made.read_live).file == str(live / "cacert.pem")
 
 

@@ -118,6 +118,53 @@ def test_who_only_names_a_program_does_not_count(proc, home, argv):
     assert found(home, proc) == []
 
 
+KTHREADD = f"2 (kthreadd) S 0 0 0 0 -1 {0x208040} {'0 ' * 12}0 0 0\n"
+
+
+def kernel_threads(proc: FakeProc, stat: str, children: str) -> None:
+    """Pid 2 with its children."""
+    (proc.root / "2" / "task" / "2").mkdir(parents=True)
+    (proc.root / "2" / "stat").write_text(stat)
+    (proc.root / "2" / "task" / "2" / "children").write_text(children)
+
+
+def test_kernel_threads_are_not_looked_at(proc, home):
+    kernel_threads(proc, KTHREADD, "10 12 ")
+    for pid in (10, 11, 12):
+        proc.add(pid, f"{home}/bin/cm_server")
+    assert found(home, proc) == [("cm_server", 11)]
+
+
+@pytest.mark.parametrize(
+    "stat",
+    [
+        KTHREADD.replace("kthreadd", "cm_agent"),
+        KTHREADD.replace("S 0 ", "S 1 "),
+        KTHREADD.replace(str(0x208040), str(0x400140)),
+        KTHREADD.replace("(kthreadd)", "((kthreadd)"),
+        "2 (kthreadd",
+        "",
+    ],
+    ids=["another name", "another parent", "no kernel thread", "a name that looks like it", "cut", "nothing"],
+)
+def test_children_of_a_pid_2_that_is_not_the_kernels_are_looked_at(proc, home, stat):
+    """In a container with a process list of its own, pid 2 may be anything."""
+    kernel_threads(proc, stat, "10 ")
+    proc.add(10, f"{home}/bin/cm_server")
+    assert found(home, proc) == [("cm_server", 10)]
+
+
+def test_where_the_kernel_does_not_tell_its_threads_all_processes_are_looked_at(proc, home):
+    kernel_threads(proc, KTHREADD, "")
+    (proc.root / "2" / "task" / "2" / "children").unlink()
+    proc.add(10, f"{home}/bin/cm_server")
+    assert found(home, proc) == [("cm_server", 10)]
+
+
+def test_a_real_process_of_ours_is_no_kernel_thread():
+    assert str(os.getpid()) not in process_list._kernel_threads("/proc")
+
+
 @pytest.mark.parametrize("state", ["Z", "X"])
 def test_the_dead_do_not_count(proc, home, state):
     proc.add(10, f"{home}/bin/cm_server", state=state)
