@@ -59,7 +59,8 @@ def watched(tmp_path, clock):
         orphan=lambda: None,
         clock=clock,
     )
-    made.server = AgentServer(config, made.node, source, lambda: fitness.fit)
+    made.server = AgentServer(config, source)
+    made.server.answer(made.node, lambda: fitness.fit)
     with made:
         yield made
 
