@@ -48,6 +48,7 @@ class Reason(StrEnum):
     NODE_UNFIT = "NODE_UNFIT"
     SET_INVALID = "SET_INVALID"
     DRAINING = "DRAINING"
+    NODES_EXCLUDED = "NODES_EXCLUDED"
     # NodeFailure
     CM_CTL_FAILED = "CM_CTL_FAILED"
     CM_CTL_TIMEOUT = "CM_CTL_TIMEOUT"
@@ -153,6 +154,7 @@ KIND_OF_REASON: dict[Reason, type[GausscertError]] = {
     Reason.NODE_UNFIT: NodeRefusal,
     Reason.SET_INVALID: NodeRefusal,
     Reason.DRAINING: NodeRefusal,
+    Reason.NODES_EXCLUDED: NodeRefusal,
     Reason.CM_CTL_FAILED: NodeFailure,
     Reason.CM_CTL_TIMEOUT: NodeFailure,
     Reason.CM_NOT_STOPPED: NodeFailure,

@@ -27,7 +27,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n gausscert/v1/agent_service.proto\x12\x0cgausscert.v1\x1a\x1cgausscert/v1/resources.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"Y\n\x0eTransactionRef\x12\x16\n\x0etransaction_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\x12 \n\x04step\x18\x03 \x01(\x0e\x32\x12.gausscert.v1.Step\"#\n\x0eGetNodeRequest\x12\x11\n\tpreflight\x18\x01 \x01(\x08\"3\n\x0fGetNodeResponse\x12 \n\x04node\x18\x01 \x01(\x0b\x32\x12.gausscert.v1.Node\"\x12\n\x10GetExpiryRequest\"\xc4\x01\n\x11GetExpiryResponse\x12\x0c\n\x04node\x18\x01 \x01(\t\x12)\n\x05\x63lock\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0c\x63\x65rtificates\x18\x03 \x03(\x0b\x32\x19.gausscert.v1.Certificate\x12\x1c\n\x14\x61lert_threshold_days\x18\x04 \x01(\r\x12\'\n\x08\x66indings\x18\x05 \x03(\x0b\x32\x15.gausscert.v1.Finding\"I\n\x0cProbeRequest\x12\r\n\x05query\x18\x01 \x01(\x08\x12*\n\x07timeout\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"b\n\rProbeResponse\x12$\n\x06served\x18\x01 \x03(\x0b\x32\x14.gausscert.v1.Served\x12+\n\x07\x63luster\x18\x02 \x01(\x0b\x32\x1a.gausscert.v1.ClusterState\"\x19\n\x17WatchTransactionRequest\"\xb4\x01\n\x18WatchTransactionResponse\x12\x16\n\x0etransaction_id\x18\x01 \x01(\t\x12\"\n\x05phase\x18\x02 \x01(\x0e\x32\x13.gausscert.v1.Phase\x12\"\n\x05\x66\x65nce\x18\x03 \x01(\x0b\x32\x13.gausscert.v1.Fence\x12\x10\n\x08\x61\x63tivity\x18\x04 \x01(\t\x12&\n\x02\x61t\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x88\x01\n\x0e\x41\x63quireRequest\x12)\n\x03ref\x18\x01 \x01(\x0b\x32\x1c.gausscert.v1.TransactionRef\x12\x0e\n\x06holder\x18\x02 \x01(\t\x12(\n\x05lease\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x11\n\ttake_over\x18\x04 \x01(\x08\"3\n\x0f\x41\x63quireResponse\x12 \n\x04node\x18\x01 \x01(\x0b\x32\x12.gausscert.v1.Node\"\x9a\x02\n\x0ePrepareRequest\x12)\n\x03ref\x18\x01 \x01(\x0b\x32\x1c.gausscert.v1.TransactionRef\x12\x14\n\x0cparticipants\x18\x02 \x03(\t\x12\x1c\n\x14\x65xpected_live_digest\x18\x03 \x01(\t\x12$\n\x06\x62undle\x18\x04 \x01(\x0b\x32\x14.gausscert.v1.Bundle\x12)\n\nenable_ssl\x18\x05 \x01(\x0e\x32\x15.gausscert.v1.SslWish\x12+\n\x07restart\x18\x06 \x01(\x0e\x32\x1a.gausscert.v1.RestartScope\x12+\n\ncrl_policy\x18\x07 \x01(\x0e\x32\x17.gausscert.v1.CrlPolicy\"\x8f\x01\n\x0fPrepareResponse\x12+\n\x05stage\x18\x01 \x01(\x0b\x32\x1c.gausscert.v1.CertificateSet\x12\'\n\x08\x66indings\x18\x02 \x03(\x0b\x32\x15.gausscert.v1.Finding\x12&\n\x07overlap\x18\x03 \x01(\x0b\x32\x15.gausscert.v1.Overlap\"\xa1\x01\n\x0bStopRequest\x12)\n\x03ref\x18\x01 \x01(\x0b\x32\x1c.gausscert.v1.TransactionRef\x12)\n\x05scope\x18\x02 \x01(\x0e\x32\x1a.gausscert.v1.RestartScope\x12\x10\n\x08\x65xecutor\x18\x03 \x01(\x08\x12*\n\x07timeout\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x0e\n\x0cStopResponse\"8\n\x0bSwapRequest\x12)\n\x03ref\x18\x01 \x01(\x0b\x32\x1c.gausscert.v1.TransactionRef\":\n\x0cSwapResponse\x12*\n\x04live\x18\x01 \x01(\x0b\x32\x1c.gausscert.v1.CertificateSet\"\xa2\x01\n\x0cStartRequest\x12)\n\x03ref\x18\x01 \x01(\x0b\x32\x1c.gausscert.v1.TransactionRef\x12)\n\x05scope\x18\x02 \x01(\x0e\x32\x1a.gausscert.v1.RestartScope\x12\x10\n\x08\x65xecutor\x18\x03 \x01(\x08\x12*\n\x07timeout\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x0f\n\rStartResponse\":\n\rCommitRequest\x12)\n\x03ref\x18\x01 \x01(\x0b\x32\x1c.gausscert.v1.TransactionRef\"\x10\n\x0e\x43ommitResponse\"9\n\x0cPurgeRequest\x12)\n\x03ref\x18\x01 \x01(\x0b\x32\x1c.gausscert.v1.TransactionRef\"\x0f\n\rPurgeResponse\"9\n\x0c\x41\x62ortRequest\x12)\n\x03ref\x18\x01 \x01(\x0b\x32\x1c.gausscert.v1.TransactionRef\";\n\rAbortResponse\x12*\n\x04live\x18\x01 \x01(\x0b\x32\x1c.gausscert.v1.CertificateSet\"9\n\x0c\x43leanRequest\x12)\n\x03ref\x18\x01 \x01(\x0b\x32\x1c.gausscert.v1.TransactionRef\"\x0f\n\rCleanResponse\"`\n\x0e\x45ncryptRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1c\n\x0fserver_password\x18\x02 \x01(\tB\x03\x80\x01\x01\x12\x1c\n\x0f\x63lient_password\x18\x03 \x01(\tB\x03\x80\x01\x01\"=\n\x0f\x45ncryptResponse\x12*\n\x04live\x18\x01 \x01(\x0b\x32\x1c.gausscert.v1.CertificateSet\"T\n\x13SetEnableSslRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12)\n\nenable_ssl\x18\x02 \x01(\x0e\x32\x15.gausscert.v1.SslWish\"C\n\x14SetEnableSslResponse\x12+\n\nenable_ssl\x18\x01 \x01(\x0b\x32\x17.gausscert.v1.SslSwitch2\x90\t\n\x0c\x41gentService\x12K\n\x07GetNode\x12\x1c.gausscert.v1.GetNodeRequest\x1a\x1d.gausscert.v1.GetNodeResponse\"\x03\x90\x02\x01\x12Q\n\tGetExpiry\x12\x1e.gausscert.v1.GetExpiryRequest\x1a\x1f.gausscert.v1.GetExpiryResponse\"\x03\x90\x02\x01\x12\x45\n\x05Probe\x12\x1a.gausscert.v1.ProbeRequest\x1a\x1b.gausscert.v1.ProbeResponse\"\x03\x90\x02\x01\x12h\n\x10WatchTransaction\x12%.gausscert.v1.WatchTransactionRequest\x1a&.gausscert.v1.WatchTransactionResponse\"\x03\x90\x02\x01\x30\x01\x12K\n\x07\x41\x63quire\x12\x1c.gausscert.v1.AcquireRequest\x1a\x1d.gausscert.v1.AcquireResponse\"\x03\x90\x02\x02\x12K\n\x07Prepare\x12\x1c.gausscert.v1.PrepareRequest\x1a\x1d.gausscert.v1.PrepareResponse\"\x03\x90\x02\x02\x12\x42\n\x04Stop\x12\x19.gausscert.v1.StopRequest\x1a\x1a.gausscert.v1.StopResponse\"\x03\x90\x02\x02\x12\x42\n\x04Swap\x12\x19.gausscert.v1.SwapRequest\x1a\x1a.gausscert.v1.SwapResponse\"\x03\x90\x02\x02\x12\x45\n\x05Start\x12\x1a.gausscert.v1.StartRequest\x1a\x1b.gausscert.v1.StartResponse\"\x03\x90\x02\x02\x12H\n\x06\x43ommit\x12\x1b.gausscert.v1.CommitRequest\x1a\x1c.gausscert.v1.CommitResponse\"\x03\x90\x02\x02\x12\x45\n\x05Purge\x12\x1a.gausscert.v1.PurgeRequest\x1a\x1b.gausscert.v1.PurgeResponse\"\x03\x90\x02\x02\x12\x45\n\x05\x41\x62ort\x12\x1a.gausscert.v1.AbortRequest\x1a\x1b.gausscert.v1.AbortResponse\"\x03\x90\x02\x02\x12\x45\n\x05\x43lean\x12\x1a.gausscert.v1.CleanRequest\x1a\x1b.gausscert.v1.CleanResponse\"\x03\x90\x02\x02\x12K\n\x07\x45ncrypt\x12\x1c.gausscert.v1.EncryptRequest\x1a\x1d.gausscert.v1.EncryptResponse\"\x03\x90\x02\x02\x12Z\n\x0cSetEnableSsl\x12!.gausscert.v1.SetEnableSslRequest\x1a\".gausscert.v1.SetEnableSslResponse\"\x03\x90\x02\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n gausscert/v1/agent_service.proto\x12\x0cgausscert.v1\x1a\x1cgausscert/v1/resources.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"Y\n\x0eTransactionRef\x12\x16\n\x0etransaction_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\x12 \n\x04step\x18\x03 \x01(\x0e\x32\x12.gausscert.v1.Step\"#\n\x0eGetNodeRequest\x12\x11\n\tpreflight\x18\x01 \x01(\x08\"3\n\x0fGetNodeResponse\x12 \n\x04node\x18\x01 \x01(\x0b\x32\x12.gausscert.v1.Node\"\x12\n\x10GetExpiryRequest\"\xc4\x01\n\x11GetExpiryResponse\x12\x0c\n\x04node\x18\x01 \x01(\t\x12)\n\x05\x63lock\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0c\x63\x65rtificates\x18\x03 \x03(\x0b\x32\x19.gausscert.v1.Certificate\x12\x1c\n\x14\x61lert_threshold_days\x18\x04 \x01(\r\x12\'\n\x08\x66indings\x18\x05 \x03(\x0b\x32\x15.gausscert.v1.Finding\"I\n\x0cProbeRequest\x12\r\n\x05query\x18\x01 \x01(\x08\x12*\n\x07timeout\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"b\n\rProbeResponse\x12$\n\x06served\x18\x01 \x03(\x0b\x32\x14.gausscert.v1.Served\x12+\n\x07\x63luster\x18\x02 \x01(\x0b\x32\x1a.gausscert.v1.ClusterState\"\x19\n\x17WatchTransactionRequest\"\xb4\x01\n\x18WatchTransactionResponse\x12\x16\n\x0etransaction_id\x18\x01 \x01(\t\x12\"\n\x05phase\x18\x02 \x01(\x0e\x32\x13.gausscert.v1.Phase\x12\"\n\x05\x66\x65nce\x18\x03 \x01(\x0b\x32\x13.gausscert.v1.Fence\x12\x10\n\x08\x61\x63tivity\x18\x04 \x01(\t\x12&\n\x02\x61t\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x88\x01\n\x0e\x41\x63quireRequest\x12)\n\x03ref\x18\x01 \x01(\x0b\x32\x1c.gausscert.v1.TransactionRef\x12\x0e\n\x06holder\x18\x02 \x01(\t\x12(\n\x05lease\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x11\n\ttake_over\x18\x04 \x01(\x08\"3\n\x0f\x41\x63quireResponse\x12 \n\x04node\x18\x01 \x01(\x0b\x32\x12.gausscert.v1.Node\"\xbb\x02\n\x0ePrepareRequest\x12)\n\x03ref\x18\x01 \x01(\x0b\x32\x1c.gausscert.v1.TransactionRef\x12\x14\n\x0cparticipants\x18\x02 \x03(\t\x12\x1c\n\x14\x65xpected_live_digest\x18\x03 \x01(\t\x12$\n\x06\x62undle\x18\x04 \x01(\x0b\x32\x14.gausscert.v1.Bundle\x12)\n\nenable_ssl\x18\x05 \x01(\x0e\x32\x15.gausscert.v1.SslWish\x12+\n\x07restart\x18\x06 \x01(\x0e\x32\x1a.gausscert.v1.RestartScope\x12+\n\ncrl_policy\x18\x07 \x01(\x0e\x32\x17.gausscert.v1.CrlPolicy\x12\x10\n\x08\x65xcluded\x18\t \x03(\t\x12\r\n\x05joins\x18\n \x01(\t\"\x8f\x01\n\x0fPrepareResponse\x12+\n\x05stage\x18\x01 \x01(\x0b\x32\x1c.gausscert.v1.CertificateSet\x12\'\n\x08\x66indings\x18\x02 \x03(\x0b\x32\x15.gausscert.v1.Finding\x12&\n\x07overlap\x18\x03 \x01(\x0b\x32\x15.gausscert.v1.Overlap\"\xa1\x01\n\x0bStopRequest\x12)\n\x03ref\x18\x01 \x01(\x0b\x32\x1c.gausscert.v1.TransactionRef\x12)\n\x05scope\x18\x02 \x01(\x0e\x32\x1a.gausscert.v1.RestartScope\x12\x10\n\x08\x65xecutor\x18\x03 \x01(\x08\x12*\n\x07timeout\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x0e\n\x0cStopResponse\"8\n\x0bSwapRequest\x12)\n\x03ref\x18\x01 \x01(\x0b\x32\x1c.gausscert.v1.TransactionRef\":\n\x0cSwapResponse\x12*\n\x04live\x18\x01 \x01(\x0b\x32\x1c.gausscert.v1.CertificateSet\"\xa2\x01\n\x0cStartRequest\x12)\n\x03ref\x18\x01 \x01(\x0b\x32\x1c.gausscert.v1.TransactionRef\x12)\n\x05scope\x18\x02 \x01(\x0e\x32\x1a.gausscert.v1.RestartScope\x12\x10\n\x08\x65xecutor\x18\x03 \x01(\x08\x12*\n\x07timeout\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x0f\n\rStartResponse\":\n\rCommitRequest\x12)\n\x03ref\x18\x01 \x01(\x0b\x32\x1c.gausscert.v1.TransactionRef\"\x10\n\x0e\x43ommitResponse\"J\n\x0cPurgeRequest\x12)\n\x03ref\x18\x01 \x01(\x0b\x32\x1c.gausscert.v1.TransactionRef\x12\x0f\n\x07settled\x18\x02 \x03(\t\"\x0f\n\rPurgeResponse\"9\n\x0c\x41\x62ortRequest\x12)\n\x03ref\x18\x01 \x01(\x0b\x32\x1c.gausscert.v1.TransactionRef\";\n\rAbortResponse\x12*\n\x04live\x18\x01 \x01(\x0b\x32\x1c.gausscert.v1.CertificateSet\"9\n\x0c\x43leanRequest\x12)\n\x03ref\x18\x01 \x01(\x0b\x32\x1c.gausscert.v1.TransactionRef\"\x0f\n\rCleanResponse\"`\n\x0e\x45ncryptRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1c\n\x0fserver_password\x18\x02 \x01(\tB\x03\x80\x01\x01\x12\x1c\n\x0f\x63lient_password\x18\x03 \x01(\tB\x03\x80\x01\x01\"=\n\x0f\x45ncryptResponse\x12*\n\x04live\x18\x01 \x01(\x0b\x32\x1c.gausscert.v1.CertificateSet\"T\n\x13SetEnableSslRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12)\n\nenable_ssl\x18\x02 \x01(\x0e\x32\x15.gausscert.v1.SslWish\"C\n\x14SetEnableSslResponse\x12+\n\nenable_ssl\x18\x01 \x01(\x0b\x32\x17.gausscert.v1.SslSwitch2\x90\t\n\x0c\x41gentService\x12K\n\x07GetNode\x12\x1c.gausscert.v1.GetNodeRequest\x1a\x1d.gausscert.v1.GetNodeResponse\"\x03\x90\x02\x01\x12Q\n\tGetExpiry\x12\x1e.gausscert.v1.GetExpiryRequest\x1a\x1f.gausscert.v1.GetExpiryResponse\"\x03\x90\x02\x01\x12\x45\n\x05Probe\x12\x1a.gausscert.v1.ProbeRequest\x1a\x1b.gausscert.v1.ProbeResponse\"\x03\x90\x02\x01\x12h\n\x10WatchTransaction\x12%.gausscert.v1.WatchTransactionRequest\x1a&.gausscert.v1.WatchTransactionResponse\"\x03\x90\x02\x01\x30\x01\x12K\n\x07\x41\x63quire\x12\x1c.gausscert.v1.AcquireRequest\x1a\x1d.gausscert.v1.AcquireResponse\"\x03\x90\x02\x02\x12K\n\x07Prepare\x12\x1c.gausscert.v1.PrepareRequest\x1a\x1d.gausscert.v1.PrepareResponse\"\x03\x90\x02\x02\x12\x42\n\x04Stop\x12\x19.gausscert.v1.StopRequest\x1a\x1a.gausscert.v1.StopResponse\"\x03\x90\x02\x02\x12\x42\n\x04Swap\x12\x19.gausscert.v1.SwapRequest\x1a\x1a.gausscert.v1.SwapResponse\"\x03\x90\x02\x02\x12\x45\n\x05Start\x12\x1a.gausscert.v1.StartRequest\x1a\x1b.gausscert.v1.StartResponse\"\x03\x90\x02\x02\x12H\n\x06\x43ommit\x12\x1b.gausscert.v1.CommitRequest\x1a\x1c.gausscert.v1.CommitResponse\"\x03\x90\x02\x02\x12\x45\n\x05Purge\x12\x1a.gausscert.v1.PurgeRequest\x1a\x1b.gausscert.v1.PurgeResponse\"\x03\x90\x02\x02\x12\x45\n\x05\x41\x62ort\x12\x1a.gausscert.v1.AbortRequest\x1a\x1b.gausscert.v1.AbortResponse\"\x03\x90\x02\x02\x12\x45\n\x05\x43lean\x12\x1a.gausscert.v1.CleanRequest\x1a\x1b.gausscert.v1.CleanResponse\"\x03\x90\x02\x02\x12K\n\x07\x45ncrypt\x12\x1c.gausscert.v1.EncryptRequest\x1a\x1d.gausscert.v1.EncryptResponse\"\x03\x90\x02\x02\x12Z\n\x0cSetEnableSsl\x12!.gausscert.v1.SetEnableSslRequest\x1a\".gausscert.v1.SetEnableSslResponse\"\x03\x90\x02\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -91,45 +91,45 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ACQUIRERESPONSE']._serialized_start=1069
   _globals['_ACQUIRERESPONSE']._serialized_end=1120
   _globals['_PREPAREREQUEST']._serialized_start=1123
-  _globals['_PREPAREREQUEST']._serialized_end=1405
-  _globals['_PREPARERESPONSE']._serialized_start=1408
-  _globals['_PREPARERESPONSE']._serialized_end=1551
-  _globals['_STOPREQUEST']._serialized_start=1554
-  _globals['_STOPREQUEST']._serialized_end=1715
-  _globals['_STOPRESPONSE']._serialized_start=1717
-  _globals['_STOPRESPONSE']._serialized_end=1731
-  _globals['_SWAPREQUEST']._serialized_start=1733
-  _globals['_SWAPREQUEST']._serialized_end=1789
-  _globals['_SWAPRESPONSE']._serialized_start=1791
-  _globals['_SWAPRESPONSE']._serialized_end=1849
-  _globals['_STARTREQUEST']._serialized_start=1852
-  _globals['_STARTREQUEST']._serialized_end=2014
-  _globals['_STARTRESPONSE']._serialized_start=2016
-  _globals['_STARTRESPONSE']._serialized_end=2031
-  _globals['_COMMITREQUEST']._serialized_start=2033
-  _globals['_COMMITREQUEST']._serialized_end=2091
-  _globals['_COMMITRESPONSE']._serialized_start=2093
-  _globals['_COMMITRESPONSE']._serialized_end=2109
-  _globals['_PURGEREQUEST']._serialized_start=2111
-  _globals['_PURGEREQUEST']._serialized_end=2168
-  _globals['_PURGERESPONSE']._serialized_start=2170
-  _globals['_PURGERESPONSE']._serialized_end=2185
-  _globals['_ABORTREQUEST']._serialized_start=2187
-  _globals['_ABORTREQUEST']._serialized_end=2244
-  _globals['_ABORTRESPONSE']._serialized_start=2246
-  _globals['_ABORTRESPONSE']._serialized_end=2305
-  _globals['_CLEANREQUEST']._serialized_start=2307
-  _globals['_CLEANREQUEST']._serialized_end=2364
-  _globals['_CLEANRESPONSE']._serialized_start=2366
-  _globals['_CLEANRESPONSE']._serialized_end=2381
-  _globals['_ENCRYPTREQUEST']._serialized_start=2383
-  _globals['_ENCRYPTREQUEST']._serialized_end=2479
-  _globals['_ENCRYPTRESPONSE']._serialized_start=2481
-  _globals['_ENCRYPTRESPONSE']._serialized_end=2542
-  _globals['_SETENABLESSLREQUEST']._serialized_start=2544
-  _globals['_SETENABLESSLREQUEST']._serialized_end=2628
-  _globals['_SETENABLESSLRESPONSE']._serialized_start=2630
-  _globals['_SETENABLESSLRESPONSE']._serialized_end=2697
-  _globals['_AGENTSERVICE']._serialized_start=2700
-  _globals['_AGENTSERVICE']._serialized_end=3868
+  _globals['_PREPAREREQUEST']._serialized_end=1438
+  _globals['_PREPARERESPONSE']._serialized_start=1441
+  _globals['_PREPARERESPONSE']._serialized_end=1584
+  _globals['_STOPREQUEST']._serialized_start=1587
+  _globals['_STOPREQUEST']._serialized_end=1748
+  _globals['_STOPRESPONSE']._serialized_start=1750
+  _globals['_STOPRESPONSE']._serialized_end=1764
+  _globals['_SWAPREQUEST']._serialized_start=1766
+  _globals['_SWAPREQUEST']._serialized_end=1822
+  _globals['_SWAPRESPONSE']._serialized_start=1824
+  _globals['_SWAPRESPONSE']._serialized_end=1882
+  _globals['_STARTREQUEST']._serialized_start=1885
+  _globals['_STARTREQUEST']._serialized_end=2047
+  _globals['_STARTRESPONSE']._serialized_start=2049
+  _globals['_STARTRESPONSE']._serialized_end=2064
+  _globals['_COMMITREQUEST']._serialized_start=2066
+  _globals['_COMMITREQUEST']._serialized_end=2124
+  _globals['_COMMITRESPONSE']._serialized_start=2126
+  _globals['_COMMITRESPONSE']._serialized_end=2142
+  _globals['_PURGEREQUEST']._serialized_start=2144
+  _globals['_PURGEREQUEST']._serialized_end=2218
+  _globals['_PURGERESPONSE']._serialized_start=2220
+  _globals['_PURGERESPONSE']._serialized_end=2235
+  _globals['_ABORTREQUEST']._serialized_start=2237
+  _globals['_ABORTREQUEST']._serialized_end=2294
+  _globals['_ABORTRESPONSE']._serialized_start=2296
+  _globals['_ABORTRESPONSE']._serialized_end=2355
+  _globals['_CLEANREQUEST']._serialized_start=2357
+  _globals['_CLEANREQUEST']._serialized_end=2414
+  _globals['_CLEANRESPONSE']._serialized_start=2416
+  _globals['_CLEANRESPONSE']._serialized_end=2431
+  _globals['_ENCRYPTREQUEST']._serialized_start=2433
+  _globals['_ENCRYPTREQUEST']._serialized_end=2529
+  _globals['_ENCRYPTRESPONSE']._serialized_start=2531
+  _globals['_ENCRYPTRESPONSE']._serialized_end=2592
+  _globals['_SETENABLESSLREQUEST']._serialized_start=2594
+  _globals['_SETENABLESSLREQUEST']._serialized_end=2678
+  _globals['_SETENABLESSLRESPONSE']._serialized_start=2680
+  _globals['_SETENABLESSLRESPONSE']._serialized_end=2747
+  _globals['_AGENTSERVICE']._serialized_start=2750
+  _globals['_AGENTSERVICE']._serialized_end=3918
 # @@protoc_insertion_point(module_scope)
