@@ -6,20 +6,21 @@ import asyncio
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import partial
 from typing import TYPE_CHECKING, Self
 
-from gausscert_common.errors import GausscertError, InternalError, InvalidInput, Reason
+from gausscert_common.errors import GausscertError, InternalError, InvalidInput, Reason, Unreachable
 from gausscert_common.protocol.coordinator import Verdict, begin
 from gausscert_common.protocol.recovery import Choice
 
-from gausscert_coordinator import bundle_judge, naming, plan_rules, recoverer
+from gausscert_coordinator import bundle_judge, naming
 from gausscert_coordinator import plan as planning
 from gausscert_coordinator.engine import Engine
 from gausscert_coordinator.fanout import ask
 from gausscert_coordinator.interrupt import Interrupt
 from gausscert_coordinator.job import Job, Replacement
+from gausscert_coordinator.joining import Joiner, preflight
 from gausscert_coordinator.recorder import NOBODY, Kind
+from gausscert_coordinator.recoverer import Recoverer, Wish
 from gausscert_coordinator.report import (
     ClusterStatus,
     NodeExpiry,
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
     from gausscert_common.model import Certificate, NodeReport, ProbeReport, Served
     from gausscert_common.protocol.words import RestartScope
 
-    from gausscert_coordinator.fanout import Answers
     from gausscert_coordinator.inventory import Inventory
     from gausscert_coordinator.ports import AgentClient, OnRetry, RetryNotice
     from gausscert_coordinator.recorder import Recorder
@@ -143,16 +143,20 @@ class Coordinator:
     async def plan(self, bundle: Bundle, options: ReplaceOptions | None = None) -> Plan:
         """What `replace` would do and all that speaks against it. Changes nothing; raises nothing that
         nodes do."""
-        reports, offsets = await self._preflight()
+        reports, offsets = await preflight(self._open().values(), self._now)
         reached = [self._clients[name] for name in reports.good]
         probes = await ask(reached, lambda client: client.probe(query=True, timeout_s=_PROBE_TIMEOUT_S))
         judged = await asyncio.to_thread(self._judge, bundle, reports.good)
+        options = options or ReplaceOptions()
+        excluded = {node: error for node, error in reports.bad.items() if _is_left_out(node, error, options)}
+        errors = {node: error for node, error in reports.bad.items() if node not in excluded}
         seen = planning.Evidence(
             inventory=self._inventory,
-            options=options or ReplaceOptions(),
+            options=options,
             bundle_digest=bundle.digest,
             reports=reports.good,
-            errors={**reports.bad, **probes.bad},
+            errors={**errors, **probes.bad},
+            excluded=excluded,
             probes=probes.good,
             bundle_findings=judged,
             clock_offsets_s=offsets,
@@ -175,7 +179,7 @@ class Coordinator:
         """
         self._check_plan(plan, bundle)
         if not plan.feasible:
-            return Result("", Verdict.NOTHING_DONE, failures=tuple(_objections(plan)))
+            return Result("", Verdict.NOTHING_DONE, failures=tuple(planning.objections_to(plan)))
         new_server = plan.nodes[0].new_server
         replacement = Replacement(
             bundle=bundle,
@@ -184,6 +188,7 @@ class Coordinator:
             old_digests={node.node: node.old_digest for node in plan.nodes},
             leaf=new_server.fingerprint if new_server is not None else "",
         )
+        excluded = tuple(sorted(error.node for error in plan.excluded))
         job = Job(
             transaction_id=self._make_id(),
             holder=self._holder,
@@ -192,9 +197,11 @@ class Coordinator:
             timeouts=self._inventory.timeouts,
             take_over=plan.options.take_over,
             replacement=replacement,
+            excluded=excluded,
+            absent=plan.absent,
         )
         engine = self._engine(Kind.REPLACE, job, watch, interrupt or Interrupt())
-        return await self._recorded(await engine.run(begin(job.restart)))
+        return await self._recorded(await engine.run(begin(job.restart, waits=job.waits)))
 
     async def recover(
         self,
@@ -202,45 +209,42 @@ class Coordinator:
         take_over: bool = False,
         restart: RestartScope | None = None,
         *,
+        bundle: Bundle | None = None,
         watch: Callable[[Progress], None] = _ignore,
         interrupt: Interrupt | None = None,
     ) -> Result:
-        """Finish or roll back the transaction in doubt, if there is one. What nodes do is in the result.
+        """Finish or roll back the transaction in doubt, if there is one; then bring the nodes over that a
+        committed one was begun without, and are back. What nodes do is in the result.
 
         Args:
             prefer: What to do where the nodes' answers leave the choice.
             take_over: Also when another coordinator's lease still runs.
             restart: None for the transaction's own way.
+            bundle: That of the committed transaction; no node ever hands out a key.
             watch: Told what happens.
             interrupt: Stops a finishing, turned back as `replace`.
         """
-        wish = recoverer.Wish(
+        wish = Wish(
             prefer=prefer,
             take_over=take_over,
             restart=restart,
             holder=self._holder,
             timeouts=self._inventory.timeouts,
-            fresh_id=self._make_id(),
+            fresh_id=self._make_id,
             is_gone=lambda other: naming.is_gone(other, self._holder),
+            bundle=bundle,
         )
         stop = interrupt or Interrupt()
-        engine_for = partial(self._engine, Kind.RECOVER, watch=watch, interrupt=stop)
-        return await self._recorded(await recoverer.recover(wish, self._open(), engine_for))
+
+        def engine_for(job: Job) -> Engine:
+            return self._engine(Kind.JOIN if job.joins else Kind.RECOVER, job, watch, stop)
+
+        joiner = Joiner(self._inventory, self._judge, self._read_server, self._now)
+        return await Recoverer(wish, self._open(), joiner, engine_for, self._recorded).recover()
 
     def _gone(self, reports: Iterable[NodeReport]) -> frozenset[str]:
         holders = {report.transaction.holder for report in reports if report.transaction.lease_left_s > 0}
         return frozenset(each for each in holders if naming.is_gone(each, self._holder))
-
-    async def _preflight(self) -> tuple[Answers[NodeReport], dict[str, float]]:
-        offsets: dict[str, float] = {}
-
-        async def call(client: AgentClient) -> NodeReport:
-            sent = self._now()
-            report = await client.get_node(preflight=True)
-            offsets[client.name] = plan_rules.clock_offset_s(sent, report.clock, self._now())
-            return report
-
-        return await ask(self._open().values(), call), offsets
 
     async def _recorded(self, result: Result) -> Result:
         untold = await self._recorder.ended(result)
@@ -269,9 +273,15 @@ class Coordinator:
             raise _misfit(
                 f"the plan is for cluster {plan.cluster}, the inventory of {self._inventory.cluster}"
             )
-        planned = {node.node for node in plan.nodes} | {error.node for error in plan.unreachable}
+        left_out = {error.node for error in (*plan.unreachable, *plan.excluded)}
+        planned = {node.node for node in plan.nodes} | left_out
         if planned != {node.name for node in self._inventory.nodes}:
             raise _misfit("the plan has other nodes than the inventory")
+
+
+def _is_left_out(node: str, error: GausscertError, options: ReplaceOptions) -> bool:
+    """Only what nobody reaches may be left out; an agent that refuses to answer is one that answers."""
+    return node in options.exclude and isinstance(error, Unreachable)
 
 
 async def _look(client: AgentClient) -> tuple[NodeReport, Served | None]:
@@ -288,22 +298,6 @@ async def _probe(client: AgentClient) -> ProbeReport | None:
         return await client.probe(query=False, timeout_s=_PROBE_TIMEOUT_S)
     except GausscertError:
         return None
-
-
-def _objections(plan: Plan) -> list[GausscertError]:
-    if plan.in_flight:  # what else is found comes from it
-        return list(plan.blocked)
-    found: list[GausscertError] = [*plan.unreachable, *plan.blocked]
-    if plan.errors:
-        found.append(
-            InvalidInput(
-                Reason.BUNDLE_INVALID,
-                f"{len(plan.errors)} findings speak against it",
-                remedy="mend them, then plan again",
-                findings=plan.errors,
-            )
-        )
-    return found
 
 
 def _misfit(message: str) -> InvalidInput:

@@ -6,6 +6,7 @@ counts as having gone well, the operator's interruptions, and the words for how 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from gausscert_common.errors import GausscertError, InternalError, Reason
@@ -19,9 +20,12 @@ from gausscert_coordinator.interrupt import unless
 from gausscert_coordinator.job import PROOFS, STARTS
 from gausscert_coordinator.merging import merge
 from gausscert_coordinator.objections import (
+    answers_again,
     as_finding,
     in_doubt,
     staged_another,
+    stays_down,
+    still_excluded,
     told_together,
     unlike_plan,
 )
@@ -80,6 +84,8 @@ class Engine:
         self._abandoned = False
         self._taken_over: TakenOver | None = None
         self._forward = True
+        self._outside = False
+        self._touched_cm = False
         self._own_ways: dict[Stage, Callable[[], Awaitable[list[GausscertError]]]] = {
             Stage.ACQUIRE: lambda: self._acquire_as_planned(self._replacement()),
             Stage.PREPARE: lambda: self._prepare(self._replacement()),
@@ -106,7 +112,7 @@ class Engine:
 
     async def run(self, course: Course) -> Result:
         """Follow the course to its end. Raises nothing that nodes do: it is in the result."""
-        recovering = course.recovering
+        recovering, self._outside = course.recovering, course.outside
         self._interrupt.listen(self._note_interrupt)
         try:
             while isinstance(course.now, Stage) and not self._abandoned:
@@ -115,6 +121,7 @@ class Engine:
             self._interrupt.forget(self._note_interrupt)
         if takeover.is_fenced(self._failures) and self._prepare_sent:
             self._taken_over = await self._ask_how_it_stands()
+        self._touched_cm = course.touched_cm
         return self._result(self._verdict(course, recovering=recovering))
 
     async def _next(self, course: Course, stage: Stage) -> Course:
@@ -211,13 +218,21 @@ class Engine:
     async def _acquire_as_planned(self, replacement: Replacement) -> list[GausscertError]:
         """Reads first: nodes that are away or not as planned are then found before anything is locked."""
         read = await self._hands.read()
-        wrong = list(read.bad.values()) or unlike_plan(read.good, replacement, self._job.restart)
+        back = (await self._hands.read_excluded()).good
+        wrong = [*read.bad.values(), *map(answers_again, back)] or self._unlike_plan(read.good, replacement)
         if wrong:
             return wrong
         self._hands.epoch = recovery_view.promised_epoch(read.good) + 1
         answers = await self._hands.acquire()
         self._granted = tuple(answers.good)
-        return list(answers.bad.values()) or unlike_plan(answers.good, replacement, self._job.restart)
+        return list(answers.bad.values()) or self._unlike_plan(answers.good, replacement)
+
+    def _unlike_plan(
+        self, reports: Mapping[str, NodeReport], replacement: Replacement
+    ) -> list[GausscertError]:
+        """A node that joins may well have been kept from starting CM by hand."""
+        stopped_is_fine = self._job.restart is RestartScope.NONE or bool(self._job.joins)
+        return unlike_plan(reports, replacement, stopped_is_fine=stopped_is_fine)
 
     async def _release(self, stage: Stage) -> list[GausscertError]:
         """Tell those that granted Acquire that nothing will come. Nothing was prepared anywhere, so a node
@@ -240,8 +255,10 @@ class Engine:
         if wrong or self._job.restart is RestartScope.NONE:
             return wrong
         probes = await self._hands.probe(query=True)
-        self._before = proof.baseline(probes.good)
+        self._before = proof.baseline(probes.good, proof.WORKING[self._job.whole])
         self._recorder.seen(Stage.PREPARE, proof.evidence(probes.good))
+        if self._job.joins:  # its own old set may be what keeps it out
+            return list(probes.bad.values())
         return list(probes.bad.values()) or list(proof.no_longer_normal(self._before, probes.good))
 
     async def _verify(self) -> list[GausscertError]:
@@ -251,7 +268,10 @@ class Engine:
         replacement = self._job.replacement
         leaf = replacement.leaf if replacement is not None else ""
         wish = replacement.ssl_wish if replacement is not None else recovery_view.ssl_wish(read.good)
-        return await self._prove(proof.new_set(read.good, leaf, self._before, wish), forward=True)
+        wanted = proof.new_set(read.good, leaf, self._before, wish, self._job.absent)
+        if self._job.joins:
+            wanted = replace(wanted, normal=frozenset(read.good))
+        return await self._prove(wanted, forward=True)
 
     async def _verify_rollback(self) -> list[GausscertError]:
         read = await self._hands.read()
@@ -269,7 +289,7 @@ class Engine:
         if wrong:
             return wrong
         read = await self._hands.read()
-        expectation = proof.new_set(read.good, "", None)
+        expectation = proof.new_set(read.good, "", None, absent=self._job.absent)
         unproven = [*read.bad.values(), *await self._prove(expectation, forward=False)]
         self._findings.extend(as_finding(error) for error in unproven)
         return []
@@ -282,7 +302,7 @@ class Engine:
                 await self._sleep(seconds)
 
         wrong = await self._prover.prove(
-            expectation,
+            replace(expectation, words=proof.WORKING[self._job.whole]),
             within_s=self._job.timeouts.verify_s,
             pause=pause,
             enough=lambda: forward and self._interrupt.requested,
@@ -313,6 +333,7 @@ class Engine:
             stage = self._stopped_at or self._reporter.stage
             self._failures.append(in_doubt(self._job.transaction_id, stage, self._failures))
         committed = verdict is Verdict.COMMITTED
+        self._findings.extend(self._left_open(verdict))
         return Result(
             transaction_id=self._job.transaction_id,
             verdict=verdict,
@@ -325,7 +346,19 @@ class Engine:
             last_stage=self._stopped_at if verdict is Verdict.IN_DOUBT else self._turned_back_at,
             interrupted=self._interrupted,
             taken_over=self._taken_over is not None,
+            waiting=self._waiting_for(verdict),
         )
+
+    def _left_open(self, verdict: Verdict) -> list[Finding]:
+        """What is as it must be, and yet not as the operator may think."""
+        if verdict is Verdict.ROLLED_BACK and self._outside and self._touched_cm:
+            return [stays_down(node) for node in self._job.participants]
+        return [still_excluded(node) for node in self._waiting_for(verdict)]
+
+    def _waiting_for(self, verdict: Verdict) -> tuple[str, ...]:
+        """Whoever has taken a transaction over and ended it waits for nobody any more."""
+        committed = verdict is Verdict.COMMITTED and self._taken_over is None
+        return self._job.unsettled if committed else ()
 
 
 def _distinct(errors: list[GausscertError]) -> tuple[GausscertError, ...]:

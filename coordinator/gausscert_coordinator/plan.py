@@ -3,20 +3,20 @@ objection to a replacement is in its answer, not only the first."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from gausscert_common.errors import GausscertError, InvalidInput, Reason
 from gausscert_common.model import Certificate, CertificateKind, Served, ServedState
 from gausscert_common.protocol.words import RestartScope
 
-from gausscert_coordinator import objections, proof, recovery_view
+from gausscert_coordinator import exclusion_rules, objections, proof, recovery_view
 from gausscert_coordinator.merging import merge, worst_first
 from gausscert_coordinator.plan_rules import RULES, Evidence
 from gausscert_coordinator.report import Plan, PlannedNode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
-    from gausscert_common.errors import GausscertError
     from gausscert_common.findings import Finding
     from gausscert_common.model import NodeReport
 
@@ -26,28 +26,56 @@ if TYPE_CHECKING:
 __all__ = ["Evidence", "make"]
 
 
-def make(seen: Evidence, new_server: Certificate | None) -> Plan:
+REPLACING: Final = (*RULES, *exclusion_rules.RULES)
+
+
+def make(
+    seen: Evidence,
+    new_server: Certificate | None,
+    rules: Sequence[Callable[[Evidence], Iterator[Finding]]] = REPLACING,
+) -> Plan:
     """What `replace` would do, and everything that speaks against it.
 
     Args:
         seen: What the nodes answered.
         new_server: The bundle's server certificate; None when it cannot be read.
+        rules: What is looked at when all nodes are seen together.
     """
     options = seen.options
-    in_flight = recovery_view.flights(seen.reports, seen.gone)
+    inventory = [node.name for node in seen.inventory.nodes]
+    in_flight = recovery_view.flights(seen.reports, seen.gone, inventory)
     return Plan(
         cluster=seen.inventory.cluster,
         bundle_digest=seen.bundle_digest,
         options=options,
         nodes=tuple(_planned(node, report, new_server) for node, report in seen.reports.items()),
-        findings=worst_first(_findings(seen)),
+        findings=worst_first(_findings(seen, rules)),
         unreachable=tuple(seen.errors.values()),
         blocked=tuple(_blocked(seen, in_flight)),
         served=_served(seen),
         cluster_state=proof.cluster_state(seen.probes),
         outage=outage(options.restart, seen.inventory.timeouts),
         in_flight=in_flight,
+        excluded=tuple(seen.excluded.values()),
+        absent=proof.unowned(seen.reports.values()) if seen.excluded else frozenset(),
     )
+
+
+def objections_to(plan: Plan) -> list[GausscertError]:
+    """Everything that speaks against it, as errors; [] if it is feasible."""
+    if plan.in_flight:  # what else is found comes from it
+        return list(plan.blocked)
+    found: list[GausscertError] = [*plan.unreachable, *plan.blocked]
+    if plan.errors:
+        found.append(
+            InvalidInput(
+                Reason.BUNDLE_INVALID,
+                f"{len(plan.errors)} findings speak against it",
+                remedy="mend them, then plan again",
+                findings=plan.errors,
+            )
+        )
+    return found
 
 
 def outage(restart: RestartScope, timeouts: Timeouts) -> str:
@@ -65,12 +93,12 @@ def outage(restart: RestartScope, timeouts: Timeouts) -> str:
     )
 
 
-def _findings(seen: Evidence) -> Iterator[Finding]:
+def _findings(seen: Evidence, rules: Sequence[Callable[[Evidence], Iterator[Finding]]]) -> Iterator[Finding]:
     yield from seen.inventory.findings
     yield from merge(seen.bundle_findings)
     for node, report in seen.reports.items():
         yield from (finding.at_node(node) for finding in report.findings)
-    for rule in RULES:
+    for rule in rules:
         yield from rule(seen)
 
 

@@ -23,6 +23,8 @@ class Preparation:
     restart: RestartScope
     drop_crls: bool = False
     """The new set has only the CRLs of the bundle; else those of the live set are carried over."""
+    excluded: tuple[str, ...] = ()
+    joins: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ class Kind(StrEnum):
     REPLACE = "replace"
     RECOVER = "recover"
     ROLLBACK = "rollback"
+    JOIN = "join"
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from gausscert_common.model import (
     SslSwitch,
 )
 from gausscert_common.protocol.coordinator import Stage, Verdict
+from gausscert_common.protocol.exclusion import Return
 from gausscert_common.protocol.words import Phase, RestartScope, SslWish
 
 
@@ -31,6 +32,8 @@ class ReplaceOptions:
     restart: RestartScope = RestartScope.CLUSTER
     drop_crls: bool = False
     take_over: bool = False
+    exclude: tuple[str, ...] = ()
+    """Nodes that are left out because they do not answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,13 @@ class InFlight:
     lease_left_s: float
     """How much longer its coordinator holds a node at most; 0 when it is known to be gone or to have lost
     them: then the transaction is in doubt."""
+    excluded: tuple[tuple[str, Return], ...] = ()
+    """Nodes that it was begun without, and what has become of them, by name."""
+
+    @property
+    def waits(self) -> bool:
+        """Whether it is not in doubt, but committed wherever it is seen, and waits for excluded nodes."""
+        return bool(self.excluded) and all(phase is Phase.COMMITTED for _, phase in self.phases)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +82,7 @@ class Plan:
     findings: tuple[Finding, ...]
     """All of them, worst first; any ERROR refuses."""
     unreachable: tuple[GausscertError, ...]
-    """One per node that does not answer; any refuses."""
+    """One per node that does not answer and is not excluded; any refuses."""
     blocked: tuple[GausscertError, ...]
     """Nodes in a transaction in doubt or held by another coordinator; any refuses."""
     served: tuple[Served, ...] = ()
@@ -83,6 +93,10 @@ class Plan:
     in_flight: tuple[InFlight, ...] = ()
     """Transactions that are not over. While there is one, the findings describe a cluster in the middle of
     a replacement, and what they advise would be wrong."""
+    excluded: tuple[GausscertError, ...] = ()
+    """One per node that is left out: why it does not answer."""
+    absent: frozenset[int] = frozenset()
+    """CM's numbers of the nodes that are left out, as far as CM tells."""
 
     @property
     def feasible(self) -> bool:
@@ -133,7 +147,7 @@ class Result:
     transaction_id: str
     verdict: Verdict
     failures: tuple[GausscertError, ...] = ()
-    """Why it did not go forward; empty when committed."""
+    """Why it did not go forward; when committed, only excluded nodes that are still away."""
     proof: tuple[Proof, ...] = ()
     """Empty when nothing was restarted or SSL is off."""
     cluster_state: ClusterState | None = None
@@ -149,6 +163,8 @@ class Result:
     """Another coordinator has the transaction now, or had it and ended it."""
     why: str = ""
     """Recovery only: what the nodes' answers showed."""
+    waiting: tuple[str, ...] = ()
+    """Committed, but without these nodes, which it waits for."""
 
 
 @dataclass(frozen=True, slots=True)

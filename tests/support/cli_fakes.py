@@ -221,8 +221,8 @@ class FakeCluster(AbstractAsyncContextManager["FakeCluster"]):
         self._given.asked.append(("replace", plan, bundle))
         return await self._run(watch, interrupt)
 
-    async def recover(self, prefer, take_over, restart, *, watch, interrupt):
-        self._given.asked.append(("recover", prefer, take_over, restart))
+    async def recover(self, prefer, take_over, restart, *, bundle, watch, interrupt):
+        self._given.asked.append(("recover", prefer, take_over, restart, bundle))
         return await self._run(watch, interrupt)
 
     async def _run(self, watch, interrupt):

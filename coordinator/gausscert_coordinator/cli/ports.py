@@ -50,7 +50,8 @@ class Cluster(Protocol):
         take_over: bool,
         restart: RestartScope | None,
         *,
+        bundle: Bundle | None,
         watch: Callable[[Progress], None],
         interrupt: Interrupt,
     ) -> Result:
-        """Finish or roll back what is in doubt."""
+        """Finish or roll back what is in doubt; bring excluded nodes over."""

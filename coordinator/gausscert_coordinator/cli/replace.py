@@ -40,6 +40,10 @@ if TYPE_CHECKING:
             "gausscert replace new-bundle --restart node",
         ),
         (
+            "Without a node that is dead; bring it over later with gausscert recover --bundle new-bundle:",
+            "gausscert replace new-bundle --exclude n3",
+        ),
+        (
             "From a script:",
             "gausscert replace new-bundle --yes --server-password-file s.pw --client-password-file c.pw",
         ),
@@ -55,7 +59,8 @@ def command(
     invocation: Invocation,
     directory: Path,
     enable_ssl: SslWish,
-    restart: RestartScope,
+    restart: RestartScope | None,
+    exclude: tuple[str, ...],
     drop_crls: bool,
     take_over: bool,
     server_password_file: Path | None,
@@ -68,6 +73,9 @@ def command(
     anything changed. Then CM is stopped, all nodes exchange their sets, CM starts, and every cm_server is
     asked what it serves. Any failure until then puts every node back as it was.
 
+    A node that does not answer refuses it, too. With --exclude it is done without that node; what that means
+    is in the plan and in docs/runbook.md.
+
     Ctrl-C and SIGTERM turn back as long as that is possible. A closed terminal does not stop it.
     """
     if not (yes or invocation.terminal.present):
@@ -79,7 +87,7 @@ def command(
     from gausscert_coordinator.cli.session import Session
 
     given = read_bundle(invocation, directory, server_password_file, client_password_file)
-    options = options_of(enable_ssl, restart, drop_crls, take_over)
+    options = options_of(enable_ssl, restart, drop_crls, take_over, exclude)
     with Session(invocation) as session:
         plan = with_findings_of(given, session.ask(lambda cluster: cluster.plan(given.bundle, options)))
         if not plan.feasible:
@@ -107,7 +115,9 @@ def _question(invocation: Invocation, plan: Plan) -> str:
     from gausscert_coordinator.cli.layout import counted, harmless
 
     nodes = counted(len(plan.nodes), "node")
-    question = f"Replace the certificates of cluster {plan.cluster} on {nodes}?"
+    without = ", ".join(error.node for error in plan.excluded)
+    left_out = f", without {without}, which must not run CM until it is brought over" if without else ""
+    question = f"Replace the certificates of cluster {plan.cluster} on {nodes}{left_out}?"
     if invocation.settings.quiet:
         question += f" Outage: {plan.outage or 'CM is stopped and started'}."
     return textwrap.fill(harmless(f"{question} [y/N]"), invocation.render.err_width)
@@ -139,13 +149,21 @@ def refusal(plan: Plan) -> GausscertError:
             node=names,
             remedy="run gausscert recover, then try again",
         )
+    if any(error.reason is Reason.NODES_EXCLUDED for error in plan.blocked):
+        return NodeRefusal(
+            Reason.NODES_EXCLUDED,
+            "refused: a committed transaction waits for nodes that were excluded; nothing was changed",
+            node=", ".join(error.node for error in plan.blocked),
+            remedy=plan.blocked[0].remedy,
+        )
     if code is ExitCode.UNREACHABLE:
         names = ", ".join(error.node for error in (*plan.unreachable, *plan.blocked))
         return Unreachable(
             Reason.UNREACHABLE if plan.unreachable else Reason.LOCKED,
             "refused: nodes are unreachable or locked; nothing was changed",
             node=names,
-            remedy="mend what is said of each node, then try again",
+            remedy="mend what is said of each node, then try again"
+            + ("; --exclude leaves out a node that is dead (docs/runbook.md)" if plan.unreachable else ""),
         )
     return InvalidInput(
         Reason.BUNDLE_INVALID,

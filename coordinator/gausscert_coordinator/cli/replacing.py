@@ -31,16 +31,14 @@ def bundle_argument(function: Callable[..., Any]) -> Callable[..., Any]:
     )(function)
 
 
-def restart_option(default: RestartScope | None) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """`--restart`."""
+def restart_option(said: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """`--restart`, and what is said of leaving it out."""
     return click.option(
         "--restart",
         type=click.Choice(RestartScope, case_sensitive=False),
         metavar="cluster|node|none",
-        default=default,
         help="Who stops and starts CM: one node for all (needs the cluster's ssh trust), each node for"
-        " itself, or nobody because you do it."
-        + (f" [default: {default.value}]" if default is not None else " [default: as the transaction began]"),
+        f" itself, or nobody because you do it. [default: {said}]",
     )
 
 
@@ -54,7 +52,14 @@ def replace_options(function: Callable[..., Any]) -> Callable[..., Any]:
             default=SslWish.KEEP,
             help="What enable_ssl is to be afterwards, on every node. [default: keep]",
         ),
-        restart_option(RestartScope.CLUSTER),
+        restart_option("cluster; node with --exclude"),
+        click.option(
+            "--exclude",
+            multiple=True,
+            metavar="NODE",
+            help="Leave out a node that does not answer; may be repeated. It keeps its old set, and all"
+            " others keep both, until gausscert recover --bundle DIR has brought it over.",
+        ),
         click.option(
             "--drop-crls",
             is_flag=True,
@@ -75,10 +80,25 @@ def replace_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def options_of(
-    enable_ssl: SslWish, restart: RestartScope, drop_crls: bool, take_over: bool
+    enable_ssl: SslWish,
+    restart: RestartScope | None,
+    drop_crls: bool,
+    take_over: bool,
+    exclude: tuple[str, ...] = (),
 ) -> ReplaceOptions:
     """As a value."""
-    return ReplaceOptions(ssl_wish=enable_ssl, restart=restart, drop_crls=drop_crls, take_over=take_over)
+    return ReplaceOptions(
+        ssl_wish=enable_ssl,
+        restart=restart or _usual_restart(exclude),
+        drop_crls=drop_crls,
+        take_over=take_over,
+        exclude=tuple(dict.fromkeys(exclude)),
+    )
+
+
+def _usual_restart(exclude: tuple[str, ...]) -> RestartScope:
+    """`cm_ctl` for all reaches for excluded nodes, too."""
+    return RestartScope.NODE if exclude else RestartScope.CLUSTER
 
 
 def command_line(
@@ -90,7 +110,9 @@ def command_line(
         words += ["--inventory", str(invocation.settings.inventory)]
     if options.ssl_wish is not SslWish.KEEP:
         words += ["--enable-ssl", options.ssl_wish.value]
-    if options.restart is not RestartScope.CLUSTER:
+    for node in options.exclude:
+        words += ["--exclude", node]
+    if options.restart is not _usual_restart(options.exclude):
         words += ["--restart", options.restart.value]
     words += ["--drop-crls"] if options.drop_crls else []
     words += ["--take-over"] if options.take_over else []
