@@ -10,6 +10,8 @@ from gausscert_common.protocol.coordinator import Stage
 from gausscert_common.protocol.exclusion import Return
 from gausscert_common.protocol.words import Phase
 
+from gausscert_coordinator import recovery_view
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
@@ -137,17 +139,11 @@ def unlike_plan(
 ) -> list[GausscertError]:
     """Nodes that somebody else has changed, begun to change or stopped since the plan was made."""
     wrong: list[GausscertError] = []
+    begun = {node: flight for flight in recovery_view.flights(reports) for node, _ in flight.phases}
     for node, report in reports.items():
         told = report.transaction
-        if told.phase is not Phase.NONE:
-            wrong.append(
-                NodeRefusal(
-                    Reason.OTHER_TRANSACTION,
-                    f"transaction {told.transaction_id} of {told.holder} is in phase {told.phase} here",
-                    node=node,
-                    remedy="run: gausscert recover",
-                )
-            )
+        if node in begun:
+            wrong.append(not_over(node, told.phase, begun[node]))
         elif report.live.digest != replacement.old_digests[node]:
             wrong.append(
                 NodeRefusal(
