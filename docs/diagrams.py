@@ -22,6 +22,8 @@ _FLAGS: Final = {
     "touched_cm": (False, "CM untouched"),
     "ensure_up": (True, "CM's start not seen"),
     "moved": (True, "a set moved before"),
+    "waits": (True, "begun without a node"),
+    "outside": (True, "joining"),
 }
 """The value of each flag that leads elsewhere, and how it is called."""
 
@@ -62,8 +64,9 @@ def _led(stage: Stage, *, failing: bool) -> dict[str, str]:
     courses = [(usual, "")]
     courses += [(replace(usual, **{flag: value}), word) for flag, (value, word) in _FLAGS.items()]
     for course, word in courses:
-        after = course.failed() if failing else course.succeeded()
-        targets.setdefault(str(after.now), word)
+        to = str((course.failed() if failing else course.succeeded()).now)
+        known = targets.get(to)
+        targets[to] = word if known is None else f"{known} or {word}" if known and word else known
     return targets
 
 

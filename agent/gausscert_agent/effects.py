@@ -171,7 +171,11 @@ class Effects:
     def _retire_old(self, task: Task) -> None:
         transaction = _of(task)
         self._activity("retiring the old set")
-        self._store.retire(transaction.transaction_id, expected=transaction.old_digest)
+        self._store.retire(
+            transaction.transaction_id,
+            expected=transaction.old_digest,
+            generation=transaction.joins or transaction.transaction_id,
+        )
 
     def _remove_stage(self, task: Task) -> None:
         self._activity("removing the stage")

@@ -87,7 +87,14 @@ def decode(values: object) -> Record:
 
 
 def _encode_transaction(transaction: Transaction) -> Values:
-    return {
+    """What an agent before exclusions would not know of is written only where there is something to say: such
+    an agent reads all else, and stops at what it could not honour."""
+    said: Values = {}
+    if transaction.excluded:
+        said["excluded"] = list(transaction.excluded)
+    if transaction.joins:
+        said["joins"] = transaction.joins
+    return said | {
         "transaction_id": transaction.transaction_id,
         "participants": list(transaction.participants),
         "old_digest": transaction.old_digest,
@@ -108,6 +115,7 @@ def _decode_transaction(values: object) -> Transaction:
         values,
         "transaction_id participants old_digest ssl_wish restart begun_at new_digest bundle_digest"
         " previous_ssl",
+        or_also="excluded joins",
     )
     previous = _exactly(found["previous_ssl"], "server agent")
     return Transaction(
@@ -119,6 +127,8 @@ def _decode_transaction(values: object) -> Transaction:
         begun_at=float(_typed(found["begun_at"], int, float)),
         new_digest=_typed(found["new_digest"], str),
         bundle_digest=_typed(found["bundle_digest"], str),
+        excluded=_texts(found.get("excluded", [])),
+        joins=_typed(found.get("joins", ""), str),
         previous_ssl=SslSetting(_switch(previous["server"]), _switch(previous["agent"])),
     )
 
@@ -152,10 +162,10 @@ def _decode_tombstone(values: object) -> Tombstone:
     return Tombstone(_typed(transaction_id, str), Outcome(outcome))
 
 
-def _exactly(values: object, names: str) -> Mapping[str, object]:
-    """A JSON object with these names and no others."""
+def _exactly(values: object, names: str, *, or_also: str = "") -> Mapping[str, object]:
+    """A JSON object with these names, perhaps some of `or_also`, and no others."""
     found: dict[str, object] = _typed(values, dict)
-    if found.keys() != set(names.split()):
+    if found.keys() - set(or_also.split()) != set(names.split()):
         raise KeyError(f"{sorted(found)} instead of {sorted(names.split())}")
     return found
 

@@ -223,6 +223,8 @@ def transaction_report(runner: Runner, store: Store) -> TransactionReport:
         held_since=report.held_since,
         lease_left_s=report.lease_left_s,
         participants=transaction.participants,
+        excluded=transaction.excluded,
+        joins=transaction.joins,
         old_digest=transaction.old_digest,
         new_digest=transaction.new_digest,
         live_state=_live_state(transaction, store),

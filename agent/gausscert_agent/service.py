@@ -122,7 +122,7 @@ class AgentService(agent_service_pb2_grpc.AgentServiceServicer):
 
     def Purge(self, request: pb.PurgeRequest, context: grpc.ServicerContext) -> pb.PurgeResponse:
         """Step 6."""
-        self._node.end(commands.as_command(request, Step.PURGE), context.is_active)
+        self._node.end(commands.as_purge(request), context.is_active)
         return pb.PurgeResponse()
 
     def Abort(self, request: pb.AbortRequest, context: grpc.ServicerContext) -> pb.AbortResponse:

@@ -255,17 +255,18 @@ class Store:
             )
         return live
 
-    def retire(self, transaction_id: str, *, expected: str) -> None:
+    def retire(self, transaction_id: str, *, expected: str, generation: str = "") -> None:
         """After Commit: keep the former set as a generation. Repeating it is success.
 
         Args:
             transaction_id: Whose former set it is.
             expected: Digest of the former set, `certset.ABSENT` if there was none.
+            generation: Its name as a generation; "" for the transaction's.
 
         Raises:
             NodeRefusal: FOREIGN_SET; there is something else in its place; nothing was touched.
         """
-        name = set_names.retired_name(transaction_id)
+        name = set_names.retired_name(generation or transaction_id)
         with self._shelf("retire the former set") as shelf:
             former = shelf.former(transaction_id, expected)
             if former is not None:

@@ -99,6 +99,10 @@ def status(path: Path) -> None:
     if state.transaction is not None:
         click.echo(f"transaction  {state.transaction.transaction_id}")
         click.echo(f"nodes        {', '.join(state.transaction.participants)}")
+        if state.transaction.excluded:
+            click.echo(f"without      {', '.join(state.transaction.excluded)}")
+        if state.transaction.joins:
+            click.echo(f"joins        {state.transaction.joins}")
     if state.operation is not None:
         click.echo(f"operation    cm_ctl {state.operation.kind}, pid {state.operation.pid}")
     for tombstone in state.tombstones[:5]:

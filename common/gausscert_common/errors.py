@@ -49,6 +49,7 @@ class Reason(StrEnum):
     SET_INVALID = "SET_INVALID"
     DRAINING = "DRAINING"
     GENERATION_UNKNOWN = "GENERATION_UNKNOWN"
+    NODES_EXCLUDED = "NODES_EXCLUDED"
     # NodeFailure
     CM_CTL_FAILED = "CM_CTL_FAILED"
     CM_CTL_TIMEOUT = "CM_CTL_TIMEOUT"
@@ -156,6 +157,7 @@ KIND_OF_REASON: dict[Reason, type[GausscertError]] = {
     Reason.SET_INVALID: NodeRefusal,
     Reason.DRAINING: NodeRefusal,
     Reason.GENERATION_UNKNOWN: NodeRefusal,
+    Reason.NODES_EXCLUDED: NodeRefusal,
     Reason.CM_CTL_FAILED: NodeFailure,
     Reason.CM_CTL_TIMEOUT: NodeFailure,
     Reason.CM_NOT_STOPPED: NodeFailure,

@@ -257,6 +257,10 @@ class TransactionReport:
     held_since: datetime | None = None
     lease_left_s: float = 0.0
     participants: tuple[str, ...] = ()
+    excluded: tuple[str, ...] = ()
+    """Nodes that the transaction was begun without."""
+    joins: str = ""
+    """The transaction whose excluded nodes this one brings over."""
     old_digest: str = ""
     new_digest: str = ""
     live_state: LiveState | None = None

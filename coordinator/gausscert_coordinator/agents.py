@@ -152,6 +152,8 @@ class GrpcAgent:
         request = requests.prepare_request(
             command,
             participants=preparation.participants,
+            excluded=preparation.excluded,
+            joins=preparation.joins,
             expected_live_digest=preparation.expected_live_digest,
             source=preparation.source,
             ssl_wish=preparation.ssl_wish,
@@ -192,7 +194,7 @@ class GrpcAgent:
 
     async def purge(self, command: Command) -> None:
         """Step 6."""
-        await self._line.call(Call.PURGE, pb.PurgeRequest(ref=requests.ref(command)), pb.PurgeResponse)
+        await self._line.call(Call.PURGE, requests.purge_request(command), pb.PurgeResponse)
 
     async def abort(self, command: Command) -> CertificateSet:
         """Step 8."""

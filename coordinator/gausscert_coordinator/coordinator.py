@@ -6,22 +6,23 @@ import asyncio
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import partial
 from typing import TYPE_CHECKING, Self
 
-from gausscert_common.errors import GausscertError, InternalError, InvalidInput, Reason
+from gausscert_common.errors import GausscertError, InternalError, InvalidInput, Reason, Unreachable
 from gausscert_common.protocol.coordinator import Verdict, begin
 from gausscert_common.protocol.recovery import Choice
 from gausscert_common.protocol.words import SslWish
 from gausscert_common.source import Generation, LiveSet
 
-from gausscert_coordinator import bundle_judge, generations, naming, recoverer, standing
+from gausscert_coordinator import bundle_judge, generations, naming, standing
 from gausscert_coordinator import plan as planning
 from gausscert_coordinator.engine import Engine
 from gausscert_coordinator.fanout import ask
 from gausscert_coordinator.interrupt import Interrupt
 from gausscert_coordinator.job import Job, Replacement
+from gausscert_coordinator.joining import Joiner
 from gausscert_coordinator.recorder import NOBODY, Kind
+from gausscert_coordinator.recoverer import Recoverer, Wish
 from gausscert_coordinator.report import (
     ClusterStatus,
     NodeExpiry,
@@ -158,11 +159,12 @@ class Coordinator:
 
         Args:
             generation: The transaction that retired the sets; None for the newest that all nodes have.
-            options: As for `plan`; `drop_crls` leaves the generation's own CRLs out.
+            options: As for `plan`; `drop_crls` leaves the generation's own CRLs out. No node may be left out.
 
         Raises:
-            InvalidInput: ARGUMENT_INVALID; that is no name of a generation.
+            InvalidInput: ARGUMENT_INVALID; that is no name of a generation, or nodes are to be left out.
         """
+        _leaves_nobody_out(options)
         if generation is not None and naming.TRANSACTION_ID.fullmatch(generation) is None:
             raise InvalidInput(
                 Reason.ARGUMENT_INVALID,
@@ -188,11 +190,12 @@ class Coordinator:
 
         Args:
             wish: On or off.
-            options: As for `plan`; what they say of enable_ssl does not count.
+            options: As for `plan`; what they say of enable_ssl does not count. No node may be left out.
 
         Raises:
-            InvalidInput: ARGUMENT_INVALID; the wish is to keep what is.
+            InvalidInput: ARGUMENT_INVALID; the wish is to keep what is, or nodes are to be left out.
         """
+        _leaves_nobody_out(options)
         if wish is SslWish.KEEP:
             raise InvalidInput(Reason.ARGUMENT_INVALID, "enable_ssl is to be on or off")
         chosen = replace(options or ReplaceOptions(), ssl_wish=wish, drop_crls=False)
@@ -259,46 +262,59 @@ class Coordinator:
         take_over: bool = False,
         restart: RestartScope | None = None,
         *,
+        bundle: Bundle | None = None,
         accept_state: bool = False,
         watch: Callable[[Progress], None] = _ignore,
         interrupt: Interrupt | None = None,
     ) -> Result:
-        """Finish or roll back the transaction in doubt, if there is one. What nodes do is in the result.
+        """Finish or roll back the transaction in doubt, if there is one; then bring the nodes over that a
+        committed one was begun without, and are back. What nodes do is in the result.
 
         Args:
             prefer: What to do where the nodes' answers leave the choice.
             take_over: Also when another coordinator's lease still runs.
             restart: None for the transaction's own way.
+            bundle: That of the committed transaction; no node ever hands out a key.
             accept_state: A cluster that is not Normal, or serves nothing, with the set that it is to have is
                 told and holds nothing up: it was so before, or its old set has expired.
             watch: Told what happens.
             interrupt: Stops a finishing, turned back as `replace`.
         """
-        wish = recoverer.Wish(
+        wish = Wish(
             prefer=prefer,
             take_over=take_over,
             restart=restart,
             accept_state=accept_state,
             holder=self._holder,
             timeouts=self._inventory.timeouts,
-            fresh_id=self._make_id(),
+            fresh_id=self._make_id,
             is_gone=lambda other: naming.is_gone(other, self._holder),
+            bundle=bundle,
         )
         stop = interrupt or Interrupt()
-        engine_for = partial(self._engine, Kind.RECOVER, watch=watch, interrupt=stop)
-        return await self._recorded(await recoverer.recover(wish, self._open(), engine_for))
+
+        def engine_for(job: Job) -> Engine:
+            return self._engine(Kind.JOIN if job.joins else Kind.RECOVER, job, watch, stop)
+
+        joiner = Joiner(self._inventory, self._judge, self._read_server, self._now)
+        return await Recoverer(wish, self._open(), joiner, engine_for, self._recorded).recover()
 
     def _gone(self, reports: Iterable[NodeReport]) -> frozenset[str]:
         holders = {report.transaction.holder for report in reports if report.transaction.lease_left_s > 0}
         return frozenset(each for each in holders if naming.is_gone(each, self._holder))
 
     def _evidence(self, seen: Survey, options: ReplaceOptions | None, bundle_digest: str) -> Evidence:
+        chosen = options or ReplaceOptions()
+        excluded = {
+            node: error for node, error in seen.reports.bad.items() if _is_left_out(node, error, chosen)
+        }
         return planning.Evidence(
             inventory=self._inventory,
-            options=options or ReplaceOptions(),
+            options=chosen,
             bundle_digest=bundle_digest,
             reports=seen.reports.good,
-            errors=seen.errors,
+            errors={node: error for node, error in seen.errors.items() if node not in excluded},
+            excluded=excluded,
             probes=seen.probes.good,
             clock_offsets_s=seen.clock_offsets_s,
             gone=self._gone(seen.reports.good.values()),
@@ -314,7 +330,7 @@ class Coordinator:
     ) -> Result:
         self._check_plan(plan)
         if not plan.feasible:
-            return Result("", Verdict.NOTHING_DONE, failures=tuple(_objections(plan)))
+            return Result("", Verdict.NOTHING_DONE, failures=tuple(planning.objections_to(plan)))
         replacement = _replacement(plan, source)
         job = Job(
             transaction_id=self._make_id(),
@@ -325,9 +341,11 @@ class Coordinator:
             take_over=plan.options.take_over,
             replacement=replacement,
             accept_state=plan.options.accept_state,
+            excluded=tuple(sorted(error.node for error in plan.excluded)),
+            absent=plan.absent,
         )
         engine = self._engine(kind, job, watch, interrupt or Interrupt())
-        return await self._recorded(await engine.run(begin(job.restart)))
+        return await self._recorded(await engine.run(begin(job.restart, waits=job.waits)))
 
     async def _recorded(self, result: Result) -> Result:
         untold = await self._recorder.ended(result)
@@ -354,9 +372,27 @@ class Coordinator:
             raise _misfit(
                 f"the plan is for cluster {plan.cluster}, the inventory of {self._inventory.cluster}"
             )
-        planned = {node.node for node in plan.nodes} | {error.node for error in plan.unreachable}
+        left_out = {error.node for error in (*plan.unreachable, *plan.excluded)}
+        planned = {node.node for node in plan.nodes} | left_out
         if planned != {node.name for node in self._inventory.nodes}:
             raise _misfit("the plan has other nodes than the inventory")
+
+
+def _is_left_out(node: str, error: GausscertError, options: ReplaceOptions) -> bool:
+    """Only what nobody reaches may be left out; an agent that refuses to answer is one that answers."""
+    return node in options.exclude and isinstance(error, Unreachable)
+
+
+def _leaves_nobody_out(options: ReplaceOptions | None) -> None:
+    """A node that was left out is brought over with the bundle, and known by its digest: nodes that went back
+    to a generation, or differ in enable_ssl only, could not be told from those that did not."""
+    if options is not None and options.exclude:
+        raise InvalidInput(
+            Reason.ARGUMENT_INVALID,
+            "only a replacement with a bundle may leave nodes out",
+            remedy="bring the nodes back first; if they are gone for good, take them out of CM and of the"
+            " inventory",
+        )
 
 
 async def _look(client: AgentClient) -> tuple[NodeReport, Served | None]:
@@ -391,22 +427,6 @@ def _replacement(plan: Plan, source: Source) -> Replacement:
         stopped=plan.stopped if plan.options.accept_state else frozenset(),
         accepted=tuple(found for found in plan.findings if standing.was_accepted(found)),
     )
-
-
-def _objections(plan: Plan) -> list[GausscertError]:
-    if plan.in_flight:  # what else is found comes from it
-        return list(plan.blocked)
-    found: list[GausscertError] = [*plan.unreachable, *plan.blocked]
-    if plan.errors:
-        found.append(
-            InvalidInput(
-                Reason.BUNDLE_INVALID,
-                f"{len(plan.errors)} findings speak against it",
-                remedy="mend them, then plan again",
-                findings=plan.errors,
-            )
-        )
-    return found
 
 
 def _misfit(message: str) -> InvalidInput:

@@ -19,9 +19,12 @@ from gausscert_coordinator.interrupt import unless
 from gausscert_coordinator.job import PROOFS, STARTS
 from gausscert_coordinator.merging import merge
 from gausscert_coordinator.objections import (
+    answers_again,
     as_finding,
     in_doubt,
     staged_another,
+    stays_down,
+    still_excluded,
     told_together,
     unlike_plan,
 )
@@ -81,6 +84,8 @@ class Engine:
         self._abandoned = False
         self._taken_over: TakenOver | None = None
         self._forward = True
+        self._outside = False
+        self._touched_cm = False
         self._own_ways: dict[Stage, Callable[[], Awaitable[list[GausscertError]]]] = {
             Stage.ACQUIRE: lambda: self._acquire_as_planned(self._replacement()),
             Stage.PREPARE: lambda: self._prepare(self._replacement()),
@@ -108,7 +113,7 @@ class Engine:
 
     async def run(self, course: Course) -> Result:
         """Follow the course to its end. Raises nothing that nodes do: it is in the result."""
-        recovering = course.recovering
+        recovering, self._outside = course.recovering, course.outside
         self._interrupt.listen(self._note_interrupt)
         try:
             while isinstance(course.now, Stage) and not self._abandoned:
@@ -117,6 +122,7 @@ class Engine:
             self._interrupt.forget(self._note_interrupt)
         if takeover.is_fenced(self._failures) and self._prepare_sent:
             self._taken_over = await self._ask_how_it_stands()
+        self._touched_cm = course.touched_cm
         return self._result(self._verdict(course, recovering=recovering))
 
     async def _next(self, course: Course, stage: Stage) -> Course:
@@ -230,13 +236,21 @@ class Engine:
     async def _acquire_as_planned(self, replacement: Replacement) -> list[GausscertError]:
         """Reads first: nodes that are away or not as planned are then found before anything is locked."""
         read = await self._hands.read()
-        wrong = list(read.bad.values()) or unlike_plan(read.good, replacement, self._job.restart)
+        back = await self._hands.excluded_that_answer()
+        wrong = [*read.bad.values(), *map(answers_again, back)] or self._unlike_plan(read.good, replacement)
         if wrong:
             return wrong
         self._hands.epoch = recovery_view.promised_epoch(read.good) + 1
         answers = await self._hands.acquire()
         self._granted = tuple(answers.good)
-        return list(answers.bad.values()) or unlike_plan(answers.good, replacement, self._job.restart)
+        return list(answers.bad.values()) or self._unlike_plan(answers.good, replacement)
+
+    def _unlike_plan(
+        self, reports: Mapping[str, NodeReport], replacement: Replacement
+    ) -> list[GausscertError]:
+        """A node that joins may well have been kept from starting CM by hand."""
+        stopped_is_fine = self._job.restart is RestartScope.NONE or bool(self._job.joins)
+        return unlike_plan(reports, replacement, stopped_is_fine=stopped_is_fine)
 
     async def _release(self, stage: Stage) -> list[GausscertError]:
         """Tell those that granted Acquire that nothing will come. Nothing was prepared anywhere, so a node
@@ -258,14 +272,17 @@ class Engine:
         if wrong or self._job.restart is RestartScope.NONE:
             return wrong
         probes, read = await self._hands.probe(query=True), await self._hands.read()
-        before = replace(proof.baseline(probes.good), processes=running.running(read.good))
+        summed = proof.baseline(probes.good, proof.WORKING[self._job.whole])
+        before = replace(summed, processes=running.running(read.good))
         self._before = before
         self._recorder.seen(Stage.PREPARE, proof.evidence(probes.good))
         if self._job.accept_state:
             self._reporter.tell(Mark.NOTE, detail=f"accepted as it is: {standing.told(probes.good)}")
         unanswered = [*probes.bad.values(), *read.bad.values()]
-        if unanswered or not self._job.accept_state:
-            return unanswered or list(proof.no_longer_normal(before, probes.good))
+        if unanswered or self._job.joins:  # its own old set may be what keeps it out
+            return unanswered
+        if not self._job.accept_state:
+            return list(proof.no_longer_normal(before, probes.good))
         return list(standing.worse_than_planned(replacement.planned_state, before, probes.good))
 
     async def _verify(self) -> list[GausscertError]:
@@ -275,12 +292,15 @@ class Engine:
         replacement = self._job.replacement
         leaf = replacement.leaf if replacement is not None else ""
         wish = replacement.ssl_wish if replacement is not None else recovery_view.ssl_wish(read.good)
-        wanted = proof.new_set(read.good, leaf, self._before, wish)
+        wanted = proof.new_set(read.good, leaf, self._before, wish, self._job.absent)
+        if self._job.joins:
+            wanted = replace(wanted, normal=frozenset(read.good))
         before = self._before.processes if self._before is not None else None
         if not self._job.accept_state:
             return await self._prove(wanted, forward=True, before=before)
         hoped = replace(wanted, normal=frozenset(read.good))
-        least = standing.least(hoped, self._before or proof.Baseline())
+        joining = frozenset(each.topology.local_node_id for each in read.good.values() if self._job.joins)
+        least = standing.least(hoped, self._before or proof.Baseline(), anyway=joining)
         return await self._prove(hoped, forward=True, before=before, least=least)
 
     async def _verify_rollback(self) -> list[GausscertError]:
@@ -303,7 +323,7 @@ class Engine:
         if wrong:
             return wrong
         read = await self._hands.read()
-        expectation = proof.new_set(read.good, "", None)
+        expectation = proof.new_set(read.good, "", None, absent=self._job.absent)
         unproven = [*read.bad.values(), *await self._prove(expectation, forward=False)]
         self._findings.extend(as_finding(error) for error in unproven)
         return []
@@ -323,8 +343,8 @@ class Engine:
                 await self._sleep(seconds)
 
         wrong = await self._prover.prove(
-            expectation,
-            least=least,
+            self._in_these_words(expectation),
+            least=self._in_these_words(least) if least is not None else None,
             before=before,
             within_s=self._job.timeouts.verify_s,
             pause=pause,
@@ -335,6 +355,10 @@ class Engine:
         if wrong:
             self._tell_causes(self._prover.causes)
         return wrong
+
+    def _in_these_words(self, expectation: Expectation) -> Expectation:
+        """Without some node a cluster is Degraded at best."""
+        return replace(expectation, words=expectation.words | proof.WORKING[self._job.whole])
 
     def _tell_causes(self, found: Iterable[Finding]) -> None:
         """What CM's own logs say, once for each node."""
@@ -366,6 +390,7 @@ class Engine:
             stage = self._stopped_at or self._reporter.stage
             self._failures.append(in_doubt(self._job.transaction_id, stage, self._failures))
         committed = verdict is Verdict.COMMITTED
+        self._findings.extend(self._left_open(verdict))
         return Result(
             transaction_id=self._job.transaction_id,
             verdict=verdict,
@@ -378,7 +403,19 @@ class Engine:
             last_stage=self._stopped_at if verdict is Verdict.IN_DOUBT else self._turned_back_at,
             interrupted=self._interrupted,
             taken_over=self._taken_over is not None,
+            waiting=self._waiting_for(verdict),
         )
+
+    def _left_open(self, verdict: Verdict) -> list[Finding]:
+        """What is as it must be, and yet not as the operator may think."""
+        if verdict is Verdict.ROLLED_BACK and self._outside and self._touched_cm:
+            return [stays_down(node) for node in self._job.participants]
+        return [still_excluded(node) for node in self._waiting_for(verdict)]
+
+    def _waiting_for(self, verdict: Verdict) -> tuple[str, ...]:
+        """Whoever has taken a transaction over and ended it waits for nobody any more."""
+        committed = verdict is Verdict.COMMITTED and self._taken_over is None
+        return self._job.unsettled if committed else ()
 
 
 def _distinct(errors: list[GausscertError]) -> tuple[GausscertError, ...]:

@@ -112,6 +112,8 @@ def exit_code(ended: Result | Plan | BaseException) -> ExitCode:
 
 
 def _of_result(result: Result) -> ExitCode:
+    if result.verdict is Verdict.COMMITTED and result.failures:  # excluded nodes that are still away
+        return _gravest(exit_code(failure) for failure in result.failures)
     if result.verdict is not Verdict.NOTHING_DONE:
         return BY_VERDICT[result.verdict]
     if result.failures:

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from gausscert_common.errors import GausscertError
-from gausscert_common.protocol.commands import Command
+from gausscert_common.errors import GausscertError, Unreachable
+from gausscert_common.protocol.commands import Command, PurgeCommand
 from gausscert_common.protocol.coordinator import TABLE, Stage
 
 from gausscert_coordinator import takeover
@@ -44,11 +44,18 @@ class Hands:
         """Every participant's report, without preflight."""
         return await ask(self._of(self._job.participants), lambda client: client.get_node())
 
+    async def excluded_that_answer(self) -> list[str]:
+        """The nodes that are left out because they do not answer, and do; to refuse is to answer."""
+        read = await ask(self._of(self._job.excluded), lambda client: client.get_node())
+        refused = [node for node, error in read.bad.items() if not isinstance(error, Unreachable)]
+        return sorted([*read.good, *refused])
+
     async def probe(self, *, query: bool) -> Answers[ProbeReport]:
-        """What every participant sees of the running cluster."""
+        """What every participant, and who else is to look, sees of the running cluster."""
         timeout_s = min(PROBE_TIMEOUT_S, self._job.timeouts.verify_s)
         return await ask(
-            self._of(self._job.participants), lambda client: client.probe(query=query, timeout_s=timeout_s)
+            self._of((*self._job.participants, *self._job.witnesses)),
+            lambda client: client.probe(query=query, timeout_s=timeout_s),
         )
 
     async def fenced_out(self) -> list[GausscertError]:
@@ -90,6 +97,8 @@ class Hands:
                 ssl_wish=replacement.ssl_wish,
                 restart=self._job.restart,
                 drop_crls=replacement.drop_crls,
+                excluded=self._job.excluded,
+                joins=self._job.joins,
             )
             return await client.prepare(command, preparation)
 
@@ -145,6 +154,8 @@ class Hands:
         step = TABLE[stage].step
         if step is None:
             raise ValueError(f"{stage} sends no command")
+        if stage is Stage.PURGE:
+            return PurgeCommand(self._job.transaction_id, self.epoch, step, self._job.settled)
         return Command(self._job.transaction_id, self.epoch, step)
 
     def _of(self, names: Iterable[str]) -> list[AgentClient]:

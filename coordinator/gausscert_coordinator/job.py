@@ -71,6 +71,31 @@ class Job:
     """None in recovery: whatever was staged is staged."""
     accept_state: bool = False
     """The cluster need not be Normal before, nor afterwards if it was not."""
+    excluded: tuple[str, ...] = ()
+    """Nodes of the inventory that it is carried out without, sorted."""
+    settled: tuple[str, ...] = ()
+    """Those that Purge may leave out of account."""
+    joins: str = ""
+    """The transaction whose excluded nodes it brings over."""
+    absent: frozenset[int] = frozenset()
+    """CM's numbers of nodes whose cm_server is not to serve yet."""
+    witnesses: tuple[str, ...] = ()
+    """Nodes that are no participants, but look whether the cluster serves what it must."""
+
+    @property
+    def whole(self) -> bool:
+        """Whether no node of the cluster is left out of account: only then it must be Normal."""
+        return not self.waits and not self.joins
+
+    @property
+    def waits(self) -> bool:
+        """Whether it ends with Commit: Purge would be refused."""
+        return bool(self.unsettled)
+
+    @property
+    def unsettled(self) -> tuple[str, ...]:
+        """Excluded nodes that Purge has to wait for, sorted."""
+        return tuple(sorted(set(self.excluded) - set(self.settled)))
 
     @property
     def executor(self) -> str:

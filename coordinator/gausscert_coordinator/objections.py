@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, Final
 from gausscert_common.errors import GausscertError, InDoubt, NodeFailure, NodeRefusal, Reason
 from gausscert_common.findings import Finding, Severity
 from gausscert_common.protocol.coordinator import Stage
-from gausscert_common.protocol.words import Phase, RestartScope
+from gausscert_common.protocol.exclusion import Return
+from gausscert_common.protocol.words import Phase
+
+from gausscert_coordinator import recovery_view
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -35,7 +38,11 @@ def in_doubt(transaction_id: str, stage: Stage, failures: Iterable[GausscertErro
 
 
 def not_over(node: str, phase: Phase, flight: InFlight) -> GausscertError:
-    """A node in a transaction that is not over: in doubt once nobody holds it, else another's work."""
+    """A node in a transaction that is not over: in doubt once nobody holds it, else another's work; or it
+    is committed, and waits for excluded nodes."""
+    if flight.waits:
+        said = f"transaction {flight.transaction_id} is {waiting_text(flight)}"
+        return NodeRefusal(Reason.NODES_EXCLUDED, said, node=node, remedy=end_of(flight))
     since = f" since {flight.since:%Y-%m-%d %H:%M:%S %Z}" if flight.since is not None else ""
     said = f"transaction {flight.transaction_id} of {flight.holder} is in phase {phase}{since}"
     if flight.lease_left_s <= 0:
@@ -46,9 +53,72 @@ def not_over(node: str, phase: Phase, flight: InFlight) -> GausscertError:
 
 def end_of(flight: InFlight) -> str:
     """What to do about a transaction that is not over."""
+    if flight.waits:
+        return _end_of_waiting(flight)
     if flight.lease_left_s <= 0:
         return "run gausscert recover"
     return "wait for it to end; if you know that it is dead: gausscert recover --take-over"
+
+
+def waiting_text(flight: InFlight) -> str:
+    """How it stands with a transaction that waits, in one line."""
+    names = ", ".join(f"{node} ({_RETURNED[each]})" for node, each in flight.excluded)
+    return f"committed, waiting for {names}"
+
+
+_RETURNED: Final = {
+    Return.AWAY: "excluded, does not answer",
+    Return.BACK: "excluded, is back and holds another set",
+    Return.JOINED: "excluded, has joined",
+    Return.GONE: "excluded, is no longer in the inventory",
+}
+
+
+def _end_of_waiting(flight: InFlight) -> str:
+    returns = {each for _, each in flight.excluded}
+    if Return.BACK in returns:
+        return f"run gausscert recover --bundle DIR, with the bundle of transaction {flight.transaction_id}"
+    if Return.AWAY in returns:
+        return (
+            "bring it back, then run gausscert recover --bundle DIR; if it is gone for good, take it out of"
+            " CM and of the inventory, then run gausscert recover"
+        )
+    return "run gausscert recover"
+
+
+def answers_again(node: str) -> NodeRefusal:
+    """An excluded node that does answer."""
+    return NodeRefusal(
+        Reason.NODES_EXCLUDED,
+        "is excluded because it did not answer, but now it does: it would run the old set beside the new one",
+        node=node,
+        remedy="plan again without --exclude for it",
+    )
+
+
+def still_excluded(node: str) -> Finding:
+    """It was committed without this node."""
+    return Finding(
+        Reason.NODES_EXCLUDED.value,
+        Severity.WARNING,
+        "committed without it: all others keep their old sets until it has the new one",
+        remedy="keep the bundle; before CM starts there, bring its agent back and run gausscert recover"
+        " --bundle DIR; if it is gone for good, take it out of CM and of the inventory, then run gausscert"
+        " recover",
+        node=node,
+    )
+
+
+def stays_down(node: str) -> Finding:
+    """A node that was excluded could not be brought over."""
+    return Finding(
+        Reason.NODES_EXCLUDED.value,
+        Severity.WARNING,
+        "it has its old set again and is still excluded; CM is left stopped there, because it must not run"
+        " beside the others with another set",
+        remedy="mend what is said of it, then run gausscert recover --bundle DIR again",
+        node=node,
+    )
 
 
 def leased(node: str, told: TransactionReport) -> NodeRefusal:
@@ -65,21 +135,15 @@ def leased(node: str, told: TransactionReport) -> NodeRefusal:
 
 
 def unlike_plan(
-    reports: Mapping[str, NodeReport], replacement: Replacement, restart: RestartScope
+    reports: Mapping[str, NodeReport], replacement: Replacement, *, stopped_is_fine: bool
 ) -> list[GausscertError]:
     """Nodes that somebody else has changed, begun to change or stopped since the plan was made."""
     wrong: list[GausscertError] = []
+    begun = {node: flight for flight in recovery_view.flights(reports) for node, _ in flight.phases}
     for node, report in reports.items():
         told = report.transaction
-        if told.phase is not Phase.NONE:
-            wrong.append(
-                NodeRefusal(
-                    Reason.OTHER_TRANSACTION,
-                    f"transaction {told.transaction_id} of {told.holder} is in phase {told.phase} here",
-                    node=node,
-                    remedy="run: gausscert recover",
-                )
-            )
+        if node in begun:
+            wrong.append(not_over(node, told.phase, begun[node]))
         elif report.live.digest != replacement.old_digests[node]:
             wrong.append(
                 NodeRefusal(
@@ -89,7 +153,7 @@ def unlike_plan(
                     remedy="find out who changes certificates here, then plan again",
                 )
             )
-        elif report.manually_stopped and restart is not RestartScope.NONE and node not in replacement.stopped:
+        elif report.manually_stopped and not stopped_is_fine and node not in replacement.stopped:
             wrong.append(
                 NodeRefusal(
                     Reason.NODE_UNFIT,

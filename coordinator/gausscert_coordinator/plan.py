@@ -3,20 +3,27 @@ objection to a replacement is in its answer, not only the first."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from gausscert_common.errors import GausscertError, InvalidInput, Reason
 from gausscert_common.model import Certificate, CertificateKind, Served, ServedState
 from gausscert_common.protocol.words import RestartScope
 
-from gausscert_coordinator import generations, objections, proof, recovery_view, standing
+from gausscert_coordinator import (
+    exclusion_rules,
+    generations,
+    objections,
+    proof,
+    recovery_view,
+    standing,
+)
 from gausscert_coordinator.merging import merge, worst_first
 from gausscert_coordinator.plan_rules import RULES, Evidence, Rollback
 from gausscert_coordinator.report import Plan, PlannedNode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
-    from gausscert_common.errors import GausscertError
     from gausscert_common.findings import Finding
     from gausscert_common.model import CertificateSet
 
@@ -26,16 +33,25 @@ if TYPE_CHECKING:
 __all__ = ["Evidence", "Rollback", "make"]
 
 
-def make(seen: Evidence, new_server: Certificate | None = None) -> Plan:
+REPLACING: Final = (*RULES, *generations.RULES, *exclusion_rules.RULES)
+
+
+def make(
+    seen: Evidence,
+    new_server: Certificate | None = None,
+    rules: Sequence[Callable[[Evidence], Iterator[Finding]]] = REPLACING,
+) -> Plan:
     """What `replace` or `rollback` would do, and everything that speaks against it.
 
     Args:
         seen: What the nodes answered.
         new_server: The bundle's server certificate; None when it cannot be read, or for a rollback.
+        rules: What is looked at when all nodes are seen together.
     """
     options = seen.options
-    found = tuple(_findings(seen))
-    in_flight = recovery_view.flights(seen.reports, seen.gone)
+    found = tuple(_findings(seen, rules))
+    inventory = [node.name for node in seen.inventory.nodes]
+    in_flight = recovery_view.flights(seen.reports, seen.gone, inventory)
     return Plan(
         cluster=seen.inventory.cluster,
         bundle_digest=seen.bundle_digest,
@@ -51,7 +67,26 @@ def make(seen: Evidence, new_server: Certificate | None = None) -> Plan:
         generation=seen.rollback.generation if seen.rollback is not None else None,
         stopped=standing.stopped(seen.reports),
         only_ssl=seen.only_ssl,
+        excluded=tuple(seen.excluded.values()),
+        absent=proof.unowned(seen.reports.values()) if seen.excluded else frozenset(),
     )
+
+
+def objections_to(plan: Plan) -> list[GausscertError]:
+    """Everything that speaks against it, as errors; [] if it is feasible."""
+    if plan.in_flight:  # what else is found comes from it
+        return list(plan.blocked)
+    found: list[GausscertError] = [*plan.unreachable, *plan.blocked]
+    if plan.errors:
+        found.append(
+            InvalidInput(
+                Reason.BUNDLE_INVALID,
+                f"{len(plan.errors)} findings speak against it",
+                remedy="mend them, then plan again",
+                findings=plan.errors,
+            )
+        )
+    return found
 
 
 def outage(restart: RestartScope, timeouts: Timeouts) -> str:
@@ -69,12 +104,12 @@ def outage(restart: RestartScope, timeouts: Timeouts) -> str:
     )
 
 
-def _findings(seen: Evidence) -> Iterator[Finding]:
+def _findings(seen: Evidence, rules: Sequence[Callable[[Evidence], Iterator[Finding]]]) -> Iterator[Finding]:
     yield from seen.inventory.findings
     yield from merge(seen.bundle_findings)
     for node, report in seen.reports.items():
         yield from (finding.at_node(node) for finding in report.findings)
-    for rule in (*RULES, *generations.RULES):
+    for rule in rules:
         yield from rule(seen)
 
 

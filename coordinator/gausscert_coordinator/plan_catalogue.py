@@ -112,6 +112,66 @@ PLAN: Final = table(
         "nothing; after the replacement all nodes have the same",
     ),
     _Rule(
+        "NODE_EXCLUDED",
+        WARNING,
+        "The node is left out",
+        "All others get the new set; this one keeps its old one. Until it has joined, or is out of the"
+        " cluster, the others keep both sets, nothing is retired, and no other replacement begins.",
+        "see to it that CM does not start there before `gausscert recover --bundle DIR` has brought it over;"
+        " keep the bundle until then",
+    ),
+    _Rule(
+        "EXCLUDED_UNKNOWN",
+        ERROR,
+        "The inventory has no such node",
+        "--exclude names something else than a node of the inventory.",
+        "use the names of the inventory",
+    ),
+    _Rule(
+        "EXCLUDED_ANSWERS",
+        ERROR,
+        "A node to be left out answers",
+        "It would run with the old set beside nodes that run with the new one.",
+        "leave --exclude out for it, and mend what keeps it from taking part",
+    ),
+    _Rule(
+        "EXCLUDED_RUNS",
+        ERROR,
+        "CM runs on a node whose agent does not answer",
+        "Only the agent is away: the node would run with the old set beside nodes that run with the new one.",
+        "start its agent and replace on all nodes; or stop CM there first",
+    ),
+    _Rule(
+        "EXCLUDED_ALL",
+        ERROR,
+        "No node would be left",
+        "A replacement that leaves out every node changes nothing.",
+        "leave out only what does not answer",
+    ),
+    _Rule(
+        "EXCLUDED_RESTART",
+        ERROR,
+        "CM cannot be restarted as one cluster without all nodes",
+        "`cm_ctl stop` and `start` for all reach for the nodes that are left out, too, and wait for them.",
+        "use --restart node (the default with --exclude), or none",
+    ),
+    _Rule(
+        "EXCLUDED_QUORUM",
+        WARNING,
+        "The cm_servers that are left are no majority",
+        "They elect no primary: CM does not arbitrate, and `cm_ctl query` fails, until enough of the others"
+        " are back. The proof cannot count on it.",
+        "bring a node back first if you can; otherwise stop CM and use --restart none",
+    ),
+    _Rule(
+        "JOIN_RUNS_OLD",
+        WARNING,
+        "CM runs with another set on a node that is to join",
+        "om_monitor starts CM when a machine comes back, with the set that lies there. It is stopped before"
+        " the sets are exchanged, and starts with the new one.",
+        "nothing; next time keep CM stopped there until it has joined",
+    ),
+    _Rule(
         "SSL_GOES_OFF",
         WARNING,
         "SSL is switched off",

@@ -6,12 +6,13 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
+from gausscert_common.errors import Unreachable
 from gausscert_common.findings import Severity
 from gausscert_common.model import ServedState, SslValue
 from gausscert_common.protocol.words import RestartScope, SslWish
 
 from gausscert_coordinator.plan_catalogue import PLAN
-from gausscert_coordinator.proof import NORMAL
+from gausscert_coordinator.proof import NORMAL, WORKING
 from gausscert_coordinator.recovery_view import cm_runs
 
 if TYPE_CHECKING:
@@ -79,6 +80,9 @@ class Evidence:
         judged = self.rollback.judged.get(node)
         return judged.set.bundle_digest if judged is not None else ""
 
+    excluded: Mapping[str, GausscertError] = field(default_factory=dict)
+    """Nodes that are left out, and why they do not answer; not among `errors`."""
+
 
 def clock_offset_s(sent: datetime, answered: datetime, received: datetime) -> float:
     """The smallest offset of a node's clock that its answer allows: it was made somewhere between sending
@@ -117,7 +121,8 @@ def clocks(seen: Evidence) -> Iterator[Finding]:
 
 
 def topology(seen: Evidence) -> Iterator[Finding]:
-    """Inventory and CM name the same nodes; looked at only when all nodes answered."""
+    """Inventory and CM name the same nodes; looked at only when all nodes answered that are not left out.
+    Which of CM's nodes is left out nobody can tell, but each may stand for one of them only."""
     if seen.errors:
         return
     listed = {node.id: node.name for report in seen.reports.values() for node in report.topology.nodes}
@@ -125,9 +130,15 @@ def topology(seen: Evidence) -> Iterator[Finding]:
         yield PLAN["TOPOLOGY_UNKNOWN"].finding("`cm_ctl view` told no node's agent anything")
         return
     present = Counter(report.topology.local_node_id for report in seen.reports.values())
-    for cm_node_id in sorted(listed.keys() - present.keys()):
-        cause = f"CM's node {cm_node_id} ({listed[cm_node_id]}) is none of the inventory's"
-        yield PLAN["NODE_NOT_IN_INVENTORY"].finding(cause)
+    absent = sorted(listed.keys() - present.keys())
+    if len(absent) > len(seen.excluded):
+        besides = " nor excluded" if seen.excluded else ""
+        for cm_node_id in absent:
+            cause = f"CM's node {cm_node_id} ({listed[cm_node_id]}) is none of the inventory's{besides}"
+            yield PLAN["NODE_NOT_IN_INVENTORY"].finding(cause)
+    for node in seen.excluded if len(absent) < len(seen.excluded) else ():
+        cause = f"{len(seen.excluded)} nodes are excluded, but only {len(absent)} of CM's do not answer"
+        yield _at("NODE_NOT_IN_CLUSTER", node, cause)
     for node, report in seen.reports.items():
         local = report.topology.local_node_id
         if local not in listed:
@@ -149,13 +160,17 @@ def ssl_switch(seen: Evidence) -> Iterator[Finding]:
 
 
 def cluster_state(seen: Evidence) -> Iterator[Finding]:
-    """The cluster is Normal, where it is to be restarted."""
+    """The cluster is Normal where it is to be restarted; or Degraded for want of a node that does not answer,
+    which refuses by itself unless it is excluded."""
     if seen.options.restart is RestartScope.NONE or not seen.reports:
         return
     states = {node: report.cluster for node, report in seen.probes.items()}
     words = {state.cluster_state for state in states.values() if state is not None and state.cluster_state}
+    missing = seen.excluded or any(isinstance(error, Unreachable) for error in seen.errors.values())
     for word in sorted(words - {NORMAL}):
-        yield PLAN["CLUSTER_NOT_NORMAL"].finding(f"`cm_ctl query` says {word}")
+        found = PLAN["CLUSTER_NOT_NORMAL"].finding(f"`cm_ctl query` says {word}")
+        explained = missing and word in WORKING[False]
+        yield replace(found, severity=Severity.WARNING) if explained else found
     if not words:
         causes = {_cause(state) for state in states.values()}
         yield PLAN["CLUSTER_NOT_NORMAL"].finding(
@@ -220,6 +235,10 @@ def _sets_differ(digests: Mapping[str, str]) -> Finding:
 
 
 RULES: Final = (names, clocks, topology, ssl_switch, cluster_state, processes, live_sets)
+"""About a replacement on the whole cluster; `exclusion_rules` has those about leaving nodes out."""
+
+JOINING: Final = (names, clocks)
+"""About bringing a node to the set that the others run with already."""
 
 
 def _at(code: str, node: str, cause: str) -> Finding:

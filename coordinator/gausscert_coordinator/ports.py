@@ -31,6 +31,8 @@ class Preparation:
     drop_crls: bool = False
     """With a bundle: the new set has only its CRLs; else those of the live set are carried over.
     With a generation: the new set has none; else it has those of the generation."""
+    excluded: tuple[str, ...] = ()
+    joins: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,17 +16,23 @@ from gausscert_common.protocol.words import SslWish
 from gausscert_coordinator.report import Proof
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from gausscert_common.model import ClusterState, CmProcess, NodeReport, ProbeReport, Served
 
 NORMAL: Final = "Normal"
 """The word of `cm_ctl query` for a cluster in which all is well (facts section 8)."""
 
+DEGRADED: Final = "Degraded"
+"""Its word for a cluster that works without some node (facts section 8)."""
+
+WORKING: Final = {True: frozenset({NORMAL}), False: frozenset({NORMAL, DEGRADED})}
+"""The words that will do, by whether all nodes of the cluster are taken into account."""
+
+_NORMAL_ONLY: Final = WORKING[True]
+
 SSL_OFF: Final = "ssl off"
 """Stands among the accepted leaves for "answers that SSL is off"; never equal to a missing fingerprint."""
-
-_NORMAL_ONLY: Final = frozenset({NORMAL})
 
 _SEE_LOG: Final = "look at cm_server's log on the node it runs on: $GAUSSLOG/cm/cm_server"
 
@@ -60,6 +66,8 @@ class Expectation:
     words: frozenset[str] = _NORMAL_ONLY
     spared: frozenset[int] = frozenset()
     """Listed cm_servers that need not serve, because they did not before."""
+    absent: frozenset[int] = frozenset()
+    """Of nodes that are left out; on the way forward none may be seen to serve, for it serves another set."""
     others: Wanted | None = None
     """What holds for a cm_server that no topology lists; None: it is not looked at."""
     forward: bool = False
@@ -85,14 +93,21 @@ class Baseline:
         """Whether that cm_server did serve."""
         return _rank(self.served.get(cm_node_id)) > 0
 
+    """Nodes on which `cm_ctl query` said what it must say again."""
+
     @property
     def sound(self) -> bool:
         """There was a working cluster, so that a rollback can be held to bring it back."""
         return any(_rank(served) > 0 for served in self.served.values())
 
 
-def baseline(probes: Mapping[str, ProbeReport]) -> Baseline:
-    """Sum up what all nodes saw before anything was stopped."""
+def baseline(probes: Mapping[str, ProbeReport], words: frozenset[str] = _NORMAL_ONLY) -> Baseline:
+    """Sum up what all nodes saw before anything was stopped.
+
+    Args:
+        probes: By node.
+        words: Of `cm_ctl query` for a cluster that is as good as it can be.
+    """
     best: dict[int, Served] = {}
     for report in probes.values():
         for served in report.served:
@@ -100,7 +115,7 @@ def baseline(probes: Mapping[str, ProbeReport]) -> Baseline:
                 best[served.cm_node_id] = served
     states = {node: report.cluster for node, report in probes.items()}
     said = {node: state.cluster_state for node, state in states.items() if state is not None}
-    normal = {node for node, word in said.items() if word == NORMAL}
+    normal = {node for node, word in said.items() if word in words}
     answered = {node for node, word in said.items() if word}
     return Baseline(
         best,
@@ -111,7 +126,11 @@ def baseline(probes: Mapping[str, ProbeReport]) -> Baseline:
 
 
 def new_set(
-    reports: Mapping[str, NodeReport], leaf: str, before: Baseline | None, wish: SslWish = SslWish.KEEP
+    reports: Mapping[str, NodeReport],
+    leaf: str,
+    before: Baseline | None,
+    wish: SslWish = SslWish.KEEP,
+    absent: frozenset[int] = frozenset(),
 ) -> Expectation:
     """What is wanted after Swap and Start.
 
@@ -122,10 +141,13 @@ def new_set(
             because no transaction begins on a cluster that is not.
         wish: What `enable_ssl` was to become. KEEP means what was seen before; the files have a say only
             where nothing was seen, or a switch that changed by itself would pass for proof.
+        absent: CM's numbers of nodes that are left out.
     """
     servers: dict[int, Wanted] = {}
     common = leaf or _common_leaf(reports)
     for cm_node_id, owner in _owners(reports).items():
+        if cm_node_id in absent:
+            continue
         own = leaf or _live_leaf(owner) or common
         accepted = _accepted(owner, own, _seen(before, cm_node_id))
         if wish is not SslWish.KEEP:
@@ -133,7 +155,7 @@ def new_set(
         servers[cm_node_id] = Wanted(accepted)
     normal = frozenset(reports) if before is None else before.normal
     others = Wanted(frozenset({SSL_OFF}) if wish is SslWish.OFF else _known(leaf)) if leaf else None
-    return Expectation(servers, normal=normal, others=others, forward=True)
+    return Expectation(servers, normal=normal, others=others, forward=True, absent=absent)
 
 
 def old_set(reports: Mapping[str, NodeReport], before: Baseline | None) -> Expectation:
@@ -160,7 +182,11 @@ def objections(expectation: Expectation, probes: Mapping[str, ProbeReport]) -> l
         seen = {served.cm_node_id: served for served in report.served}
         for cm_node_id, wanted in sorted(expectation.servers.items()):
             found.extend(_judge(node, cm_node_id, wanted, seen.get(cm_node_id)))
-        for cm_node_id in sorted(seen.keys() - expectation.servers.keys() - expectation.spared):
+        if expectation.forward:
+            present = sorted(expectation.absent & seen.keys())
+            found.extend(_came_back(node, seen[each]) for each in present if is_alive(seen[each]))
+        looked_at = expectation.servers.keys() | expectation.spared | expectation.absent
+        for cm_node_id in sorted(seen.keys() - looked_at):
             if expectation.others is not None:
                 found.extend(_judge(node, cm_node_id, expectation.others, seen[cm_node_id]))
         if not seen and not expectation.servers and expectation.forward:
@@ -176,6 +202,18 @@ def state_objections(expectation: Expectation, probes: Mapping[str, ProbeReport]
         for node, report in sorted(probes.items())
         if node in expectation.normal and not _says(report.cluster, expectation.words)
     ]
+
+
+def is_alive(served: Served) -> bool:
+    """Whether a cm_server is there, whatever it makes of a handshake."""
+    return served.state is not ServedState.UNREACHABLE
+
+
+def unowned(reports: Iterable[NodeReport]) -> frozenset[int]:
+    """CM's numbers of nodes that CM lists, and whose agent is not among those that answered."""
+    answered = tuple(reports)
+    listed = {node.id for report in answered for node in report.topology.nodes}
+    return frozenset(listed - {report.topology.local_node_id for report in answered})
 
 
 def silent(reports: Mapping[str, NodeReport], probes: Mapping[str, ProbeReport]) -> list[NodeFailure]:
@@ -282,6 +320,11 @@ def _judge(node: str, cm_node_id: int, wanted: Wanted, served: Served | None) ->
         text = f"{where} serves the right certificate, but its chain does not verify: {served.cause}"
         return [_not_proven(node, text)]
     return []
+
+
+def _came_back(node: str, served: Served) -> NodeFailure:
+    what = f"cm_server {served.cm_node_id} at {served.target} is there ({served.state})"
+    return _not_proven(node, f"{what}, although its node is excluded; it runs with another set")
 
 
 def _names(wanted: Wanted) -> str:

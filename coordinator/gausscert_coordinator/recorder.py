@@ -28,6 +28,7 @@ class Kind(StrEnum):
     RECOVER = "recover"
     ROLLBACK = "rollback"
     SSL = "ssl"
+    JOIN = "join"
 
 
 @dataclass(frozen=True, slots=True)

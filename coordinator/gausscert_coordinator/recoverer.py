@@ -1,163 +1,163 @@
-"""Finishes or rolls back what another coordinator left behind. The nodes' answers are all there is: no
-history of this machine has a say, and with one node missing nothing is done."""
+"""Finishes or rolls back what another coordinator left behind, and brings excluded nodes over that are back.
+The nodes' answers are all there is: no history of this machine has a say, and with a node of the transaction
+missing nothing is done.
+
+Piece by piece: read all nodes, do what `recovery_case` finds first, read them again.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from gausscert_common.errors import GausscertError, InDoubt, InvalidInput, Reason
-from gausscert_common.protocol.coordinator import Course, Stage, Verdict
-from gausscert_common.protocol.recovery import Choice, decide
-from gausscert_common.protocol.words import RestartScope
+from gausscert_common.errors import Reason
+from gausscert_common.protocol.coordinator import Verdict, begin
 
 from gausscert_coordinator import recovery_view
 from gausscert_coordinator.fanout import ask
 from gausscert_coordinator.job import Job
+from gausscert_coordinator.joining import Joining
+from gausscert_coordinator.objections import as_finding
+from gausscert_coordinator.plan import objections_to
+from gausscert_coordinator.recovery_case import Case, Waiting, Wish, examine, refused, untouchable
 from gausscert_coordinator.report import Result
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from gausscert_common.model import NodeReport
-    from gausscert_common.protocol.recovery import Decision
 
     from gausscert_coordinator.engine import Engine
-    from gausscert_coordinator.inventory import Timeouts
+    from gausscert_coordinator.joining import Joiner
     from gausscert_coordinator.ports import AgentClient
 
-
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """What the operator asked for."""
-
-    prefer: Choice
-    take_over: bool
-    restart: RestartScope | None
-    """None: as the transaction itself was to restart CM, else CLUSTER."""
-    holder: str
-    timeouts: Timeouts
-    fresh_id: str
-    """For starting CM where nothing is in doubt."""
-    accept_state: bool
-    is_gone: Callable[[str], bool]
-    """Whether a holder is known to have ended, so that its lease guards nobody."""
+__all__ = ["Recoverer", "Wish"]
 
 
-@dataclass(frozen=True, slots=True)
-class _Case:
-    """What was found before anything was locked."""
+class Recoverer:
+    """One recovery.
 
-    transaction_id: str
-    participants: tuple[str, ...]
-    restart: RestartScope
-    course: Course
-    why: str
-    only_start: bool = False
-    """Nothing is in doubt, but CM does not run."""
-    abandoned: bool = False
-    """Every lease that still runs is that of a coordinator that has ended."""
+    Args:
+        wish: What the operator asked for.
+        clients: All nodes of the inventory.
+        joiner: For nodes that are back.
+        engine_for: Makes the engine of one piece.
+        ended: Told how each piece ended that an engine was made for; may add findings.
+    """
 
+    def __init__(
+        self,
+        wish: Wish,
+        clients: Mapping[str, AgentClient],
+        joiner: Joiner,
+        engine_for: Callable[[Job], Engine],
+        ended: Callable[[Result], Awaitable[Result]],
+    ) -> None:
+        self._wish = wish
+        self._clients = clients
+        self._joiner = joiner
+        self._engine_for = engine_for
+        self._ended = ended
+        self._done: list[Result] = []
+        """Pieces after which it went on."""
 
-async def recover(
-    wish: Wish, clients: Mapping[str, AgentClient], engine_for: Callable[[Job], Engine]
-) -> Result:
-    """Read all nodes, decide, take the fence, decide again by what the nodes said then, and act."""
-    read = await ask(clients.values(), lambda client: client.get_node())
-    if not read.complete:
-        why = f"{len(read.good)} of {len(clients)} nodes answered; recovery needs all of them"
-        return _refused("", read.bad.values(), why)
-    case = _examine(wish, read.good)
-    if isinstance(case, Result):
-        return case
-    engine = engine_for(_job(wish, case))
-    acquired = await engine.acquire(recovery_view.promised_epoch(read.good) + 1)
-    if not acquired.complete:
-        return _refused(case.transaction_id, acquired.bad.values(), case.why)
-    course, why = case.course, case.why
-    if not case.only_start:
-        decision = _decide(wish, case.transaction_id, case.restart, acquired.good)
-        if decision.course is None:
-            return _untouchable(case.transaction_id, decision.why)
-        course, why = decision.course, decision.why
-    result = await engine.run(course)
-    return _told(result, why, only_start=case.only_start)
+    async def recover(self) -> Result:
+        """Read all nodes, decide, take the fence, decide again by what the nodes said then, and act; until
+        nothing is left that can be done now."""
+        while True:
+            read = await ask(self._clients.values(), lambda client: client.get_node())
+            piece = examine(self._wish, read, self._clients, [each.transaction_id for each in self._done])
+            if isinstance(piece, Result):
+                return self._summed(piece)
+            if isinstance(piece, Waiting):
+                return self._summed(self._waiting(piece))
+            result = await (
+                self._join(piece) if isinstance(piece, Joining) else self._settle(piece, read.good)
+            )
+            if not _goes_on(piece, result):
+                return self._summed(result)
+            self._done.append(result)
 
+    async def _settle(self, case: Case, reports: Mapping[str, NodeReport]) -> Result:
+        engine = self._engine_for(self._job(case))
+        return await self._ended(await self._carried_out(case, reports, engine))
 
-def _examine(wish: Wish, reports: Mapping[str, NodeReport]) -> _Case | Result:
-    ids = recovery_view.in_flight(reports)
-    transaction_id = ids[0] if len(ids) == 1 else ""
-    named = recovery_view.participants(reports, transaction_id) if transaction_id else ()
-    strangers = [node for node in named if node not in reports]
-    if strangers:
-        return _refused(
-            transaction_id, [_stranger(node) for node in strangers], "a node is not in the inventory"
+    async def _carried_out(self, case: Case, reports: Mapping[str, NodeReport], engine: Engine) -> Result:
+        acquired = await engine.acquire(recovery_view.promised_epoch(reports) + 1)
+        if not acquired.complete:
+            return refused(case.transaction_id, acquired.bad.values(), case.why)
+        course, why = case.course, case.why
+        if not case.start_as:
+            decision = case.decide(acquired.good, self._wish.prefer)
+            course, why = decision.course, decision.why
+        if course is None:
+            return untouchable(case.transaction_id, why)
+        result = await engine.run(course)
+        only_started = bool(case.start_as) and result.verdict is Verdict.ROLLED_BACK
+        return replace(result, why=why, verdict=Verdict.NOTHING_DONE if only_started else result.verdict)
+
+    async def _join(self, what: Joining) -> Result:
+        """A transaction of its own, from the plan on; a plan that is refused touches nothing."""
+        bundle, names = self._wish.bundle, ", ".join(what.nodes)
+        if bundle is None:
+            raise ValueError("a join needs the bundle")
+        why = f"transaction {what.of} is committed without {names}, now back: brought to its set"
+        plan = await self._joiner.plan(what, bundle, {node: self._clients[node] for node in what.nodes})
+        if not plan.feasible:
+            return replace(refused(what.of, objections_to(plan), why), findings=plan.findings)
+        job = self._joiner.job(what, plan, bundle, self._wish.fresh_id(), self._wish.holder)
+        result = await self._engine_for(job).run(begin(job.restart, outside=True))
+        return await self._ended(replace(result, why=why, findings=(*plan.findings, *result.findings)))
+
+    def _job(self, case: Case) -> Job:
+        return Job(
+            transaction_id=case.transaction_id,
+            holder=self._wish.holder,
+            participants=case.subject.nodes,
+            restart=case.restart,
+            timeouts=self._wish.timeouts,
+            take_over=self._wish.take_over or case.abandoned,
+            accept_state=self._wish.accept_state,
+            excluded=case.subject.excluded,
+            settled=case.settled,
+            joins=case.subject.joins,
+            absent=case.absent,
         )
-    involved = {node: reports[node] for node in named or sorted(reports)}
-    restart = wish.restart or recovery_view.restart_of(reports, transaction_id) or RestartScope.CLUSTER
-    decision = _decide(wish, transaction_id, restart, involved)
-    if decision.course is None:
-        return _untouchable(transaction_id, decision.why)
-    participants = tuple(involved)
-    abandoned = _abandoned(wish, involved)
-    if not decision.course.over:
-        course, why = decision.course, decision.why
-        return _Case(transaction_id, participants, restart, course, why, abandoned=abandoned)
-    if restart is RestartScope.NONE or all(recovery_view.cm_stays_up(report) for report in reports.values()):
-        return Result("", Verdict.NOTHING_DONE, why=decision.why)
-    # Abort leaves only a tombstone at a node without a transaction: it ends the lease that Start needs.
-    start = Course(Stage.ABORT, restart, touched_cm=True, recovering=True)
-    why = f"{decision.why}, but CM does not run on every node: it is started"
-    return _Case(wish.fresh_id, participants, restart, start, why, only_start=True, abandoned=abandoned)
+
+    def _waiting(self, piece: Waiting) -> Result:
+        """Where something was done before, that it waits is no refusal; and that no bundle was given is told,
+        no more."""
+        if not self._done:
+            return refused(piece.transaction_id, piece.errors, piece.why)
+        if piece.lacks_bundle:
+            said = tuple(map(as_finding, piece.errors))
+            last = self._done.pop()
+            return replace(last, why=f"{last.why}; {piece.why}", findings=(*last.findings, *said))
+        verdict = Verdict.COMMITTED
+        return Result(
+            piece.transaction_id, verdict, failures=piece.errors, why=piece.why, waiting=piece.nodes
+        )
+
+    def _summed(self, last: Result) -> Result:
+        """All pieces as one result: the last one's, with what was said of those before it and still holds."""
+        pieces = [*self._done, last]
+        earlier = (found for piece in self._done for found in piece.findings)
+        still = [found for found in earlier if found.code != Reason.NODES_EXCLUDED.value]
+        seen = next((piece for piece in reversed(pieces) if piece.proof), last)
+        return replace(
+            last,
+            why="; ".join(dict.fromkeys(piece.why for piece in pieces if piece.why)),
+            findings=tuple(dict.fromkeys([*still, *last.findings])),
+            duration_s=sum(piece.duration_s for piece in pieces),
+            proof=seen.proof,
+            cluster_state=seen.cluster_state,
+        )
 
 
-def _abandoned(wish: Wish, reports: Mapping[str, NodeReport]) -> bool:
-    holders = {each.transaction.holder for each in reports.values() if each.transaction.lease_left_s > 0}
-    return bool(holders) and all(wish.is_gone(holder) for holder in holders)
-
-
-def _decide(
-    wish: Wish, transaction_id: str, restart: RestartScope, reports: Mapping[str, NodeReport]
-) -> Decision:
-    return decide(recovery_view.answers(reports, transaction_id), restart, wish.prefer)
-
-
-def _job(wish: Wish, case: _Case) -> Job:
-    return Job(
-        transaction_id=case.transaction_id,
-        holder=wish.holder,
-        participants=case.participants,
-        restart=case.restart,
-        timeouts=wish.timeouts,
-        take_over=wish.take_over or case.abandoned,
-        accept_state=wish.accept_state,
-    )
-
-
-def _told(result: Result, why: str, *, only_start: bool) -> Result:
-    if only_start and result.verdict is Verdict.ROLLED_BACK:
-        return replace(result, verdict=Verdict.NOTHING_DONE, why=why)
-    return replace(result, why=why)
-
-
-def _refused(transaction_id: str, errors: Iterable[GausscertError], why: str) -> Result:
-    return Result(transaction_id, Verdict.NOTHING_DONE, failures=tuple(errors), why=why)
-
-
-def _untouchable(transaction_id: str, why: str) -> Result:
-    error = InDoubt(
-        Reason.IN_DOUBT,
-        f"{why}; nothing was touched",
-        remedy="put the old or the new set back by hand (docs/runbook.md, In doubt),"
-        " then run: gausscert recover",
-    )
-    return Result(transaction_id, Verdict.IN_DOUBT, failures=(error,), why=why)
-
-
-def _stranger(node: str) -> InvalidInput:
-    return InvalidInput(
-        Reason.CONFIG_INVALID,
-        "takes part in the transaction, but is not in the inventory",
-        node=node,
-        remedy="use the inventory that the transaction was begun with",
-    )
+def _goes_on(piece: Case | Joining, result: Result) -> bool:
+    """Whether it ended well, and there may be more to do."""
+    if isinstance(piece, Joining):
+        return result.verdict is Verdict.COMMITTED
+    if piece.subject.outside:
+        return result.verdict in (Verdict.COMMITTED, Verdict.ROLLED_BACK)
+    return piece.waits and result.verdict is Verdict.COMMITTED

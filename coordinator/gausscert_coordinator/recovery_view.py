@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from gausscert_common.model import SslValue
+from gausscert_common.protocol.exclusion import Part, Return
 from gausscert_common.protocol.recovery import Answer
 from gausscert_common.protocol.words import LiveState, Phase, SslWish
 
@@ -41,17 +42,73 @@ def in_flight(reports: Mapping[str, NodeReport]) -> tuple[str, ...]:
     return tuple(sorted(ids))
 
 
-def flights(reports: Mapping[str, NodeReport], gone: Collection[str] = ()) -> tuple[InFlight, ...]:
+def flights(
+    reports: Mapping[str, NodeReport], gone: Collection[str] = (), inventory: Collection[str] | None = None
+) -> tuple[InFlight, ...]:
     """Every transaction that some node takes part in, with what a person needs to know of it.
 
     Args:
         reports: By node.
         gone: Holders that are known to have ended; their leases count for nothing.
+        inventory: All nodes, whether they answered or not; None: those that answered.
     """
-    return tuple(_flight(reports, transaction_id, gone) for transaction_id in in_flight(reports))
+    nodes = reports if inventory is None else inventory
+    return tuple(_flight(reports, each, gone, nodes) for each in in_flight(reports))
 
 
-def _flight(reports: Mapping[str, NodeReport], transaction_id: str, gone: Collection[str]) -> InFlight:
+def parts(reports: Mapping[str, NodeReport]) -> dict[str, Part | None]:
+    """What each node is in, for `exclusion.subject`."""
+    return {name: _part(report) for name, report in reports.items()}
+
+
+def returns(
+    reports: Mapping[str, NodeReport], transaction_id: str, inventory: Collection[str]
+) -> dict[str, Return]:
+    """What has become of the nodes that a transaction was begun without, by node.
+
+    Args:
+        reports: Of all nodes that answered.
+        transaction_id: The transaction.
+        inventory: All nodes.
+    """
+    told = [
+        each.transaction for each in reports.values() if each.transaction.transaction_id == transaction_id
+    ]
+    held = committed_digests(reports, transaction_id)
+    excluded = sorted({node for each in told for node in each.excluded})
+    return {node: _return(reports.get(node), held, known=node in inventory) for node in excluded}
+
+
+def committed_digests(reports: Mapping[str, NodeReport], transaction_id: str) -> frozenset[str]:
+    """The bundle digests that are live where the transaction is committed: one, unless nodes have carried
+    different CRLs over."""
+    return frozenset(
+        report.live.bundle_digest
+        for report in reports.values()
+        if report.transaction.transaction_id == transaction_id and report.transaction.phase is Phase.COMMITTED
+    )
+
+
+def _part(report: NodeReport) -> Part | None:
+    told = report.transaction
+    if told.phase is Phase.NONE:
+        return None
+    return Part(told.transaction_id, told.phase, told.participants, told.excluded, told.joins)
+
+
+def _return(report: NodeReport | None, held: Collection[str], *, known: bool) -> Return:
+    if report is None:
+        return Return.AWAY if known else Return.GONE
+    joined = report.transaction.phase is Phase.NONE and report.live.bundle_digest in held
+    return Return.JOINED if joined else Return.BACK
+
+
+def _flight(
+    reports: Mapping[str, NodeReport],
+    transaction_id: str,
+    gone: Collection[str],
+    inventory: Collection[str],
+) -> InFlight:
     told = {
         node: report.transaction
         for node, report in reports.items()
@@ -64,6 +121,7 @@ def _flight(reports: Mapping[str, NodeReport], transaction_id: str, gone: Collec
         since=min(begun, default=None),
         phases=tuple((node, each.phase) for node, each in told.items()),
         lease_left_s=max(0.0 if each.holder in gone else each.lease_left_s for each in told.values()),
+        excluded=tuple(returns(reports, transaction_id, inventory).items()),
     )
 
 
@@ -98,6 +156,14 @@ def promised_epoch(reports: Mapping[str, NodeReport]) -> int:
 def answers(reports: Mapping[str, NodeReport], transaction_id: str) -> dict[str, Answer]:
     """One answer per node, for `recovery.decide`."""
     return {name: _answer(report, transaction_id) for name, report in reports.items()}
+
+
+def remembered(reports: Mapping[str, NodeReport], transaction_id: str) -> dict[str, Answer]:
+    """The answers of nodes that are in another transaction by now: how this one ended there, if it did."""
+    return {
+        name: Answer(Phase.NONE, outcome=outcome_at(report, transaction_id))
+        for name, report in reports.items()
+    }
 
 
 def _answer(report: NodeReport, transaction_id: str) -> Answer:

@@ -20,6 +20,7 @@ from gausscert_common.model import (
     SslSwitch,
 )
 from gausscert_common.protocol.coordinator import Stage, Verdict
+from gausscert_common.protocol.exclusion import Return
 from gausscert_common.protocol.words import Phase, RestartScope, SslWish
 
 
@@ -34,6 +35,8 @@ class ReplaceOptions:
     accept_state: bool = False
     """Also on a cluster that is not Normal, is upgraded, paused or stopped; as it is is what "as good as
     before" is measured by then."""
+    exclude: tuple[str, ...] = ()
+    """Nodes that are left out because they do not answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,13 @@ class InFlight:
     lease_left_s: float
     """How much longer its coordinator holds a node at most; 0 when it is known to be gone or to have lost
     them: then the transaction is in doubt."""
+    excluded: tuple[tuple[str, Return], ...] = ()
+    """Nodes that it was begun without, and what has become of them, by name."""
+
+    @property
+    def waits(self) -> bool:
+        """Whether it is not in doubt, but committed wherever it is seen, and waits for excluded nodes."""
+        return bool(self.excluded) and all(phase is Phase.COMMITTED for _, phase in self.phases)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +89,7 @@ class Plan:
     findings: tuple[Finding, ...]
     """All of them, worst first; any ERROR refuses."""
     unreachable: tuple[GausscertError, ...]
-    """One per node that does not answer; any refuses."""
+    """One per node that does not answer and is not excluded; any refuses."""
     blocked: tuple[GausscertError, ...]
     """Nodes in a transaction in doubt or held by another coordinator; any refuses."""
     served: tuple[Served, ...] = ()
@@ -96,6 +106,10 @@ class Plan:
     """Nodes on which CM was stopped on purpose."""
     generation: str | None = None
     """What a rollback goes back to, "" where no generation is on all nodes; None for a replacement."""
+    excluded: tuple[GausscertError, ...] = ()
+    """One per node that is left out: why it does not answer."""
+    absent: frozenset[int] = frozenset()
+    """CM's numbers of the nodes that are left out, as far as CM tells."""
 
     @property
     def feasible(self) -> bool:
@@ -146,7 +160,7 @@ class Result:
     transaction_id: str
     verdict: Verdict
     failures: tuple[GausscertError, ...] = ()
-    """Why it did not go forward; empty when committed."""
+    """Why it did not go forward; when committed, only excluded nodes that are still away."""
     proof: tuple[Proof, ...] = ()
     """Empty when nothing was restarted; with SSL off, who was told so by which cm_server."""
     cluster_state: ClusterState | None = None
@@ -162,6 +176,8 @@ class Result:
     """Another coordinator has the transaction now, or had it and ended it."""
     why: str = ""
     """Recovery only: what the nodes' answers showed."""
+    waiting: tuple[str, ...] = ()
+    """Committed, but without these nodes, which it waits for."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,14 +74,22 @@ def as_good_as(before: Collection[str]) -> frozenset[str]:
     return frozenset(WORST_FIRST[min((_rank(word) for word in before), default=0) :]) | frozenset(before)
 
 
-def least(expectation: Expectation, before: Baseline) -> Expectation:
+def least(expectation: Expectation, before: Baseline, *, anyway: frozenset[int] = frozenset()) -> Expectation:
     """What is as good as before, of what is hoped for.
 
     Where no cm_server served before there is nothing to be as good as: all must serve. Where all must serve
     and `cm_ctl query` was answered nowhere, it must be answered on every node that was hoped for: that shows
     that the client certificates are accepted.
+
+    Args:
+        expectation: What is hoped for.
+        before: How the cluster was.
+        anyway: cm_servers, by CM node id, that must serve whatever they did before: that they do is what the
+            transaction is for.
     """
-    kept = {each: want for each, want in expectation.servers.items() if before.served_by(each)}
+    kept = {
+        each: want for each, want in expectation.servers.items() if before.served_by(each) or each in anyway
+    }
     if not before.sound:
         kept = dict(expectation.servers)
     asked = before.answered
@@ -102,7 +110,7 @@ def worse_than_planned(
         probes: What it is summed up from.
     """
     planned = plan.cluster_state if plan is not None else ""
-    if not planned or before.words & as_good_as((planned,)):
+    if not planned or before.normal or before.words & as_good_as((planned,)):
         return []
     return [
         NodeRefusal(

@@ -45,6 +45,7 @@ async def survey(
     generation: Generation | LiveSet | None = None,
     *,
     drop_crls: bool = False,
+    probing: bool = True,
 ) -> Survey:
     """Ask all nodes. Raises nothing that nodes do.
 
@@ -53,6 +54,7 @@ async def survey(
         now: The present in UTC.
         generation: Or the live set; to be judged as well.
         drop_crls: Without its CRLs.
+        probing: Whether what they see of the running cluster matters.
     """
     offsets: dict[str, float] = {}
     judged: dict[str, JudgedGeneration] = {}
@@ -67,6 +69,6 @@ async def survey(
         return report
 
     reports = await ask(clients.values(), preflight)
-    reached = [clients[name] for name in reports.good]
+    reached = [clients[name] for name in reports.good] if probing else []
     probes = await ask(reached, lambda client: client.probe(query=True, timeout_s=PROBE_TIMEOUT_S))
     return Survey(reports, probes, offsets, {name: judged[name] for name in reports.good if name in judged})

@@ -121,6 +121,18 @@ class SimulatedCluster:
             if monitor is None or monitor.poll() is not None:
                 self._monitors[node.id] = spawn(node.record, "om_monitor", node.environment())
 
+    def power_off(self, node: SimulatedNode) -> None:
+        """End every process of a node at once, as a power cut does; its disk stays as it is."""
+        monitor = self._monitors.pop(node.id, None)
+        if monitor is not None:
+            monitor.kill()
+            monitor.wait()
+        _kill(node.home, ("cm_ctl", "cm_agent", "cm_server"))
+
+    def power_on(self, node: SimulatedNode) -> None:
+        """What runs after a boot: om_monitor, which starts CM unless somebody has stopped it by hand."""
+        self._monitors[node.id] = spawn(node.record, "om_monitor", node.environment())
+
     def state(self) -> str:
         """What the primary says of the cluster, or "" when none answers."""
         for node in self.nodes:

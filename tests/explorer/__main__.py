@@ -6,7 +6,7 @@ import argparse
 import gc
 import sys
 
-from explorer.captain import ALONE, BOUNDED, COMPETING
+from explorer.captain import ALONE, BOUNDED, COMPETING, WITHOUT
 from explorer.mutants import BY_NAME, MUTANTS, Mutant
 from explorer.recoverability import recover
 from explorer.report import missing, mutant_line, numbered, recovery_table, search_table, traced
@@ -16,10 +16,13 @@ from explorer.world import World
 COORDINATORS = {"one": ALONE, "bounded": BOUNDED, "two": COMPETING}
 
 
+DEFAULT_NODES = 2
+
+
 def main() -> int:
     """Explore; 1 if anything is wrong, or a variant is not caught, or something never happened."""
     parser = argparse.ArgumentParser(prog="make model", description=__doc__)
-    parser.add_argument("--nodes", type=int, default=2, metavar="N")
+    parser.add_argument("--nodes", type=int, default=DEFAULT_NODES, metavar="N")
     parser.add_argument(
         "--coordinators",
         choices=COORDINATORS,
@@ -39,6 +42,8 @@ def main() -> int:
     wrong = _true_core(
         World(asked.nodes, COORDINATORS[asked.coordinators]), asked.most, recovery=not asked.no_recovery
     )
+    if asked.coordinators == "two" and asked.nodes == DEFAULT_NODES:
+        wrong += _true_core(World(2, WITHOUT, without=True), 0, recovery=not asked.no_recovery)
     if not asked.no_mutants:
         wrong += _mutants()
     for line in wrong:
@@ -47,7 +52,8 @@ def main() -> int:
 
 
 def _true_core(world: World, most: int, *, recovery: bool) -> list[str]:
-    _say(f"The core: {world.nodes} nodes, {len(world.readers)} coordinators\n")
+    left_out = ", of which one is dead and left out" if world.parted else ""
+    _say(f"\nThe core: {world.nodes} nodes{left_out}, {len(world.readers)} coordinators\n")
     found = explore(world, most=most)
     _say(*search_table(found))
     if found.violation:

@@ -7,13 +7,26 @@ from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
 from typing import Final, NamedTuple
 
-from gausscert_common.protocol import recovery
+from gausscert_common.protocol import exclusion, recovery
 from gausscert_common.protocol.coordinator import Course, Stage, begin
+from gausscert_common.protocol.exclusion import Return
 from gausscert_common.protocol.recovery import Answer, Choice
-from gausscert_common.protocol.words import Phase, RestartScope, Step
+from gausscert_common.protocol.words import Outcome, Phase, RestartScope, Step
 
 from explorer import site as site_
-from explorer.site import HOLDERS, NEW, TRANSACTIONS, Site, command
+from explorer.site import (
+    EVERYBODY,
+    HOLDERS,
+    INSIDE,
+    JOINS,
+    NEW,
+    OLD,
+    OUTSIDE,
+    TRANSACTIONS,
+    Site,
+    command,
+    names,
+)
 
 NODE: Final = RestartScope.NODE
 
@@ -46,6 +59,18 @@ class Captain(NamedTuple):
     planned: str = ""
     """The live set of every node when it began."""
     only_start: bool = False
+    participants: tuple[str, ...] = EVERYBODY
+    settled: bool = False
+    """Nobody is waited for any more."""
+
+    @property
+    def waits(self) -> bool:
+        """Whether it was begun without somebody who is still waited for."""
+        return self.participants == INSIDE and not self.settled
+
+    def addresses(self, site: Site) -> bool:
+        """Whether its requests go there."""
+        return self.participants == EVERYBODY or site.excluded is (self.participants == OUTSIDE)
 
     @property
     def step(self) -> Step | None:
@@ -72,15 +97,24 @@ def turns(
 ) -> Iterator[Turn]:
     """Everything that coordinator may do next by itself."""
     if captain.mode is Mode.IDLE:
-        if all(site.up for site in sites):
+        if all(site.up or site.excluded for site in sites):
             yield from reader(number, sites)
     elif captain.mode is not Mode.OVER:
-        yield from _under_way(captain, acks, sites)
+        heard = [ack for ack, site in zip(acks, sites, strict=True) if captain.addresses(site)]
+        yield from _under_way(captain, heard, sites)
 
 
 def request(number: int, captain: Captain, step: Step) -> object:
     """A request of it, as it was sent."""
-    return command(step, captain.name, captain.epoch, HOLDERS[number], captain.planned)
+    return command(
+        step,
+        captain.name,
+        captain.epoch,
+        HOLDERS[number],
+        captain.planned,
+        participants=captain.participants,
+        settled=captain.settled,
+    )
 
 
 def ack_of(captain: Captain, step: Step, site: Site, *, failed: bool) -> Ack:
@@ -94,7 +128,7 @@ def ack_of(captain: Captain, step: Step, site: Site, *, failed: bool) -> Ack:
         return OK
     if captain.mode is Mode.RECOVER:
         return site.answer(captain.name)
-    return OK if _as_planned(site, captain.planned) else UNLIKE
+    return OK if _as_planned(site, captain.planned, stopped_is_fine=site.excluded) else UNLIKE
 
 
 def need(captain: Captain, acks: Sequence[Ack]) -> bool:
@@ -128,6 +162,54 @@ def read_to_recover(number: int, sites: Sequence[Site]) -> Iterator[Turn]:
         yield _sends("only starts CM", Captain(Mode.RECOVER, name, _next_epoch(sites), only_start=True))
 
 
+def read_without(number: int, sites: Sequence[Site]) -> Iterator[Turn]:
+    """Plan and begin T1 without the node that is dead: nothing of it answers."""
+    inside, outside = _parted(sites)
+    dead = not any(site.up or site.running for site in outside)
+    if dead and all(_as_planned(site, OLD) for site in inside):
+        begun = begin(NODE, waits=True)
+        captain = Captain(
+            Mode.NEW, TRANSACTIONS[0], _next_epoch(inside), begun, planned=OLD, participants=INSIDE
+        )
+        yield _sends("begins without a node", captain)
+
+
+def read_to_bring_over(number: int, sites: Sequence[Site]) -> Iterator[Turn]:
+    """One piece of what `recovery_case.examine` finds where a node was left out."""
+    inside, outside = _parted(sites)
+    answering = [site for site in sites if site.up]
+    subject = exclusion.subject({name: site.part() for name, site in names(answering).items()})
+    if subject.contradiction:
+        yield Turn("recovery refused", Captain(Mode.OVER), subject.contradiction, stuck=subject.contradiction)
+        return
+    if not subject.transaction_id:
+        if all(site.up for site in sites):
+            yield from read_to_recover(number, sites)
+        return
+    returns = {name: _return(site, inside[0]) for name, site in names(outside).items()}
+    if subject.stands and all(site_.cm_stays_up(site) for site in inside):
+        if Return.AWAY in returns.values():
+            yield Turn("waits for the excluded", Captain(Mode.OVER))
+            return
+        if Return.BACK in returns.values():
+            begun, planned = begin(NODE, outside=True), outside[0].live
+            name, epoch = JOINS[number], _next_epoch(outside)
+            yield _sends(
+                "joins", Captain(Mode.NEW, name, epoch, begun, planned=planned, participants=OUTSIDE)
+            )
+            return
+    purged = any(site.state.outcome_of(subject.transaction_id) is Outcome.COMMITTED for site in sites)
+    settled = purged or exclusion.settled(returns) == OUTSIDE
+    captain = Captain(Mode.RECOVER, subject.transaction_id, _next_epoch(answering))
+    yield _sends("recovers", captain._replace(participants=subject.nodes, settled=settled))
+
+
+def read_without_or_bring_over(number: int, sites: Sequence[Site]) -> Iterator[Turn]:
+    """Begin, or recover."""
+    yield from read_without(number, sites)
+    yield from read_to_bring_over(number, sites)
+
+
 def read_either(number: int, sites: Sequence[Site]) -> Iterator[Turn]:
     """Begin, or recover."""
     yield from read_to_begin(number, sites)
@@ -139,6 +221,8 @@ ALONE: Final[tuple[Reader, ...]] = (read_to_begin,)
 COMPETING: Final[tuple[Reader, ...]] = (read_to_begin, read_either)
 BOUNDED: Final[tuple[Reader, ...]] = (read_to_begin, read_to_recover)
 RECOVERER: Final[tuple[Reader, ...]] = (read_to_recover,)
+WITHOUT: Final[tuple[Reader, ...]] = (read_without, read_to_bring_over)
+BRINGER: Final[tuple[Reader, ...]] = (read_to_bring_over,)
 
 
 def _under_way(captain: Captain, acks: Sequence[Ack], sites: Sequence[Site]) -> Iterator[Turn]:
@@ -150,20 +234,34 @@ def _under_way(captain: Captain, acks: Sequence[Ack], sites: Sequence[Site]) -> 
     course, stage = captain.course, captain.course.now
     if _well(captain, stage, acks, sites):
         yield _goes(captain, course.succeeded(), f"all have answered {stage}", helps=True)
-    yield _goes(captain, course.failed(), f"{stage} fails", helps=False)
+    # A node that is left out and serves the old set lets no proof succeed: turning back is the way on.
+    hopeless = (
+        stage is Stage.VERIFY
+        and captain.waits
+        and not all(_fits(captain, site) for site in sites if site.excluded)
+    )
+    yield _goes(captain, course.failed(), f"{stage} fails", helps=hopeless)
     if course.may_turn_back:
         yield _goes(captain, course.interrupted(), f"interrupted at {stage}", helps=False)
 
 
 def _well(captain: Captain, stage: object, acks: Sequence[Ack], sites: Sequence[Site]) -> bool:
     """Whether the stage may count as having gone well."""
+    own = [site for site in sites if captain.addresses(site)]
     if stage is Stage.VERIFY:
-        return all(site.up and site.running == site.live == NEW[captain.name] for site in sites)
+        well = all(site.up and site.running == site.live == NEW[captain.name] for site in own)
+        return well and all(_fits(captain, site) for site in sites if not captain.addresses(site))
     if stage is Stage.ROLLBACK_VERIFY:
-        return all(site.up and site.running == site.live for site in sites)
+        return all(site.up and site.running == site.live for site in own)
     if stage in (Stage.ABORT, Stage.CLEAN) and captain.mode is Mode.NEW and not captain.prepare_sent:
         return True  # `Engine._release`: nothing was prepared anywhere, so who does not hear does no harm
     return need(captain, acks) and UNLIKE not in acks
+
+
+def _fits(captain: Captain, site: Site) -> bool:
+    """Whether a node that takes no part is seen as it must be: one that is left out does not serve, the
+    others serve what those get that join."""
+    return not site.running if captain.participants == INSIDE else site.running == NEW[captain.name]
 
 
 def _decided(captain: Captain, acks: Sequence[Ack]) -> Iterator[Turn]:
@@ -173,7 +271,7 @@ def _decided(captain: Captain, acks: Sequence[Ack]) -> Iterator[Turn]:
         yield _goes(captain, course, "CM is to be started", helps=True)
         return
     for choice in Choice:
-        decision = _decide(answers, choice)
+        decision = _decide(answers, choice, captain)
         if decision.course is None:
             over = captain._replace(mode=Mode.OVER)
             yield Turn("recovery refused", over, decision.why, stuck=decision.why)
@@ -202,12 +300,31 @@ def _sends(kind: str, captain: Captain, why: str = "", *, helps: bool = True) ->
     )
 
 
-def _decide(answers: Sequence[Answer], choice: Choice) -> recovery.Decision:
-    return recovery.decide({f"n{place}": answer for place, answer in enumerate(answers)}, NODE, choice)
+def _decide(answers: Sequence[Answer], choice: Choice, captain: Captain | None = None) -> recovery.Decision:
+    by_place = {f"n{place}": answer for place, answer in enumerate(answers)}
+    if captain is None or captain.participants == EVERYBODY:
+        return recovery.decide(by_place, NODE, choice)
+    outside = captain.participants == OUTSIDE
+    return recovery.decide(by_place, NODE, choice, waits=captain.waits, outside=outside, joins=outside)
 
 
-def _as_planned(site: Site, planned: str) -> bool:
-    return site.state.phase is Phase.NONE and site.live == planned and not site.manual
+def _parted(sites: Sequence[Site]) -> tuple[list[Site], list[Site]]:
+    """Who takes part in T1, and who is left out."""
+    return [site for site in sites if not site.excluded], [site for site in sites if site.excluded]
+
+
+def _return(site: Site, other: Site) -> Return:
+    """As `recovery_view.returns` of the coordinator."""
+    if not site.up:
+        return Return.AWAY
+    held = other.live if other.state.phase is Phase.COMMITTED else ""
+    same = site.state.phase is Phase.NONE and site.live == held
+    return Return.JOINED if same else Return.BACK
+
+
+def _as_planned(site: Site, planned: str, *, stopped_is_fine: bool = False) -> bool:
+    running = stopped_is_fine or not site.manual
+    return site.state.phase is Phase.NONE and site.live == planned and running
 
 
 def _next_epoch(sites: Sequence[Site]) -> int:

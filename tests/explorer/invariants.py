@@ -7,7 +7,7 @@ from typing import Final
 
 from gausscert_common.protocol.words import Outcome, Phase
 
-from explorer.site import NEW, TORN, TRANSACTIONS, Site
+from explorer.site import JOINS, NEW, TORN, TRANSACTIONS, Site, joined
 
 _IN_DOUBT: Final = frozenset({Phase.PREPARED, Phase.SWAPPED})
 
@@ -31,23 +31,30 @@ def whole(sites: Sequence[Site]) -> Iterator[str]:
 
 def of_one_mind(sites: Sequence[Site]) -> Iterator[str]:
     """I2."""
-    for name in TRANSACTIONS:
+    for name in (*TRANSACTIONS, *JOINS):
         if any(_committed(site, name) for site in sites) and any(_aborted(site, name) for site in sites):
             yield f"I2: {name} is committed and aborted"
 
 
 def running_alike(sites: Sequence[Site]) -> Iterator[str]:
-    """I3."""
-    if len({site.running for site in sites} - {""}) > 1:
+    """I3. A node that is left out counts from the time that it has joined."""
+    if len({site.running for site in sites if not site.excluded or joined(site)} - {""}) > 1:
         yield "I3: running nodes have loaded different sets"
 
 
 def given_up_late(sites: Sequence[Site]) -> Iterator[str]:
     """I4. A new set is live and the old one is not beside it any more: it was given up."""
+    inside = [site for site in sites if not site.excluded]
     for name in TRANSACTIONS:
-        given_up = any(site.live == NEW[name] and not site.stage(name) for site in sites)
-        if given_up and not all(_committed(site, name) for site in sites):
+        given_up = any(site.live == NEW[name] and not site.stage(name) for site in inside)
+        if given_up and not all(_committed(site, name) for site in inside):
             yield f"I4: {name} has given up an old set before all have committed"
+        if given_up and not all(joined(site) for site in sites if site.excluded):
+            yield f"I4: {name} has given up an old set before all have joined"
+    for site in sites:
+        kept = any(site.stage(name) for name in JOINS)
+        if site.excluded and site.live in NEW.values() and not kept and not joined(site):
+            yield "I4: a join has given up an old set before it was committed"
 
 
 def both_there(sites: Sequence[Site]) -> Iterator[str]:
@@ -67,7 +74,9 @@ def ended_as_told(sites: Sequence[Site]) -> Iterator[str]:
             continue
         newest = site.state.tombstones[0]
         is_new = site.live == NEW[newest.transaction_id]
-        if is_new is not (newest.outcome is Outcome.COMMITTED):
+        # Joins bring the same set: one that came too late is aborted where another has ended well.
+        wanted = newest.outcome is Outcome.COMMITTED or (newest.transaction_id in JOINS and joined(site))
+        if is_new is not wanted:
             yield f"I6: {newest.transaction_id} has ended {newest.outcome}, and {site.live} is live"
 
 

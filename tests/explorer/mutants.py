@@ -12,8 +12,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from gausscert_common.protocol import coordinator, node, recovery
-from gausscert_common.protocol.coordinator import Stage, Verdict
+from gausscert_common.protocol import coordinator, exclusion, node, recovery
+from gausscert_common.protocol.coordinator import Stage, Verdict, begin
+from gausscert_common.protocol.exclusion import Return, subject
 from gausscert_common.protocol.rules import RULES, Effect, StageFacts
 from gausscert_common.protocol.script import settle
 from gausscert_common.protocol.state import SslSetting
@@ -21,7 +22,7 @@ from gausscert_common.protocol.words import Fence, Outcome, Phase, Step
 
 from explorer import captain, events, handler, hands
 from explorer import site as site_
-from explorer.captain import ALONE, BOUNDED, Mode, Reader
+from explorer.captain import ALONE, BOUNDED, WITHOUT, Mode, Reader, read_without
 from explorer.events import Event
 from explorer.hands import HANDS, Act, exchanged
 from explorer.invariants import seen_at_a_move, violations
@@ -76,6 +77,8 @@ class Mutant:
     """What is looked at."""
     recovers: bool = False
     """It shows only when somebody recovers."""
+    without: bool = False
+    """A node is left out."""
 
     def caught(self) -> Caught:
         """Explore it."""
@@ -97,7 +100,9 @@ class Mutant:
                 stack.enter_context(_changed(*change))
             handler.forget()
             stack.callback(handler.forget)
-            yield World(2, self.readers, fences_hold=self.fences_hold, spared=self.spared)
+            yield World(
+                2, self.readers, fences_hold=self.fences_hold, spared=self.spared, without=self.without
+            )
 
 
 @contextmanager
@@ -203,6 +208,16 @@ def put_another_set(site) -> Iterator[Event]:
     """Somebody else changes the live set during a transaction, while CM is down."""
     if site.state.transaction is not None and not site.running and site.live in (OLD, *NEW.values()):
         yield Event("somebody puts another set", site._replace(live=FOREIGN, unsynced=""))
+
+
+def _begin_for_all(restart, *, waits=False, outside=False) -> coordinator.Course:
+    del waits
+    return begin(restart, outside=outside)
+
+
+def _one_at_a_time(parts) -> exclusion.Subject:
+    found = subject(parts)
+    return replace(found, contradiction="different transactions") if found.outside else found
 
 
 def _runs_for_now(site) -> bool:
@@ -358,6 +373,31 @@ MUTANTS: Final = (
         ((site_, "cm_stays_up", _runs_for_now),),
         spared=CRASHES | LIES - {"cm_ctl fails"},
         recovers=True,
+    ),
+    Mutant(
+        "purge without",
+        "an old set is kept as long as an excluded node has not joined (by table and course)",
+        "I4",
+        (_rule(Step.PURGE, needs_settled=False), (captain, "begin", _begin_for_all)),
+        (read_without,),
+        without=True,
+    ),
+    Mutant(
+        "back is joined",
+        "an excluded node counts from when it holds the cluster's set, not from when it is back",
+        "I4",
+        ((exclusion, "SETTLED", frozenset(Return)),),
+        WITHOUT,
+        without=True,
+    ),
+    Mutant(
+        "one at a time",
+        "a join beside the transaction that stands is no contradiction",
+        "I9",
+        ((exclusion, "subject", _one_at_a_time),),
+        (read_without,),
+        recovers=True,
+        without=True,
     ),
     Mutant(
         "commit without swap",

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 
 from gausscert_common.protocol.words import Phase
 
-from explorer.captain import RECOVERER, Mode
+from explorer.captain import BRINGER, RECOVERER, Mode
 from explorer.invariants import violations
 from explorer.search import Found, told, trace
 from explorer.site import Site, at_rest
@@ -67,7 +67,9 @@ def recover(searched: Found) -> Recovery:
     """Recover from every state that a search has reached."""
     began = time.monotonic()
     world = searched.world
-    found = Recovery(World(world.nodes, RECOVERER, spared=world.spared), [], array("L"))
+    readers = BRINGER if world.parted else RECOVERER
+    again = World(world.nodes, readers, spared=world.spared, without=world.parted)
+    found = Recovery(again, [], array("L"))
     ids: dict[State, int] = {}
     looked_at: set[State] = set()
     for number, state in enumerate(searched.states):

@@ -44,9 +44,20 @@ HAPPENS_BESIDE_A_RECOVERER: Final = HAPPENS | {
 }
 
 
+HAPPENS_WITHOUT_A_NODE: Final = HAPPENS - {"begins"} | {
+    "begins without a node",
+    "joins",
+    "recovers",
+    "recovery gives up",
+    "waits for the excluded",
+}
+
+
 def missing(found: Found) -> list[str]:
     """What should have happened in a run and did not."""
     expected = HAPPENS if len(found.world.readers) == 1 else HAPPENS_BESIDE_A_RECOVERER
+    if found.world.parted:
+        expected = HAPPENS_WITHOUT_A_NODE
     return sorted(kind for kind in expected if not found.kinds[kind])
 
 

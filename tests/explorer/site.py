@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final, NamedTuple
 
-from gausscert_common.protocol.commands import AcquireCommand, Command, PrepareCommand
+from gausscert_common.protocol.commands import AcquireCommand, Command, PrepareCommand, PurgeCommand
+from gausscert_common.protocol.exclusion import Part
 from gausscert_common.protocol.recovery import Answer
 from gausscert_common.protocol.state import NodeState, Operation, View, live_state
-from gausscert_common.protocol.words import Phase, RestartScope, SslWish, Step, Tombstone
+from gausscert_common.protocol.words import Outcome, Phase, RestartScope, SslWish, Step, Tombstone
 
 OLD: Final = "old"
 TORN: Final = "torn"
@@ -18,8 +19,10 @@ FOREIGN: Final = "foreign"
 
 TRANSACTIONS: Final = ("T1", "T2", "T3")
 """By coordinator: the first begins T1; the second begins T2, or recovers, with T3 where it only starts CM."""
-NEW: Final = {"T1": "new-1", "T2": "new-2", "T3": "new-3"}
-HOLDERS: Final = ("alice", "bob")
+JOINS: Final = ("J1", "J2", "J3")
+"""By coordinator: they bring what T1 was begun without to its set."""
+NEW: Final = {"T1": "new-1", "T2": "new-2", "T3": "new-3", **dict.fromkeys(JOINS, "new-1")}
+HOLDERS: Final = ("alice", "bob", "carol")
 
 
 class Site(NamedTuple):
@@ -44,6 +47,8 @@ class Site(NamedTuple):
     """The command whose cm_ctl child has survived its agent."""
     broken: str = ""
     """An invariant that some move has violated."""
+    excluded: bool = False
+    """T1 is begun without it."""
 
     def stage(self, transaction_id: str) -> str:
         """What lies in a transaction's stage, "" if there is none."""
@@ -57,6 +62,13 @@ class Site(NamedTuple):
     def view(self) -> View:
         """What the agent sees of its node."""
         return View(self.live, bool(self.running), self.lease)
+
+    def part(self) -> Part | None:
+        """The transaction it is in, as it tells (`recovery_view` of the coordinator)."""
+        told = self.state.transaction
+        if told is None:
+            return None
+        return Part(told.transaction_id, self.state.phase, told.participants, told.excluded, told.joins)
 
     def answer(self, transaction_id: str) -> Answer:
         """What the agent tells a recovering coordinator (`recovery_view` of the coordinator)."""
@@ -79,19 +91,50 @@ def cm_stays_up(site: Site) -> bool:
     return bool(site.running) and not site.manual
 
 
-def command(step: Step, transaction_id: str, epoch: int, holder: str, expected: str) -> Command:
+EVERYBODY: Final = ("a", "b")
+INSIDE, OUTSIDE = ("a",), ("c",)
+"""Who takes part where a node is left out, and who is left out."""
+
+
+def names(sites: Sequence[Site]) -> dict[str, Site]:
+    """The nodes by name, where one is left out."""
+    return {"c" if site.excluded else "a": site for site in sites}
+
+
+def command(
+    step: Step,
+    transaction_id: str,
+    epoch: int,
+    holder: str,
+    expected: str,
+    *,
+    participants: tuple[str, ...] = EVERYBODY,
+    settled: bool = False,
+) -> Command:
     """A request as it goes over the wire.
 
     Args:
         expected: The live set that the coordinator has seen at each node.
+        participants: Of the transaction; the others are left out, or are those that are joined.
+        settled: Purge need not wait for them.
     """
     if step is Step.ACQUIRE:
         return AcquireCommand(transaction_id, epoch, step, holder)
     if step is Step.PREPARE:
-        return PrepareCommand(
-            transaction_id, epoch, step, ("a", "b"), expected, SslWish.KEEP, RestartScope.NODE, 0.0
-        )
+        excluded = OUTSIDE if participants == INSIDE else ()
+        joins = TRANSACTIONS[0] if participants == OUTSIDE else ""
+        how = (SslWish.KEEP, RestartScope.NODE, 0.0, excluded, joins)
+        return PrepareCommand(transaction_id, epoch, step, participants, expected, *how)
+    if settled and step is Step.PURGE:
+        return PurgeCommand(transaction_id, epoch, step, OUTSIDE)
     return Command(transaction_id, epoch, step)
+
+
+def joined(site: Site) -> bool:
+    """Whether an excluded node has committed a join."""
+    told = site.state.transaction
+    committing = told is not None and bool(told.joins) and site.state.phase is Phase.COMMITTED
+    return committing or any(site.state.outcome_of(name) is Outcome.COMMITTED for name in JOINS)
 
 
 def at_rest(sites: Sequence[Site]) -> tuple[Site, ...]:
@@ -99,6 +142,14 @@ def at_rest(sites: Sequence[Site]) -> tuple[Site, ...]:
     which lower fence there was and who held it, what transactions and sets are called, and how those have
     ended that no node is in any more."""
     flying = {t.transaction_id: t for site in sites if (t := site.state.transaction) is not None}
+    if flying and any(site.excluded for site in sites):
+        # T1 and one join at most, and a join that was committed: only that tombstone makes a difference.
+        ended = {each: JOINS[0] for site in sites if joined(site) for each in JOINS}
+        names = {
+            TRANSACTIONS[0]: TRANSACTIONS[0],
+            **(ended or dict.fromkeys(flying.keys() & {*JOINS}, JOINS[0])),
+        }
+        return tuple(_renamed(site, names, {}) for site in sites)
     names, sets = {}, {sites[0].live: OLD}
     if len(flying) == 1:
         (name,), (transaction,) = flying.keys(), flying.values()

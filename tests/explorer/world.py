@@ -60,6 +60,7 @@ class World:
         fences_hold: Requests below every node's fence are forgotten, for they can do nothing any more.
             Not so in variants without a fence.
         spared: Kinds of things that do not happen.
+        without: One more node is there, but is dead, and the first transaction is begun without it.
     """
 
     def __init__(
@@ -69,12 +70,15 @@ class World:
         *,
         fences_hold: bool = True,
         spared: frozenset[str] = frozenset(),
+        without: bool = False,
     ) -> None:
         self.nodes = nodes
         self.readers = readers
         self.captains = len(readers)
         self.fences_hold = fences_hold
         self.spared = spared
+        self.parted = without
+        """T1 is begun without one of the nodes, which is dead then."""
         self.comps: list[Comp] = []
         self.heads: list[Captain] = []
         self.kinds: list[str] = []
@@ -91,10 +95,17 @@ class World:
         self._pruned = _Memo(self._without_dead_requests)
         self._handled: dict[tuple[Site, object], list[Outcome]] = {}
 
+    def _scope(self, comps: State, head: int) -> list[int]:
+        """The fences of the nodes that a coordinator addresses."""
+        captain = self.heads[head]
+        return [self.fences[comp] for comp in comps if captain.addresses(self.comps[comp].site)]
+
     def start(self, sites: tuple[Site, ...] | None = None, heads: tuple[Captain, ...] | None = None) -> State:
         """The state in which nothing has happened yet, or another one."""
         none: tuple[Ack, ...] = (None,) * self.captains
-        nodes = sorted(self.comp(Comp(site, none)) for site in sites or (Site(),) * self.nodes)
+        dead = (Site(up=False, running="", excluded=True),) if self.parted else ()
+        fresh = (*(Site(),) * (self.nodes - len(dead)), *dead)
+        nodes = sorted(self.comp(Comp(site, none)) for site in sites or fresh)
         return (*nodes, *(self.head(each) for each in heads or (Captain(),) * self.captains))
 
     def comp(self, comp: Comp) -> int:
@@ -156,10 +167,10 @@ class World:
 
     def _forgotten(self, comps: State, heads: State) -> State:
         """Without the requests that no node would carry out any more, at any time."""
-        lowest = min([self.fences[comp] for comp in comps])
+        lowest = 0 if self.parted else min([self.fences[comp] for comp in comps])
         pruned = []
         for number, head in enumerate(heads):
-            left = self._pruned[head, lowest]
+            left = self._pruned[head, min(self._scope(comps, head)) if self.parted else lowest]
             if left != head and self.heads[left].mode is Mode.OVER:
                 comps = tuple([self._deaf[comp, number] for comp in comps])
             pruned.append(left)
@@ -195,7 +206,7 @@ class World:
 
     def _all_delivered(self, comp: int, head: int, number: int) -> list[Edge]:
         found, captain = self.comps[comp], self.heads[head]
-        if not found.site.up:
+        if not found.site.up or not captain.addresses(found.site):
             return []
         if found.site.busy is not None:
             return self._ends_heard(found, captain, number)
@@ -279,7 +290,8 @@ def _pruned(captain: Captain, lowest: int) -> Captain:
         return Captain(Mode.OVER)
     sent = captain.sent if captain.epoch > epoch else captain.sent >> step << step
     if captain.mode is Mode.OVER:
-        return Captain(Mode.OVER, captain.name, captain.epoch, sent=sent, planned=captain.planned)
+        whom = {"participants": captain.participants, "settled": captain.settled}
+        return Captain(Mode.OVER, captain.name, captain.epoch, sent=sent, planned=captain.planned, **whom)
     return captain._replace(sent=sent)
 
 

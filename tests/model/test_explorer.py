@@ -5,15 +5,16 @@ from __future__ import annotations
 import gc
 
 import pytest
-from explorer.captain import ALONE, BOUNDED, COMPETING
-from explorer.mutants import MUTANTS, put_another_set
+from explorer.captain import ALONE, BOUNDED, COMPETING, WITHOUT, read_to_bring_over, read_without
+from explorer.mutants import CRASHES, LIES, MUTANTS, put_another_set
 from explorer.recoverability import recover
 from explorer.report import missing
 from explorer.search import explore
 from explorer.world import World
-from gausscert_common.protocol import coordinator, node, recovery
+from gausscert_common.protocol import coordinator, exclusion, node, recovery
 from gausscert_common.protocol.rules import RULES
 
+WAITS = "waits for the excluded"
 SPARED = frozenset(
     {"lease expires", "power loss", "agent dies while it starts", "agent crash", "an effect fails"}
 )
@@ -49,6 +50,35 @@ def test_a_recoverer_that_comes_at_any_time_reaches_no_bad_state():
     assert len(found.states) > 40_000
 
 
+def test_a_node_that_is_dead_is_left_out_and_brought_over_later():
+    """The search begins without it; whoever recovers from there brings it over, in any number of tries."""
+    found = explore(World(2, (read_without,), without=True))
+    assert found.complete
+    assert not found.violation
+    assert set(missing(found)) <= {"PURGE arrives", "joins", "recovers", "recovery gives up", WAITS}
+    assert len(found.states) > 3_000
+
+    recovered = recover(found)
+    assert not recovered.violation
+    assert recovered.clean > 100
+    assert recovered.lost == ()
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(1200)
+def test_coordinators_that_bring_a_node_over_side_by_side_reach_no_bad_state():
+    everything = explore(World(2, WITHOUT, without=True))
+    assert everything.complete
+    assert not everything.violation
+    assert missing(everything) == []
+    assert recover(everything).lost == ()
+
+    three = explore(World(2, (*WITHOUT, read_to_bring_over), without=True, spared=CRASHES | LIES))
+    assert three.complete
+    assert not three.violation
+    assert three.kinds["joins"] > 100
+
+
 @pytest.mark.soak
 @pytest.mark.timeout(1200)
 def test_two_competing_coordinators_reach_no_bad_state_and_all_can_be_recovered_from():
@@ -64,7 +94,8 @@ def test_two_competing_coordinators_reach_no_bad_state_and_all_can_be_recovered_
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
 def test_a_broken_variant_is_caught_and_the_core_is_as_before(mutant):
     def core():
-        return dict(RULES), dict(coordinator.TABLE), dict(vars(node)), dict(vars(recovery))
+        changed = (vars(node), vars(recovery), vars(exclusion))
+        return dict(RULES), dict(coordinator.TABLE), *map(dict, changed)
 
     before = core()
     caught = mutant.caught()

@@ -382,6 +382,8 @@ class Node:
         material: Material | None = None,
         wish: SslWish = SslWish.KEEP,
         expected: str | None = None,
+        excluded: tuple[str, ...] = (),
+        joins: str = "",
         **options,
     ) -> Done:
         command = PrepareCommand(
@@ -393,6 +395,8 @@ class Node:
             ssl_wish=wish,
             restart=RestartScope.NODE,
             begun_at=self.clock.now,
+            excluded=excluded,
+            joins=joins,
         )
         return self.runner.execute(command, Given(material=material or Material(bundle())), **options)
 

@@ -237,9 +237,9 @@ class FakeCluster(AbstractAsyncContextManager["FakeCluster"]):
         self._given.asked.append(("switch_ssl", plan))
         return await self._run(watch, interrupt)
 
-    async def recover(self, prefer, take_over, restart, *, accept_state=False, watch, interrupt):
+    async def recover(self, prefer, take_over, restart, *, bundle, accept_state=False, watch, interrupt):
         accepted = (True,) if accept_state else ()
-        self._given.asked.append(("recover", prefer, take_over, restart, *accepted))
+        self._given.asked.append(("recover", prefer, take_over, restart, bundle, *accepted))
         return await self._run(watch, interrupt)
 
     async def _run(self, watch, interrupt):

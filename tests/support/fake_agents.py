@@ -127,6 +127,8 @@ class FakeAgent:
             preparation.ssl_wish,
             preparation.restart,
             self._cluster.now_s,
+            preparation.excluded,
+            preparation.joins,
         )
 
         def build() -> StageFacts:
@@ -179,6 +181,8 @@ class FakeAgent:
                 held_since=EPOCH if state.holder else None,
                 lease_left_s=self.lease_until_s - self._cluster.now_s if self.lease_holder else 0.0,
                 participants=() if told is None else told.participants,
+                excluded=() if told is None else told.excluded,
+                joins="" if told is None else told.joins,
                 old_digest="" if told is None else told.old_digest,
                 new_digest="" if told is None else told.new_digest,
                 live_state=None if told is None else live_state(told, self.node.live_digest),
@@ -199,8 +203,11 @@ class FakeAgent:
 
     @property
     def lease_holder(self) -> str:
-        """Free once the owner's transaction has ended here, or when time is up."""
-        ended = self.state.outcome_of(self.state.owner) is not None
+        """Free once the owner's transaction has ended here, or waits for nobody but excluded nodes, or when
+        time is up."""
+        told = self.state.transaction
+        waits = told is not None and bool(told.excluded) and self.state.phase is Phase.COMMITTED
+        ended = waits or self.state.outcome_of(self.state.owner) is not None
         return "" if ended or self._cluster.now_s >= self.lease_until_s else self.state.holder
 
     def restart(self) -> None:

@@ -20,6 +20,7 @@ from support.fake_agents import FakeAgent, Fault
 from support.fake_node import EPOCH, FakeNode, FakeSet, bundle, server_certificate
 
 ALWAYS = 1_000_000
+COMMITTED = Outcome.COMMITTED
 
 
 @dataclass
@@ -59,6 +60,9 @@ class FakeCluster:
         self._ids = 0
         self._digests: dict[tuple[str, str], tuple[str, str]] = {}
         self._participants: dict[str, tuple[str, ...]] = {}
+        self._excluded: dict[str, tuple[str, ...]] = {}
+        self._joins: dict[str, str] = {}
+        self._off: set[str] = set()
         self.died = asyncio.Event()
 
     # What tests call.
@@ -101,6 +105,26 @@ class FakeCluster:
         self._gone.clear()
         self._dies_after = ALWAYS
         self.died = asyncio.Event()
+
+    def power_off(self, node: str) -> None:
+        """The machine is dead: no agent, no CM."""
+        self._off.add(node)
+        self.nodes[node].loaded = None
+
+    def power_on(self, node: str, *, cm: bool = True) -> None:
+        """The machine is back; om_monitor starts CM unless somebody has stopped it by hand."""
+        self._off.discard(node)
+        self.agents[node].restart()
+        if cm and not self.nodes[node].manual_stop:
+            self.nodes[node].start()
+        self.check_invariants()
+
+    def remove(self, node: str, *, cm_too: bool = True) -> None:
+        """The machine is gone for good: out of the inventory, and of CM."""
+        self.names = tuple(name for name in self.names if name != node)
+        if cm_too:
+            del self.nodes[node]
+            del self.agents[node]
 
     def die_after(self, commands: int) -> None:
         """The coordinator dies when that many commands, counted from now, have been carried out; it hears
@@ -200,16 +224,24 @@ class FakeCluster:
         return CmTopology(node.cm_node_id, nodes)
 
     def state_seen_by(self, prober: FakeNode) -> ClusterState:
-        """Normal when all run with one CA and the prober's client certificate is of it, or without SSL."""
-        if not all(each.running for each in self.nodes.values()):
+        """Normal when all run with one CA and the prober's client certificate is of it, or without SSL;
+        Degraded without a minority that is dead."""
+        up = [each for each in self.nodes.values() if each.running and not self._outside(each.name)]
+        dead = self._off | {name for name in self.nodes if self._outside(name)}
+        if not set(self.nodes) <= {each.name for each in up} | dead or 2 * len(up) <= len(self.nodes):
             return ClusterState(cause="can't connect to cm_server.")
-        cas = {each.loaded.ca for each in self.nodes.values() if each.loaded and each.ssl_loaded}
+        cas = {each.loaded.ca for each in up if each.loaded and each.ssl_loaded}
         trusted = not cas or (prober.live is not None and cas == {prober.live.ca})
-        return ClusterState("Normal") if trusted else ClusterState(cause="can't connect to cm_server.")
+        word = "Normal" if len(up) == len(self.nodes) else "Degraded"
+        return ClusterState(word) if trusted else ClusterState(cause="can't connect to cm_server.")
 
     def check_invariants(self) -> None:
         """I1 to I6 of design section 5, at this instant; I7 and I10 are asserted where sets are exchanged."""
-        loaded = {each.loaded.bundle_digest for each in self.nodes.values() if each.loaded is not None}
+        loaded = {
+            each.loaded.bundle_digest
+            for each in self.nodes.values()
+            if each.loaded is not None and not self._outside(each.name)
+        }
         assert len(loaded) <= 1, "I3: running nodes loaded different sets"
         committed: dict[str, set[str]] = {}
         aborted: dict[str, set[str]] = {}
@@ -224,6 +256,9 @@ class FakeCluster:
                 if tombstone.outcome is Outcome.COMMITTED:
                     all_nodes = set(self._participants[tombstone.transaction_id])
                     assert committed[tombstone.transaction_id] == all_nodes, "I4: purged before all committed"
+                    out = self._excluded.get(tombstone.transaction_id, ())
+                    waiting = [node for node in out if node in self.names and self._outside(node, out)]
+                    assert not waiting, f"I4: purged before {waiting} joined"
 
     def _check_node(self, name: str, agent: FakeAgent) -> None:
         state, node = agent.state, agent.node
@@ -231,6 +266,8 @@ class FakeCluster:
         told = state.transaction
         if told is not None:
             self._participants[told.transaction_id] = told.participants
+            self._excluded[told.transaction_id] = told.excluded
+            self._joins[told.transaction_id] = told.joins
             self._digests[told.transaction_id, name] = (told.old_digest, told.new_digest)
         if told is not None and state.phase in (Phase.PREPARED, Phase.SWAPPED):
             held = {node.live_digest, "" if node.stage is None else node.stage.digest}
@@ -242,6 +279,15 @@ class FakeCluster:
             old, new = self._digests.get((newest.transaction_id, name), ("", ""))
             wanted = new if newest.outcome is Outcome.COMMITTED else old
             assert wanted in ("", node.live_digest), f"I6: {name} ended {newest.outcome} with the wrong set"
+
+    def _outside(self, node: str, excluded: tuple[str, ...] | None = None) -> bool:
+        """Whether a transaction that is not over was begun without the node, and it has not joined since."""
+        flying = [agent.state.transaction for agent in self.agents.values()]
+        out = {name for each in flying if each is not None for name in each.excluded}
+        if node not in (out if excluded is None else excluded):
+            return False
+        joined = {name for name, outcome in self._outcomes(self.agents[node].state) if outcome is COMMITTED}
+        return not any(self._joins.get(name) for name in joined)
 
     @staticmethod
     def _outcomes(state: NodeState) -> list[tuple[str, Outcome]]:
@@ -267,7 +313,7 @@ class FakeCluster:
     def _raise_if_gone(self, node: str, rpc: str) -> None:
         if self._vanishing.get(node) == rpc:
             self._gone.add(node)
-        if node in self._gone:
+        if node in self._gone | self._off:
             raise Unreachable(Reason.UNREACHABLE, "no route to host", node=node)
 
     def _raise_before(self, node: str, rpc: str, what: Fault | GausscertError | None) -> None:

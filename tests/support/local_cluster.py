@@ -192,6 +192,16 @@ class LocalCluster(DemoCluster):
             os.close(log)
         self._await_agent(node)
 
+    def power_off(self, name: str) -> None:
+        """A dead machine: neither CM nor its agent."""
+        self.end_agent(name, signal.SIGKILL)
+        self.simulated.power_off(self.node(name))
+
+    def power_on(self, name: str) -> None:
+        """It is back: CM starts by itself, and so does the agent."""
+        self.simulated.power_on(self.node(name))
+        self.start_agent(name)
+
     def in_flight(self) -> list[str]:
         """Which nodes take part in a transaction, by what they have written down."""
         journals = {node.name: Journal(self.root / f"agent-{node.name}") for node in self.nodes}

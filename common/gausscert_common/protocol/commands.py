@@ -38,3 +38,15 @@ class PrepareCommand(Command):
     ssl_wish: SslWish
     restart: RestartScope
     begun_at: float
+    excluded: tuple[str, ...] = ()
+    """Nodes of the cluster that the operator leaves out because they do not answer; sorted."""
+    joins: str = ""
+    """The transaction that left the participants out, where this one brings them to its set."""
+
+
+@dataclass(frozen=True, slots=True)
+class PurgeCommand(Command):
+    """Step 6. A plain `Command` of this step settles nobody."""
+
+    settled: tuple[str, ...] = ()
+    """Excluded nodes that have joined or are gone (`protocol.exclusion`)."""

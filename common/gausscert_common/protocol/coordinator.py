@@ -8,8 +8,8 @@ The engine asks `Course.now` what to do, does it on every node, and says how it 
         ... carry out course.now on all nodes ...
         course = course.succeeded() | course.failed() | course.interrupted()
 
-Every arrow needs the answers of all nodes. Before Commit was sent to anyone any failure turns to
-rolling back; after it only repetition is left, and if that fails the transaction is in doubt.
+Every arrow needs the answers of all nodes of the transaction. Before Commit was sent to anyone any failure
+turns to rolling back; after it only repetition is left, and if that fails the transaction is in doubt.
 """
 
 from __future__ import annotations
@@ -101,6 +101,11 @@ class Course:
     """Begun by `recovery`, which has acquired all nodes already."""
     moved: bool = False
     """Some node had the new set live when this course began: CM must be stopped before any Abort."""
+    waits: bool = False
+    """Nodes were excluded and are not settled: the course ends with Commit, and both sets are kept."""
+    outside: bool = False
+    """Another transaction was begun without these nodes: a rollback leaves CM down, for it starts there with
+    the cluster's set only."""
 
     @property
     def over(self) -> bool:
@@ -122,9 +127,9 @@ class Course:
         row = self._row()
         touched = self.touched_cm or row.step in (Step.STOP, Step.ROLLBACK_STOP)
         course = replace(self, touched_cm=touched)
-        if self.now is Stage.PURGE and self.ensure_up:
-            return replace(course, now=Stage.ENSURE_UP)
-        if self.now is Stage.ABORT and not course.touched_cm:
+        if self.now is (Stage.COMMIT if self.waits else Stage.PURGE):
+            return replace(course, now=Stage.ENSURE_UP if self.ensure_up else Verdict.COMMITTED)
+        if self.now is Stage.ABORT and (self.outside or not course.touched_cm):
             return replace(course, now=Stage.CLEAN)
         return replace(course, now=row.then)
 
@@ -150,6 +155,6 @@ class Course:
         return TABLE[self.now]
 
 
-def begin(restart: RestartScope) -> Course:
-    """A new transaction."""
-    return Course(Stage.ACQUIRE, restart)
+def begin(restart: RestartScope, *, waits: bool = False, outside: bool = False) -> Course:
+    """A new transaction; `waits` and `outside` as in its `Course`."""
+    return Course(Stage.ACQUIRE, restart, waits=waits, outside=outside)

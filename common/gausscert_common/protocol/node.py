@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from gausscert_common.errors import InvalidInput, NodeRefusal, Reason
-from gausscert_common.protocol.commands import AcquireCommand, Command, PrepareCommand
+from gausscert_common.protocol.commands import AcquireCommand, Command, PrepareCommand, PurgeCommand
 from gausscert_common.protocol.rules import RULES, Effect, Rule, StageFacts
 from gausscert_common.protocol.state import (
     NodeState,
@@ -69,6 +69,7 @@ def accept(state: NodeState, view: View, command: Command) -> Accepted:
     if state.transaction is None:
         return _accept_without_transaction(fenced, command, rule)
     _check_live(state.transaction, view, rule)
+    _check_settled(state.transaction, command, rule)
     intent = fenced if rule.intent is None else replace(fenced, phase=rule.intent)
     return Accepted(intent, _guarded(state, state.transaction, view, command, rule), rule.afterwards)
 
@@ -156,6 +157,8 @@ def _accept_prepare(fenced: NodeState, view: View, command: PrepareCommand) -> A
         ssl_wish=command.ssl_wish,
         restart=command.restart,
         begun_at=command.begun_at,
+        excluded=command.excluded,
+        joins=command.joins,
     )
     intent = replace(fenced, phase=Phase.PREPARING, transaction=transaction)
     return Accepted(intent, RULES[Step.PREPARE].effects)
@@ -230,6 +233,19 @@ def _check_live(transaction: Transaction, view: View, rule: Rule) -> None:
     )
     if needs_stop and view.cm_running:
         raise _refusal(Reason.NOT_STOPPED, "CM runs; the set is never exchanged under a running process")
+
+
+def _check_settled(transaction: Transaction, command: Command, rule: Rule) -> None:
+    """An excluded node still needs what others have: while one is out there, no old set is given up."""
+    settled = command.settled if isinstance(command, PurgeCommand) else ()
+    waiting = sorted(set(transaction.excluded) - set(settled))
+    if rule.needs_settled and waiting:
+        raise _refusal(
+            Reason.NODES_EXCLUDED,
+            f"transaction {transaction.transaction_id} was begun without {', '.join(waiting)};"
+            " the old set is kept until each of them has joined",
+            remedy="bring them back, then run: gausscert recover --bundle DIR",
+        )
 
 
 def _require_readable(view: View) -> None:

@@ -1,12 +1,12 @@
 """What to do with a transaction that somebody else left behind: the recovery table of design section 5.
 
-All nodes must have granted Acquire. The first matching row decides. A coordinator never decides from
-a history of its own: the nodes' answers are all there is.
+All nodes of the transaction must have granted Acquire. The first matching row decides. A coordinator never
+decides from a history of its own: the nodes' answers are all there is.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -54,6 +54,10 @@ def decide(
     answers: Mapping[str, Answer],
     restart: RestartScope,
     prefer: Choice = Choice.ROLL_BACK,
+    *,
+    waits: bool = False,
+    outside: bool = False,
+    joins: bool = False,
 ) -> Decision:
     """Find the row that matches.
 
@@ -61,7 +65,20 @@ def decide(
         answers: By node; all nodes of the transaction, none missing.
         restart: How CM is to be stopped and started.
         prefer: What to do where all nodes have voted or could vote.
+        waits: The transaction was begun without nodes that are not settled (`exclusion`): where it is
+            finished, that ends with Commit.
+        outside: As `exclusion.Subject` has it: CM starts on these nodes with the set of another one only,
+        joins: which this one brings.
     """
+    decision = _first_row(answers, restart, prefer)
+    course = decision.course
+    if course is None or not (waits or outside):
+        return decision
+    ensure_up = course.ensure_up and (joins or not outside)
+    return replace(decision, course=replace(course, waits=waits, outside=outside, ensure_up=ensure_up))
+
+
+def _first_row(answers: Mapping[str, Answer], restart: RestartScope, prefer: Choice) -> Decision:
     found = list(answers.values())
     contradiction = _contradiction(answers)
     if contradiction:

@@ -60,6 +60,8 @@ class Rule:
     """The command is answered as done if the transaction already ended so."""
     needs_live: LiveState | None = None
     """The live set the command demands before it does anything."""
+    needs_settled: bool = False
+    """Every node that the transaction was begun without must have joined or be gone."""
 
 
 def depends_on_processes(step: Step) -> bool:
@@ -103,6 +105,7 @@ RULES: Final[dict[Step, Rule]] = {
         ends=Outcome.COMMITTED,
         needs_live=LiveState.NEW,
         ended_as=Outcome.COMMITTED,
+        needs_settled=True,
     ),
     Step.ROLLBACK_STOP: Rule(phases=_ANY, effects=(Effect.STOP_CM,)),
     Step.ABORT: Rule(

@@ -155,8 +155,16 @@ def carry_out(state: NodeState, command: Command) -> Script:
     except Exception:
         yield Hold()
         raise
-    yield Release() if command.step in LAST_STEPS and state.phase is Phase.NONE else Hold()
+    yield Release() if _is_last(command, state) else Hold()
     return state
+
+
+def _is_last(command: Command, state: NodeState) -> bool:
+    """Whether the coordinator needs the node no more; a transaction without all nodes ends with Commit."""
+    waits = state.transaction is not None and bool(state.transaction.excluded)
+    return (command.step in LAST_STEPS and state.phase is Phase.NONE) or (
+        command.step is Step.COMMIT and waits
+    )
 
 
 def settle(state: NodeState) -> Script:

@@ -51,6 +51,10 @@ class Transaction:
     new_digest: str = ""
     """Digest of the staged set; "" while PREPARING."""
     bundle_digest: str = ""
+    excluded: tuple[str, ...] = ()
+    """Nodes that it was begun without; the old set is kept until each of them is settled."""
+    joins: str = ""
+    """The transaction whose excluded nodes it brings over; "" for one of its own."""
     previous_ssl: SslSetting = SslSetting()
 
 

@@ -17,7 +17,7 @@ from gausscert.v1 import resources_pb2 as pb
 from gausscert_common import certset, identity
 from gausscert_common.bundle import Bundle, FactorFiles
 from gausscert_common.errors import InvalidInput, Reason
-from gausscert_common.protocol.commands import AcquireCommand, Command, PrepareCommand
+from gausscert_common.protocol.commands import AcquireCommand, Command, PrepareCommand, PurgeCommand
 from gausscert_common.protocol.words import RestartScope, SslWish, Step
 from gausscert_common.source import Generation, LiveSet
 from gausscert_common.wire import enums, times
@@ -129,17 +129,31 @@ def as_prepare(request: calls.PrepareRequest, *, begun_at: float) -> PrepareOrde
     """
     base = as_command(request, Step.PREPARE)
     drop_crls = drops_crls(request)
+    participants = _participants(request.participants)
+    excluded = _nodes("excluded", request.excluded)
+    _require(not set(participants) & set(excluded), "excluded", "names a participant")
+    if request.joins:
+        check_transaction_id("joins", request.joins)
     command = PrepareCommand(
         base.transaction_id,
         base.epoch,
         base.step,
-        participants=_participants(request.participants),
+        participants=participants,
+        excluded=excluded,
+        joins=request.joins,
         expected_live_digest=_digest("expected_live_digest", request.expected_live_digest),
         ssl_wish=enums.SSL_WISH.value(request.enable_ssl),
         restart=enums.RESTART_SCOPE.value(request.restart),
         begun_at=begun_at,
     )
     return PrepareOrder(command, _source(request), drop_crls)
+
+
+def as_purge(request: calls.PurgeRequest) -> PurgeCommand:
+    """Step 6."""
+    base = as_command(request, Step.PURGE)
+    settled = _nodes("settled", request.settled)
+    return PurgeCommand(base.transaction_id, base.epoch, base.step, settled)
 
 
 def as_stop(request: calls.StopRequest) -> RestartOrder:
@@ -234,8 +248,13 @@ def _restart(message: Message, request: _Restart, *steps: Step) -> RestartOrder:
 
 
 def _participants(names: Sequence[str]) -> tuple[str, ...]:
-    _require(1 <= len(names) <= MAX_PARTICIPANTS, "participants", f"must be 1 to {MAX_PARTICIPANTS} nodes")
-    _require(len(set(names)) == len(names), "participants", "names a node twice")
+    _require(len(names) > 0, "participants", f"must be 1 to {MAX_PARTICIPANTS} nodes")
+    return _nodes("participants", names)
+
+
+def _nodes(field: str, names: Sequence[str]) -> tuple[str, ...]:
+    _require(len(names) <= MAX_PARTICIPANTS, field, f"must be at most {MAX_PARTICIPANTS} nodes")
+    _require(len(set(names)) == len(names), field, "names a node twice")
     for name in names:
         identity.check_name("node", name)
     return tuple(sorted(names))

@@ -8,6 +8,7 @@ from gausscert.v1 import agent_service_pb2 as calls
 from gausscert.v1 import resources_pb2 as pb
 
 from gausscert_common import certset
+from gausscert_common.protocol.commands import PurgeCommand
 from gausscert_common.source import Generation, LiveSet
 from gausscert_common.wire import enums, times
 
@@ -60,11 +61,15 @@ def prepare_request(
     ssl_wish: SslWish,
     restart: RestartScope,
     drop_crls: bool,
+    excluded: Sequence[str] = (),
+    joins: str = "",
 ) -> calls.PrepareRequest:
     """Step 1."""
     request = calls.PrepareRequest(
         ref=ref(command),
         participants=participants,
+        excluded=excluded,
+        joins=joins,
         expected_live_digest=expected_live_digest,
         enable_ssl=enums.SSL_WISH.name(ssl_wish),
         restart=enums.RESTART_SCOPE.name(restart),
@@ -77,6 +82,12 @@ def prepare_request(
     else:
         request.bundle.MergeFrom(bundle_message(source))
     return request
+
+
+def purge_request(command: Command) -> calls.PurgeRequest:
+    """Step 6."""
+    settled = command.settled if isinstance(command, PurgeCommand) else ()
+    return calls.PurgeRequest(ref=ref(command), settled=settled)
 
 
 def stop_request(

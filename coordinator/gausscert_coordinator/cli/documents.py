@@ -137,6 +137,8 @@ def transaction(shown: TransactionReport) -> Document | None:
         "held_since": time(shown.held_since),
         "lease_left_s": shown.lease_left_s,
         "participants": list(shown.participants),
+        "excluded": list(shown.excluded),
+        "joins": shown.joins,
         "old_digest": shown.old_digest,
         "new_digest": shown.new_digest,
         "live_state": shown.live_state.value if shown.live_state is not None else None,
@@ -151,6 +153,7 @@ def status(shown: ClusterStatus) -> Document:
     return {
         "cluster": shown.cluster,
         "in_doubt": judge.in_doubt(shown),
+        "waiting": [_in_flight(each) for each in judge.flights(shown) if each.waits],
         "unreachable": [node.node for node in shown.nodes if node.report is None],
         "nodes": [_node_status(node) for node in shown.nodes],
     }
@@ -235,6 +238,7 @@ def plan(shown: Plan) -> Document:
             "drop_crls": shown.options.drop_crls,
             "take_over": shown.options.take_over,
             "accept_state": shown.options.accept_state,
+            "exclude": list(shown.options.exclude),
         },
         "outage": shown.outage,
         "nodes": [_planned_node(node) for node in shown.nodes],
@@ -243,6 +247,7 @@ def plan(shown: Plan) -> Document:
         "findings": [finding(found) for found in shown.findings],
         "unreachable": [error(each) for each in shown.unreachable],
         "blocked": [error(each) for each in shown.blocked],
+        "excluded": [error(each) for each in shown.excluded],
         "in_flight": [_in_flight(each) for each in shown.in_flight],
     }
 
@@ -254,6 +259,8 @@ def _in_flight(shown: InFlight) -> Document:
         "since": time(shown.since),
         "phases": {node: phase.value for node, phase in shown.phases},
         "lease_left_s": shown.lease_left_s,
+        "waits": shown.waits,
+        "excluded": {node: each.value for node, each in shown.excluded},
     }
 
 
@@ -277,6 +284,7 @@ def result(shown: Result) -> Document:
         "why": shown.why,
         "interrupted": shown.interrupted,
         "taken_over": shown.taken_over,
+        "waiting": list(shown.waiting),
         "last_stage": shown.last_stage.value if shown.last_stage is not None else None,
         "duration_s": round(shown.duration_s, 3),
         "failures": [error(failure) for failure in shown.failures],

@@ -71,6 +71,8 @@ def _verdict(shown: Result, generation: str | None, ssl_wish: SslWish | None) ->
         sentence = "in doubt: another gausscert has taken over"
     text = cell("")
     text.append(cell(sentence.format(generation or ssl_wish), style))
+    if shown.waiting:
+        text.append(cell(f", but for {', '.join(shown.waiting)} (excluded)", DOUBTFUL))
     stage = f", turned back at {shown.last_stage.value}" if _turned(shown) and shown.last_stage else ""
     asked = ", as you asked" if shown.interrupted and _turned(shown) else ""
     name = f"transaction {shown.transaction_id}, " if shown.transaction_id else ""

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final
 from gausscert_common import certset
 from gausscert_common.findings import Finding, Severity
 from gausscert_common.model import CertificateKind, SetState
-from gausscert_common.protocol.words import Phase
 
+from gausscert_coordinator import recovery_view
 from gausscert_coordinator.exit_codes import ExitCode, exit_code
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from gausscert_common.model import Certificate, CertificateSet, NodeReport
 
-    from gausscert_coordinator.report import ClusterStatus, NodeExpiry
+    from gausscert_coordinator.report import ClusterStatus, InFlight, NodeExpiry
 
 SECONDS_PER_DAY: Final = 86_400
 CM_PROCESSES: Final = ("cm_server", "cm_agent")
@@ -96,21 +96,27 @@ def beyond_inventory(status: ClusterStatus) -> tuple[str, ...]:
     return tuple(others) if len(listed) > len(silent) else ()
 
 
+def flights(status: ClusterStatus) -> tuple[InFlight, ...]:
+    """Every transaction that is not over."""
+    reports = {node.node: node.report for node in status.nodes if node.report is not None}
+    return recovery_view.flights(reports, status.gone, [node.node for node in status.nodes])
+
+
 def in_doubt(status: ClusterStatus) -> bool:
-    """Whether some node is in a transaction that has not ended, whoever may still be at it."""
-    return any(
-        node.report is not None and node.report.transaction.phase is not Phase.NONE for node in status.nodes
-    )
+    """Whether some node is in a transaction that has not ended, whoever may still be at it; one that is
+    committed and only waits for excluded nodes is not in doubt."""
+    return any(not flight.waits for flight in flights(status))
 
 
 def status_code(status: ClusterStatus) -> ExitCode:
-    """Doubt weighs more than a node that does not answer; one whose journal is damaged is a doubt, too."""
+    """Doubt weighs more than a node that does not answer, and that more than a transaction that waits; a node
+    whose journal is damaged is a doubt, too."""
     errors = [node.error for node in status.nodes if node.error is not None]
     if in_doubt(status) or ExitCode.IN_DOUBT in map(exit_code, errors):
         return ExitCode.IN_DOUBT
     if any(node.report is None for node in status.nodes):
         return ExitCode.UNREACHABLE
-    return ExitCode.DONE
+    return ExitCode.IN_DOUBT if flights(status) else ExitCode.DONE
 
 
 def expiry_lines(nodes: tuple[NodeExpiry, ...]) -> list[ExpiryLine]:

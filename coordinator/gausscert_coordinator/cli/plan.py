@@ -29,6 +29,7 @@ from gausscert_coordinator.exit_codes import ExitCode, exit_code
     examples=(
         ("What would a replacement do:", "gausscert plan new-bundle"),
         ("With SSL switched on by the same restart:", "gausscert plan new-bundle --enable-ssl on"),
+        ("Without a node that is dead:", "gausscert plan new-bundle --exclude n3"),
         (
             "Without a terminal:",
             "gausscert plan new-bundle --server-password-file s.pw --client-password-file c.pw",
@@ -48,7 +49,8 @@ def command(
     invocation: Invocation,
     directory: Path,
     enable_ssl: SslWish,
-    restart: RestartScope,
+    restart: RestartScope | None,
+    exclude: tuple[str, ...],
     drop_crls: bool,
     take_over: bool,
     accept_state: bool,
@@ -63,7 +65,7 @@ def command(
     from gausscert_coordinator.cli.session import Session
 
     given = read_bundle(invocation, directory, server_password_file, client_password_file)
-    options = options_of(enable_ssl, restart, drop_crls, take_over, accept_state)
+    options = options_of(enable_ssl, restart, drop_crls, take_over, accept_state, exclude)
     with Session(invocation) as session:
         made = with_findings_of(given, session.ask(lambda cluster: cluster.plan(given.bundle, options)))
     render = invocation.render

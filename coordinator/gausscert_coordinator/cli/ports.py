@@ -66,8 +66,9 @@ class Cluster(Protocol):
         take_over: bool,
         restart: RestartScope | None,
         *,
+        bundle: Bundle | None,
         accept_state: bool = False,
         watch: Callable[[Progress], None],
         interrupt: Interrupt,
     ) -> Result:
-        """Finish or roll back what is in doubt."""
+        """Finish or roll back what is in doubt; bring excluded nodes over."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 from gausscert_common.protocol.recovery import Choice
 from gausscert_common.protocol.words import RestartScope
 
 from gausscert_coordinator.cli.group import Verb, pass_invocation
-from gausscert_coordinator.cli.replacing import accept_state_option, restart_option
+from gausscert_coordinator.cli.passwords import password_options
+from gausscert_coordinator.cli.replacing import accept_state_option, read_bundle, restart_option
 from gausscert_coordinator.cli.settings import Invocation
 from gausscert_coordinator.cli.verbs import ROOT
 from gausscert_coordinator.exit_codes import ExitCode, exit_code
@@ -21,6 +24,10 @@ from gausscert_coordinator.exit_codes import ExitCode, exit_code
         ("Let the nodes' answers decide; roll back where either would be right:", "gausscert recover"),
         ("Finish instead, where either would be right:", "gausscert recover --finish"),
         (
+            "Bring nodes over that were excluded and are back, with the bundle that was used then:",
+            "gausscert recover --bundle new-bundle",
+        ),
+        (
             "Another gausscert still holds the nodes, and you know that it is dead:",
             "gausscert recover --take-over",
         ),
@@ -28,9 +35,10 @@ from gausscert_coordinator.exit_codes import ExitCode, exit_code
     exits={
         ExitCode.DONE: "finished, or nothing was in doubt",
         ExitCode.ROLLED_BACK: "rolled back, the cluster is as before",
-        ExitCode.REFUSED: "no usable inventory or credential",
+        ExitCode.REFUSED: "no usable inventory, credential or bundle; nothing changed",
         ExitCode.IN_DOUBT: "still in doubt; what it says of each node tells why",
-        ExitCode.UNREACHABLE: "nodes unreachable or locked, nothing changed",
+        ExitCode.UNREACHABLE: "nodes unreachable or locked, nothing changed; or excluded nodes are still"
+        " away, and those that are back were brought over",
         ExitCode.OWN_ERROR: "an error of gausscert's own; look at gausscert status",
     },
 )
@@ -40,7 +48,16 @@ from gausscert_coordinator.exit_codes import ExitCode, exit_code
     default=False,
     help="What to prefer where the nodes' answers leave the choice. [default: roll back]",
 )
-@restart_option(None)
+@restart_option("as the transaction began")
+@click.option(
+    "--bundle",
+    "directory",
+    metavar="DIR",
+    type=click.Path(path_type=Path, file_okay=False, readable=False),
+    help="The bundle of the committed transaction, for excluded nodes that are back; no node hands out a key"
+    " itself.",
+)
+@password_options
 @click.option(
     "--take-over", is_flag=True, help="Take the nodes from another gausscert that you know to be dead."
 )
@@ -50,21 +67,42 @@ from gausscert_coordinator.exit_codes import ExitCode, exit_code
 )
 @pass_invocation
 def command(
-    invocation: Invocation, finish: bool, restart: RestartScope | None, take_over: bool, accept_state: bool
+    invocation: Invocation,
+    finish: bool,
+    restart: RestartScope | None,
+    directory: Path | None,
+    server_password_file: Path | None,
+    client_password_file: Path | None,
+    take_over: bool,
+    accept_state: bool,
 ) -> int:
     """Finish or roll back a transaction whose coordinator died or lost a node on the way.
 
     Works from any machine with an operator's or a recoverer's credential: all that counts is what the nodes
-    answer. All nodes must be reachable. CM is stopped and started where that is needed.
+    answer. All nodes of the transaction must be reachable. CM is stopped and started where that is needed.
+
+    A transaction that was carried out without some nodes (replace --exclude) waits for them, committed. With
+    --bundle, those that are back get its set by a transaction of their own: CM is stopped there, and starts
+    with that set only. One that is gone for good is taken out of CM and of the inventory; recover then no
+    longer waits for it. When nobody is waited for any more, the old sets are retired.
     """
     from gausscert_coordinator.cli import documents, ending
     from gausscert_coordinator.cli.session import Session
 
     prefer = Choice.FINISH if finish else Choice.ROLL_BACK
+    bundle = None
+    if directory is not None:
+        bundle = read_bundle(invocation, directory, server_password_file, client_password_file).bundle
     with Session(invocation) as session:
         result = session.carry_out(
             lambda cluster, watch, interrupt: cluster.recover(
-                prefer, take_over, restart, accept_state=accept_state, watch=watch, interrupt=interrupt
+                prefer,
+                take_over,
+                restart,
+                bundle=bundle,
+                accept_state=accept_state,
+                watch=watch,
+                interrupt=interrupt,
             ),
             session.nodes,
         )

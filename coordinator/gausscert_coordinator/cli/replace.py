@@ -34,6 +34,10 @@ from gausscert_coordinator.exit_codes import MEANING
             "gausscert replace new-bundle --restart node",
         ),
         (
+            "Without a node that is dead; bring it over later with gausscert recover --bundle new-bundle:",
+            "gausscert replace new-bundle --exclude n3",
+        ),
+        (
             "From a script:",
             "gausscert replace new-bundle --yes --server-password-file s.pw --client-password-file c.pw",
         ),
@@ -49,7 +53,8 @@ def command(
     invocation: Invocation,
     directory: Path,
     enable_ssl: SslWish,
-    restart: RestartScope,
+    restart: RestartScope | None,
+    exclude: tuple[str, ...],
     drop_crls: bool,
     take_over: bool,
     accept_state: bool,
@@ -63,13 +68,16 @@ def command(
     anything changed. Then CM is stopped, all nodes exchange their sets, CM starts, and every cm_server is
     asked what it serves. Any failure until then puts every node back as it was.
 
+    A node that does not answer refuses it, too. With --exclude it is done without that node; what that means
+    is in the plan and in docs/runbook.md.
+
     Ctrl-C and SIGTERM turn back as long as that is possible. A closed terminal does not stop it.
     """
     transacting.require_somebody(invocation, yes)
     from gausscert_coordinator.cli.session import Session
 
     given = read_bundle(invocation, directory, server_password_file, client_password_file)
-    options = options_of(enable_ssl, restart, drop_crls, take_over, accept_state)
+    options = options_of(enable_ssl, restart, drop_crls, take_over, accept_state, exclude)
     with Session(invocation) as session:
         plan = with_findings_of(given, session.ask(lambda cluster: cluster.plan(given.bundle, options)))
         return transacting.go(

@@ -31,16 +31,14 @@ def bundle_argument(function: Callable[..., Any]) -> Callable[..., Any]:
     )(function)
 
 
-def restart_option(default: RestartScope | None) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """`--restart`."""
+def restart_option(said: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """`--restart`, and what is said of leaving it out."""
     return click.option(
         "--restart",
         type=click.Choice(RestartScope, case_sensitive=False),
         metavar="cluster|node|none",
-        default=default,
         help="Who stops and starts CM: one node for all (needs the cluster's ssh trust), each node for"
-        " itself, or nobody because you do it."
-        + (f" [default: {default.value}]" if default is not None else " [default: as the transaction began]"),
+        f" itself, or nobody because you do it. [default: {said}]",
     )
 
 
@@ -57,7 +55,9 @@ def drop_crls_option(what: str) -> Callable[[Callable[..., Any]], Callable[..., 
     return click.option("--drop-crls", is_flag=True, help=what)
 
 
-def transaction_options(function: Callable[..., Any]) -> Callable[..., Any]:
+def transaction_options(
+    function: Callable[..., Any], restart: str = RestartScope.CLUSTER.value
+) -> Callable[..., Any]:
     """What the operator may choose about any transaction with another set."""
     return click.option(
         "--enable-ssl",
@@ -65,13 +65,20 @@ def transaction_options(function: Callable[..., Any]) -> Callable[..., Any]:
         metavar="on|off|keep",
         default=SslWish.KEEP,
         help="What enable_ssl is to be afterwards, on every node. [default: keep]",
-    )(outage_options(function))
+    )(outage_options(function, restart))
 
 
-def outage_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """What the operator may choose about any transaction that begins."""
+def outage_options(
+    function: Callable[..., Any], restart: str = RestartScope.CLUSTER.value
+) -> Callable[..., Any]:
+    """What the operator may choose about any transaction that begins.
+
+    Args:
+        function: The command.
+        restart: What is said of leaving --restart out.
+    """
     options = (
-        restart_option(RestartScope.CLUSTER),
+        restart_option(restart),
         accept_state_option(
             "Also where the cluster is not Normal, cannot say how it is, is upgraded, paused or stopped on"
             " purpose, for example because its certificates have expired. What is accepted is shown;"
@@ -95,20 +102,40 @@ def replace_options(function: Callable[..., Any]) -> Callable[..., Any]:
         "Do not carry the live server.crl and client.crl over; a CRL of the old CA makes CM refuse every new"
         " certificate."
     )
-    return transaction_options(dropping(password_options(function)))
+    excluding = click.option(
+        "--exclude",
+        multiple=True,
+        metavar="NODE",
+        help="Leave out a node that does not answer; may be repeated. It keeps its old set, and all others"
+        " keep both, until gausscert recover --bundle DIR has brought it over.",
+    )
+    return transaction_options(
+        excluding(dropping(password_options(function))), "cluster; node with --exclude"
+    )
 
 
 def options_of(
-    enable_ssl: SslWish, restart: RestartScope, drop_crls: bool, take_over: bool, accept_state: bool
+    enable_ssl: SslWish,
+    restart: RestartScope | None,
+    drop_crls: bool,
+    take_over: bool,
+    accept_state: bool,
+    exclude: tuple[str, ...] = (),
 ) -> ReplaceOptions:
     """As a value."""
     return ReplaceOptions(
         ssl_wish=enable_ssl,
-        restart=restart,
+        restart=restart or _usual_restart(exclude),
         drop_crls=drop_crls,
         take_over=take_over,
         accept_state=accept_state,
+        exclude=tuple(dict.fromkeys(exclude)),
     )
+
+
+def _usual_restart(exclude: tuple[str, ...]) -> RestartScope:
+    """`cm_ctl` for all reaches for excluded nodes, too."""
+    return RestartScope.NODE if exclude else RestartScope.CLUSTER
 
 
 def command_line(
@@ -120,7 +147,9 @@ def command_line(
         words += ["--inventory", str(invocation.settings.inventory)]
     if options.ssl_wish is not SslWish.KEEP:
         words += ["--enable-ssl", options.ssl_wish.value]
-    if options.restart is not RestartScope.CLUSTER:
+    for node in options.exclude:
+        words += ["--exclude", node]
+    if options.restart is not _usual_restart(options.exclude):
         words += ["--restart", options.restart.value]
     words += ["--drop-crls"] if options.drop_crls else []
     words += ["--take-over"] if options.take_over else []

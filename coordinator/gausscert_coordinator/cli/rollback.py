@@ -48,7 +48,7 @@ def command(
     invocation: Invocation,
     generation: str | None,
     enable_ssl: SslWish,
-    restart: RestartScope,
+    restart: RestartScope | None,
     take_over: bool,
     accept_state: bool,
     drop_crls: bool,

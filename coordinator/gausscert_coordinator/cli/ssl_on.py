@@ -27,7 +27,7 @@ from gausscert_coordinator.exit_codes import MEANING
 @pass_invocation
 def command(
     invocation: Invocation,
-    restart: RestartScope,
+    restart: RestartScope | None,
     take_over: bool,
     accept_state: bool,
     dry_run: bool,

@@ -22,8 +22,8 @@ from gausscert_coordinator.exit_codes import ExitCode
     exits={
         ExitCode.DONE: "every node answered",
         ExitCode.REFUSED: "no usable inventory or credential",
-        ExitCode.IN_DOUBT: "a transaction is not over; if nobody is at it any more, run gausscert recover;"
-        " or a node's journal is damaged",
+        ExitCode.IN_DOUBT: "a transaction is not over, or waits for nodes that are back; if nobody is at it"
+        " any more, run gausscert recover; or a node's journal is damaged",
         ExitCode.UNREACHABLE: "some node did not answer",
     },
 )

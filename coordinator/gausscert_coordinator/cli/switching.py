@@ -31,7 +31,7 @@ def switch(
     invocation: Invocation,
     wish: SslWish,
     *,
-    restart: RestartScope,
+    restart: RestartScope | None,
     take_over: bool,
     accept_state: bool,
     dry_run: bool,

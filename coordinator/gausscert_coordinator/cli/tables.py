@@ -8,7 +8,7 @@ from gausscert_common.findings import Severity
 from gausscert_common.model import ServedState, SslValue
 from gausscert_common.protocol.words import Phase
 
-from gausscert_coordinator import objections, recovery_view
+from gausscert_coordinator import objections
 from gausscert_coordinator.cli import judge
 from gausscert_coordinator.cli.layout import BAD, DOUBTFUL, FAINT, GOOD, STRONG, cell, counted, fitted, short
 
@@ -62,8 +62,7 @@ def status(shown: ClusterStatus, width: int, *, verbose: bool = False) -> list[R
     if others := judge.beyond_inventory(shown):
         names = ", ".join(others)
         parts.append(cell(f"CM also lists {names}, which the inventory does not have: add it", DOUBTFUL))
-    reports = {node.node: node.report for node in shown.nodes if node.report is not None}
-    return [*parts, *in_flight(recovery_view.flights(reports, shown.gone))]
+    return [*parts, *in_flight(judge.flights(shown))]
 
 
 def _detail(report: NodeReport) -> Text:
@@ -213,7 +212,7 @@ def plan(shown: Plan, width: int) -> list[RenderableType]:
     headings = ("node", "old", "new", "valid from (UTC)", "until (UTC)", "enable_ssl")
     wish = shown.options.ssl_wish.value
     answered = {node.node for node in shown.nodes}
-    lost = {error.node for error in shown.unreachable} - answered
+    lost = {error.node for error in (*shown.unreachable, *shown.excluded)} - answered
     parts: list[RenderableType] = [_heading(shown.cluster, len(answered | lost), len(lost))]
     if shown.in_flight:
         return [*parts, *in_flight(shown.in_flight), *failures(shown.unreachable)]
@@ -223,6 +222,7 @@ def plan(shown: Plan, width: int) -> list[RenderableType]:
         parts.append(cell(f"enable_ssl becomes {wish}; the sets stay as they are"))
     if shown.nodes:
         parts.append(fitted(headings, [_planned_row(node, wish) for node in shown.nodes], width))
+    parts.extend(cell(f"without {error.node}: {error.message}", DOUBTFUL) for error in shown.excluded)
     parts.append(cell(f"restart: {shown.options.restart.value}"))
     if shown.outage:
         parts.append(cell(f"outage: {shown.outage}"))
@@ -251,13 +251,14 @@ def in_flight(flights: Iterable[InFlight]) -> list[RenderableType]:
     for flight in flights:
         phases = ", ".join(f"{node} {phase.value}" for node, phase in flight.phases)
         since = f" since {flight.since:%Y-%m-%d %H:%M:%S %Z}" if flight.since is not None else ""
-        state = "in doubt"
-        if flight.lease_left_s > 0:
+        state = objections.waiting_text(flight) if flight.waits else "in doubt"
+        if not flight.waits and flight.lease_left_s > 0:
             state = f"not over; its coordinator holds the nodes for at most {flight.lease_left_s:.0f} s more"
         parts.append(
             cell(f"transaction {flight.transaction_id} of {flight.holder or 'nobody known'}{since}: {phases}")
         )
-        parts.append(cell(f"it is {state}", BAD if flight.lease_left_s <= 0 else DOUBTFUL))
+        bad = flight.lease_left_s <= 0 and not flight.waits
+        parts.append(cell(f"it is {state}", BAD if bad else DOUBTFUL))
         parts.append(cell(f"  do: {objections.end_of(flight)}", FAINT))
     return parts
 

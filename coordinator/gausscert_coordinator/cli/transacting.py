@@ -66,7 +66,9 @@ def _question(invocation: Invocation, plan: Plan, asks: str) -> str:
     from gausscert_coordinator.cli.layout import counted, harmless
 
     nodes = counted(len(plan.nodes), "node")
-    question = f"{asks} of cluster {plan.cluster} on {nodes}?"
+    without = ", ".join(error.node for error in plan.excluded)
+    left_out = f", without {without}, which must not run CM until it is brought over" if without else ""
+    question = f"{asks} of cluster {plan.cluster} on {nodes}{left_out}?"
     if invocation.settings.quiet:
         question += f" Outage: {plan.outage or 'CM is stopped and started'}."
     return textwrap.fill(harmless(f"{question} [y/N]"), invocation.render.err_width)
@@ -98,13 +100,20 @@ def refusal(plan: Plan) -> GausscertError:
             node=names,
             remedy="run gausscert recover, then try again",
         )
+    if any(error.reason is Reason.NODES_EXCLUDED for error in plan.blocked):
+        return NodeRefusal(
+            Reason.NODES_EXCLUDED,
+            "refused: a committed transaction waits for nodes that were excluded; nothing was changed",
+            node=", ".join(error.node for error in plan.blocked),
+            remedy=plan.blocked[0].remedy,
+        )
     if code is ExitCode.UNREACHABLE:
         names = ", ".join(error.node for error in (*plan.unreachable, *plan.blocked))
         return Unreachable(
             Reason.UNREACHABLE if plan.unreachable else Reason.LOCKED,
             "refused: nodes are unreachable or locked; nothing was changed",
             node=names,
-            remedy="mend what is said of each node, then try again",
+            remedy="mend what is said of each node, then try again" + _leave_out(plan),
         )
     if plan.only_ssl:
         return NodeRefusal(
@@ -126,6 +135,14 @@ def refusal(plan: Plan) -> GausscertError:
         remedy="mend what is found, then try again",
         findings=plan.findings,
     )
+
+
+def _leave_out(plan: Plan) -> str:
+    """Only a replacement may leave nodes out: what brings them over later is a bundle."""
+    replaces = plan.generation is None and not plan.only_ssl
+    if not (plan.unreachable and replaces):
+        return ""
+    return "; --exclude leaves out a node that is dead (docs/runbook.md)"
 
 
 def _report(

@@ -114,7 +114,7 @@ class AcquireResponse(_message.Message):
     def __init__(self, node: _Optional[_Union[_resources_pb2.Node, _Mapping]] = ...) -> None: ...
 
 class PrepareRequest(_message.Message):
-    __slots__ = ("ref", "participants", "expected_live_digest", "bundle", "generation", "live", "enable_ssl", "restart", "crl_policy")
+    __slots__ = ("ref", "participants", "expected_live_digest", "bundle", "generation", "live", "enable_ssl", "restart", "crl_policy", "excluded", "joins")
     REF_FIELD_NUMBER: _ClassVar[int]
     PARTICIPANTS_FIELD_NUMBER: _ClassVar[int]
     EXPECTED_LIVE_DIGEST_FIELD_NUMBER: _ClassVar[int]
@@ -124,6 +124,8 @@ class PrepareRequest(_message.Message):
     ENABLE_SSL_FIELD_NUMBER: _ClassVar[int]
     RESTART_FIELD_NUMBER: _ClassVar[int]
     CRL_POLICY_FIELD_NUMBER: _ClassVar[int]
+    EXCLUDED_FIELD_NUMBER: _ClassVar[int]
+    JOINS_FIELD_NUMBER: _ClassVar[int]
     ref: TransactionRef
     participants: _containers.RepeatedScalarFieldContainer[str]
     expected_live_digest: str
@@ -133,7 +135,9 @@ class PrepareRequest(_message.Message):
     enable_ssl: _resources_pb2.SslWish
     restart: _resources_pb2.RestartScope
     crl_policy: _resources_pb2.CrlPolicy
-    def __init__(self, ref: _Optional[_Union[TransactionRef, _Mapping]] = ..., participants: _Optional[_Iterable[str]] = ..., expected_live_digest: _Optional[str] = ..., bundle: _Optional[_Union[_resources_pb2.Bundle, _Mapping]] = ..., generation: _Optional[str] = ..., live: bool = ..., enable_ssl: _Optional[_Union[_resources_pb2.SslWish, str]] = ..., restart: _Optional[_Union[_resources_pb2.RestartScope, str]] = ..., crl_policy: _Optional[_Union[_resources_pb2.CrlPolicy, str]] = ...) -> None: ...
+    excluded: _containers.RepeatedScalarFieldContainer[str]
+    joins: str
+    def __init__(self, ref: _Optional[_Union[TransactionRef, _Mapping]] = ..., participants: _Optional[_Iterable[str]] = ..., expected_live_digest: _Optional[str] = ..., bundle: _Optional[_Union[_resources_pb2.Bundle, _Mapping]] = ..., generation: _Optional[str] = ..., live: bool = ..., enable_ssl: _Optional[_Union[_resources_pb2.SslWish, str]] = ..., restart: _Optional[_Union[_resources_pb2.RestartScope, str]] = ..., crl_policy: _Optional[_Union[_resources_pb2.CrlPolicy, str]] = ..., excluded: _Optional[_Iterable[str]] = ..., joins: _Optional[str] = ...) -> None: ...
 
 class PrepareResponse(_message.Message):
     __slots__ = ("stage", "findings", "overlap")
@@ -200,10 +204,12 @@ class CommitResponse(_message.Message):
     def __init__(self) -> None: ...
 
 class PurgeRequest(_message.Message):
-    __slots__ = ("ref",)
+    __slots__ = ("ref", "settled")
     REF_FIELD_NUMBER: _ClassVar[int]
+    SETTLED_FIELD_NUMBER: _ClassVar[int]
     ref: TransactionRef
-    def __init__(self, ref: _Optional[_Union[TransactionRef, _Mapping]] = ...) -> None: ...
+    settled: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, ref: _Optional[_Union[TransactionRef, _Mapping]] = ..., settled: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class PurgeResponse(_message.Message):
     __slots__ = ()

@@ -35,6 +35,8 @@ FULL = NodeState(
         begun_at=1_700_000_000.123456,
         new_digest="1" * 64,
         bundle_digest="2" * 64,
+        excluded=("c", "d"),
+        joins="tx-0000000y",
         previous_ssl=SslSetting(server=None, agent=False),
     ),
     operation=Operation("stop", 4711, 123456789012, "boot pid:[1] 7"),
@@ -55,7 +57,10 @@ def saved(directory: Path, state: NodeState = FULL) -> Path:
         return journal.path
 
 
-@pytest.mark.parametrize("state", [NodeState(), FULL, MINIMAL])
+WHOLE = replace(FULL, transaction=replace(FULL.transaction, excluded=(), joins=""))
+
+
+@pytest.mark.parametrize("state", [NodeState(), FULL, MINIMAL, WHOLE])
 def test_a_state_is_read_back_as_it_was_saved(directory, state):
     saved(directory, state)
     assert Journal(directory).load() == state
@@ -65,6 +70,31 @@ def test_a_state_is_read_back_as_it_was_saved(directory, state):
 def test_the_codec_makes_a_round_trip_through_json(state):
     record = Record(state, ("r-1", "r-2"), "r-3")
     assert journal_codec.decode(json.loads(json.dumps(journal_codec.encode(record)))) == record
+
+
+def test_a_record_from_before_exclusions_is_read():
+    values = journal_codec.encode(Record(WHOLE))
+
+    assert not values["transaction"].keys() & {"excluded", "joins"}
+    assert journal_codec.decode(values).node == WHOLE
+
+
+def test_only_what_an_older_agent_could_not_honour_makes_a_new_record():
+    """Such an agent is strict about names: it stops at these, and reads all others."""
+    for changes in ({"excluded": ("c",)}, {"joins": "tx-0000000y"}):
+        transaction = replace(WHOLE.transaction, **changes)
+        values = journal_codec.encode(Record(replace(WHOLE, transaction=transaction)))
+        assert set(changes) == values["transaction"].keys() & {"excluded", "joins"}
+        assert journal_codec.decode(values).node.transaction == transaction
+
+
+@pytest.mark.parametrize("changes", [{"excluded": "c"}, {"excluded": [1]}, {"joins": None}, {"without": []}])
+def test_what_is_no_exclusion_is_no_record(changes):
+    values = journal_codec.encode(Record(FULL))
+    values["transaction"] |= changes
+
+    with pytest.raises((ValueError, KeyError, TypeError)):
+        journal_codec.decode(values)
 
 
 def test_every_field_of_the_state_is_encoded():

@@ -210,6 +210,8 @@ def test_the_document_of_a_plan_keeps_what_the_text_leaves_out(bundle, passwords
             "since": "2026-11-02T12:00:00Z",
             "phases": {"n1": "SWAPPED", "n2": "PREPARED"},
             "lease_left_s": 90.0,
+            "waits": False,
+            "excluded": {},
         }
     ]
 
@@ -410,7 +412,7 @@ def test_recover_passes_the_operators_choice_on(args, sent):
     run = cli("recover", *args, given=given)
 
     assert run.code == 0
-    assert asked(given, "recover") == [("recover", *sent)]
+    assert asked(given, "recover") == [("recover", *sent, None)]
     assert "every node has voted for the new set" in run.out
 
 

@@ -105,7 +105,7 @@ def test_what_is_accepted_is_shown_with_state_and_roles():
 def test_recover_passes_it_on():
     given = Given(result=result(Verdict.ROLLED_BACK))
     cli("recover", "--accept-state", given=given)
-    assert asked(given, "recover") == [("recover", Choice.ROLL_BACK, False, None, True)]
+    assert asked(given, "recover") == [("recover", Choice.ROLL_BACK, False, None, None, True)]
     cli("recover", given=given)
     assert asked(given, "recover")[1] == ("recover", Choice.ROLL_BACK, False, None)
 

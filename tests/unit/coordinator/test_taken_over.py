@@ -14,7 +14,7 @@ from gausscert_common.protocol.recovery import Choice
 from gausscert_common.protocol.words import RestartScope
 from gausscert_coordinator.exit_codes import ExitCode, exit_code
 from gausscert_coordinator.report import Mark, Progress, ReplaceOptions, Result
-from support.fake_cluster import FakeCluster
+from support.fake_cluster import FakeCluster, until_death
 from support.fake_node import bundle
 
 NEW, OLD = bundle("new"), bundle("old")
@@ -46,6 +46,30 @@ async def test_of_coordinators_that_begin_at_once_exactly_one_acts(take_over):
         assert exit_code(result) is ExitCode.UNREACHABLE
         assert {failure.reason for failure in result.failures} <= {Reason.LOCKED, Reason.FENCED}
         assert all(f"op{winner}@host:1" in failure.message for failure in result.failures)
+
+
+@pytest.mark.parametrize(("held", "code"), [(True, ExitCode.UNREACHABLE), (False, ExitCode.IN_DOUBT)])
+async def test_what_another_has_begun_since_the_plan_is_told_as_the_plan_would_tell_it(held, code):
+    """At work, it is waited for; dead, it is in doubt."""
+    cluster = FakeCluster()
+    async with cluster.coordinator(FIRST) as first, cluster.coordinator(SECOND) as second:
+        plan = await second.plan(OTHERS[0])
+        begun = await first.plan(NEW)
+        cluster.die_after(2 * 3)
+        await until_death(cluster, first.replace(begun, NEW))
+        cluster.bring_back()
+        if not held:
+            for agent in cluster.agents.values():
+                agent.lease_until_s = 0.0
+        calls = len(cluster.calls)
+
+        result = await second.replace(plan, OTHERS[0])
+
+    assert (result.verdict, exit_code(result)) == (Verdict.NOTHING_DONE, code)
+    reasons = {failure.reason for failure in result.failures}
+    assert reasons == {Reason.LOCKED if held else Reason.IN_DOUBT}
+    assert all(FIRST in failure.message for failure in result.failures)
+    assert len(cluster.calls) == calls
 
 
 async def together(

@@ -8,7 +8,7 @@ from gausscert.v1 import resources_pb2 as pb
 from gausscert_common import certset
 from gausscert_common.bundle import Bundle, FactorFiles
 from gausscert_common.errors import InvalidInput, Reason
-from gausscert_common.protocol.commands import AcquireCommand, Command, PrepareCommand
+from gausscert_common.protocol.commands import AcquireCommand, Command, PrepareCommand, PurgeCommand
 from gausscert_common.protocol.words import RestartScope, SslWish, Step
 from gausscert_common.source import Generation, LiveSet
 from gausscert_common.wire import commands, requests, times
@@ -77,6 +77,32 @@ def test_prepare_survives_the_wire(source, drop_crls):
         restart=RestartScope.NODE,
         begun_at=17.0,
     )
+
+
+def test_who_is_left_out_and_joined_survives_the_wire():
+    request = prepare_request(excluded=("n4", "n3"), joins="tx-00000002")
+
+    order = commands.as_prepare(again(request), begun_at=0.0)
+
+    assert (order.command.excluded, order.command.joins) == (("n3", "n4"), "tx-00000002")
+
+
+@pytest.mark.parametrize("settled", [(), ("n3", "n4")])
+def test_purge_survives_the_wire(settled):
+    sent = PurgeCommand(TX, 3, Step.PURGE, settled)
+
+    assert commands.as_purge(again(requests.purge_request(sent))) == sent
+
+
+def test_a_purge_without_more_settles_nobody():
+    assert commands.as_purge(again(requests.purge_request(command(Step.PURGE)))).settled == ()
+
+
+@pytest.mark.parametrize("settled", [("n3", "n3"), ("../n3",), tuple(f"n{i}" for i in range(5000))])
+def test_settled_nodes_that_are_no_names_are_refused(settled):
+    request = requests.purge_request(PurgeCommand(TX, 3, Step.PURGE, settled))
+
+    assert refused(commands.as_purge, request).reason is Reason.ARGUMENT_INVALID
 
 
 @pytest.mark.parametrize("step", [Step.STOP, Step.ROLLBACK_STOP])
@@ -168,6 +194,10 @@ def test_acquire_with_a_bad_holder_or_lease_is_refused(changes):
         ({"participants": ("n1", "../n2")}, "node name"),
         ({"participants": ("n1", "")}, "node name"),
         ({"participants": tuple(f"n{i}" for i in range(5000))}, "participants"),
+        ({"excluded": ("n3", "n3")}, "excluded"),
+        ({"excluded": ("n1", "n3")}, "excluded"),
+        ({"excluded": ("../n3",)}, "node name"),
+        ({"joins": "UPPER-CASE"}, "joins"),
         ({"expected_live_digest": "A" * 64}, "expected_live_digest"),
         ({"expected_live_digest": "a" * 63}, "expected_live_digest"),
         ({"source": Bundle({"cacert.pem": b"x" * (certset.MAX_FILE_BYTES + 1)})}, "cacert_pem"),

@@ -1,0 +1,152 @@
+"""Nodes that a transaction was carried out without, because they did not answer. Pure.
+
+Such a transaction ends with Commit on its participants and *stands* there, both sets kept, until every
+excluded node is settled: it has joined (it holds the cluster's set, brought there by a transaction of its
+own), or it is gone from the cluster. Only then Purge gives the old sets up.
+
+So recovery may meet more than one transaction at once: the one that stands, and on nodes that it excludes a
+join that was cut short, or what they were in when they went away. `subject` says which one is settled first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+from gausscert_common.protocol.words import Phase
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The transaction that one node is in."""
+
+    transaction_id: str
+    phase: Phase
+    participants: tuple[str, ...]
+    excluded: tuple[str, ...] = ()
+    joins: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """The transaction that is settled first."""
+
+    transaction_id: str = ""
+    """"" when no node is in one."""
+    nodes: tuple[str, ...] = ()
+    """Whom to command, sorted; all nodes that answer when there is no transaction."""
+    through: tuple[str, ...] = ()
+    """Participants that are in another one, so that they are through with this: what they remember counts."""
+    excluded: tuple[str, ...] = ()
+    """Whom it was begun without, sorted."""
+    may_miss: frozenset[str] = frozenset()
+    """Nodes that need not answer."""
+    stands: bool = False
+    """It is committed on every participant, and was begun without some node."""
+    outside: bool = False
+    """Another one was begun without its nodes: CM starts there with that one's set only."""
+    joins: str = ""
+    """That one, where this one brings its nodes to its set."""
+    contradiction: str = ""
+    """Why nothing may be touched; "" if nothing speaks against it."""
+
+
+class Return(StrEnum):
+    """What has become of an excluded node."""
+
+    AWAY = "away"
+    """It does not answer."""
+    BACK = "back"
+    """It answers, and does not hold the cluster's set."""
+    JOINED = "joined"
+    """It holds the cluster's set, and is in no transaction."""
+    GONE = "gone"
+    """It was taken out of the cluster."""
+
+
+SETTLED: Final = frozenset({Return.JOINED, Return.GONE})
+
+
+def subject(parts: Mapping[str, Part | None]) -> Subject:
+    """Which transaction is settled first, and over which nodes.
+
+    Two are no contradiction where one of them was begun without all the nodes that are in the other: its
+    participants are through with the other, so that what they remember of it decides it. It is settled first,
+    on the nodes that are in it still.
+
+    Args:
+        parts: By node, all that answer; None for a node in no transaction.
+    """
+    found = _by_transaction(parts)
+    if not found:
+        return Subject(nodes=tuple(sorted(parts)))
+    if len(found) == 1:
+        (transaction_id,) = found
+        return _alone(transaction_id, found[transaction_id])
+    for standing in sorted(found):
+        excluded = _excluded(found[standing])
+        others = sorted(found.keys() - {standing})
+        if all(found[other].keys() <= excluded for other in others):
+            return _beside(others[0], standing, found, frozenset(parts))
+    return Subject(contradiction=f"the nodes take part in different transactions: {', '.join(sorted(found))}")
+
+
+def settled(returns: Mapping[str, Return]) -> tuple[str, ...]:
+    """Excluded nodes for whose sake nothing has to be kept any more."""
+    return tuple(sorted(node for node, each in returns.items() if each in SETTLED))
+
+
+def having(returns: Mapping[str, Return], which: Return) -> tuple[str, ...]:
+    """Excluded nodes with which it stands so."""
+    return tuple(sorted(node for node, each in returns.items() if each is which))
+
+
+def _by_transaction(parts: Mapping[str, Part | None]) -> dict[str, dict[str, Part]]:
+    found: dict[str, dict[str, Part]] = {}
+    for node, part in parts.items():
+        if part is not None:
+            found.setdefault(part.transaction_id, {})[node] = part
+    return found
+
+
+def _alone(transaction_id: str, parts: Mapping[str, Part]) -> Subject:
+    named, excluded = _participants(parts), _excluded(parts)
+    committed = all(node in parts and parts[node].phase is Phase.COMMITTED for node in named)
+    return Subject(
+        transaction_id=transaction_id,
+        nodes=tuple(sorted(named)),
+        excluded=tuple(sorted(excluded)),
+        may_miss=excluded,
+        stands=committed and bool(excluded),
+    )
+
+
+def _beside(
+    transaction_id: str, standing: str, found: Mapping[str, Mapping[str, Part]], answering: frozenset[str]
+) -> Subject:
+    """A transaction on nodes that another one excludes. Who does not answer and is excluded, too, is asked
+    when it is back."""
+    parts, excluded = found[transaction_id], _excluded(found[standing])
+    named = _participants(parts)
+    elsewhere = {node for other, those in found.items() if other != transaction_id for node in those}
+    return Subject(
+        transaction_id=transaction_id,
+        nodes=tuple(sorted(named - elsewhere - (excluded - answering))),
+        through=tuple(sorted(named & elsewhere)),
+        excluded=tuple(sorted(_excluded(parts))),
+        may_miss=excluded,
+        outside=True,
+        joins=standing if any(part.joins == standing for part in parts.values()) else "",
+    )
+
+
+def _participants(parts: Mapping[str, Part]) -> frozenset[str]:
+    return frozenset(node for part in parts.values() for node in part.participants)
+
+
+def _excluded(parts: Mapping[str, Part]) -> frozenset[str]:
+    return frozenset(node for part in parts.values() for node in part.excluded)

@@ -1,0 +1,107 @@
+"""A machine dies, the certificates are replaced without it, it comes back: on real processes."""
+
+from __future__ import annotations
+
+import pytest
+from gausscert_agent.journal import Journal
+from gausscert_common.protocol.words import Outcome, Phase
+from gausscert_coordinator.cli import demo_claims
+from support.local_cluster import NODES, LocalCluster, Picture, wait_until
+
+pytestmark = pytest.mark.xdist_group("excluded")
+
+DEAD, LEFT = "n3", ("n1", "n2")
+
+
+@pytest.fixture(scope="module")
+def degraded(cluster: LocalCluster) -> LocalCluster:
+    """One machine is dead."""
+    cluster.power_off(DEAD)
+    cluster.simulated.wait_for("Degraded")
+    return cluster
+
+
+def served(picture: Picture, *names: str) -> set[str]:
+    return {picture.served[name] for name in names}
+
+
+def journal(cluster: LocalCluster, name: str):
+    return Journal(cluster.root / f"agent-{name}").load()
+
+
+def test_from_the_death_of_a_machine_to_one_set_everywhere(degraded: LocalCluster):
+    cluster = degraded
+    before = cluster.picture()
+    other = cluster.new_bundle("other")
+
+    # Refused, until it is asked for.
+    refused = cluster.replace()
+    assert refused.code == 4, refused.err
+    assert refused.document["error"]["reason"] == "UNREACHABLE"
+    assert "--exclude" in refused.document["error"]["remedy"]
+    assert cluster.picture() == before
+    assert cluster.in_flight() == []
+
+    done = cluster.replace("--exclude", DEAD)
+    assert done.code == 0, done.err
+    result = done.document["result"]
+    assert (result["verdict"], result["waiting"]) == ("committed", [DEAD])
+    assert {each["seen_from"] for each in result["proof"]} == set(LEFT)
+    after = cluster.picture()
+    assert served(after, *LEFT) == {each["fingerprint"] for each in result["proof"]}
+    assert not served(after, *LEFT) & set(before.served.values())
+    assert after.disks[DEAD] == before.disks[DEAD]
+    name = result["transaction_id"]
+    for node in LEFT:
+        state = journal(cluster, node)
+        assert (state.phase, state.transaction.excluded) == (Phase.COMMITTED, (DEAD,))
+        assert (
+            demo_claims._disk(cluster.node(node).set_directory.parent / f".cm.{name}") == before.disks[node]
+        )
+
+    # While it stands.
+    status = cluster.run("status")
+    assert status.code == 4
+    assert f"committed, waiting for {DEAD} (excluded, does not answer)" in " ".join(status.out.split())
+    again = cluster.replace("--exclude", DEAD, bundle=other)
+    assert again.code == 2
+    assert again.document["error"]["reason"] == "NODES_EXCLUDED"
+    assert {each["node"] for each in again.document["plan"]["blocked"]} == set(LEFT)
+    assert cluster.run("recover").code == 4
+    assert cluster.picture() == after
+
+    # It is back, with the old set: om_monitor was quicker than everybody.
+    cluster.power_on(DEAD)
+    wait_until(lambda: cluster.node(DEAD).served_fingerprint() != "")
+    back = cluster.run("status")
+    assert back.code == 3
+    assert "is back and holds another set" in " ".join(back.out.split())
+    here = cluster.picture()
+    assert cluster.run("recover").code == 2
+    wrong = cluster.run("recover", "--bundle", other, "--output", "json", *cluster.passwords)
+    assert wrong.code == 2
+    assert "its digest is" in wrong.document["failures"][0]["message"]
+    assert cluster.picture() == here
+
+    over = cluster.run("recover", "--bundle", "fresh", "--output", "json", *cluster.passwords)
+    assert over.code == 0, over.err
+    assert over.document["verdict"] == "committed"
+    assert "JOIN_RUNS_OLD" in {each["code"] for each in over.document["findings"]}
+    assert {each["seen_from"] for each in over.document["proof"]} >= set(LEFT)
+    end = cluster.picture()
+    assert served(end, *NODES) == served(after, *LEFT)
+    assert cluster.in_flight() == []
+    assert all(demo_claims.holds_bundle(disk, cluster.root / "fresh") for disk in end.disks.values())
+    for node in NODES:  # retired under one name everywhere, so that a rollback finds it everywhere
+        retired = cluster.node(node).set_directory.parent / f".cm.retired.{name}"
+        assert demo_claims._disk(retired) == before.disks[node]
+        assert not (cluster.node(node).set_directory.parent / f".cm.{name}").exists()
+    assert {journal(cluster, node).outcome_of(name) for node in LEFT} == {Outcome.COMMITTED}
+    assert cluster.run("status").code == 0
+    kinds = [each["kind"] for each in cluster.run("history", "--output", "json").document["runs"]]
+    assert kinds[:3] == ["recover", "join", "replace"]
+
+    # And the next one is as any other.
+    last = cluster.replace(bundle=other)
+    assert last.code == 0, last.err
+    assert len(served(cluster.picture(), *NODES)) == 1

@@ -1,0 +1,227 @@
+"""`--exclude` and `recover --bundle`: what is asked of the operator and of the cluster, and what is shown."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import replace
+
+import pytest
+from gausscert_common.errors import Reason
+from gausscert_common.protocol.coordinator import Verdict
+from gausscert_common.protocol.exclusion import Return
+from gausscert_common.protocol.recovery import Choice
+from gausscert_common.protocol.words import Phase, RestartScope
+from gausscert_coordinator import objections
+from gausscert_coordinator.report import ClusterStatus, InFlight, NodeStatus, ReplaceOptions
+from support.cli_fakes import (
+    NODES,
+    NOW,
+    Given,
+    cli,
+    finding,
+    in_transaction,
+    plan,
+    result,
+    status_of,
+    unreachable,
+)
+
+SECRET = "Canary#7pw"
+T = "20261102t120000z-abc123"
+
+
+@pytest.fixture
+def bundle(tmp_path):
+    directory = tmp_path / "bundle"
+    directory.mkdir()
+    for name in ("cacert.pem", "server.crt", "client.crt", "server.key", "client.key"):
+        path = directory / name
+        path.write_text(name)
+        path.chmod(0o400)
+    return directory
+
+
+@pytest.fixture
+def passwords(tmp_path):
+    path = tmp_path / "pw"
+    path.write_text(SECRET)
+    path.chmod(0o600)
+    return ("--server-password-file", str(path), "--client-password-file", str(path))
+
+
+def options(given):
+    return next(each[2] for each in given.asked if each[0] == "plan")
+
+
+@pytest.mark.parametrize("verb", ["plan", "replace"])
+@pytest.mark.parametrize(
+    ("args", "wanted"),
+    [
+        ((), ReplaceOptions()),
+        (("--exclude", "n3"), ReplaceOptions(restart=RestartScope.NODE, exclude=("n3",))),
+        (
+            ("--exclude", "n3", "--exclude", "n4", "--exclude", "n3"),
+            ReplaceOptions(restart=RestartScope.NODE, exclude=("n3", "n4")),
+        ),
+        (
+            ("--exclude", "n3", "--restart", "none"),
+            ReplaceOptions(restart=RestartScope.NONE, exclude=("n3",)),
+        ),
+        (
+            ("--exclude", "n3", "--restart", "cluster"),  # for the plan to refuse, with all else
+            ReplaceOptions(restart=RestartScope.CLUSTER, exclude=("n3",)),
+        ),
+    ],
+)
+def test_who_is_left_out_is_passed_on_and_changes_the_usual_restart(bundle, passwords, verb, args, wanted):
+    given = Given(plan=plan(options=wanted), result=result())
+
+    cli(verb, str(bundle), *args, *passwords, *(("--yes",) if verb == "replace" else ()), given=given)
+
+    assert options(given) == wanted
+
+
+def test_plan_shows_who_is_left_out_and_the_command_to_run(bundle, passwords):
+    excluded = plan(
+        options=ReplaceOptions(restart=RestartScope.NODE, exclude=("n9",)), excluded=(unreachable("n9"),)
+    )
+
+    run = cli("plan", str(bundle), "--exclude", "n9", *passwords, given=Given(plan=excluded))
+
+    assert f"{len(NODES) + 1} nodes, 1 unreachable" in run.out
+    assert "without n9: connection refused" in run.out
+    pasted = shlex.split(run.err.replace("\n", " ").split("to do it:")[1])
+    assert pasted[:3] == ["gausscert", "replace", str(bundle)]
+    assert pasted[pasted.index("--exclude") :][:2] == ["--exclude", "n9"]
+    assert "--restart" not in pasted
+
+
+def test_the_document_of_a_plan_has_them(bundle, passwords):
+    excluded = plan(options=ReplaceOptions(exclude=("n9",)), excluded=(unreachable("n9"),))
+
+    document = cli("plan", str(bundle), "--output", "json", *passwords, given=Given(plan=excluded)).document
+
+    assert document["options"]["exclude"] == ["n9"]
+    assert [each["node"] for each in document["excluded"]] == ["n9"]
+
+
+def test_the_question_says_what_it_means(bundle, passwords):
+    excluded = plan(options=ReplaceOptions(exclude=("n9",)), excluded=(unreachable("n9"),))
+    given = Given(plan=excluded, result=result())
+
+    run = cli("replace", str(bundle), *passwords, given=given, typed="n\n")
+
+    shown = " ".join((run.out + run.err).split())
+    assert f"on {len(NODES)} nodes, without n9, which must not run CM until it is brought over?" in shown
+    assert run.code == 2
+
+
+def test_the_verdict_names_who_is_waited_for(bundle, passwords):
+    found = replace(finding("NODES_EXCLUDED"), node="n3")
+    given = Given(plan=plan(), result=result(findings=(found,), waiting=("n3",)))
+
+    run = cli("replace", str(bundle), "--yes", *passwords, given=given)
+    document = cli("replace", str(bundle), "--yes", "--output", "json", *passwords, given=given).document
+
+    assert run.code == 0
+    assert "committed: every node has the new certificates, but for n3 (excluded)" in run.out
+    assert document["result"]["waiting"] == ["n3"]
+
+
+def waiting(returned: Return) -> InFlight:
+    phases = (("n1", Phase.COMMITTED), ("n2", Phase.COMMITTED))
+    return InFlight(T, "ann@ops:7", NOW, phases, 0.0, (("n3", returned),))
+
+
+@pytest.mark.parametrize("returned", list(Return))
+def test_a_new_replacement_is_refused_with_what_to_do(bundle, passwords, returned):
+    flight = waiting(returned)
+    blocked = tuple(objections.not_over(node, phase, flight) for node, phase in flight.phases)
+    refused = plan(in_flight=(flight,), blocked=blocked)
+
+    for verb in (("plan",), ("replace", "--yes")):
+        run = cli(*verb, str(bundle), *passwords, given=Given(plan=refused))
+        shown = " ".join((run.out + run.err).split())
+        assert run.code == 2
+        assert f"transaction {T}" in shown
+        assert "committed, waiting for n3" in shown
+        assert "gausscert recover" in shown
+        assert ("--bundle DIR" in shown) is (returned in (Return.AWAY, Return.BACK))
+        assert "in doubt" not in shown
+
+
+def test_the_refusal_of_a_dead_node_names_the_override(bundle, passwords):
+    run = cli(
+        "replace", str(bundle), "--yes", *passwords, given=Given(plan=plan(unreachable=(unreachable("n3"),)))
+    )
+
+    assert run.code == 4
+    assert "--exclude" in run.out + run.err
+
+
+def standing(name):
+    told = replace(in_transaction(Phase.COMMITTED), participants=("n1", "n2"), excluded=("n3",))
+    return status_of(name, transaction=told)
+
+
+def test_status_shows_that_it_waits():
+    lost = NodeStatus("n3", "n3:7443", error=unreachable("n3"))
+    found = ClusterStatus("prod", (standing("n1"), standing("n2"), lost))
+
+    run = cli("status", given=Given(status=found))
+    document = cli("status", "--output", "json", given=Given(status=found)).document
+
+    shown = " ".join(run.out.split())
+    assert run.code == 4
+    assert "it is committed, waiting for n3 (excluded, does not answer)" in shown
+    assert "in doubt" not in shown
+    assert document["in_doubt"] is False
+    assert [(each["transaction_id"], each["excluded"]) for each in document["waiting"]] == [
+        (T, {"n3": "away"})
+    ]
+
+
+def test_status_shows_that_it_is_back_and_how_it_is_brought_over():
+    back = status_of("n3")
+    back = replace(back, report=replace(back.report, live=replace(back.report.live, bundle_digest="other")))
+    found = ClusterStatus("prod", (standing("n1"), standing("n2"), back))
+
+    run = cli("status", given=Given(status=found))
+
+    shown = " ".join(run.out.split())
+    assert run.code == 3
+    assert "waiting for n3 (excluded, is back and holds another set)" in shown
+    assert f"run gausscert recover --bundle DIR, with the bundle of transaction {T}" in shown
+
+
+def test_recover_hands_the_bundle_over(bundle, passwords):
+    given = Given(result=result())
+
+    run = cli("recover", "--bundle", str(bundle), *passwords, given=given)
+
+    (asked,) = [each for each in given.asked if each[0] == "recover"]
+    assert run.code == 0
+    assert asked[:4] == ("recover", Choice.ROLL_BACK, False, None)
+    assert asked[4].pem["server.key"] == b"server.key"
+    assert asked[4].server_password == SECRET
+    assert SECRET not in run.out + run.err
+
+
+def test_recover_without_a_readable_bundle_asks_the_cluster_nothing(tmp_path, passwords):
+    given = Given(result=result())
+
+    run = cli("recover", "--bundle", str(tmp_path / "missing"), *passwords, given=given)
+
+    assert run.code == 2
+    assert [each[0] for each in given.asked if each[0] == "recover"] == []
+
+
+def test_recover_that_still_waits_ends_with_the_code_of_what_is_away():
+    given = Given(result=result(failures=(unreachable("n4"),), waiting=("n4",)))
+
+    run = cli("recover", given=given)
+
+    assert run.code == 4
+    assert "but for n4 (excluded)" in run.out
+    assert Reason.UNREACHABLE.value in run.out
+    assert Verdict.COMMITTED is given.result.verdict
