@@ -6,12 +6,12 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from gausscert_agent.candidate import CandidateJudge
 from gausscert_agent.conf_copies import ConfCopies
 from gausscert_agent.drivers.process_list import boot_mark
 from gausscert_agent.effects import Effects
 from gausscert_agent.examination import Examiner
 from gausscert_agent.files import Disk
-from gausscert_agent.generation import GenerationJudge
 from gausscert_agent.journal import Journal
 from gausscert_agent.judging import explain_bundle, judge_set
 from gausscert_agent.lease import Lease
@@ -52,7 +52,7 @@ class Core:
     runner: Runner
     store: Store
     hub: Hub
-    generations: GenerationJudge
+    candidates: CandidateJudge
 
 
 def assemble(
@@ -91,10 +91,11 @@ def assemble(
         cm,
         rehearse=rehearse,
         judge=judge,
+        explain=explain,
         clock=times.clock,
         threshold_days=threshold_days or (lambda: config.alert_threshold_days or DEFAULT_THRESHOLD_DAYS),
     )
-    builder = StageBuilder(store, cm, examiner=examiner, explain=explain)
+    builder = StageBuilder(store, cm, examiner)
     restarter = _restarter(config, cm, times, ledger)
     keep = config.retired_generations
     switcher = SslSwitcher(cm, ConfCopies(config.state_dir, disk))
@@ -102,7 +103,7 @@ def assemble(
     standalone = Standalone(ledger, store, builder, restarter, switcher)
     lease = Lease(times.monotonic, times.clock)
     runner = Runner(ledger, store, cm, effects, standalone, lease, boot)
-    return Core(runner, store, hub, GenerationJudge(store, examiner))
+    return Core(runner, store, hub, CandidateJudge(store, cm, examiner))
 
 
 def _restarter(config: AgentConfig, cm: Cm, times: Times, ledger: Ledger) -> Restarter:

@@ -93,7 +93,7 @@ def _recover(core: Core) -> NodeFailure | None:
 
 def _node(core: Core, observer: Observer, monitoring: Monitoring, damage: NodeFailure | None) -> Node:
     if damage is None:
-        return LocalNode(core.runner, core.store, observer, core.hub, core.generations, monitoring.ended)
+        return LocalNode(core.runner, core.store, observer, core.hub, core.candidates, monitoring.ended)
     from gausscert_agent.sealed import SealedNode  # rare, and an agent holds what it has loaded
 
     return SealedNode(observer, damage)

@@ -7,13 +7,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from gausscert_common import certset
+from gausscert_common.bundle import Bundle
 from gausscert_common.findings import Finding, errors
 from gausscert_common.model import Overlap
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gausscert_agent.judging import Judge
+    from gausscert_common.source import Source
+
+    from gausscert_agent.judging import Explain, Judge
     from gausscert_agent.ports import Cm, Rehearse
     from gausscert_agent.set_on_disk import SetOnDisk
 
@@ -33,6 +37,7 @@ class Examiner:
         cm: Knows its own factor file format.
         rehearse: Holds the handshakes.
         judge: The rules about a set.
+        explain: The rules about a bundle; asked only where something is wrong.
         clock: The node's clock, seconds since the epoch.
         threshold_days: Days before expiry at which a warning is due.
     """
@@ -43,19 +48,16 @@ class Examiner:
         *,
         rehearse: Rehearse,
         judge: Judge,
+        explain: Explain,
         clock: Callable[[], float],
         threshold_days: Callable[[], int],
     ) -> None:
         self._cm = cm
         self._rehearse = rehearse
         self._judge = judge
+        self._explain = explain
         self._clock = clock
         self._threshold_days = threshold_days
-
-    @property
-    def now(self) -> datetime:
-        """By the node's clock."""
-        return datetime.fromtimestamp(self._clock(), UTC)
 
     def examine(self, new: SetOnDisk, live: SetOnDisk | None) -> Examined:
         """Everything wrong with a set; handshakes are only held with one that the rules let pass.
@@ -77,11 +79,23 @@ class Examiner:
         rehearsed = self._rehearse(staged.files, None if live is None else live.files)
         return Examined(self._judged(staged, live), rehearsed.overlap)
 
+    def explain(self, source: Source, live: SetOnDisk | None, *, drop_crls: bool) -> tuple[Finding, ...]:
+        """What is wrong in the words of what was handed in; of a generation nothing was."""
+        if not isinstance(source, Bundle):
+            return ()
+        carried = {} if live is None or drop_crls else live.files
+        return self._explain(
+            source,
+            now=datetime.fromtimestamp(self._clock(), UTC),
+            carried_crls={name: carried[name] for name in certset.CRL_NAMES if name in carried},
+            build=self._cm.factor_build(),
+        )
+
     def _judged(self, new: SetOnDisk, live: SetOnDisk | None) -> tuple[Finding, ...]:
         return self._judge(
             new.files,
             new.modes,
-            now=self.now,
+            now=datetime.fromtimestamp(self._clock(), UTC),
             threshold_days=self._threshold_days(),
             live=None if live is None else live.files,
             build=self._cm.factor_build(),

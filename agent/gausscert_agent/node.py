@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from gausscert_common.model import (
         CertificateSet,
         ExpiryReport,
-        JudgedGeneration,
+        JudgedSet,
         NodeReport,
         ProbeReport,
         SslSwitch,
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from gausscert_common.protocol.commands import AcquireCommand, Command, PrepareCommand
     from gausscert_common.protocol.state import Transaction
     from gausscert_common.protocol.words import LiveState, SslWish
-    from gausscert_common.source import Generation, Source
+    from gausscert_common.source import Source
 
-    from gausscert_agent.generation import GenerationJudge
+    from gausscert_agent.candidate import CandidateJudge
     from gausscert_agent.observe import Observer
     from gausscert_agent.restart import RestartOrders
     from gausscert_agent.runner import Runner
@@ -55,8 +55,8 @@ class Node(Protocol):
     def report(self, *, preflight: bool) -> NodeReport:
         """What it is and holds."""
 
-    def judge(self, generation: Generation | LiveSet, *, drop_crls: bool) -> JudgedGeneration:
-        """A generation, or the live set, as it would be staged now."""
+    def judge(self, source: Source, *, drop_crls: bool) -> JudgedSet:
+        """What would be staged of a source now."""
 
     def expiry(self) -> ExpiryReport:
         """Every certificate of the live set."""
@@ -108,7 +108,7 @@ class LocalNode:
         store: The sets.
         observer: Looks.
         hub: Tells.
-        generations: Judges former sets.
+        candidates: Judges what would be staged.
         ended: Told when a transaction has ended here, or a step to its end was taken.
     """
 
@@ -118,7 +118,7 @@ class LocalNode:
         store: Store,
         observer: Observer,
         hub: Hub,
-        generations: GenerationJudge,
+        candidates: CandidateJudge,
         ended: Callable[[], None] = _tell_nobody,
     ) -> None:
         self._ended = ended
@@ -126,7 +126,7 @@ class LocalNode:
         self._store = store
         self._observer = observer
         self._hub = hub
-        self._generations = generations
+        self._candidates = candidates
 
     @property
     def in_transaction(self) -> bool:
@@ -137,9 +137,9 @@ class LocalNode:
         """What it is and holds."""
         return self._observer.report(preflight)
 
-    def judge(self, generation: Generation | LiveSet, *, drop_crls: bool) -> JudgedGeneration:
-        """A generation, or the live set, as it would be staged now."""
-        return self._generations.judge(generation, drop_crls=drop_crls)
+    def judge(self, source: Source, *, drop_crls: bool) -> JudgedSet:
+        """What would be staged of a source now."""
+        return self._candidates.judge(source, drop_crls=drop_crls)
 
     def expiry(self) -> ExpiryReport:
         """Every certificate of the live set."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from gausscert_common.model import (
         CertificateSet,
         ExpiryReport,
-        JudgedGeneration,
+        JudgedSet,
         NodeReport,
         PreparedSet,
         ProbeReport,
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     )
     from gausscert_common.protocol.commands import AcquireCommand, Command, PrepareCommand
     from gausscert_common.protocol.words import SslWish
-    from gausscert_common.source import Generation, LiveSet, Source
+    from gausscert_common.source import Source
 
     from gausscert_agent.node import IsActive
     from gausscert_agent.observe import Observer
@@ -52,9 +52,9 @@ class SealedNode:
         del preflight
         self._refuse()
 
-    def judge(self, generation: Generation | LiveSet, *, drop_crls: bool) -> JudgedGeneration:
+    def judge(self, source: Source, *, drop_crls: bool) -> JudgedSet:
         """Refused."""
-        del generation, drop_crls
+        del source, drop_crls
         self._refuse()
 
     def expiry(self) -> ExpiryReport:

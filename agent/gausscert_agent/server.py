@@ -51,7 +51,7 @@ OPTIONS: Final[tuple[tuple[str, Any], ...]] = (
 )
 
 _LOOKING: Final = frozenset(
-    f"{identity.AGENT_SERVICE}/{method}" for method in ("GetNode", "GetExpiry", "Probe")
+    f"{identity.AGENT_SERVICE}/{method}" for method in ("GetNode", "Judge", "GetExpiry", "Probe")
 )
 _WATCHING: Final = frozenset(
     {f"{identity.AGENT_SERVICE}/WatchTransaction", f"{identity.HEALTH_SERVICE}/Watch"}

@@ -11,7 +11,6 @@ from gausscert.v1 import agent_service_pb2 as pb
 from gausscert.v1 import agent_service_pb2_grpc
 from gausscert_common.errors import InvalidInput, NodeRefusal, Reason
 from gausscert_common.protocol.words import SslWish, Step
-from gausscert_common.source import LiveSet
 from gausscert_common.wire import commands, nodes, values
 
 from gausscert_agent.restart import RestartOrders
@@ -43,16 +42,15 @@ class AgentService(agent_service_pb2_grpc.AgentServiceServicer):
         self._clock = clock
 
     def GetNode(self, request: pb.GetNodeRequest, context: grpc.ServicerContext) -> pb.GetNodeResponse:
-        """What this node is and holds; and how a generation of it, or its live set, would do."""
+        """What this node is and holds."""
         del context
-        judged = None
-        if request.generation:
-            generation, drop_crls = commands.as_generation(request.generation), commands.drops_crls(request)
-            judged = nodes.judged(self._node.judge(generation, drop_crls=drop_crls))
-        elif request.judge_live:
-            judged = nodes.judged(self._node.judge(LiveSet(), drop_crls=False))
-        report = nodes.node(self._node.report(preflight=request.preflight))
-        return pb.GetNodeResponse(node=report, generation=judged)
+        return pb.GetNodeResponse(node=nodes.node(self._node.report(preflight=request.preflight)))
+
+    def Judge(self, request: pb.JudgeRequest, context: grpc.ServicerContext) -> pb.JudgeResponse:
+        """How a set would do here."""
+        del context
+        asked = commands.as_question(request)
+        return values.judged(self._node.judge(asked.source, drop_crls=asked.drop_crls))
 
     def GetExpiry(self, request: pb.GetExpiryRequest, context: grpc.ServicerContext) -> pb.GetExpiryResponse:
         """Every certificate of the live set."""

@@ -17,16 +17,16 @@ from gausscert_common.findings import Finding, Severity, errors
 from gausscert_common.model import FactorBuild, Overlap
 from gausscert_common.source import Generation
 
+from gausscert_agent import contents
 from gausscert_agent.judging import is_unusable
-from gausscert_agent.stage import OWNER_BITS, Contents
 
 if TYPE_CHECKING:
     from gausscert_common.source import Source
 
     from gausscert_agent.examination import Examiner
-    from gausscert_agent.judging import Explain
     from gausscert_agent.ports import Cm
     from gausscert_agent.set_on_disk import SetOnDisk
+    from gausscert_agent.stage import Contents
     from gausscert_agent.store import Store
 
 logger = logging.getLogger(__name__)
@@ -62,14 +62,12 @@ class StageBuilder:
         store: Where.
         cm: Encrypts, and knows its own factor file format.
         examiner: Judges what was staged.
-        explain: The rules about a bundle; asked only where something is wrong.
     """
 
-    def __init__(self, store: Store, cm: Cm, *, examiner: Examiner, explain: Explain) -> None:
+    def __init__(self, store: Store, cm: Cm, examiner: Examiner) -> None:
         self._store = store
         self._cm = cm
         self._examiner = examiner
-        self._explain = explain
 
     def build(self, transaction_id: str, material: Material) -> Built:
         """Build a transaction's stage; leftovers of an earlier try are removed first.
@@ -82,14 +80,14 @@ class StageBuilder:
         self._store.require_fit()
         live = self._store.read_live()
         if isinstance(material.source, Generation):
-            contents = self._of_generation(transaction_id, material, material.source, live)
+            wanted = self._of_generation(transaction_id, material, material.source, live)
         else:
-            contents = self._of_bundle(transaction_id, material, _bundle(material), live)
-        self._store.write_stage(transaction_id, contents)
-        staged = self._read_back(transaction_id, contents)
+            wanted = self._of_bundle(transaction_id, material, _bundle(material), live)
+        self._store.write_stage(transaction_id, wanted)
+        staged = self._read_back(transaction_id, wanted)
         examined = self._examiner.examine(staged, live)
         if errors(examined.findings):
-            _refuse_errors(self._explained(material, live))
+            _refuse_errors(self._examiner.explain(material.source, live, drop_crls=material.drop_crls))
             _refuse_errors(examined.findings)
         unchanged = (_UNCHANGED,) if live is not None and live.digest == staged.digest else ()
         return Built(
@@ -130,19 +128,17 @@ class StageBuilder:
         retired = self._store.read_retired(generation.name)
         self._store.make_room(transaction_id)
         self._learn_build(transaction_id)
-        return contents_of(retired, live, drop_crls=material.drop_crls)
+        return contents.of_generation(retired, live, drop_crls=material.drop_crls)
 
     def _of_bundle(
         self, transaction_id: str, material: Material, bundle: Bundle, live: SetOnDisk | None
     ) -> Contents:
         if is_unusable(bundle):
-            _refuse_errors(self._explained(material, live))
+            _refuse_errors(self._examiner.explain(material.source, live, drop_crls=material.drop_crls))
         self._store.make_room(transaction_id)
         self._learn_build(transaction_id)
-        kept = _carried_over(live, drop_crls=material.drop_crls)
-        fresh = _pem(bundle) | self._factor_files(transaction_id, bundle)
-        modes = dict.fromkeys(fresh, certset.FILE_MODE)
-        return Contents({**kept.files, **fresh}, {**kept.modes, **modes})
+        factor_files = self._factor_files(transaction_id, bundle)
+        return contents.of_bundle(bundle, factor_files, live, drop_crls=material.drop_crls)
 
     def _learn_build(self, transaction_id: str) -> None:
         """Ready-made factor files of the other build must not pass where there are none to compare with."""
@@ -158,9 +154,9 @@ class StageBuilder:
                 "the build of CM is unknown: cm_ctl encrypt does not work", extra={"cause": failure.message}
             )
 
-    def _read_back(self, transaction_id: str, contents: Contents) -> SetOnDisk:
+    def _read_back(self, transaction_id: str, wanted: Contents) -> SetOnDisk:
         staged = self._store.read_stage(transaction_id)
-        if staged is None or staged.files != contents.files:
+        if staged is None or staged.files != wanted.files:
             raise NodeFailure(
                 Reason.STORE_FAILED,
                 "the stage does not read back as it was written",
@@ -168,18 +164,6 @@ class StageBuilder:
                 remedy="see to the health of that file system",
             )
         return staged
-
-    def _explained(self, material: Material, live: SetOnDisk | None) -> tuple[Finding, ...]:
-        """In the words of what was handed in; of a generation nothing was."""
-        if not isinstance(material.source, Bundle):
-            return ()
-        carried = {} if live is None or material.drop_crls else live.files
-        return self._explain(
-            material.source,
-            now=self._examiner.now,
-            carried_crls={name: carried[name] for name in certset.CRL_NAMES if name in carried},
-            build=self._cm.factor_build(),
-        )
 
     def _factor_files(self, transaction_id: str, bundle: Bundle) -> dict[str, bytes]:
         if bundle.factor_files is not None:
@@ -244,42 +228,6 @@ def _holds(pair: tuple[bytes, bytes], password: str) -> bool:
         return factors.read(*pair) == password
     except InvalidInput:
         return False
-
-
-def _pem(bundle: Bundle) -> dict[str, bytes]:
-    for name, body in bundle.pem.items():
-        if name not in certset.BUNDLE_NAMES:
-            raise InvalidInput(Reason.ARGUMENT_INVALID, "is no file of a bundle", file=name)
-        if len(body) > certset.MAX_FILE_BYTES:
-            raise InvalidInput(
-                Reason.BUNDLE_INVALID,
-                f"is longer than {certset.MAX_FILE_BYTES} bytes",
-                file=name,
-                remedy="leave out what the cluster does not need",
-            )
-    return dict(bundle.pem)
-
-
-def contents_of(retired: SetOnDisk, live: SetOnDisk | None, *, drop_crls: bool) -> Contents:
-    """What a stage of a generation holds: its own nine files and its own CRLs, in the mode that CM demands
-    whatever theirs is now; and of the live directory what is none of a set, as every new set has it.
-
-    The CRLs of the live set are never carried over: one of another CA would make CM refuse every certificate
-    of this one.
-    """
-    names = certset.NAMES if drop_crls else certset.NAMES + certset.CRL_NAMES
-    own = {name: retired.files[name] for name in names if name in retired.files}
-    kept = _carried_over(live, drop_crls=True)
-    return Contents({**kept.files, **own}, {**kept.modes, **dict.fromkeys(own, certset.FILE_MODE)})
-
-
-def _carried_over(live: SetOnDisk | None, *, drop_crls: bool) -> Contents:
-    """Files of the live set that are not among the nine, and CRLs unless they are to be dropped."""
-    left_behind = certset.NAMES + (certset.CRL_NAMES if drop_crls else ())
-    if live is None:
-        return Contents({}, {})
-    kept = {name: body for name, body in live.files.items() if name not in left_behind}
-    return Contents(kept, {name: live.modes[name] & OWNER_BITS for name in kept})
 
 
 _UNCHANGED: Final = Finding(

@@ -112,6 +112,7 @@ ALLOWED: Final[dict[str, frozenset[Role]]] = {
     f"{HEALTH_SERVICE}/Check": _EVERYBODY,
     f"{HEALTH_SERVICE}/Watch": _EVERYBODY,
     f"{AGENT_SERVICE}/GetNode": _LOOKING,
+    f"{AGENT_SERVICE}/Judge": _LOOKING,
     f"{AGENT_SERVICE}/GetExpiry": _LOOKING,
     f"{AGENT_SERVICE}/Probe": _LOOKING,
     f"{AGENT_SERVICE}/WatchTransaction": _LOOKING,

@@ -160,13 +160,16 @@ class RetiredSet:
 
 
 @dataclass(frozen=True, slots=True)
-class JudgedGeneration:
-    """A generation as its node would stage it now."""
+class JudgedSet:
+    """What a node would stage of a source now."""
 
-    generation: str
     set: CertificateSet = CertificateSet()
-    """What would be staged; ABSENT where the node has no such generation."""
+    """ABSENT where nothing can be made of the source, or there is no such generation. Of a bundle that brings
+    no factor files the digest is "": they are made for a stage, and never twice the same."""
     findings: tuple[Finding, ...] = ()
+    """Errors would refuse it at Prepare."""
+    overlap: Overlap = Overlap()
+    """With the live set."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import grpc
 import grpc.aio
 from gausscert.v1 import agent_service_pb2 as pb
 from gausscert_common import credentials, identity
-from gausscert_common.errors import InvalidInput, NodeRefusal, Reason
+from gausscert_common.errors import InvalidInput, Reason
 from gausscert_common.model import PreparedSet
 from gausscert_common.protocol.words import Step
 from gausscert_common.wire import enums, errors, nodes, requests, times, values
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from gausscert_common.model import (
         CertificateSet,
         ExpiryReport,
-        JudgedGeneration,
+        JudgedSet,
         NodeReport,
         ProbeReport,
         SslSwitch,
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     )
     from gausscert_common.protocol.commands import Command
     from gausscert_common.protocol.words import SslWish
-    from gausscert_common.source import Generation, LiveSet
+    from gausscert_common.source import Source
 
     from gausscert_coordinator.inventory import Inventory, Timeouts
     from gausscert_coordinator.ports import OnRetry, Preparation, RestartOrders
@@ -113,22 +113,11 @@ class GrpcAgent:
         answer = await self._line.call(call, pb.GetNodeRequest(preflight=preflight), pb.GetNodeResponse)
         return self._own(answer.node)
 
-    async def judge(
-        self, generation: Generation | LiveSet, *, drop_crls: bool
-    ) -> tuple[NodeReport, JudgedGeneration]:
-        """What the node is and holds, with preflight, and a generation of it, or its live set, as it would be
-        staged now."""
-        request = requests.judge_request(generation, drop_crls=drop_crls)
-        answer = await self._line.call(Call.PREFLIGHT, request, pb.GetNodeResponse)
-        report = self._own(answer.node)
-        if not answer.HasField("generation"):
-            raise NodeRefusal(
-                Reason.NODE_UNFIT,
-                f"its agent, version {report.agent_version}, knows nothing of generations",
-                node=self.name,
-                remedy="use the same version of gausscert on all machines",
-            )
-        return report, self._line.read(nodes.as_judged, answer.generation)
+    async def judge(self, source: Source, *, drop_crls: bool) -> JudgedSet:
+        """What the node would stage of a source, and says of it."""
+        request = requests.judge_request(source, drop_crls=drop_crls)
+        answer = await self._line.call(Call.JUDGE, request, pb.JudgeResponse)
+        return self._line.read(values.as_judged, answer)
 
     async def get_expiry(self) -> ExpiryReport:
         """Every certificate of the live set."""

@@ -14,7 +14,7 @@ from gausscert_common.protocol.recovery import Choice
 from gausscert_common.protocol.words import SslWish
 from gausscert_common.source import Generation, LiveSet
 
-from gausscert_coordinator import bundle_judge, generations, naming, standing
+from gausscert_coordinator import generations, naming, standing
 from gausscert_coordinator import plan as planning
 from gausscert_coordinator.engine import Engine
 from gausscert_coordinator.fanout import ask
@@ -40,8 +40,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from gausscert_common.bundle import Bundle
-    from gausscert_common.findings import Finding
-    from gausscert_common.model import Certificate, NodeReport, ProbeReport, Served
+    from gausscert_common.model import NodeReport, ProbeReport, Served
     from gausscert_common.protocol.words import RestartScope
     from gausscert_common.source import Source
 
@@ -51,8 +50,6 @@ if TYPE_CHECKING:
     from gausscert_coordinator.recorder import Recorder
 
     Connect = Callable[[Inventory, OnRetry], Mapping[str, AgentClient]]
-    Judge = Callable[[Bundle, Mapping[str, NodeReport]], Mapping[str, tuple[Finding, ...]]]
-    ReadServer = Callable[[Bundle], Certificate | None]
 
 
 def _connect(inventory: Inventory, on_retry: OnRetry) -> Mapping[str, AgentClient]:
@@ -81,8 +78,6 @@ class Coordinator:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         holder: str | None = None,
         make_id: Callable[[], str] | None = None,
-        judge: Judge = bundle_judge.judge,
-        read_server: ReadServer = bundle_judge.server_certificate,
         recorder: Recorder = NOBODY,
     ) -> None:
         """Nothing is asked and nothing is connected yet.
@@ -95,8 +90,6 @@ class Coordinator:
             sleep: Waits between two looks at the restarted cluster.
             holder: Who takes the lease; None for "user@host:pid".
             make_id: Makes transaction ids; None for `naming.transaction_id`.
-            judge: Judges a bundle for each node.
-            read_server: Reads a bundle's server certificate.
             recorder: Told what is done; `history.of(inventory)` writes it down.
         """
         self._inventory = inventory
@@ -106,8 +99,6 @@ class Coordinator:
         self._sleep = sleep
         self._holder = holder or naming.holder()
         self._make_id = make_id or (lambda: naming.transaction_id(now()))
-        self._judge = judge
-        self._read_server = read_server
         self._recorder = recorder
         self._clients: Mapping[str, AgentClient] = {}
         self._reporter: Reporter | None = None
@@ -144,12 +135,12 @@ class Coordinator:
         )
 
     async def plan(self, bundle: Bundle, options: ReplaceOptions | None = None) -> Plan:
-        """What `replace` would do and all that speaks against it. Changes nothing; raises nothing that
-        nodes do."""
-        seen = await survey(self._open(), self._now)
-        judged = await asyncio.to_thread(self._judge, bundle, seen.reports.good)
-        evidence = self._evidence(seen, options, bundle.digest)
-        return planning.make(replace(evidence, bundle_findings=judged), self._read_server(bundle))
+        """What `replace` would do and all that speaks against it: each node judges the bundle, with its key
+        passwords, as if it was staged now, and rehearses it against its live set. Changes nothing; raises
+        nothing that nodes do."""
+        drop_crls = options is not None and options.drop_crls
+        seen = await survey(self._open(), self._now, bundle, drop_crls=drop_crls)
+        return planning.make(self._evidence(seen, options, bundle.digest))
 
     async def plan_rollback(
         self, generation: str | None = None, options: ReplaceOptions | None = None
@@ -178,11 +169,10 @@ class Coordinator:
         named = Generation(chosen) if chosen else None
         drop_crls = options is not None and options.drop_crls
         seen = await survey(self._open(), self._now, named, drop_crls=drop_crls)
-        rollback = planning.Rollback(chosen, seen.judged, by_default=generation is None)
-        digests = {judged.set.bundle_digest for judged in seen.judged.values()}
+        rollback = planning.Rollback(chosen, by_default=generation is None)
+        digests = {judged.set.bundle_digest for judged in seen.judged.good.values()}
         evidence = self._evidence(seen, options, digests.pop() if len(digests) == 1 else "")
-        found = {node: judged.findings for node, judged in seen.judged.items()}
-        return planning.make(replace(evidence, rollback=rollback, bundle_findings=found))
+        return planning.make(replace(evidence, rollback=rollback))
 
     async def plan_ssl(self, wish: SslWish, options: ReplaceOptions | None = None) -> Plan:
         """What `switch_ssl` would do and all that speaks against it; to switch it on, each node judges its
@@ -202,8 +192,7 @@ class Coordinator:
         seen = await survey(self._open(), self._now, LiveSet() if wish is SslWish.ON else None)
         digests = {report.live.bundle_digest for report in seen.reports.good.values()}
         evidence = self._evidence(seen, chosen, digests.pop() if len(digests) == 1 else "")
-        found = {node: judged.findings for node, judged in seen.judged.items()}
-        return planning.make(replace(evidence, only_ssl=True, bundle_findings=found))
+        return planning.make(replace(evidence, only_ssl=True))
 
     async def replace(
         self,
@@ -296,7 +285,7 @@ class Coordinator:
         def engine_for(job: Job) -> Engine:
             return self._engine(Kind.JOIN if job.joins else Kind.RECOVER, job, watch, stop)
 
-        joiner = Joiner(self._inventory, self._judge, self._read_server, self._now)
+        joiner = Joiner(self._inventory, self._now)
         return await Recoverer(wish, self._open(), joiner, engine_for, self._recorded).recover()
 
     def _gone(self, reports: Iterable[NodeReport]) -> frozenset[str]:
@@ -316,6 +305,7 @@ class Coordinator:
             errors={node: error for node, error in seen.errors.items() if node not in excluded},
             excluded=excluded,
             probes=seen.probes.good,
+            judged=seen.judged.good,
             clock_offsets_s=seen.clock_offsets_s,
             gone=self._gone(seen.reports.good.values()),
         )

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from gausscert_common.findings import Finding
-    from gausscert_common.model import JudgedGeneration, NodeReport, RetiredSet
+    from gausscert_common.model import JudgedSet, NodeReport, RetiredSet
 
     from gausscert_coordinator.plan_rules import Evidence
 
@@ -44,7 +44,7 @@ def availability(seen: Evidence) -> Iterator[Finding]:
     if not name:
         yield PLAN["GENERATION_NONE"].finding(listed(seen.reports))
         return
-    lacking = [node for node, judged in seen.rollback.judged.items() if _is_absent(judged)]
+    lacking = [node for node, judged in seen.judged.items() if _is_absent(judged)]
     if lacking:
         where = "on no node" if len(lacking) == len(seen.reports) else f"not on {', '.join(lacking)}"
         cause = f"{name} is {where}; there are: {listed(seen.reports)}"
@@ -64,7 +64,7 @@ def likeness(seen: Evidence) -> Iterator[Finding]:
     if seen.rollback is None:
         return
     groups: dict[str, list[str]] = {}
-    for node, judged in seen.rollback.judged.items():
+    for node, judged in seen.judged.items():
         if judged.set.state is not SetState.ABSENT:
             groups.setdefault(judged.set.bundle_digest, []).append(node)
     if len(groups) > 1:
@@ -75,7 +75,7 @@ def likeness(seen: Evidence) -> Iterator[Finding]:
 RULES = (availability, likeness)
 
 
-def _is_absent(judged: JudgedGeneration) -> bool:
+def _is_absent(judged: JudgedSet) -> bool:
     """One that is there and cannot be read has findings, which refuse."""
     return judged.set.state is SetState.ABSENT and not judged.findings
 

@@ -6,9 +6,8 @@ The nodes then go through a transaction of their own, judged beforehand as any o
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from gausscert_common.errors import InvalidInput, Reason
 
@@ -24,18 +23,18 @@ if TYPE_CHECKING:
 
     from gausscert_common.bundle import Bundle
     from gausscert_common.errors import GausscertError
-    from gausscert_common.findings import Finding
-    from gausscert_common.model import Certificate, NodeReport
+    from gausscert_common.model import NodeReport
     from gausscert_common.protocol.words import RestartScope
 
     from gausscert_coordinator.inventory import Inventory
     from gausscert_coordinator.ports import AgentClient
     from gausscert_coordinator.report import Plan
 
-    Judge = Callable[[Bundle, Mapping[str, NodeReport]], Mapping[str, tuple[Finding, ...]]]
-    ReadServer = Callable[[Bundle], Certificate | None]
 
-RULES = (*plan_rules.JOINING, *exclusion_rules.JOINING)
+_DROP_CRLS: Final = True
+"""The digest covers CRLs: the bundle has all that the others have."""
+
+RULES: Final = (*plan_rules.JOINING, *exclusion_rules.JOINING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,17 +57,11 @@ class Joiner:
 
     Args:
         inventory: The cluster.
-        judge: Judges a bundle for each node.
-        read_server: Reads a bundle's server certificate.
         now: The present in UTC.
     """
 
-    def __init__(
-        self, inventory: Inventory, judge: Judge, read_server: ReadServer, now: Callable[[], datetime]
-    ) -> None:
+    def __init__(self, inventory: Inventory, now: Callable[[], datetime]) -> None:
         self._inventory = inventory
-        self._judge = judge
-        self._read_server = read_server
         self._now = now
 
     async def plan(self, what: Joining, bundle: Bundle, clients: Mapping[str, AgentClient]) -> Plan:
@@ -79,24 +72,23 @@ class Joiner:
             bundle: The one of the transaction that stands.
             clients: Of those that are to join.
         """
-        asked = await survey(clients, self._now, probing=False)
-        judged = await asyncio.to_thread(self._judge, bundle, asked.reports.good)
+        asked = await survey(clients, self._now, bundle, drop_crls=_DROP_CRLS, probing=False)
         seen = planning.Evidence(
             inventory=self._inventory,
             options=ReplaceOptions(
                 ssl_wish=recovery_view.ssl_wish(what.reports),
                 restart=what.restart,
-                drop_crls=True,  # the digest covers CRLs: the bundle has all that the others have
+                drop_crls=_DROP_CRLS,
                 take_over=what.take_over,
                 accept_state=what.accept_state,
             ),
             bundle_digest=bundle.digest,
             reports=asked.reports.good,
             errors=asked.errors,
-            bundle_findings=judged,
+            judged=asked.judged.good,
             clock_offsets_s=asked.clock_offsets_s,
         )
-        return planning.make(seen, self._read_server(bundle), RULES)
+        return planning.make(seen, RULES)
 
     def job(self, what: Joining, plan: Plan, bundle: Bundle, transaction_id: str, holder: str) -> Job:
         """The transaction of those that join. All others look on."""

@@ -6,12 +6,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from gausscert_common.errors import GausscertError, InvalidInput, Reason
-from gausscert_common.model import Certificate, CertificateKind, Served, ServedState
+from gausscert_common.model import CertificateKind, CertificateSet, Served, ServedState
 from gausscert_common.protocol.words import RestartScope
 
 from gausscert_coordinator import (
     exclusion_rules,
     generations,
+    meeting,
     objections,
     proof,
     recovery_view,
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from gausscert_common.findings import Finding
-    from gausscert_common.model import CertificateSet
+    from gausscert_common.model import Certificate
 
     from gausscert_coordinator.inventory import Timeouts
     from gausscert_coordinator.report import InFlight
@@ -33,19 +34,17 @@ if TYPE_CHECKING:
 __all__ = ["Evidence", "Rollback", "make"]
 
 
-REPLACING: Final = (*RULES, *generations.RULES, *exclusion_rules.RULES)
+REPLACING: Final = (*RULES, *generations.RULES, *meeting.RULES, *exclusion_rules.RULES)
 
 
 def make(
     seen: Evidence,
-    new_server: Certificate | None = None,
     rules: Sequence[Callable[[Evidence], Iterator[Finding]]] = REPLACING,
 ) -> Plan:
     """What `replace` or `rollback` would do, and everything that speaks against it.
 
     Args:
         seen: What the nodes answered.
-        new_server: The bundle's server certificate; None when it cannot be read, or for a rollback.
         rules: What is looked at when all nodes are seen together.
     """
     options = seen.options
@@ -56,13 +55,14 @@ def make(
         cluster=seen.inventory.cluster,
         bundle_digest=seen.bundle_digest,
         options=options,
-        nodes=tuple(_planned(seen, node, new_server) for node in seen.reports),
+        nodes=tuple(_planned(seen, node) for node in seen.reports),
         findings=worst_first(standing.accepted(found) if options.accept_state else found),
         unreachable=tuple(seen.errors.values()),
         blocked=tuple(_blocked(seen, in_flight)),
         served=_served(seen),
         cluster_state=proof.cluster_state(seen.probes),
         outage=outage(options.restart, seen.inventory.timeouts),
+        overlap=meeting.verdict(seen),
         in_flight=in_flight,
         generation=seen.rollback.generation if seen.rollback is not None else None,
         stopped=standing.stopped(seen.reports),
@@ -106,25 +106,25 @@ def outage(restart: RestartScope, timeouts: Timeouts) -> str:
 
 def _findings(seen: Evidence, rules: Sequence[Callable[[Evidence], Iterator[Finding]]]) -> Iterator[Finding]:
     yield from seen.inventory.findings
-    yield from merge(seen.bundle_findings)
+    yield from merge({node: judged.findings for node, judged in seen.judged.items()})
     for node, report in seen.reports.items():
         yield from (finding.at_node(node) for finding in report.findings)
     for rule in rules:
         yield from rule(seen)
 
 
-def _planned(seen: Evidence, node: str, new_server: Certificate | None) -> PlannedNode:
+def _planned(seen: Evidence, node: str) -> PlannedNode:
     report = seen.reports[node]
-    judged = seen.rollback.judged.get(node) if seen.rollback is not None else None
-    kept = _server_of(report.live) if seen.only_ssl else None
+    new = report.live if seen.only_ssl else seen.judged[node].set if node in seen.judged else CertificateSet()
+    told = seen.only_ssl or seen.rollback is not None
     return PlannedNode(
         node=node,
         old_server=_server_of(report.live),
-        new_server=_server_of(judged.set) if judged is not None else kept or new_server,
+        new_server=_server_of(new),
         old_digest=report.live.digest,
         enable_ssl=report.enable_ssl,
         promised_epoch=report.transaction.fence.epoch,
-        new_digest=judged.set.digest if judged is not None else report.live.digest if seen.only_ssl else "",
+        new_digest=new.digest if told else "",
     )
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from gausscert_common.findings import Finding
     from gausscert_common.model import (
         ClusterState,
-        JudgedGeneration,
+        JudgedSet,
         NodeReport,
         ProbeReport,
         SslSwitch,
@@ -40,12 +40,10 @@ SKEW_ERROR_S: Final = 300.0
 
 @dataclass(frozen=True, slots=True)
 class Rollback:
-    """What the nodes say of the generation that is to be live again."""
+    """The generation that is to be live again."""
 
     generation: str
     """"" where none is on all nodes."""
-    judged: Mapping[str, JudgedGeneration] = field(default_factory=dict)
-    """By node."""
     by_default: bool = False
     """The operator has named none."""
 
@@ -62,8 +60,8 @@ class Evidence:
     errors: Mapping[str, GausscertError] = field(default_factory=dict)
     """Nodes that did not answer, or not all questions."""
     probes: Mapping[str, ProbeReport] = field(default_factory=dict)
-    bundle_findings: Mapping[str, tuple[Finding, ...]] = field(default_factory=dict)
-    """The bundle as judged by each node's clock."""
+    judged: Mapping[str, JudgedSet] = field(default_factory=dict)
+    """What each node would stage, and says of it."""
     clock_offsets_s: Mapping[str, float] = field(default_factory=dict)
     """Node's clock minus the coordinator's."""
     gone: frozenset[str] = frozenset()
@@ -77,7 +75,7 @@ class Evidence:
         """The bundle digest of the set that a node would get, "" if it is not known."""
         if self.rollback is None:
             return self.bundle_digest
-        judged = self.rollback.judged.get(node)
+        judged = self.judged.get(node)
         return judged.set.bundle_digest if judged is not None else ""
 
     excluded: Mapping[str, GausscertError] = field(default_factory=dict)

@@ -27,6 +27,7 @@ class Call(StrEnum):
 
     GET_NODE = "GetNode"
     PREFLIGHT = "GetNode with preflight"
+    JUDGE = "Judge"
     GET_EXPIRY = "GetExpiry"
     PROBE = "Probe"
     ACQUIRE = "Acquire"
@@ -114,6 +115,7 @@ def _no_way_back(deadline_s: Callable[[Timeouts], float], why: str) -> Policy:
 TABLE: Final[dict[Call, Policy]] = {
     Call.GET_NODE: _question(_quick, "looks at disk and processes only"),
     Call.PREFLIGHT: _question(_long, "runs several cm_ctl, of which each may hang"),
+    Call.JUDGE: _question(_long, "opens keys and shakes hands, one question at a time"),
     Call.GET_EXPIRY: _question(_quick, "reads a directory"),
     Call.PROBE: _question(_quick, "waits for cm_servers; what is asked for comes on top"),
     Call.ACQUIRE: _forward(_quick, "waits for a running command; a repeat by the holder is granted"),

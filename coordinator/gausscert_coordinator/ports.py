@@ -9,14 +9,14 @@ from typing import Protocol
 from gausscert_common.model import (
     CertificateSet,
     ExpiryReport,
-    JudgedGeneration,
+    JudgedSet,
     NodeReport,
     PreparedSet,
     ProbeReport,
 )
 from gausscert_common.protocol.commands import Command
 from gausscert_common.protocol.words import RestartScope, SslWish
-from gausscert_common.source import Generation, LiveSet, Source
+from gausscert_common.source import Source
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +54,7 @@ class AgentClient(Protocol):
         """The node's name in the inventory."""
 
     async def get_node(self, *, preflight: bool = False) -> NodeReport: ...
-    async def judge(
-        self, generation: Generation | LiveSet, *, drop_crls: bool
-    ) -> tuple[NodeReport, JudgedGeneration]: ...
+    async def judge(self, source: Source, *, drop_crls: bool) -> JudgedSet: ...
     async def get_expiry(self) -> ExpiryReport: ...
     async def probe(self, *, query: bool, timeout_s: float) -> ProbeReport: ...
     async def acquire(

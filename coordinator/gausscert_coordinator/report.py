@@ -76,6 +76,31 @@ class InFlight:
         return bool(self.excluded) and all(phase is Phase.COMMITTED for _, phase in self.phases)
 
 
+class Meeting(StrEnum):
+    """What would come of it if a node with the old set met one with the new set."""
+
+    SAME_CA = "same CA"
+    """They can talk."""
+    OVERLAPPING_CAS = "overlapping CAs"
+    """They can talk: each side trusts the other's CA."""
+    REFUSED = "refused"
+    """At least one side refuses the other."""
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class OverlapVerdict:
+    """Whether old and new nodes could talk, as the nodes have rehearsed it."""
+
+    meeting: Meeting
+    refusals: tuple[str, ...] = ()
+    """What fails, for a person; with the node where nodes differ."""
+    unknown: tuple[str, ...] = ()
+    """Why it is not known; likewise."""
+    meaning: str = ""
+    """For a person: what follows for this replacement."""
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What `replace`, `rollback` or `ssl` would do, and everything that speaks against it. Making one
@@ -97,6 +122,8 @@ class Plan:
     cluster_state: ClusterState | None = None
     outage: str = ""
     """For a person: what will be down, and for about how long."""
+    overlap: OverlapVerdict | None = None
+    """None where no set changes, or no node could judge one."""
     in_flight: tuple[InFlight, ...] = ()
     """Transactions that are not over. While there is one, the findings describe a cluster in the middle of
     a replacement, and what they advise would be wrong."""

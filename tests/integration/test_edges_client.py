@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from gausscert.v1 import agent_service_pb2 as pb
 from gausscert_common.bundle import Bundle
 from gausscert_common.errors import (
     Denied,
@@ -16,11 +15,10 @@ from gausscert_common.errors import (
     Unreachable,
 )
 from gausscert_common.identity import Role
-from gausscert_common.model import JudgedGeneration
+from gausscert_common.model import JudgedSet, Overlap
 from gausscert_common.protocol.commands import AcquireCommand, Command
 from gausscert_common.protocol.words import RestartScope, SslWish, Step
-from gausscert_common.source import Generation
-from gausscert_common.wire import requests
+from gausscert_common.source import Generation, LiveSet
 from gausscert_coordinator.inventory import Timeouts
 from gausscert_coordinator.ports import Preparation, RestartOrders
 from support.edge_calls import TX, connected, edge, error_of, operator
@@ -44,29 +42,23 @@ def command(step: Step) -> Command:
     return Command(TX, 1, step)
 
 
-async def test_a_generation_is_judged_and_can_be_prepared(edge, operator):
+@pytest.mark.parametrize("source", [Generation("tx-00000000"), BUNDLE, LiveSet()])
+async def test_what_would_be_staged_is_judged(edge, operator, source):
+    async with connected(edge.inventory(operator)) as agent:
+        judged = await agent.judge(source, drop_crls=True)
+
+    assert judged == JudgedSet(edge.node.live, (WARNING,), Overlap(("one side refuses",), ""))
+    assert edge.node.seen == [("judge", (source, True))]
+
+
+async def test_a_generation_can_be_prepared(edge, operator):
     generation = Generation("tx-00000000")
     preparation = Preparation((NODE,), "a" * 64, generation, SslWish.KEEP, RestartScope.NODE)
     async with connected(edge.inventory(operator)) as agent:
-        report, judged = await agent.judge(generation, drop_crls=True)
         await agent.prepare(command(Step.PREPARE), preparation)
 
-    assert report.name == NODE
-    assert judged == JudgedGeneration("tx-00000000", edge.node.live, (WARNING,))
-    (asked, said), (_, preflight), (_, (_, source, drop_crls)) = edge.node.seen
-    assert (asked, said) == ("judge", (generation, True))
-    assert preflight is True
+    ((_, (_, source, drop_crls)),) = edge.node.seen
     assert (source, drop_crls) == (generation, False)
-
-
-async def test_an_agent_that_does_not_know_of_generations_is_named(edge, operator, monkeypatch):
-    """An older one ignores the question and answers as to a plain preflight."""
-    monkeypatch.setattr(requests, "judge_request", lambda *_, **__: pb.GetNodeRequest(preflight=True))
-    async with connected(edge.inventory(operator)) as agent:
-        error = await error_of(agent.judge(Generation("tx-00000000"), drop_crls=False))
-
-    assert (error.reason, error.node) == (Reason.NODE_UNFIT, NODE)
-    assert "same version" in error.remedy
 
 
 class Sleeps:

@@ -31,7 +31,7 @@ from gausscert_common.identity import Identity, Role, node_dns_name
 from gausscert_common.model import (
     CertificateSet,
     ExpiryReport,
-    JudgedGeneration,
+    JudgedSet,
     NodeReport,
     Overlap,
     PreparedSet,
@@ -90,9 +90,9 @@ class FakeNode:
     def _report(self) -> NodeReport:
         return NodeReport(self.cluster, self.name, "0.1.0", THEN, live=self.live)
 
-    def judge(self, generation, *, drop_crls: bool) -> JudgedGeneration:
-        self._called("judge", (generation, drop_crls))
-        return JudgedGeneration(getattr(generation, "name", ""), self.live, (WARNING,))
+    def judge(self, source, *, drop_crls: bool) -> JudgedSet:
+        self._called("judge", (source, drop_crls))
+        return JudgedSet(self.live, (WARNING,), Overlap(("one side refuses",), ""))
 
     def expiry(self) -> ExpiryReport:
         self._called("expiry", None)

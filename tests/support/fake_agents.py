@@ -27,11 +27,12 @@ from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from gausscert_common.bundle import Bundle
 from gausscert_common.errors import NodeFailure, Reason, Unreachable
 from gausscert_common.model import (
     CertificateSet,
     ExpiryReport,
-    JudgedGeneration,
+    JudgedSet,
     NodeReport,
     PreparedSet,
     ProbeReport,
@@ -43,7 +44,7 @@ from gausscert_common.protocol.node import accept, complete, reconcile
 from gausscert_common.protocol.rules import Effect, StageFacts
 from gausscert_common.protocol.state import NodeState, SslSetting, View, live_state
 from gausscert_common.protocol.words import Phase, SslWish
-from gausscert_common.source import Generation, LiveSet
+from gausscert_common.source import LiveSet, Source
 from gausscert_coordinator.ports import Preparation, RestartOrders
 from support.fake_node import EPOCH, FakeNode, report_of
 
@@ -88,11 +89,10 @@ class FakeAgent:
     async def get_node(self, *, preflight: bool = False) -> NodeReport:
         return await self._cluster.read(self, "get_node", self.report)
 
-    async def judge(
-        self, generation: Generation | LiveSet, *, drop_crls: bool
-    ) -> tuple[NodeReport, JudgedGeneration]:
-        def look() -> tuple[NodeReport, JudgedGeneration]:
-            return self.report(), self.node.judge(generation)
+    async def judge(self, source: Source, *, drop_crls: bool) -> JudgedSet:
+        def look() -> JudgedSet:
+            found = self._cluster.rules(source, self._cluster.now()) if isinstance(source, Bundle) else ()
+            return self.node.judge(source, found)
 
         return await self._cluster.read(self, "judge", look)
 

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from gausscert_common.bundle import Bundle
 from gausscert_common.errors import GausscertError, NodeFailure, NodeRefusal, Reason, Unreachable
+from gausscert_common.findings import Finding
 from gausscert_common.model import ClusterState, CmNode, CmTopology
 from gausscert_common.protocol.state import NodeState
 from gausscert_common.protocol.words import Outcome, Phase, RestartScope
@@ -17,7 +19,7 @@ from gausscert_coordinator.inventory import Credentials, Inventory, InventoryNod
 from gausscert_coordinator.ports import OnRetry, RestartOrders
 from gausscert_coordinator.recorder import NOBODY, Recorder
 from support.fake_agents import FakeAgent, Fault
-from support.fake_node import EPOCH, FakeNode, FakeSet, bundle, server_certificate
+from support.fake_node import EPOCH, FakeNode, FakeSet, bundle
 
 ALWAYS = 1_000_000
 COMMITTED = Outcome.COMMITTED
@@ -37,6 +39,8 @@ class FakeCluster:
     name: str = "prod"
     running: bool = True
     timeouts: Timeouts = Timeouts()
+    rules: Callable[[Bundle, datetime], tuple[Finding, ...]] = lambda *_: ()
+    """What the nodes' rules find in a bundle."""
     now_s: float = 0.0
     calls: list[tuple[str, str]] = field(default_factory=list)
     """(command, node) in the order of delivery; reads are not in it."""
@@ -79,8 +83,6 @@ class FakeCluster:
             sleep=self.sleep,
             holder=holder or f"op@host-{number}:1",
             make_id=lambda: f"20250101t000000z-{number:06d}",
-            judge=lambda _, reports: dict.fromkeys(reports, ()),
-            read_server=server_certificate,
             recorder=recorder,
         )
 

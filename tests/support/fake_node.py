@@ -8,18 +8,19 @@ wrong with the machine: `stale` (the cm_server goes on serving what it had), `de
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from gausscert_common.bundle import Bundle
 from gausscert_common.errors import NodeFailure, NodeRefusal, Reason
-from gausscert_common.findings import Finding
+from gausscert_common.findings import Finding, errors
 from gausscert_common.model import (
     Certificate,
     CertificateKind,
     CertificateSet,
     CmProcess,
-    JudgedGeneration,
+    JudgedSet,
+    Overlap,
     Served,
     ServedState,
     SetState,
@@ -29,7 +30,7 @@ from gausscert_common.model import (
 from gausscert_common.protocol.rules import Effect
 from gausscert_common.protocol.state import SslSetting, Transaction
 from gausscert_common.protocol.words import SslWish
-from gausscert_common.source import Generation, LiveSet, Source
+from gausscert_common.source import LiveSet, Source
 
 EPOCH = datetime(2025, 1, 1, tzinfo=UTC)
 
@@ -49,7 +50,7 @@ def bundle(label: str) -> Bundle:
 
 
 def server_certificate(of: Bundle) -> Certificate:
-    """What `bundle_judge.server_certificate` is for real bundles."""
+    """What describing a set finds in real ones."""
     return Certificate(
         file="server.crt",
         index=0,
@@ -100,7 +101,7 @@ class FakeNode:
     generations: dict[str, FakeSet] = field(default_factory=dict)
     """Retired sets, newest first."""
     objections: tuple[Finding, ...] = ()
-    """What the node finds wrong with any of its generations."""
+    """What the node finds wrong with whatever it judges."""
     ssl_server: bool = True
     ssl_agent: bool = True
     loaded: FakeSet | None = None
@@ -165,11 +166,25 @@ class FakeNode:
             raise NodeRefusal(Reason.GENERATION_UNKNOWN, f"no generation {source.name}", node=self.name)
         return self.stage
 
-    def judge(self, generation: Generation | LiveSet) -> JudgedGeneration:
-        if isinstance(generation, LiveSet):
-            return JudgedGeneration("", report_of(self.live), self.objections)
-        found = self.generations.get(generation.name)
-        return JudgedGeneration(generation.name, report_of(found), self.objections if found else ())
+    def judge(self, source: Source, found: tuple[Finding, ...]) -> JudgedSet:
+        """With what its rules have found in a bundle."""
+        if isinstance(source, LiveSet):
+            return JudgedSet(report_of(self.live), self.objections)
+        if isinstance(source, Bundle):
+            if errors(found):  # its files may be missing or unreadable
+                return JudgedSet(findings=(*self.objections, *found))
+            new = FakeSet.of(source, f"{self.name} not staged")
+            shown = replace(new.report(), digest="")
+            return JudgedSet(shown, (*self.objections, *found), self._overlap(new))
+        former = self.generations.get(source.name)
+        if former is None:
+            return JudgedSet()
+        return JudgedSet(former.report(), self.objections, self._overlap(former))
+
+    def _overlap(self, new: FakeSet) -> Overlap:
+        if self.live is None:
+            return Overlap(unknown="there is no former set")
+        return Overlap((), "") if self.live.ca == new.ca else Overlap(("neither trusts the other's CA",), "")
 
     def make_live(self, wanted: str, other: str) -> None:
         """Ensure, never toggle; refuses what is neither. I7 and I10 are asserted here."""

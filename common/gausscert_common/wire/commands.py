@@ -65,6 +65,14 @@ class PrepareOrder:
 
 
 @dataclass(frozen=True, slots=True)
+class Question:
+    """A checked Judge."""
+
+    source: Source
+    drop_crls: bool
+
+
+@dataclass(frozen=True, slots=True)
 class RestartOrder:
     """A checked Stop or Start."""
 
@@ -128,7 +136,10 @@ def as_prepare(request: calls.PrepareRequest, *, begun_at: float) -> PrepareOrde
         begun_at: Now, by the node's clock, in seconds since the epoch.
     """
     base = as_command(request, Step.PREPARE)
-    drop_crls = drops_crls(request)
+    source, drop_crls = _source(request), drops_crls(request)
+    ssl_wish = enums.SSL_WISH.value(request.enable_ssl)
+    if isinstance(source, LiveSet):
+        _require(ssl_wish is not SslWish.KEEP, "enable_ssl", "must be on or off where the set stays as it is")
     participants = _participants(request.participants)
     excluded = _nodes("excluded", request.excluded)
     _require(not set(participants) & set(excluded), "excluded", "names a participant")
@@ -142,11 +153,16 @@ def as_prepare(request: calls.PrepareRequest, *, begun_at: float) -> PrepareOrde
         excluded=excluded,
         joins=request.joins,
         expected_live_digest=_digest("expected_live_digest", request.expected_live_digest),
-        ssl_wish=enums.SSL_WISH.value(request.enable_ssl),
+        ssl_wish=ssl_wish,
         restart=enums.RESTART_SCOPE.value(request.restart),
         begun_at=begun_at,
     )
-    return PrepareOrder(command, _source(request), drop_crls)
+    return PrepareOrder(command, source, drop_crls)
+
+
+def as_question(request: calls.JudgeRequest) -> Question:
+    """What Judge is asked about."""
+    return Question(_source(request), drops_crls(request))
 
 
 def as_purge(request: calls.PurgeRequest) -> PurgeCommand:
@@ -227,13 +243,11 @@ def password(message: Message, field: str) -> str | None:
     return text or None
 
 
-def _source(request: calls.PrepareRequest) -> Source:
+def _source(request: calls.PrepareRequest | calls.JudgeRequest) -> Source:
     which = request.WhichOneof("source")
     _require(which is not None, "source", "must be a bundle, a generation or the live set")
     if which == "live":
-        wish = enums.SSL_WISH.value(request.enable_ssl)
         _require(request.live, "live", "must be true")
-        _require(wish is not SslWish.KEEP, "enable_ssl", "must be on or off where the set stays as it is")
         return LiveSet()
     return as_generation(request.generation) if which == "generation" else as_bundle(request.bundle)
 

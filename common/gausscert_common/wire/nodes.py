@@ -9,7 +9,6 @@ from gausscert_common.model import (
     CmNode,
     CmProcess,
     CmTopology,
-    JudgedGeneration,
     NodeReport,
     Paths,
     RetiredSet,
@@ -59,24 +58,6 @@ def as_node(message: pb.Node) -> NodeReport:
         processes=tuple(CmProcess(o.name, o.pid, times.instant(o, "started_at")) for o in message.processes),
         manually_stopped=message.manually_stopped,
         topology=_as_topology(message.topology),
-        findings=values.as_findings(message.findings),
-    )
-
-
-def judged(value: JudgedGeneration) -> pb.JudgedGeneration:
-    """A judged generation as a message."""
-    return pb.JudgedGeneration(
-        generation=value.generation,
-        set=values.certificate_set(value.set),
-        findings=[values.finding(one) for one in value.findings],
-    )
-
-
-def as_judged(message: pb.JudgedGeneration) -> JudgedGeneration:
-    """A message as a judged generation."""
-    return JudgedGeneration(
-        generation=message.generation,
-        set=values.as_certificate_set(message.set),
         findings=values.as_findings(message.findings),
     )
 

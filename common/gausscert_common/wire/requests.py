@@ -35,12 +35,11 @@ def ref(command: Command) -> calls.TransactionRef:
     )
 
 
-def judge_request(source: Generation | LiveSet, *, drop_crls: bool) -> calls.GetNodeRequest:
-    """Preflight, and a generation or the live set judged as if it was staged."""
-    if isinstance(source, LiveSet):
-        return calls.GetNodeRequest(preflight=True, judge_live=True)
-    generation = source
-    return calls.GetNodeRequest(preflight=True, generation=generation.name, crl_policy=_CRL_POLICY[drop_crls])
+def judge_request(source: Source, *, drop_crls: bool) -> calls.JudgeRequest:
+    """What is to be judged."""
+    request = calls.JudgeRequest(crl_policy=_CRL_POLICY[drop_crls])
+    _put(source, request)
+    return request
 
 
 def acquire_request(
@@ -75,12 +74,7 @@ def prepare_request(
         restart=enums.RESTART_SCOPE.name(restart),
         crl_policy=_CRL_POLICY[drop_crls],
     )
-    if isinstance(source, Generation):
-        request.generation = source.name
-    elif isinstance(source, LiveSet):
-        request.live = True
-    else:
-        request.bundle.MergeFrom(bundle_message(source))
+    _put(source, request)
     return request
 
 
@@ -123,3 +117,12 @@ def bundle_message(bundle: Bundle) -> pb.Bundle:
         for name, body in bundle.factor_files.as_files().items():
             setattr(message.factor_files, FACTOR_FIELDS[name], body)
     return message
+
+
+def _put(source: Source, request: calls.PrepareRequest | calls.JudgeRequest) -> None:
+    if isinstance(source, Generation):
+        request.generation = source.name
+    elif isinstance(source, LiveSet):
+        request.live = True
+    else:
+        request.bundle.MergeFrom(bundle_message(source))

@@ -17,6 +17,7 @@ from gausscert_common.model import (
     CertificateSet,
     ClusterState,
     ExpiryReport,
+    JudgedSet,
     Overlap,
     ProbeReport,
     Served,
@@ -58,6 +59,22 @@ def as_finding(message: pb.Finding) -> Finding:
 def as_findings(messages: Iterable[pb.Finding]) -> tuple[Finding, ...]:
     """All of them, in their order."""
     return tuple(as_finding(message) for message in messages)
+
+
+def judged(value: JudgedSet) -> calls.JudgeResponse:
+    """A judged set as a message."""
+    return calls.JudgeResponse(
+        set=certificate_set(value.set),
+        findings=[finding(one) for one in value.findings],
+        overlap=overlap(value.overlap),
+    )
+
+
+def as_judged(message: calls.JudgeResponse) -> JudgedSet:
+    """A message as a judged set."""
+    return JudgedSet(
+        as_certificate_set(message.set), as_findings(message.findings), as_overlap(message.overlap)
+    )
 
 
 def overlap(value: Overlap) -> pb.Overlap:

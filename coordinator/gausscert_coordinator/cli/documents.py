@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         InFlight,
         NodeExpiry,
         NodeStatus,
+        OverlapVerdict,
         Plan,
         PlannedNode,
         Result,
@@ -241,6 +242,7 @@ def plan(shown: Plan) -> Document:
             "exclude": list(shown.options.exclude),
         },
         "outage": shown.outage,
+        "overlap": _overlap_verdict(shown.overlap) if shown.overlap is not None else None,
         "nodes": [_planned_node(node) for node in shown.nodes],
         "served": [served(each) for each in shown.served],
         "cluster_state": cluster_state(shown.cluster_state),
@@ -249,6 +251,15 @@ def plan(shown: Plan) -> Document:
         "blocked": [error(each) for each in shown.blocked],
         "excluded": [error(each) for each in shown.excluded],
         "in_flight": [_in_flight(each) for each in shown.in_flight],
+    }
+
+
+def _overlap_verdict(shown: OverlapVerdict) -> Document:
+    return {
+        "meeting": shown.meeting.value,
+        "refusals": list(shown.refusals),
+        "unknown": list(shown.unknown),
+        "meaning": shown.meaning,
     }
 
 

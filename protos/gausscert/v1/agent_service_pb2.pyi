@@ -22,24 +22,38 @@ class TransactionRef(_message.Message):
     def __init__(self, transaction_id: _Optional[str] = ..., epoch: _Optional[int] = ..., step: _Optional[_Union[_resources_pb2.Step, str]] = ...) -> None: ...
 
 class GetNodeRequest(_message.Message):
-    __slots__ = ("preflight", "generation", "crl_policy", "judge_live")
+    __slots__ = ("preflight",)
     PREFLIGHT_FIELD_NUMBER: _ClassVar[int]
-    GENERATION_FIELD_NUMBER: _ClassVar[int]
-    CRL_POLICY_FIELD_NUMBER: _ClassVar[int]
-    JUDGE_LIVE_FIELD_NUMBER: _ClassVar[int]
     preflight: bool
-    generation: str
-    crl_policy: _resources_pb2.CrlPolicy
-    judge_live: bool
-    def __init__(self, preflight: bool = ..., generation: _Optional[str] = ..., crl_policy: _Optional[_Union[_resources_pb2.CrlPolicy, str]] = ..., judge_live: bool = ...) -> None: ...
+    def __init__(self, preflight: bool = ...) -> None: ...
 
 class GetNodeResponse(_message.Message):
-    __slots__ = ("node", "generation")
+    __slots__ = ("node",)
     NODE_FIELD_NUMBER: _ClassVar[int]
-    GENERATION_FIELD_NUMBER: _ClassVar[int]
     node: _resources_pb2.Node
-    generation: _resources_pb2.JudgedGeneration
-    def __init__(self, node: _Optional[_Union[_resources_pb2.Node, _Mapping]] = ..., generation: _Optional[_Union[_resources_pb2.JudgedGeneration, _Mapping]] = ...) -> None: ...
+    def __init__(self, node: _Optional[_Union[_resources_pb2.Node, _Mapping]] = ...) -> None: ...
+
+class JudgeRequest(_message.Message):
+    __slots__ = ("bundle", "generation", "live", "crl_policy")
+    BUNDLE_FIELD_NUMBER: _ClassVar[int]
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    LIVE_FIELD_NUMBER: _ClassVar[int]
+    CRL_POLICY_FIELD_NUMBER: _ClassVar[int]
+    bundle: _resources_pb2.Bundle
+    generation: str
+    live: bool
+    crl_policy: _resources_pb2.CrlPolicy
+    def __init__(self, bundle: _Optional[_Union[_resources_pb2.Bundle, _Mapping]] = ..., generation: _Optional[str] = ..., live: bool = ..., crl_policy: _Optional[_Union[_resources_pb2.CrlPolicy, str]] = ...) -> None: ...
+
+class JudgeResponse(_message.Message):
+    __slots__ = ("set", "findings", "overlap")
+    SET_FIELD_NUMBER: _ClassVar[int]
+    FINDINGS_FIELD_NUMBER: _ClassVar[int]
+    OVERLAP_FIELD_NUMBER: _ClassVar[int]
+    set: _resources_pb2.CertificateSet
+    findings: _containers.RepeatedCompositeFieldContainer[_resources_pb2.Finding]
+    overlap: _resources_pb2.Overlap
+    def __init__(self, set: _Optional[_Union[_resources_pb2.CertificateSet, _Mapping]] = ..., findings: _Optional[_Iterable[_Union[_resources_pb2.Finding, _Mapping]]] = ..., overlap: _Optional[_Union[_resources_pb2.Overlap, _Mapping]] = ...) -> None: ...
 
 class GetExpiryRequest(_message.Message):
     __slots__ = ()

@@ -44,6 +44,11 @@ class AgentServiceStub(object):
                 request_serializer=gausscert_dot_v1_dot_agent__service__pb2.GetNodeRequest.SerializeToString,
                 response_deserializer=gausscert_dot_v1_dot_agent__service__pb2.GetNodeResponse.FromString,
                 _registered_method=True)
+        self.Judge = channel.unary_unary(
+                '/gausscert.v1.AgentService/Judge',
+                request_serializer=gausscert_dot_v1_dot_agent__service__pb2.JudgeRequest.SerializeToString,
+                response_deserializer=gausscert_dot_v1_dot_agent__service__pb2.JudgeResponse.FromString,
+                _registered_method=True)
         self.GetExpiry = channel.unary_unary(
                 '/gausscert.v1.AgentService/GetExpiry',
                 request_serializer=gausscert_dot_v1_dot_agent__service__pb2.GetExpiryRequest.SerializeToString,
@@ -126,6 +131,14 @@ class AgentServiceServicer(object):
 
     def GetNode(self, request, context):
         """What this node is and holds. Changes nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Judge(self, request, context):
+        """The set that Prepare would stage, judged by this node and rehearsed against its live set, in memory.
+        Changes nothing. One at a time.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -239,6 +252,11 @@ def add_AgentServiceServicer_to_server(servicer, server):
                     request_deserializer=gausscert_dot_v1_dot_agent__service__pb2.GetNodeRequest.FromString,
                     response_serializer=gausscert_dot_v1_dot_agent__service__pb2.GetNodeResponse.SerializeToString,
             ),
+            'Judge': grpc.unary_unary_rpc_method_handler(
+                    servicer.Judge,
+                    request_deserializer=gausscert_dot_v1_dot_agent__service__pb2.JudgeRequest.FromString,
+                    response_serializer=gausscert_dot_v1_dot_agent__service__pb2.JudgeResponse.SerializeToString,
+            ),
             'GetExpiry': grpc.unary_unary_rpc_method_handler(
                     servicer.GetExpiry,
                     request_deserializer=gausscert_dot_v1_dot_agent__service__pb2.GetExpiryRequest.FromString,
@@ -342,6 +360,33 @@ class AgentService(object):
             '/gausscert.v1.AgentService/GetNode',
             gausscert_dot_v1_dot_agent__service__pb2.GetNodeRequest.SerializeToString,
             gausscert_dot_v1_dot_agent__service__pb2.GetNodeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Judge(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gausscert.v1.AgentService/Judge',
+            gausscert_dot_v1_dot_agent__service__pb2.JudgeRequest.SerializeToString,
+            gausscert_dot_v1_dot_agent__service__pb2.JudgeResponse.FromString,
             options,
             channel_credentials,
             insecure,

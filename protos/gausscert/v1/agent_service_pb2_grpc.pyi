@@ -41,6 +41,22 @@ _AgentServiceGetNodeType = typing_extensions.TypeVar(
     ],
 )
 
+_AgentServiceJudgeType = typing_extensions.TypeVar(
+    '_AgentServiceJudgeType',
+    grpc.UnaryUnaryMultiCallable[
+        gausscert.v1.agent_service_pb2.JudgeRequest,
+        gausscert.v1.agent_service_pb2.JudgeResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        gausscert.v1.agent_service_pb2.JudgeRequest,
+        gausscert.v1.agent_service_pb2.JudgeResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        gausscert.v1.agent_service_pb2.JudgeRequest,
+        gausscert.v1.agent_service_pb2.JudgeResponse,
+    ],
+)
+
 _AgentServiceGetExpiryType = typing_extensions.TypeVar(
     '_AgentServiceGetExpiryType',
     grpc.UnaryUnaryMultiCallable[
@@ -265,7 +281,7 @@ _AgentServiceSetEnableSslType = typing_extensions.TypeVar(
     ],
 )
 
-class AgentServiceStub(typing.Generic[_AgentServiceGetNodeType, _AgentServiceGetExpiryType, _AgentServiceProbeType, _AgentServiceWatchTransactionType, _AgentServiceAcquireType, _AgentServicePrepareType, _AgentServiceStopType, _AgentServiceSwapType, _AgentServiceStartType, _AgentServiceCommitType, _AgentServicePurgeType, _AgentServiceAbortType, _AgentServiceCleanType, _AgentServiceEncryptType, _AgentServiceSetEnableSslType]):
+class AgentServiceStub(typing.Generic[_AgentServiceGetNodeType, _AgentServiceJudgeType, _AgentServiceGetExpiryType, _AgentServiceProbeType, _AgentServiceWatchTransactionType, _AgentServiceAcquireType, _AgentServicePrepareType, _AgentServiceStopType, _AgentServiceSwapType, _AgentServiceStartType, _AgentServiceCommitType, _AgentServicePurgeType, _AgentServiceAbortType, _AgentServiceCleanType, _AgentServiceEncryptType, _AgentServiceSetEnableSslType]):
     """One node of a cluster. Every call is authorised by the URI SAN of the caller's certificate.
 
     Errors carry google.rpc.Status with a google.rpc.ErrorInfo (domain "gausscert", stable reason,
@@ -278,6 +294,10 @@ class AgentServiceStub(typing.Generic[_AgentServiceGetNodeType, _AgentServiceGet
         grpc.UnaryUnaryMultiCallable[
             gausscert.v1.agent_service_pb2.GetNodeRequest,
             gausscert.v1.agent_service_pb2.GetNodeResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            gausscert.v1.agent_service_pb2.JudgeRequest,
+            gausscert.v1.agent_service_pb2.JudgeResponse,
         ],
         grpc.UnaryUnaryMultiCallable[
             gausscert.v1.agent_service_pb2.GetExpiryRequest,
@@ -344,6 +364,10 @@ class AgentServiceStub(typing.Generic[_AgentServiceGetNodeType, _AgentServiceGet
             gausscert.v1.agent_service_pb2.GetNodeResponse,
         ],
         grpc.aio.UnaryUnaryMultiCallable[
+            gausscert.v1.agent_service_pb2.JudgeRequest,
+            gausscert.v1.agent_service_pb2.JudgeResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
             gausscert.v1.agent_service_pb2.GetExpiryRequest,
             gausscert.v1.agent_service_pb2.GetExpiryResponse,
         ],
@@ -404,6 +428,11 @@ class AgentServiceStub(typing.Generic[_AgentServiceGetNodeType, _AgentServiceGet
     GetNode: _AgentServiceGetNodeType
     """What this node is and holds. Changes nothing."""
 
+    Judge: _AgentServiceJudgeType
+    """The set that Prepare would stage, judged by this node and rehearsed against its live set, in memory.
+    Changes nothing. One at a time.
+    """
+
     GetExpiry: _AgentServiceGetExpiryType
     """Every certificate of the live set with its dates. Changes nothing."""
 
@@ -454,6 +483,10 @@ AgentServiceAsyncStub: typing_extensions.TypeAlias = AgentServiceStub[
     grpc.aio.UnaryUnaryMultiCallable[
         gausscert.v1.agent_service_pb2.GetNodeRequest,
         gausscert.v1.agent_service_pb2.GetNodeResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        gausscert.v1.agent_service_pb2.JudgeRequest,
+        gausscert.v1.agent_service_pb2.JudgeResponse,
     ],
     grpc.aio.UnaryUnaryMultiCallable[
         gausscert.v1.agent_service_pb2.GetExpiryRequest,
@@ -528,6 +561,16 @@ class AgentServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[gausscert.v1.agent_service_pb2.GetNodeResponse, collections.abc.Awaitable[gausscert.v1.agent_service_pb2.GetNodeResponse]]:
         """What this node is and holds. Changes nothing."""
+
+    @abc.abstractmethod
+    def Judge(
+        self,
+        request: gausscert.v1.agent_service_pb2.JudgeRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[gausscert.v1.agent_service_pb2.JudgeResponse, collections.abc.Awaitable[gausscert.v1.agent_service_pb2.JudgeResponse]]:
+        """The set that Prepare would stage, judged by this node and rehearsed against its live set, in memory.
+        Changes nothing. One at a time.
+        """
 
     @abc.abstractmethod
     def GetExpiry(

@@ -349,16 +349,6 @@ class RetiredSet(_message.Message):
     retired_at: _timestamp_pb2.Timestamp
     def __init__(self, generation: _Optional[str] = ..., digest: _Optional[str] = ..., server_fingerprint: _Optional[str] = ..., retired_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
-class JudgedGeneration(_message.Message):
-    __slots__ = ("generation", "set", "findings")
-    GENERATION_FIELD_NUMBER: _ClassVar[int]
-    SET_FIELD_NUMBER: _ClassVar[int]
-    FINDINGS_FIELD_NUMBER: _ClassVar[int]
-    generation: str
-    set: CertificateSet
-    findings: _containers.RepeatedCompositeFieldContainer[Finding]
-    def __init__(self, generation: _Optional[str] = ..., set: _Optional[_Union[CertificateSet, _Mapping]] = ..., findings: _Optional[_Iterable[_Union[Finding, _Mapping]]] = ...) -> None: ...
-
 class SslSwitch(_message.Message):
     __slots__ = ("server", "agent")
     SERVER_FIELD_NUMBER: _ClassVar[int]

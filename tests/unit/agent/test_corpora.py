@@ -59,16 +59,22 @@ def test_a_broken_bundle_is_refused_with_its_codes_and_nothing_is_written(name, 
     assert caught.value.reason is Reason.SET_INVALID
     assert {finding.code for finding in errors(caught.value.findings)} >= case.codes
     assert all(finding.remedy for finding in caught.value.findings)
+    assert node.core.candidates.judge(case.bundle, drop_crls=False).findings == caught.value.findings
     assert snapshot(node.sslcert) == before
     assert (node.state.phase, node.state.transaction) == (Phase.NONE, None)
     node.stop()
 
 
 def staged(node: Node, bundle: Bundle) -> dict[str, bytes]:
+    judged = node.core.candidates.judge(bundle, drop_crls=False)
     done = node.prepare(material=Material(bundle))
     assert node.state.phase is Phase.PREPARED
     assert errors(done.findings) == ()
     files = node.store.read_stage(node.transaction_id).files
+    assert judged.findings == done.findings
+    assert judged.overlap == done.overlap
+    assert judged.set.bundle_digest == node.state.transaction.bundle_digest
+    assert judged.set.digest in ("", node.state.transaction.new_digest)
     node.stop()
     return files
 

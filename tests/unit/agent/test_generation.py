@@ -195,7 +195,7 @@ def test_what_only_has_the_name_of_a_generation_is_none(node, tmp_path, plant):
 
     assert refusal(node.store.read_retired, "tx-77777777").reason is Reason.GENERATION_UNKNOWN
     refusal(node.prepare, material=Material(Generation("tx-77777777")))
-    assert node.core.generations.judge(Generation("tx-77777777"), drop_crls=False).set == CertificateSet()
+    assert node.core.candidates.judge(Generation("tx-77777777"), drop_crls=False).set == CertificateSet()
 
 
 def test_neither_a_stage_nor_what_is_being_removed_is_a_generation(node):
@@ -213,7 +213,7 @@ def test_a_generation_that_others_may_write_to_is_refused(node):
 
     assert error.reason is Reason.NODE_UNFIT
     assert "others may write to it" in error.message
-    (found,) = node.core.generations.judge(Generation(TX), drop_crls=False).findings
+    (found,) = node.core.candidates.judge(Generation(TX), drop_crls=False).findings
     assert (found.code, found.severity) == ("NODE_UNFIT", Severity.ERROR)
 
 
@@ -280,7 +280,7 @@ def real(tmp_path):
 
 
 def judged(node: Node, name: str = TX, *, drop_crls: bool = False):
-    return node.core.generations.judge(Generation(name), drop_crls=drop_crls)
+    return node.core.candidates.judge(Generation(name), drop_crls=drop_crls)
 
 
 def test_what_a_node_says_of_a_generation_is_what_it_stages_and_asking_changes_nothing(real):
@@ -349,22 +349,22 @@ def test_a_mode_that_somebody_changed_is_a_warning_for_the_copy_gets_the_right_o
 def test_a_generation_that_is_not_there_is_absent_and_no_finding(real):
     said = judged(real, "tx-99999999")
 
-    assert (said.generation, said.set.state, said.findings) == ("tx-99999999", SetState.ABSENT, ())
+    assert (said.set.state, said.findings) == (SetState.ABSENT, ())
 
 
 def test_while_one_is_judged_another_question_is_not_kept_waiting(real):
-    rehearse, second = real.core.generations._examiner._rehearse, []
+    rehearse, second = real.core.candidates._examiner._rehearse, []
 
     def ask_again(new, former):
         second.append(refusal(judged, real))
         return rehearse(new, former)
 
-    real.core.generations._examiner._rehearse = ask_again
+    real.core.candidates._examiner._rehearse = ask_again
     first = judged(real)
 
     assert [error.reason for error in second] == [Reason.BUSY]
     assert first.set.state is SetState.WHOLE
-    real.core.generations._examiner._rehearse = rehearse
+    real.core.candidates._examiner._rehearse = rehearse
     assert judged(real) == first
 
 

@@ -6,10 +6,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from gausscert_common.errors import InDoubt, NodeRefusal, Reason, Unreachable
 from gausscert_common.findings import Finding, Severity
-from gausscert_common.model import ClusterState, CmTopology, ProbeReport, SslSwitch, SslValue
+from gausscert_common.model import ClusterState, CmTopology, JudgedSet, ProbeReport, SslSwitch, SslValue
 from gausscert_common.protocol.words import Phase, RestartScope, SslWish
 from gausscert_coordinator import plan
-from gausscert_coordinator.coordinator import Coordinator
 from gausscert_coordinator.exit_codes import ExitCode, exit_code
 from gausscert_coordinator.plan_rules import Evidence, clock_offset_s
 from gausscert_coordinator.report import ReplaceOptions
@@ -34,7 +33,7 @@ def seen(options: ReplaceOptions | None = None, **changes: object) -> Evidence:
             )
             for name, node in nodes.items()
         },
-        bundle_findings=dict.fromkeys(NAMES, ()),
+        judged={name: node.judge(bundle("new"), ()) for name, node in nodes.items()},
         clock_offsets_s=dict.fromkeys(NAMES, 0.0),
     )
     return replace(evidence, **changes)
@@ -45,12 +44,12 @@ def with_report(evidence: Evidence, node: str, **changes: object) -> Evidence:
 
 
 def codes(evidence: Evidence) -> list[tuple[str, str, str]]:
-    made = plan.make(evidence, server_certificate(bundle("new")))
+    made = plan.make(evidence)
     return [(each.code, each.severity.value, each.node) for each in made.findings]
 
 
 def test_nothing_speaks_against_a_healthy_cluster():
-    made = plan.make(seen(), server_certificate(bundle("new")))
+    made = plan.make(seen())
 
     assert made.feasible
     assert made.findings == ()
@@ -93,7 +92,7 @@ def test_cm_lists_a_node_that_the_inventory_lacks():
     full = seen()
     reports = {name: full.reports[name] for name in ("node-a", "node-b")}
 
-    made = plan.make(replace(full, reports=reports), None)
+    made = plan.make(replace(full, reports=reports))
 
     assert [each.code for each in made.errors] == ["NODE_NOT_IN_INVENTORY"]
     assert "host-3" in made.errors[0].cause
@@ -105,7 +104,7 @@ def test_an_incomplete_inventory_is_not_claimed_while_a_node_is_away():
     reports = {name: full.reports[name] for name in ("node-a", "node-b")}
     away = {"node-c": Unreachable(Reason.UNREACHABLE, "no route", node="node-c")}
 
-    made = plan.make(replace(full, reports=reports, errors=away), None)
+    made = plan.make(replace(full, reports=reports, errors=away))
 
     assert made.findings == ()
     assert made.unreachable == (away["node-c"],)
@@ -213,7 +212,7 @@ def test_the_same_set_with_another_enable_ssl_is_worth_a_restart():
     same = seen(ReplaceOptions(ssl_wish=SslWish.OFF), bundle_digest=bundle("old").digest)
 
     assert ("SET_UNCHANGED", "warning", "") in codes(same)
-    assert plan.make(same, None).feasible
+    assert plan.make(same).feasible
 
 
 def test_nodes_with_different_sets_are_warned_of_and_are_not_unchanged():
@@ -226,8 +225,9 @@ def test_the_bundles_findings_are_said_once_where_all_nodes_agree():
     everywhere = Finding("SERIAL_REUSED", Severity.WARNING, "reused", file="server.crt")
     only_b = Finding("CERTIFICATE_NOT_YET_VALID", Severity.ERROR, "too early", file="server.crt")
     found = {"node-a": (everywhere,), "node-b": (everywhere, only_b), "node-c": (everywhere,)}
+    judged = {node: JudgedSet(findings=said) for node, said in found.items()}
 
-    assert codes(seen(bundle_findings=found)) == [
+    assert codes(seen(judged=judged)) == [
         ("CERTIFICATE_NOT_YET_VALID", "error", "node-b"),
         ("SERIAL_REUSED", "warning", ""),
     ]
@@ -253,7 +253,7 @@ def test_a_transaction_in_flight_blocks_with_its_name_holder_and_the_command_to_
     begun = datetime(2025, 1, 1, 12, 30, tzinfo=UTC)
     evidence = told(seen(), "node-b", phase=Phase.PREPARED, transaction_id="t-1", begun_at=begun)
 
-    made = plan.make(evidence, None)
+    made = plan.make(evidence)
 
     (error,) = made.blocked
     assert isinstance(error, InDoubt)
@@ -265,8 +265,8 @@ def test_a_transaction_in_flight_blocks_with_its_name_holder_and_the_command_to_
 
 
 def test_a_lease_blocks_unless_it_is_taken_over():
-    made = plan.make(told(seen(), "node-b", lease_left_s=90.0), None)
-    taken = plan.make(told(seen(ReplaceOptions(take_over=True)), "node-b", lease_left_s=90.0), None)
+    made = plan.make(told(seen(), "node-b", lease_left_s=90.0))
+    taken = plan.make(told(seen(ReplaceOptions(take_over=True)), "node-b", lease_left_s=90.0))
 
     (error,) = made.blocked
     assert isinstance(error, NodeRefusal)
@@ -286,7 +286,7 @@ def in_flight(gone: frozenset[str] = frozenset(), **options: bool) -> Evidence:
 
 @pytest.mark.parametrize("take_over", [False, True])
 def test_a_transaction_whose_coordinator_still_holds_it_is_locked_not_in_doubt(take_over):
-    made = plan.make(in_flight(take_over=take_over), None)
+    made = plan.make(in_flight(take_over=take_over))
 
     assert [error.node for error in made.blocked] == ["node-a", "node-b"]
     assert {error.reason for error in made.blocked} == {Reason.LOCKED}
@@ -296,7 +296,7 @@ def test_a_transaction_whose_coordinator_still_holds_it_is_locked_not_in_doubt(t
 
 
 def test_the_lease_of_a_coordinator_that_has_ended_holds_nothing():
-    made = plan.make(in_flight(gone=frozenset({"ann@host:1"})), None)
+    made = plan.make(in_flight(gone=frozenset({"ann@host:1"})))
 
     assert {error.reason for error in made.blocked} == {Reason.IN_DOUBT}
     assert {error.remedy for error in made.blocked} == {"run gausscert recover"}
@@ -304,14 +304,14 @@ def test_the_lease_of_a_coordinator_that_has_ended_holds_nothing():
 
 
 def test_a_plan_knows_the_transaction_in_flight_with_the_phase_of_each_node():
-    (flight,) = plan.make(in_flight(), None).in_flight
+    (flight,) = plan.make(in_flight()).in_flight
 
     assert (flight.transaction_id, flight.holder, flight.lease_left_s) == ("t-1", "ann@host:1", 90.0)
     assert flight.phases == (("node-a", Phase.SWAPPED), ("node-b", Phase.PREPARED))
 
 
 def test_a_bare_lease_says_what_take_over_takes():
-    (error,) = plan.make(told(seen(), "node-b", lease_left_s=90.0), None).blocked
+    (error,) = plan.make(told(seen(), "node-b", lease_left_s=90.0)).blocked
 
     assert "it has begun no transaction here" in error.message
     assert "--take-over takes the nodes" in error.remedy
@@ -336,22 +336,11 @@ async def test_planning_changes_nothing_and_locks_nothing():
     assert cluster.calls == []
 
 
-async def test_by_default_the_shipped_rules_judge_the_bundle():
-    cluster = FakeCluster()
-
-    async with Coordinator(cluster.inventory(), connect=cluster.connect, now=cluster.now) as coordinator:
-        made = await coordinator.plan(bundle("no certificates at all"))
-
-    assert made.nodes[0].new_server is None
-    assert "FILE_NOT_PEM" in {each.code for each in made.errors}
-    assert {each.node for each in made.errors} == {""}
-
-
 def test_of_what_cm_ctl_wrote_only_the_first_line_is_the_cause():
     said = ClusterState(cause="cm_ctl: cannot connect \nusage: cm_ctl query ...\n")
     probes = {node: replace(probe, cluster=said) for node, probe in seen().probes.items()}
 
-    (found,) = plan.make(seen(probes=probes), None).findings
+    (found,) = plan.make(seen(probes=probes)).findings
 
     assert found.code == "CLUSTER_NOT_NORMAL"
     assert found.cause == "`cm_ctl query` works on no node: cm_ctl: cannot connect"

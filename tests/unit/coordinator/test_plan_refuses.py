@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from gausscert_common import validate
 from gausscert_common.findings import errors
-from gausscert_coordinator import bundle_judge
-from gausscert_coordinator.coordinator import Coordinator
 from gausscert_coordinator.exit_codes import ExitCode, exit_code
 from support import broken_bundles, pki
 from support.fake_cluster import FakeCluster
@@ -20,17 +19,10 @@ async def test_a_broken_bundle_is_refused_and_no_node_is_touched(name):
     case = broken_bundles.CASES[name]()
     if case.codes <= ONLY_AT_A_NODE:
         return
-    cluster = FakeCluster(now_s=(pki.NOW - EPOCH).total_seconds())
-    coordinator = Coordinator(
-        cluster.inventory(),
-        connect=cluster.connect,
-        clock=lambda: cluster.now_s,
-        now=cluster.now,
-        sleep=cluster.sleep,
-        judge=bundle_judge.judge,
-        read_server=bundle_judge.server_certificate,
+    cluster = FakeCluster(
+        now_s=(pki.NOW - EPOCH).total_seconds(), rules=lambda bundle, now: validate.bundle(bundle, now=now)
     )
-    async with coordinator:
+    async with cluster.coordinator() as coordinator:
         plan = await coordinator.plan(case.bundle)
         assert {finding.code for finding in errors(plan.findings)} >= case.codes
         assert exit_code(plan) is ExitCode.REFUSED

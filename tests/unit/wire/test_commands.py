@@ -238,12 +238,24 @@ def test_a_generation_whose_name_is_no_transactions_is_refused(name):
 
 
 @pytest.mark.parametrize("drop_crls", [True, False])
-def test_the_question_about_a_generation_survives_the_wire(drop_crls):
-    request = again(requests.judge_request(Generation("tx-00000001"), drop_crls=drop_crls))
+@pytest.mark.parametrize("source", [Generation("tx-00000001"), LiveSet(), BUNDLE])
+def test_the_question_about_a_set_survives_the_wire(source, drop_crls):
+    request = again(requests.judge_request(source, drop_crls=drop_crls))
 
-    assert request.preflight
-    assert commands.as_generation(request.generation) == Generation("tx-00000001")
-    assert commands.drops_crls(request) is drop_crls
+    assert commands.as_question(request) == commands.Question(source, drop_crls)
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        calls.JudgeRequest(),
+        calls.JudgeRequest(live=False),
+        calls.JudgeRequest(live=True, crl_policy=9),
+        *(calls.JudgeRequest(generation=name) for name in PATHS),
+    ],
+)
+def test_a_question_about_nothing_that_there_is_is_refused(request_):
+    refused(commands.as_question, request_)
 
 
 @pytest.mark.parametrize("wish", [SslWish.ON, SslWish.OFF])
@@ -253,8 +265,6 @@ def test_the_live_set_survives_the_wire(wish):
     assert request.WhichOneof("source") == "live"
     order = commands.as_prepare(request, begun_at=0.0)
     assert (order.source, order.command.ssl_wish) == (LiveSet(), wish)
-    asked = again(requests.judge_request(LiveSet(), drop_crls=False))
-    assert (asked.preflight, asked.judge_live, asked.generation) == (True, True, "")
 
 
 def test_a_live_set_of_which_nothing_changes_is_refused():

@@ -20,9 +20,10 @@ from gausscert_common.model import (
     CmTopology,
     ExpiryReport,
     FactorBuild,
-    JudgedGeneration,
+    JudgedSet,
     Layout,
     NodeReport,
+    Overlap,
     Paths,
     ProbeReport,
     RetiredSet,
@@ -56,7 +57,7 @@ CERTIFICATE = Certificate(
 LIVE = CertificateSet(
     SetState.WHOLE, "d" * 64, "b" * 64, (SetFile("server.crt", 0o400, 1234),), (CERTIFICATE,)
 )
-JUDGED = JudgedGeneration("tx-00000000", LIVE, (FINDING,))
+JUDGED = JudgedSet(LIVE, (FINDING,), Overlap(("one side refuses",), "unknown"))
 TRANSACTION = TransactionReport(
     transaction_id="tx-00000001",
     phase=Phase.SWAPPED,
@@ -118,8 +119,8 @@ def test_examples_set_every_field(value):
     [
         (NODE, nodes.node, nodes.as_node, pb.Node),
         (NodeReport("c", "n", "0", NOW), nodes.node, nodes.as_node, pb.Node),
-        (JUDGED, nodes.judged, nodes.as_judged, pb.JudgedGeneration),
-        (JudgedGeneration("tx-00000001"), nodes.judged, nodes.as_judged, pb.JudgedGeneration),
+        (JUDGED, values.judged, values.as_judged, calls.JudgeResponse),
+        (JudgedSet(), values.judged, values.as_judged, calls.JudgeResponse),
         (TransactionReport(), nodes.transaction, nodes.as_transaction, pb.NodeTransaction),
         (CertificateSet(), values.certificate_set, values.as_certificate_set, pb.CertificateSet),
         (SERVED, values.served, values.as_served, pb.Served),
