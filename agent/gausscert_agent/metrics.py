@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from gausscert_common import VERSION
 from gausscert_common.findings import Severity
-from gausscert_common.protocol.words import Outcome
+from gausscert_common.protocol.words import Outcome, Phase
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
@@ -58,6 +58,10 @@ METRICS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     ),
     "gausscert_transaction_in_flight": (
         "1 while the node is in a transaction; not told if the journal is damaged.",
+        (),
+    ),
+    "gausscert_transaction_waits": (
+        "1 while that transaction is committed here and waits for nodes that it was begun without.",
         (),
     ),
     "gausscert_last_transaction_committed": (
@@ -162,7 +166,10 @@ def _alarms(check: Check) -> Iterator[Metric]:
 def _transaction(seen: Seen) -> Iterator[Metric]:
     if seen.state is None:
         return
-    yield _one("gausscert_transaction_in_flight", seen.state.transaction is not None)
+    told = seen.state.transaction
+    yield _one("gausscert_transaction_in_flight", told is not None)
+    waits = told is not None and bool(told.excluded) and seen.state.phase is Phase.COMMITTED
+    yield _one("gausscert_transaction_waits", waits)
     if not seen.state.tombstones:
         return
     last = seen.state.tombstones[0]

@@ -261,14 +261,17 @@ class Store:
         Args:
             transaction_id: Whose former set it is.
             expected: Digest of the former set, `certset.ABSENT` if there was none.
-            generation: Its name as a generation; "" for the transaction's.
+            generation: Its name as a generation; "" for the transaction's, which it also gets where there is
+                one of that name already: a node may have to join the same transaction again.
 
         Raises:
             NodeRefusal: FOREIGN_SET; there is something else in its place; nothing was touched.
         """
-        name = set_names.retired_name(generation or transaction_id)
         with self._shelf("retire the former set") as shelf:
             former = shelf.former(transaction_id, expected)
+            name = set_names.retired_name(generation or transaction_id)
+            if files.exists(shelf.fd, name):
+                name = set_names.retired_name(transaction_id)
             if former is not None:
                 with files.opened(former, shelf.fd) as directory:
                     self._disk.stamp(directory, self._stamp(shelf.fd))

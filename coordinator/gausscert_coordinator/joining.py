@@ -127,7 +127,7 @@ def unfit(what: Joining, bundle: Bundle | None) -> list[GausscertError]:
 def _not_the_bundle(what: Joining, held: frozenset[str], bundle: Bundle | None) -> Iterator[GausscertError]:
     committed = " or ".join(sorted(held))
     remedy = f"run gausscert recover --bundle DIR, with the bundle of transaction {what.of}"
-    said = f"is excluded and holds another set than the others ({committed}), and no node hands out a key"
+    said = f"is excluded and not as the others are ({committed}), and no node hands out a key"
     if bundle is not None:
         said = f"the bundle is not that of {what.of}: its digest is {bundle.digest}, not {committed}"
         remedy = "give the very files; a server.crl or client.crl that the other nodes hold belongs to them"

@@ -68,7 +68,7 @@ def waiting_text(flight: InFlight) -> str:
 
 _RETURNED: Final = {
     Return.AWAY: "excluded, does not answer",
-    Return.BACK: "excluded, is back and holds another set",
+    Return.BACK: "excluded, is back and holds another set or enable_ssl",
     Return.JOINED: "excluded, has joined",
     Return.GONE: "excluded, is no longer in the inventory",
 }

@@ -75,8 +75,9 @@ def returns(
         each.transaction for each in reports.values() if each.transaction.transaction_id == transaction_id
     ]
     held = committed_digests(reports, transaction_id)
+    wish = next((each.ssl_wish for each in told), SslWish.KEEP)
     excluded = sorted({node for each in told for node in each.excluded})
-    return {node: _return(reports.get(node), held, known=node in inventory) for node in excluded}
+    return {node: _return(reports.get(node), held, wish, known=node in inventory) for node in excluded}
 
 
 def committed_digests(reports: Mapping[str, NodeReport], transaction_id: str) -> frozenset[str]:
@@ -96,10 +97,12 @@ def _part(report: NodeReport) -> Part | None:
     return Part(told.transaction_id, told.phase, told.participants, told.excluded, told.joins)
 
 
-def _return(report: NodeReport | None, held: Collection[str], *, known: bool) -> Return:
+def _return(report: NodeReport | None, held: Collection[str], wish: SslWish, *, known: bool) -> Return:
+    """The right set with another enable_ssl than the others were given is no cluster, either."""
     if report is None:
         return Return.AWAY if known else Return.GONE
-    joined = report.transaction.phase is Phase.NONE and report.live.bundle_digest in held
+    alike = report.live.bundle_digest in held and _switched_as(report, wish)
+    joined = report.transaction.phase is Phase.NONE and alike
     return Return.JOINED if joined else Return.BACK
 
 
@@ -206,9 +209,13 @@ def _voted_phase(report: NodeReport) -> Phase:
     """A node that died between the exchange and `enable_ssl` comes back as SWAPPED by what its disk shows,
     but its vote is not whole: finishing must go through Swap again, so it counts as PREPARED."""
     told = report.transaction
-    wanted = {SslWish.ON: SslValue.ON, SslWish.OFF: SslValue.OFF}.get(told.ssl_wish)
-    if told.phase is not Phase.SWAPPED or wanted is None:
+    if told.phase is not Phase.SWAPPED:
         return told.phase
+    return Phase.SWAPPED if _switched_as(report, told.ssl_wish) else Phase.PREPARED
+
+
+def _switched_as(report: NodeReport, wish: SslWish) -> bool:
+    """Whether both files say what was wished; one that is not there has no say."""
+    wanted = {SslWish.ON: SslValue.ON, SslWish.OFF: SslValue.OFF}.get(wish)
     switches = (report.enable_ssl.server, report.enable_ssl.agent)
-    whole = all(value in (wanted, SslValue.ABSENT) for value in switches)
-    return Phase.SWAPPED if whole else Phase.PREPARED
+    return wanted is None or all(value in (wanted, SslValue.ABSENT) for value in switches)

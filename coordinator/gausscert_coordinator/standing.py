@@ -1,8 +1,9 @@
 """How well a cluster stands: CM's words for it in their order, what an operator may accept, and "as good as
 before". Pure.
 
-Without --accept-state a transaction begins on a Normal cluster only and ends on a Normal one. With it the
-cluster as it was found is what "as good as before" is measured by: better is waited for, no worse is enough.
+Without --accept-state a transaction begins on a Normal cluster only and ends on a Normal one (Degraded will
+do while nodes are left out, `proof.WORKING`). With it the cluster as it was found is what "as good as before"
+is measured by: better is waited for, no worse is enough.
 """
 
 from __future__ import annotations

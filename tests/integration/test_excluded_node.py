@@ -68,6 +68,13 @@ def test_from_the_death_of_a_machine_to_one_set_everywhere(degraded: LocalCluste
     assert again.document["error"]["reason"] == "NODES_EXCLUDED"
     assert {each["node"] for each in again.document["plan"]["blocked"]} == set(LEFT)
     assert cluster.run("recover").code == 4
+    for verb in (("rollback",), ("ssl", "off")):
+        other_way = cluster.run(*verb, "--yes", "--output", "json")
+        assert other_way.code == 2, other_way.err
+        assert other_way.document["error"]["reason"] == "NODES_EXCLUDED"
+    checked = cluster.run("check")
+    assert checked.code == 2  # a node that does not answer
+    assert "NODES_EXCLUDED" in checked.out
     assert cluster.picture() == after
 
     # It is back, with the old set: om_monitor was quicker than everybody.
@@ -76,6 +83,7 @@ def test_from_the_death_of_a_machine_to_one_set_everywhere(degraded: LocalCluste
     back = cluster.run("status")
     assert back.code == 3
     assert "is back and holds another set" in " ".join(back.out.split())
+    assert f"CRITICAL NODES_EXCLUDED {DEAD}: CM runs here" in cluster.run("check").out
     here = cluster.picture()
     assert cluster.run("recover").code == 2
     wrong = cluster.run("recover", "--bundle", other, "--output", "json", *cluster.passwords)
@@ -100,6 +108,12 @@ def test_from_the_death_of_a_machine_to_one_set_everywhere(degraded: LocalCluste
     assert cluster.run("status").code == 0
     kinds = [each["kind"] for each in cluster.run("history", "--output", "json").document["runs"]]
     assert kinds[:3] == ["recover", "join", "replace"]
+
+    # What was retired by the transaction and by the join is one generation.
+    way_back = cluster.run("rollback", "--to", name, "--yes", "--output", "json")
+    assert way_back.code == 0, way_back.err
+    assert cluster.picture().disks == before.disks
+    assert served(cluster.picture(), *NODES) == served(before, *LEFT)
 
     # And the next one is as any other.
     last = cluster.replace(bundle=other)

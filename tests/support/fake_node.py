@@ -215,7 +215,9 @@ class FakeNode:
         elif effect is Effect.RESTORE_SSL:
             self.set_ssl(transaction.previous_ssl)
         elif effect is Effect.RETIRE_OLD and self.stage is not None:
-            self.generations = {transaction.transaction_id: self.stage, **self.generations}
+            name = transaction.joins or transaction.transaction_id
+            name = transaction.transaction_id if name in self.generations else name
+            self.generations = {name: self.stage, **self.generations}
             self.stage = None
         elif effect is Effect.REMOVE_STAGE:
             self.stage = None

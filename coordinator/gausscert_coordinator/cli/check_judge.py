@@ -11,18 +11,20 @@ from typing import TYPE_CHECKING, Final
 from gausscert_common.errors import GausscertError, Reason, Unreachable
 from gausscert_common.findings import Severity
 from gausscert_common.model import Certificate, CertificateKind, ServedState
+from gausscert_common.protocol.exclusion import Return
+from gausscert_common.protocol.words import Phase
 
-from gausscert_coordinator import recovery_view
+from gausscert_coordinator import objections, recovery_view
 from gausscert_coordinator.cli import judge
 from gausscert_coordinator.exit_codes import CheckState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from gausscert_common.findings import Finding
     from gausscert_common.model import ExpiryReport, NodeReport
 
-    from gausscert_coordinator.report import ClusterStatus, NodeExpiry, NodeStatus
+    from gausscert_coordinator.report import ClusterStatus, InFlight, NodeExpiry, NodeStatus
 
 _WORST_FIRST: Final = (CheckState.CRITICAL, CheckState.WARNING, CheckState.UNKNOWN, CheckState.OK)
 _CRITICAL_SHARE: Final = 3
@@ -93,16 +95,17 @@ def check(status: ClusterStatus, expiries: tuple[NodeExpiry, ...], limits: Limit
     """Judge what the nodes have answered."""
     reports = {node.node: node.report for node in status.nodes if node.report is not None}
     dated = {node.node: node.report for node in expiries if node.report is not None}
+    busy = _busy(status)
     problems = [
         *_silent(status, expiries),
-        *_transactions(reports, status.gone),
-        *(problem for node in status.nodes for problem in _served(node)),
+        *_transactions(judge.flights(status), reports),
+        *(problem for node in status.nodes if node.node not in busy for problem in _served(node)),
         *_findings(reports, dated),
         *(problem for name, report in dated.items() for problem in _certificates(name, report, limits)),
     ]
     ranked = sorted(dict.fromkeys(problems), key=lambda each: _WORST_FIRST.index(each.state))
     state = ranked[0].state if ranked else CheckState.OK
-    data = (*_days(dated, limits), *_counts(status, reports))
+    data = (*_days(dated, limits), *_counts(status, reports, busy))
     return Checked(state, tuple(ranked), _summary(dated), data)
 
 
@@ -121,19 +124,42 @@ def _of_error(error: GausscertError) -> CheckState:
     return CheckState.UNKNOWN
 
 
-def _transactions(reports: Mapping[str, NodeReport], gone: Iterable[str]) -> Iterator[Problem]:
-    for flight in recovery_view.flights(reports, frozenset(gone)):
+def _busy(status: ClusterStatus) -> frozenset[str]:
+    """Nodes in a transaction that is neither over nor waits: disk and cm_server differ there on purpose."""
+    flights = (each for each in judge.flights(status) if not each.waits)
+    return frozenset(node for flight in flights for node, _ in flight.phases)
+
+
+def _transactions(flights: Iterable[InFlight], reports: Mapping[str, NodeReport]) -> Iterator[Problem]:
+    for flight in flights:
         nodes = ", ".join(node for node, _ in flight.phases)
         what = f"transaction {flight.transaction_id} of {flight.holder or 'nobody known'} on {nodes}"
-        if flight.lease_left_s > 0:
+        if flight.waits:
+            yield from _waiting(flight, reports)
+        elif flight.lease_left_s > 0:
             yield Problem(CheckState.WARNING, "", "IN_TRANSACTION", f"{what} is at work")
         else:
             yield Problem(CheckState.CRITICAL, "", "IN_DOUBT", f"{what} is in doubt", "run gausscert recover")
 
 
+def _waiting(flight: InFlight, reports: Mapping[str, NodeReport]) -> Iterator[Problem]:
+    """Nodes that were left out, as long as anybody waits for them. One that runs with another set than the
+    others is what leaving it out was never to lead to."""
+    what = f"transaction {flight.transaction_id} is {objections.waiting_text(flight)}"
+    yield Problem(CheckState.WARNING, "", Reason.NODES_EXCLUDED.value, what, objections.end_of(flight))
+    for node, returned in flight.excluded:
+        report = reports.get(node)
+        if report is None or returned is not Return.BACK or report.transaction.phase is not Phase.NONE:
+            continue
+        if recovery_view.cm_runs(report):
+            text = f"CM runs here, but not with what transaction {flight.transaction_id} gave the others"
+            remedy = objections.end_of(flight)
+            yield Problem(CheckState.CRITICAL, node, Reason.NODES_EXCLUDED.value, text, remedy)
+
+
 def _served(node: NodeStatus) -> Iterator[Problem]:
-    """In a transaction disk and cm_server differ on purpose, and that is told already."""
-    if node.report is None or node.served is None or node.report.transaction.transaction_id:
+    """Of a node that is not in the middle of a transaction."""
+    if node.report is None or node.served is None:
         return
     served = node.served
     if node.drift:
@@ -215,16 +241,14 @@ def _days(dated: Mapping[str, ExpiryReport], limits: Limits) -> Iterator[Datum]:
             yield Datum(f"{name} {file}", days, f"{warning:g}:", f"{critical:g}:")
 
 
-def _counts(status: ClusterStatus, reports: Mapping[str, NodeReport]) -> Iterator[Datum]:
-    drifting = sum(node.drift and not _in_transaction(node) for node in status.nodes)
+def _counts(
+    status: ClusterStatus, reports: Mapping[str, NodeReport], busy: Collection[str]
+) -> Iterator[Datum]:
+    drifting = sum(node.drift and node.node not in busy for node in status.nodes)
     yield Datum("nodes", len(status.nodes))
     yield Datum("silent", len(status.nodes) - len(reports), critical="0")
     yield Datum("drift", drifting, warning="0")
     yield Datum("transactions", len(recovery_view.in_flight(reports)), warning="0")
-
-
-def _in_transaction(node: NodeStatus) -> bool:
-    return node.report is not None and bool(node.report.transaction.transaction_id)
 
 
 def _summary(dated: Mapping[str, ExpiryReport]) -> str:

@@ -83,8 +83,9 @@ def command(
 
     A transaction that was carried out without some nodes (replace --exclude) waits for them, committed. With
     --bundle, those that are back get its set by a transaction of their own: CM is stopped there, and starts
-    with that set only. One that is gone for good is taken out of CM and of the inventory; recover then no
-    longer waits for it. When nobody is waited for any more, the old sets are retired.
+    with that set only. This takes an operator's credential. One that is gone for good is taken out of CM and
+    of the inventory; recover then no longer waits for it. When nobody is waited for any more, the old sets
+    are retired.
     """
     from gausscert_coordinator.cli import documents, ending
     from gausscert_coordinator.cli.session import Session

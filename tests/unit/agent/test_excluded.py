@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 from gausscert_agent.effects import Given
+from gausscert_agent.staging import Material
 from gausscert_common.errors import NodeRefusal, Reason
 from gausscert_common.model import Layout
 from gausscert_common.protocol.commands import PurgeCommand
 from gausscert_common.protocol.words import Outcome, Phase, Step
-from support.agent_core import FORWARD, NEW, OLD, OTHER_TX, TX, Node, live_files
+from support.agent_core import FORWARD, NEW, OLD, OTHER_TX, TX, Node, bundle, live_files
 
 BEFORE_PREPARE, BETWEEN = FORWARD[:1], FORWARD[2:-1]
 
@@ -83,3 +84,18 @@ def test_a_join_retires_the_old_set_under_the_name_that_it_has_on_the_other_node
 
     assert node.state.outcome_of(TX) is Outcome.COMMITTED
     assert [(kept.generation, kept.contents.files) for kept in node.store.retired()] == [(OTHER_TX, OLD)]
+
+
+def test_a_second_join_of_one_transaction_gives_up_no_generation_and_ends(node):
+    committed(node, joins=OTHER_TX)
+    purge(node)
+    node.transaction_id, node.epoch = "tx-00000003", node.epoch + 1
+    third = {name: f"third {name}\n".encode() for name in NEW}
+    committed(node, material=Material(bundle(third)), joins=OTHER_TX)
+    purge(node)
+    node.restart()
+
+    assert live_files(node.sslcert) == third
+    assert node.state.outcome_of(node.transaction_id) is Outcome.COMMITTED
+    kept = {each.generation: each.contents.files for each in node.store.retired()}
+    assert kept == {OTHER_TX: OLD, node.transaction_id: NEW}

@@ -20,8 +20,8 @@ from gausscert_agent.metrics_server import AT_ONCE, MetricsServer
 from gausscert_agent.preflight import node_finding
 from gausscert_common.errors import InvalidInput, Reason
 from gausscert_common.model import Certificate, CertificateKind
-from gausscert_common.protocol.state import NodeState
-from gausscert_common.protocol.words import Outcome, Tombstone
+from gausscert_common.protocol.state import NodeState, Transaction
+from gausscert_common.protocol.words import Outcome, Phase, RestartScope, SslWish, Tombstone
 from prometheus_client.parser import text_string_to_metric_families
 from support.edges import no_threads_are_left  # noqa: F401 - a fixture for all tests here
 
@@ -143,6 +143,22 @@ def test_the_last_transaction(endpoint):
     told = endpoint.samples()
     assert told["gausscert_last_transaction_committed"] == {("tx-1",): 1}
     assert "gausscert_last_transaction_end_timestamp_seconds" not in told
+
+
+@pytest.mark.parametrize(
+    ("phase", "excluded", "waits"),
+    [(Phase.SWAPPED, ("n3",), 0), (Phase.COMMITTED, ("n3",), 1), (Phase.COMMITTED, (), 0)],
+)
+def test_a_transaction_that_waits_for_nodes_that_were_left_out(endpoint, phase, excluded, waits):
+    told = Transaction(
+        "tx-3", ("n1", "n2"), "a", SslWish.KEEP, RestartScope.NODE, 0.0, new_digest="b", excluded=excluded
+    )
+    endpoint.shown = seen(*SET, state=NodeState(phase=phase, transaction=told))
+
+    samples = endpoint.samples()
+
+    assert samples["gausscert_transaction_in_flight"] == {(): 1}
+    assert samples["gausscert_transaction_waits"] == {(): waits}
 
 
 def test_what_is_not_known_is_not_told(endpoint):

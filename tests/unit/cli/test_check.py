@@ -11,6 +11,7 @@ import pytest
 from gausscert_common.errors import Denied, InvalidInput, NodeFailure, Reason
 from gausscert_common.findings import Severity
 from gausscert_common.model import CertificateKind, CmProcess, Served, ServedState
+from gausscert_common.protocol.words import Phase
 from gausscert_coordinator.cli.main import run as run_command
 from gausscert_coordinator.report import NodeExpiry, NodeStatus
 from support.cli_fakes import (
@@ -271,3 +272,58 @@ def test_help_is_help():
     run = cli("check", "--help")
     assert run.code == 0
     assert "UNKNOWN" in run.out
+
+
+def standing(name):
+    told = replace(in_transaction(Phase.COMMITTED), participants=("n1", "n2"), excluded=("n3",))
+    return status_of(name, transaction=told)
+
+
+def another_set(name, **changes):
+    return status_of(name, live=replace(live_set(), bundle_digest="other"), **changes)
+
+
+def test_nodes_that_were_left_out_are_told_until_nobody_waits_for_them():
+    status, expiry = silent("n3", unreachable("n3"))
+
+    run = check(statuses=[standing("n1"), standing("n2"), status], expiries=[expiry])
+
+    state, _, data = first_line(run)
+    assert state == "CRITICAL"  # for the node that nobody watches
+    assert "transactions=1;0" in data
+    (line,) = [each for each in run.out.splitlines()[1:] if "NODES_EXCLUDED" in each]
+    assert line.startswith("WARNING")
+    assert "committed, waiting for n3 (excluded, does not answer)" in line
+    assert "IN_DOUBT" not in run.out
+
+
+@pytest.mark.parametrize(
+    ("changes", "state"),
+    [
+        ({}, "CRITICAL"),
+        ({"processes": ()}, "WARNING"),
+        ({"transaction": in_transaction(Phase.SWAPPED, lease_left_s=30.0)}, "WARNING"),
+    ],
+)
+def test_one_that_is_back_is_critical_while_cm_runs_there_with_another_set(changes, state):
+    changes = dict(changes)
+    if "transaction" in changes:  # it is being brought over
+        told = replace(changes["transaction"], transaction_id="20261102t130000z-abc124")
+        changes["transaction"] = replace(told, joins="20261102t120000z-abc123")
+
+    run = check(statuses=[standing("n1"), standing("n2"), another_set("n3", **changes)])
+
+    assert first_line(run)[0] == state
+    critical = [line for line in run.out.splitlines()[1:] if line.startswith("CRITICAL NODES_EXCLUDED n3")]
+    assert bool(critical) is (state == "CRITICAL")
+
+
+def test_drift_is_seen_while_a_transaction_only_waits():
+    drifting = replace(standing("n1"), served=served(NEW))
+
+    run = check(statuses=[drifting, standing("n2"), another_set("n3", processes=())])
+    state, text, data = first_line(run)
+
+    assert state == "WARNING"
+    assert "n1: the running cm_server serves another certificate than lies on the disk" in text
+    assert "drift=1;0" in data

@@ -190,7 +190,7 @@ def test_status_shows_that_it_is_back_and_how_it_is_brought_over():
 
     shown = " ".join(run.out.split())
     assert run.code == 3
-    assert "waiting for n3 (excluded, is back and holds another set)" in shown
+    assert "waiting for n3 (excluded, is back and holds another set or enable_ssl)" in shown
     assert f"run gausscert recover --bundle DIR, with the bundle of transaction {T}" in shown
 
 
@@ -225,3 +225,35 @@ def test_recover_that_still_waits_ends_with_the_code_of_what_is_away():
     assert "but for n4 (excluded)" in run.out
     assert Reason.UNREACHABLE.value in run.out
     assert Verdict.COMMITTED is given.result.verdict
+
+
+@pytest.mark.parametrize("verb", [("rollback",), ("ssl", "on"), ("ssl", "off")])
+def test_only_a_replacement_leaves_nodes_out(verb):
+    lost = plan(unreachable=(unreachable("n3"),), generation="" if verb == ("rollback",) else None)
+    lost = replace(lost, only_ssl=verb[0] == "ssl")
+
+    assert "no such option" in cli(*verb, "--exclude", "n3", "--yes").err
+    refused = cli(*verb, "--yes", given=Given(plan=lost))
+
+    assert refused.code == 4
+    assert "nodes are unreachable" in refused.err
+    assert "--exclude" not in refused.out + refused.err
+
+
+@pytest.mark.parametrize("verb", [("rollback",), ("ssl", "on"), ("ssl", "off")])
+def test_every_verb_tells_that_a_transaction_waits(verb):
+    waiting = InFlight(T, "alice@ops:7", NOW, (("n1", Phase.COMMITTED),), 0.0, (("n3", Return.AWAY),))
+    blocked = plan(
+        in_flight=(waiting,),
+        blocked=(objections.not_over("n1", Phase.COMMITTED, waiting),),
+        generation="" if verb == ("rollback",) else None,
+        only_ssl=verb[0] == "ssl",
+    )
+
+    given = Given(plan=blocked)
+
+    run = cli(*verb, "--yes", given=given)
+
+    assert run.code == 2
+    assert "a committed transaction waits for nodes that were excluded" in " ".join(run.err.split())
+    assert not [each for each in given.asked if each[0] in ("rollback", "switch_ssl")]

@@ -6,19 +6,22 @@ import itertools
 from dataclasses import replace
 
 import pytest
-from gausscert_common.errors import Denied, Reason, Unreachable
+from gausscert_common.errors import Denied, InvalidInput, NodeFailure, Reason, Unreachable
+from gausscert_common.model import ClusterState
 from gausscert_common.protocol.coordinator import Verdict
 from gausscert_common.protocol.exclusion import Return
 from gausscert_common.protocol.recovery import Choice
+from gausscert_common.protocol.state import NodeState
 from gausscert_common.protocol.words import Outcome, Phase, RestartScope, SslWish
 from gausscert_coordinator.exit_codes import ExitCode, exit_code
 from gausscert_coordinator.interrupt import Interrupt
 from gausscert_coordinator.report import ReplaceOptions, Result
 from support.fake_agents import Fault
 from support.fake_cluster import ALWAYS, FakeCluster, until_death
-from support.fake_node import bundle
+from support.fake_node import FakeSet, bundle, sha
 
 NEW, OLD, OTHER = bundle("new"), bundle("old"), bundle("other")
+OLD_CA = sha(OLD.pem["cacert.pem"])
 DEAD = "node-c"
 LEFT = ("node-a", "node-b")
 WITHOUT = ReplaceOptions(restart=RestartScope.NODE, exclude=(DEAD,))
@@ -639,3 +642,199 @@ async def test_status_tells_what_has_become_of_it():
     assert judge.flights(back)[0].excluded == ((DEAD, Return.BACK),)
     assert judge.status_code(back) is ExitCode.IN_DOUBT
     assert isinstance(away.nodes[2].error, Unreachable)
+
+
+# Beside rollback, SSL as a transaction, accepted states and damaged journals.
+
+
+@pytest.mark.parametrize("back", [False, True])
+@pytest.mark.parametrize("begin", ["rollback", "ssl"])
+async def test_no_other_transaction_begins_while_one_stands(begin, back):
+    cluster, transaction_id = await standing()
+    if back:
+        cluster.power_on(DEAD, cm=False)
+    before, calls = cluster.snapshot(), list(cluster.calls)
+
+    async with cluster.coordinator() as coordinator:
+        if begin == "ssl":
+            plan = await coordinator.plan_ssl(SslWish.OFF)
+            result = await coordinator.switch_ssl(plan)
+        else:
+            plan = await coordinator.plan_rollback()
+            result = await coordinator.rollback(plan)
+
+    assert [(each.node, each.reason) for each in plan.blocked] == [
+        (name, Reason.NODES_EXCLUDED) for name in LEFT
+    ]
+    assert transaction_id in plan.blocked[0].message
+    assert result.verdict is Verdict.NOTHING_DONE
+    assert exit_code(result) is exit_code(plan) is ExitCode.REFUSED
+    assert (cluster.snapshot(), cluster.calls) == (before, calls)
+
+
+@pytest.mark.parametrize("begin", ["rollback", "ssl"])
+async def test_only_a_replacement_leaves_nodes_out(begin):
+    cluster = degraded()
+    options = ReplaceOptions(restart=RestartScope.NODE, exclude=(DEAD,))
+
+    async with cluster.coordinator() as coordinator:
+        asked = (
+            coordinator.plan_ssl(SslWish.OFF, options)
+            if begin == "ssl"
+            else coordinator.plan_rollback(None, options)
+        )
+        with pytest.raises(InvalidInput) as caught:
+            await asked
+
+    assert caught.value.reason is Reason.ARGUMENT_INVALID
+    assert cluster.calls == []
+
+
+async def test_after_the_join_the_way_back_is_open_on_every_node():
+    cluster, transaction_id = await standing()
+    old = {name: cluster.nodes[name].stage or cluster.nodes[name].live for name in cluster.nodes}
+    cluster.power_on(DEAD)
+    joined = await recovered(cluster, NEW)
+    assert joined.verdict is Verdict.COMMITTED
+
+    async with cluster.coordinator() as coordinator:
+        plan = await coordinator.plan_rollback(transaction_id)
+        result = await coordinator.rollback(plan)
+
+    assert result.verdict is Verdict.COMMITTED, result
+    assert {name: node.live for name, node in cluster.nodes.items()} == old
+    assert_over(cluster, OLD.digest)
+
+
+async def test_one_that_answers_with_a_damaged_journal_only_is_not_dead():
+    cluster = degraded()
+    async with cluster.coordinator() as coordinator:
+        plan = await coordinator.plan(NEW, WITHOUT)
+        assert plan.feasible
+        cluster.power_on(DEAD)
+        sealed = NodeFailure(Reason.JOURNAL_DAMAGED, "the journal is damaged", node=DEAD)
+        cluster.script(DEAD, "get_node", sealed, times=ALWAYS)
+        result = await coordinator.replace(plan, NEW)
+        again = await coordinator.plan(NEW, WITHOUT)
+
+    assert result.verdict is Verdict.NOTHING_DONE
+    assert [(each.node, each.reason) for each in result.failures] == [(DEAD, Reason.NODES_EXCLUDED)]
+    assert "EXCLUDED_ANSWERS" in {each.code for each in again.errors}
+    assert not again.excluded
+    assert cluster.calls == []
+
+
+async def test_nobody_is_brought_over_or_purged_past_a_damaged_journal():
+    cluster, _ = await standing()
+    cluster.power_on(DEAD, cm=False)
+    sealed = NodeFailure(Reason.JOURNAL_DAMAGED, "the journal is damaged", node=DEAD)
+    cluster.script(DEAD, "get_node", sealed, times=ALWAYS)
+    before, calls = cluster.snapshot(), list(cluster.calls)
+
+    result = await recovered(cluster, NEW)
+
+    assert result.verdict is Verdict.NOTHING_DONE
+    assert [each.reason for each in result.failures] == [Reason.JOURNAL_DAMAGED]
+    assert (cluster.snapshot(), cluster.calls) == (before, calls)
+
+
+@pytest.mark.parametrize("words", [("Normal", "Degraded"), ("Degraded", "Degraded"), ("Degraded", "Normal")])
+async def test_an_accepted_state_asks_no_more_of_a_cluster_without_a_node(words, monkeypatch):
+    """CM may find out between the plan and the proof that a node is dead: with --accept-state that must not
+    refuse what goes through without."""
+    cluster = degraded()
+    said = [words[0]]
+    monkeypatch.setattr(cluster, "state_seen_by", lambda prober: ClusterState(said[0]))
+
+    async with cluster.coordinator() as coordinator:
+        plan = await coordinator.plan(NEW, replace(WITHOUT, accept_state=True))
+        assert plan.feasible, plan.errors
+        said[0] = words[1]
+        result = await coordinator.replace(plan, NEW)
+
+    assert result.verdict is Verdict.COMMITTED, result.failures
+    assert result.waiting == (DEAD,)
+
+
+async def test_worse_than_without_the_node_is_turned_back_also_where_a_state_was_accepted(monkeypatch):
+    cluster = degraded()
+    monkeypatch.setattr(
+        cluster,
+        "state_seen_by",
+        lambda prober: ClusterState("Unavailable" if prober.live.ca != OLD_CA else "Degraded"),
+    )
+
+    result = await replaced(cluster, replace(WITHOUT, accept_state=True))
+
+    assert result.verdict is Verdict.ROLLED_BACK
+    assert {lives(cluster)[name] for name in LEFT} == {OLD.digest}
+
+
+async def test_who_joins_must_serve_also_where_a_state_was_accepted():
+    cluster, _ = await standing()
+    cluster.power_on(DEAD, cm=False)
+    cluster.nodes[DEAD].deaf = True
+
+    result = await recovered(cluster, NEW, accept_state=True)
+
+    assert result.verdict is Verdict.ROLLED_BACK
+    assert lives(cluster) == dict.fromkeys(LEFT, NEW.digest) | {DEAD: OLD.digest}
+    assert cluster.nodes[DEAD].loaded is None
+    assert set(phases(cluster).values()) == {Phase.COMMITTED, Phase.NONE}
+
+
+async def test_it_joins_a_cluster_that_is_not_normal_where_that_is_accepted(monkeypatch):
+    cluster, _ = await standing()
+    cluster.power_on(DEAD, cm=False)
+    monkeypatch.setattr(cluster, "state_seen_by", lambda prober: ClusterState("Unavailable"))
+    refused = await recovered(cluster, NEW)
+    assert refused.verdict is Verdict.ROLLED_BACK
+
+    result = await recovered(cluster, NEW, accept_state=True)
+
+    assert result.verdict is Verdict.COMMITTED, result.failures
+    assert_over(cluster)
+
+
+async def test_the_right_set_with_another_enable_ssl_has_not_joined(monkeypatch):
+    cluster = FakeCluster(running=False)
+    for node in cluster.nodes.values():
+        node.ssl_server = node.ssl_agent = False
+        node.start()
+    cluster.power_off(DEAD)
+    await replaced(cluster, replace(WITHOUT, ssl_wish=SslWish.ON))
+    model = cluster.nodes["node-a"].live
+    cluster.nodes[DEAD].live = replace(model, digest="copied by hand")
+    cluster.power_on(DEAD, cm=False)
+
+    lacking = await recovered(cluster)
+    result = await recovered(cluster, NEW)
+
+    assert (lacking.verdict, exit_code(lacking)) == (Verdict.NOTHING_DONE, ExitCode.REFUSED)
+    assert result.verdict is Verdict.COMMITTED, result.failures
+    assert cluster.nodes[DEAD].ssl_loaded
+    assert_over(cluster)
+
+
+async def test_a_second_join_of_one_transaction_keeps_what_the_first_has_retired():
+    cluster = FakeCluster(names=("node-a", "node-b", DEAD, "node-d", "node-e"))
+    cluster.power_off(DEAD)
+    cluster.power_off("node-d")
+    options = replace(WITHOUT, exclude=(DEAD, "node-d"))
+    async with cluster.coordinator() as coordinator:
+        plan = await coordinator.plan(NEW, options)
+        first = await coordinator.replace(plan, NEW)
+    assert first.verdict is Verdict.COMMITTED, first.failures
+    cluster.power_on(DEAD, cm=False)
+    await recovered(cluster, NEW)
+    node = cluster.nodes[DEAD]
+    old = node.generations[first.transaction_id]
+    node.stop()
+    node.live, cluster.agents[DEAD].state = FakeSet.of(OTHER, "by hand"), NodeState()
+
+    again = await recovered(cluster, NEW)
+
+    assert again.waiting == ("node-d",)
+    assert node.live.bundle_digest == NEW.digest
+    assert node.generations[first.transaction_id] == old
+    assert len(node.generations) == 2
