@@ -49,6 +49,10 @@ def _serve(config: AgentConfig, journal: Journal, server: AgentServer, stop: thr
         _open(server)
     from gausscert_agent.behind import Behind
 
+    if not server.is_whole():
+        raise NodeFailure(
+            Reason.INTERNAL, "another release was installed while it started", remedy="start it again"
+        )
     with Behind(config, journal, server.source) as behind:
         server.answer(behind.node, lambda: behind.monitoring.fitness.fit)
         if not at_once:

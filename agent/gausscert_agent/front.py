@@ -11,7 +11,7 @@ import os
 import threading
 from contextlib import nullcontext
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeAlias
 
 import gausscert_common
 import grpc
@@ -27,9 +27,28 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_ENDING: Final = "this agent is about to stop"
+_REPLACED: Final = "another release was installed under this agent: restart it"
 
-class CannotAnswerError(Exception):
-    """gRPC tells the text to the caller."""
+
+class _Nobody(grpc.GenericRpcHandler):
+    """Answers every call with UNAVAILABLE, which callers repeat: the agent that comes next may answer.
+
+    Args:
+        why: For the caller.
+    """
+
+    def __init__(self, why: str) -> None:
+        def refuse(_: object, context: grpc.ServicerContext) -> NoReturn:
+            context.abort(grpc.StatusCode.UNAVAILABLE, why)
+            raise AssertionError("abort has raised")
+
+        self._handler: Handler = grpc.unary_unary_rpc_method_handler(refuse)
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Handler:
+        """The same for all."""
+        del handler_call_details
+        return self._handler
 
 
 class Front(grpc.GenericRpcHandler, grpc.ServerInterceptor):
@@ -45,7 +64,7 @@ class Front(grpc.GenericRpcHandler, grpc.ServerInterceptor):
         self._loading = loading
         self._opened = threading.Event()
         self._making = threading.Lock()
-        self._make: Callable[[], Rooms] = _nobody
+        self._make: Callable[[], Rooms] = partial(_nobody, _ENDING)
         self._rooms: Rooms | None = None
         self._installed = _installed()
 
@@ -60,7 +79,7 @@ class Front(grpc.GenericRpcHandler, grpc.ServerInterceptor):
 
     def close(self) -> None:
         """Nobody answers any more, and nobody waits."""
-        self._rooms = _nobody()
+        self._rooms = _nobody(_ENDING)
         self._opened.set()
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> Handler | None:
@@ -86,20 +105,20 @@ class Front(grpc.GenericRpcHandler, grpc.ServerInterceptor):
             return self._rooms
 
     def _made(self) -> Rooms:
-        """Halves of two releases must not meet in one process.
-
-        Raises:
-            CannotAnswerError: Another release was installed meanwhile, or it cannot be loaded.
-        """
-        if _installed() != self._installed:
-            logger.error("another release was installed under this agent: restart it")
-            raise CannotAnswerError("another release was installed under this agent: restart it")
+        """Halves of two releases must not meet in one process."""
+        if not self.is_whole():
+            logger.error(_REPLACED)
+            return _nobody(_REPLACED)
         try:
             with self._loading():
                 return self._make()
-        except Exception as error:
+        except Exception:
             logger.exception("what answers calls cannot be loaded")
-            raise CannotAnswerError("this agent cannot answer: look into its log") from error
+            return _nobody("this agent cannot answer: look into its log")
+
+    def is_whole(self) -> bool:
+        """Whether what is installed is still what this process was started from."""
+        return _installed() == self._installed
 
 
 class Collected:
@@ -116,8 +135,8 @@ class Collected:
         """The same handlers, by which gRPC finds them sooner."""
 
 
-def _nobody() -> Rooms:
-    return (), ()
+def _nobody(why: str) -> Rooms:
+    return (_Nobody(why),), ()
 
 
 def _installed() -> tuple[int, ...]:

@@ -4,10 +4,13 @@ While one slot is written the other one holds the record before it, whole. A slo
 512 bytes, each of which says what it is a part of and has its own checksum. A disk writes a sector whole or
 not at all, so the two things that may be wrong with a slot can be told apart:
 
-    cut short   every sector is whole, but they are of several records: the power failed while it was
-                written, nobody was ever told of that record, and the other slot's counts
-    damaged     a sector is not what was written: what it said may have been promised; nothing counts
+    cut short   every sector is whole, but they are of several records, the newest of which comes right
+                after the other slot's: the power failed while it was written, nobody was ever told of it,
+                and the other slot's counts
+    damaged     a sector is not what was written, or a record is missing between both slots: what it said
+                may have been promised; nothing counts
 
+So that a sector that was wiped is not taken for one that was never written, these are no zeroes, either.
 Only bytes here, no disk.
 """
 
@@ -15,10 +18,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from typing import TYPE_CHECKING, Final, NamedTuple
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from typing import Final, NamedTuple, TypeAlias
 
 SECTOR: Final = 512
 """What every disk writes as one, or a multiple of it."""
@@ -30,7 +30,8 @@ _HEADER: Final = struct.Struct(">8sQHHHH16s")
 checksum of all this and the text."""
 _CHECKSUM: Final = 16
 _TEXT: Final = SECTOR - _HEADER.size
-_BLANK: Final = bytes(SECTOR)
+_NEVER: Final = 0
+"""The number in sectors that were never written."""
 _STEP: Final = 32
 """Slots grow in steps of 16 KiB: one holds all that a node of a few hundred journals."""
 
@@ -50,12 +51,15 @@ class Slots(NamedTuple):
 
 class _Sector(NamedTuple):
     number: int
-    """Of the record; 0 for a sector that was never written."""
+    """Of the record; `_NEVER` for a sector that was never written."""
     place: int
     """In the record."""
     of: int
     """How many there are."""
     text: bytes
+
+
+_Slot: TypeAlias = "list[_Sector | None]"
 
 
 def capacity_for(text: bytes) -> int:
@@ -82,7 +86,7 @@ def written(text: bytes, number: int, capacity: int) -> bytes:
 
 def blank(capacity: int) -> bytes:
     """Two slots that were never written."""
-    return bytes(2 * capacity * SECTOR)
+    return _sector(b"", _NEVER, 0, 0, capacity) * (2 * capacity)
 
 
 def read(raw: bytes) -> Slots:
@@ -96,44 +100,76 @@ def read(raw: bytes) -> Slots:
     if rest or not capacity:
         raise ValueError("no file of two slots")
     half = capacity * SECTOR
-    found = [_read_slot(raw[:half], capacity), _read_slot(raw[half:], capacity)]
-    whole = [slot for slot in found if slot is not None and slot.number]
-    if not whole:
+    slots = [_parsed_slot(raw[:half], capacity), _parsed_slot(raw[half:], capacity)]
+    texts = [_whole(slot) for slot in slots]
+    if None not in texts:
+        return _of_two_whole([_good(slot[0]).number for slot in slots], [text or b"" for text in texts])
+    kept = 1 if texts[0] is None else 0
+    text = texts[kept]
+    if not text:
         raise ValueError("no slot is whole")
-    newest = max(whole, key=lambda slot: slot.number)
-    return Slots(newest.text, cut_short=None in found)
+    _require_cut_short(slots[1 - kept], _good(slots[kept][0]).number)
+    return Slots(text, cut_short=True)
 
 
-def _read_slot(raw: bytes, capacity: int) -> _Sector | None:
-    """Its record as one sector; None if it was cut short."""
-    first = _parsed(raw[:SECTOR], capacity)
-    if not first.number:
-        # Blank, unless the first sector alone has not got to the disk.
-        return first if raw == bytes(len(raw)) else None
-    sectors = [first, *_others(raw, capacity, first.of)]
-    if any(sector.number != first.number for sector in sectors):
-        return None
-    if [sector.place for sector in sectors] != list(range(first.of)):
-        raise ValueError("sectors are out of order")
-    return first._replace(text=b"".join(sector.text for sector in sectors))
+def _of_two_whole(numbers: list[int], texts: list[bytes]) -> Slots:
+    """A file is made with its first record in the first slot; from then on they take turns."""
+    first, second = numbers
+    if not first % 2 or second % 2 or abs(first - second) != 1:
+        raise ValueError("the slots do not follow each other")
+    return Slots(texts[first < second], cut_short=False)
 
 
-def _others(raw: bytes, capacity: int, count: int) -> Iterator[_Sector]:
-    if not 0 < count <= capacity:
+def _whole(slot: _Slot) -> bytes | None:
+    """The text of its record, b"" if none was ever written; None if its sectors are of several."""
+    first = _good(slot[0])
+    if first.number == _NEVER:
+        return b"" if all(_good(sector).number == _NEVER for sector in slot) else None
+    if not 0 < first.of <= len(slot):
         raise ValueError("a record longer than its slot")
-    for index in range(1, count):
-        yield _parsed(raw[index * SECTOR : (index + 1) * SECTOR], capacity)
+    mine = [_good(sector) for sector in slot[: first.of]]
+    if any(sector.number != first.number for sector in mine):
+        return None
+    if [(sector.place, sector.of) for sector in mine] != [(at, first.of) for at in range(first.of)]:
+        raise ValueError("sectors are out of order")
+    return b"".join(sector.text for sector in mine)
 
 
-def _parsed(raw: bytes, capacity: int) -> _Sector:
-    if raw == _BLANK:
-        return _Sector(0, 0, 0, b"")
+def _require_cut_short(slot: _Slot, kept: int) -> None:
+    """It was to become the record after `kept`, over the one before it and what older ones have left.
+
+    Raises:
+        ValueError: It was not.
+    """
+    sectors = [_good(sector) for sector in slot]
+    begun = [(at, sector) for at, sector in enumerate(sectors) if sector.number == kept + 1]
+    older = {sector.number for sector in sectors} - {kept + 1, _NEVER}
+    # A first sector that was never written has the number 0, which is before 1 alone.
+    follows = sectors[0].number in (kept + 1, kept - 1)
+    if not begun or not follows or any(number > kept or number % 2 == kept % 2 for number in older):
+        raise ValueError("the slots do not follow each other")
+    if any((sector.place, sector.of) != (at, begun[0][1].of) for at, sector in begun):
+        raise ValueError("sectors are out of order")
+
+
+def _good(sector: _Sector | None) -> _Sector:
+    if sector is None:
+        raise ValueError("a sector is damaged")
+    return sector
+
+
+def _parsed_slot(raw: bytes, capacity: int) -> _Slot:
+    return [_parsed(raw[at : at + SECTOR], capacity) for at in range(0, len(raw), SECTOR)]
+
+
+def _parsed(raw: bytes, capacity: int) -> _Sector | None:
+    """None for a damaged one: behind a record nothing is missed."""
     magic, number, place, of, room, length, checksum = _HEADER.unpack_from(raw)
     if magic[:-1] == _MAGIC and magic[-1:] != VERSION and checksum == _checksum(raw):
         raise OtherVersionError(magic[-1:].decode("ascii", "replace"))
     good = magic == _MAGIC + VERSION and checksum == _checksum(raw)
-    if not good or not number or room != capacity or not 0 < length <= _TEXT:
-        raise ValueError("a sector is damaged")
+    if not good or room != capacity or length > _TEXT or (number != _NEVER and not length):
+        return None
     return _Sector(number, place, of, raw[_HEADER.size : _HEADER.size + length])
 
 

@@ -170,6 +170,11 @@ class AgentServer:
             if self._health is not None:
                 self._health.down()
 
+    def is_whole(self) -> bool:
+        """Whether what is installed is still what this process was started from: modules of two releases must
+        not meet in it."""
+        return self._front.is_whole()
+
     def start(self) -> int:
         """Take calls.
 

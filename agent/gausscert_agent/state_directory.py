@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import stat
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from gausscert_common.errors import InvalidInput, Reason
@@ -77,8 +78,9 @@ def lock(directory: int, path: Path) -> int:
             f"another agent uses it: pid {other}",
             "stop that agent, or give this one a `state_dir` of its own",
         ) from None
-    os.ftruncate(descriptor, 0)
-    os.write(descriptor, f"{os.getpid()}\n".encode())
+    with suppress(OSError):  # only told to others; a full disk keeps no agent from settling what it can
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, f"{os.getpid()}\n".encode())
     return descriptor
 
 

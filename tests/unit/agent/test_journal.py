@@ -254,7 +254,9 @@ def test_an_agent_that_finds_a_record_cut_short_says_so(directory, caplog):
     path = both(directory)
     whole = path.read_bytes()
     (at, sector), *_ = sectors_of_the_newest(whole)
-    path.write_bytes(whole[:at] + bytes(len(sector)) + whole[at + len(sector) :])
+    capacity = len(whole) // 2 // SECTOR
+    never = journal_slots.blank(capacity)[: len(sector)]
+    path.write_bytes(whole[:at] + never + whole[at + len(sector) :])
     assert Journal(directory).load() == MINIMAL
     assert not caplog.records, "somebody else may be writing it"
     with Journal(directory) as journal:
@@ -263,6 +265,64 @@ def test_an_agent_that_finds_a_record_cut_short_says_so(directory, caplog):
     assert [record.message for record in caplog.records] == [
         "the last record was cut short; the one before it counts"
     ]
+
+
+@pytest.mark.parametrize("records", [2, 3, 8, 9])
+def test_a_wiped_sector_is_damage_and_no_record_that_was_cut_short(directory, records):
+    """What it said may have been promised: a COMMIT that was answered must not be forgotten."""
+    with Journal(directory) as journal:
+        journal.lock()
+        for number in range(1, records + 1):
+            journal.save(replace(FULL, holder=f"bob@host:{number}"))
+        path, whole = journal.path, journal.path.read_bytes()
+    half = len(whole) // 2
+    newest = 0 if records % 2 else half
+    for at in (newest, newest + SECTOR):
+        path.write_bytes(whole[:at] + bytes(SECTOR) + whole[at + SECTOR :])
+        refused(directory)
+    path.write_bytes(whole[:newest] + bytes(half) + whole[newest + half :])
+    refused(directory)
+
+
+def file_of(*numbers: int) -> bytes:
+    """A file whose slots hold these records, whole; 0 for one that was never written."""
+    capacity = journal_slots.capacity_for(b"x")
+    never = journal_slots.blank(capacity)
+    half, raw = len(never) // 2, b""
+    for number in numbers:
+        body = journal_slots.written(f"record {number}".encode(), number, capacity) if number else b""
+        raw += body + never[len(body) : half]
+    return raw
+
+
+@pytest.mark.parametrize(
+    ("numbers", "newest"),
+    [((1, 0), 1), ((1, 2), 2), ((3, 2), 3), ((3, 4), 4), ((13, 14), 14), ((15, 14), 15)],
+)
+def test_of_two_records_that_follow_each_other_the_newer_one_counts(numbers, newest):
+    assert journal_slots.read(file_of(*numbers)) == (f"record {newest}".encode(), False)
+
+
+@pytest.mark.parametrize("numbers", [(3, 0), (0, 2), (0, 0), (2, 1), (1, 4), (5, 2), (3, 3), (13, 10)])
+def test_records_that_do_not_follow_each_other_are_damage(numbers):
+    with pytest.raises(ValueError, match=r"follow|whole"):
+        journal_slots.read(file_of(*numbers))
+
+
+def test_a_torn_slot_whose_sectors_are_of_records_that_never_met_is_damage():
+    """Record 7 over record 5 is what a power cut leaves; record 9 over record 5 is not."""
+    capacity, long = 32, b"x" * 2 * SECTOR
+    never = journal_slots.blank(capacity)
+    other = journal_slots.written(long, 6, capacity)
+    for number, legal in ((7, True), (9, False)):
+        old, new = (journal_slots.written(long, each, capacity) for each in (5, number))
+        torn = new[:SECTOR] + old[SECTOR:]
+        raw = torn + never[len(torn) : len(never) // 2] + other + never[len(other) : len(never) // 2]
+        if legal:
+            assert journal_slots.read(raw) == (long, True)
+        else:
+            with pytest.raises(ValueError, match="follow"):
+                journal_slots.read(raw)
 
 
 def test_records_go_to_both_slots_in_turn_and_the_file_stays_the_same(directory):
