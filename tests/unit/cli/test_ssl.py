@@ -107,7 +107,7 @@ def test_recover_passes_it_on():
     cli("recover", "--accept-state", given=given)
     assert asked(given, "recover") == [("recover", Choice.ROLL_BACK, False, None, None, True)]
     cli("recover", given=given)
-    assert asked(given, "recover")[1] == ("recover", Choice.ROLL_BACK, False, None)
+    assert asked(given, "recover")[1] == ("recover", Choice.ROLL_BACK, False, None, None)
 
 
 def test_what_cms_logs_say_is_in_both_outputs():
