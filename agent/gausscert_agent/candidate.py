@@ -46,7 +46,8 @@ class CandidateJudge:
         callers that queue here would keep out those who only look."""
 
     def judge(self, source: Source, *, drop_crls: bool) -> JudgedSet:
-        """What would be staged, and what Prepare would say of it. What cannot be read is a finding.
+        """What would be staged, and what Prepare would say of it, but for what only `cm_ctl` can tell: its
+        build, where the node has no factor files yet. What cannot be read is a finding.
 
         Raises:
             NodeRefusal: BUSY; another one is being judged.
@@ -54,6 +55,7 @@ class CandidateJudge:
         if not self._one_at_a_time.acquire(blocking=False):
             raise NodeRefusal(Reason.BUSY, "another set is being judged", remedy="try again")
         try:
+            self._store.require_fit()
             if isinstance(source, Bundle):
                 return self._judge_bundle(source, drop_crls=drop_crls)
             if isinstance(source, Generation):

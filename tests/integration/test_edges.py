@@ -172,8 +172,9 @@ def test_a_request_that_is_not_understood_never_reaches_the_node(edge, stub):
         (stub.Swap, pb.SwapRequest()),
         (stub.Swap, pb.SwapRequest(ref=ref(Step.COMMIT))),
         (stub.Acquire, pb.AcquireRequest(ref=ref(Step.ACQUIRE))),
-        (stub.GetNode, pb.GetNodeRequest(generation="../../etc")),
-        (stub.GetNode, pb.GetNodeRequest(generation="tx-00000000", crl_policy=55)),
+        (stub.Judge, pb.JudgeRequest()),
+        (stub.Judge, pb.JudgeRequest(generation="../../etc")),
+        (stub.Judge, pb.JudgeRequest(generation="tx-00000000", crl_policy=55)),
         (stub.Prepare, pb.PrepareRequest(ref=ref(Step.PREPARE), participants=[NODE], restart=1)),
         (
             stub.Prepare,

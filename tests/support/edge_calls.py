@@ -47,6 +47,7 @@ def restart_of(make, step):
 
 GOOD = {
     "GetNode": pb.GetNodeRequest(),
+    "Judge": pb.JudgeRequest(generation="tx-00000000"),
     "GetExpiry": pb.GetExpiryRequest(),
     "Probe": pb.ProbeRequest(),
     "WatchTransaction": pb.WatchTransactionRequest(),

@@ -96,7 +96,7 @@ def test_every_call_of_the_proto_has_its_row_and_no_other():
     calls = set(re.findall(r"^  rpc (\w+)\(", PROTO.read_text(), re.MULTILINE))
     rows = {rpc.split("/")[1] for rpc in ALLOWED if rpc.startswith("gausscert.v1.AgentService/")}
 
-    assert len(calls) == 15
+    assert len(calls) == 16
     assert rows == calls
 
 
@@ -104,11 +104,12 @@ def test_every_call_of_the_proto_has_its_row_and_no_other():
     ("role", "calls"),
     [
         (Role.NODE, set()),
-        (Role.OBSERVER, {"GetNode", "GetExpiry", "Probe", "WatchTransaction"}),
+        (Role.OBSERVER, {"GetNode", "Judge", "GetExpiry", "Probe", "WatchTransaction"}),
         (
             Role.RECOVERER,
             {
                 "GetNode",
+                "Judge",
                 "GetExpiry",
                 "Probe",
                 "WatchTransaction",

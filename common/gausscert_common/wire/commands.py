@@ -188,7 +188,7 @@ def as_bundle(message: pb.Bundle) -> Bundle:
     for name, field in PEM_FIELDS.items():
         body: bytes = getattr(message, field)
         _require(len(body) <= certset.MAX_FILE_BYTES, f"bundle.{field}", "is too large")
-        if body:
+        if message.HasField(field):
             pem[name] = body
     factors = _factor_files(message)
     server, client = password(message, "server_password"), password(message, "client_password")

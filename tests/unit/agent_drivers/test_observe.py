@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from gausscert_agent.candidate import CandidateJudge
 from gausscert_agent.cm import LocalCm
 from gausscert_agent.config import AgentConfig, CmSettings, TlsFiles
 from gausscert_agent.drivers.process import Completed
-from gausscert_agent.generation import GenerationJudge
 from gausscert_agent.node import LocalNode
 from gausscert_agent.observe import Observer
 from gausscert_agent.preflight import node_finding
@@ -222,7 +222,9 @@ def test_the_answer_to_acquire_asks_no_cm_ctl(bench):
             pass
 
     bench.ctl.broken = True
-    node = LocalNode(Granting(), bench.store, bench.observer, Hub(), GenerationJudge(bench.store, object()))
+    node = LocalNode(
+        Granting(), bench.store, bench.observer, Hub(), CandidateJudge(bench.store, bench.cm, object())
+    )
     report = node.acquire(AcquireCommand("tx-00000001", 1, Step.ACQUIRE, holder="a"), 5.0, lambda: True)
     assert report.name == "n1"
     assert bench.ctl.asked == []
