@@ -18,6 +18,7 @@ from gausscert_common.findings import Finding, Severity
 from gausscert_common.model import Layout, SslValue
 
 from gausscert_agent.cm import COMPONENTS, MANUAL_PAUSE, STATIC_CONFIG
+from gausscert_agent.drivers import process
 from gausscert_agent.drivers.cm_conf import ALERT_THRESHOLD, Conf
 from gausscert_agent.drivers.cm_ctl import os_user
 from gausscert_agent.layout_probe import EXCHANGE, LayoutProbe
@@ -205,6 +206,12 @@ NODE_FINDINGS: Final[dict[str, NodeFinding]] = {
     "NODE_CREDENTIAL_EXPIRING": NodeFinding(
         _W, "the agent's own credential expires soon", "issue a new one: gausscert pki issue node NAME"
     ),
+    "NODE_SETPRIV_MISSING": NodeFinding(
+        _W,
+        "a cm_ctl would outlive an agent that dies: there is no setpriv that knows --pdeathsig",
+        "install util-linux 2.33 or newer; an agent that starts again ends a stop or start that is left, but"
+        " not an encrypt or set",
+    ),
     "NODE_VERSION_UNKNOWN": NodeFinding(
         _W, "the version of CM is unknown", "compare `cm_ctl --version` with the versions in the manual"
     ),
@@ -248,6 +255,8 @@ class NodeFacts:
     ssl_obstacles: tuple[tuple[str, str], ...] = ()
     """Path and cause, for files in which enable_ssl could not be set."""
     foreign_cm_ctl: tuple[int, ...] = ()
+    dies_with_us: bool = True
+    """Whether children of the agent do."""
     upgrading: bool = False
     paused: bool = False
     manually_stopped: bool = False
@@ -318,6 +327,7 @@ def look(
         conf_cause=conf_cause,
         ssl_obstacles=_ssl_obstacles(cm),
         foreign_cm_ctl=tuple(process.pid for process in cm.foreign_cm_ctl()),
+        dies_with_us=bool(process.find_wrapper()),
         upgrading=_is_upgrading(settings),
         paused=(home_bin / MANUAL_PAUSE).exists(),
         manually_stopped=cm.manually_stopped(),
@@ -362,6 +372,8 @@ def _cm_ctl(facts: NodeFacts) -> Iterator[Finding]:
         yield node_finding("NODE_CM_CTL_MISSING", file=facts.cm_ctl)
     elif facts.cm_ctl_cause and facts.static_config_exists:
         yield node_finding("NODE_CM_CTL_FAILS", facts.cm_ctl_cause, file=facts.cm_ctl)
+    if not facts.dies_with_us:
+        yield node_finding("NODE_SETPRIV_MISSING")
     if facts.cm_ctl_exists and not facts.version:
         yield node_finding("NODE_VERSION_UNKNOWN", file=facts.cm_ctl)
 

@@ -55,6 +55,7 @@ TABLE = [
     ("NODE_NO_SPACE", {"state_directory": DirectoryFacts("state", free_inodes=3)}),
     ("NODE_CANNOT_SWAP", {"layout": LayoutProbe(None, "is a mount point")}),
     ("NODE_DATA_LINK", {"layout": LayoutProbe(Layout.DATA_LINK, "is a mount point")}),
+    ("NODE_SETPRIV_MISSING", {"dies_with_us": False}),
     ("NODE_CM_CTL_MISSING", {"cm_ctl_exists": False, "version": ""}),
     ("NODE_CM_CTL_FAILS", {"cm_ctl_cause": "current user is the root user"}),
     ("NODE_STATIC_CONFIG_MISSING", {"static_config_exists": False, "cm_ctl_cause": "exit 255"}),
