@@ -113,6 +113,10 @@ def rehearse(one: Path, other: Path, cipher: bytes) -> None:
                 _shake(server, client)
 
 
+_RECORD_BYTES = 1024
+"""Two sectors, as a record of the agent's journal has."""
+
+
 class Sets:
     """A directory with a live set and a stage, as bare as can be.
 
@@ -157,6 +161,14 @@ class Sets:
         """Live and stage swap places, durably: 1 fsync."""
         syscalls.exchange(self._parent, "live", "stage")
         os.fsync(self._parent)
+
+    def record(self) -> None:
+        """A record in place, durably: 1 fdatasync, as whoever votes must have before he answers."""
+        with (self.path / "record").open(
+            "r+b" if (self.path / "record").exists() else "w+b", buffering=0
+        ) as file:
+            file.write(b"record ".ljust(_RECORD_BYTES, b"."))
+            os.fdatasync(file.fileno())
 
     def point(self) -> None:
         """The same where directories cannot be exchanged: a link replaced by a rename, 1 fsync."""
