@@ -201,15 +201,22 @@ class LocalCm:
 
     def restore_conf(self, component: Component, before: ConfFile, value: bool) -> bool:
         """See `ports.Cm.restore_conf`."""
+        return self.restore_parameter(component, Parameter.ENABLE_SSL, before, value)
+
+    def restore_parameter(
+        self, component: Component, parameter: Parameter, before: ConfFile, value: bool | int
+    ) -> bool:
+        """Put a file back, byte for byte, as it was before a parameter was set to a value; as
+        `ports.Cm.restore_conf`."""
         path = self._path_for_command(component)
         now = conf_file.read(path)
         if now is None:
             return False
-        wanted = conf_edit.spelled(Parameter.ENABLE_SSL, value)
+        wanted = conf_edit.spelled(parameter, value)
         ours = (
             before.body,
             conf_edit.with_newline(before.body),
-            conf_edit.edited(before.body, Parameter.ENABLE_SSL, wanted),
+            conf_edit.edited(before.body, parameter, wanted),
         )
         if now.body not in ours:
             return False

@@ -256,9 +256,10 @@ def test_swapping_again_after_a_crash_keeps_the_copy_of_the_first_time(tmp_path)
 @pytest.mark.parametrize(
     ("parameter", "value"), [(Parameter.ALERT_THRESHOLD, 30), (Parameter.CHECK_INTERVAL, 3600)]
 )
-def test_the_expiry_parameters_are_read_and_changed_too(tmp_path, parameter, value):
+def test_the_expiry_parameters_are_read_changed_and_put_back_too(tmp_path, parameter, value):
     body = EDITABLE["plain"] + b"ssl_cert_expire_alert_threshold = 90\nssl_cert_expire_check_interval = 86400"
     bench = Bench(tmp_path, body)
+    before = bench.cm.read_conf("server")
     bench.cm.set_parameter("server", parameter, value)
     assert bench.files()["server"][0] == edited(body, parameter, str(value))
     conf = bench.cm.conf("server")
@@ -266,6 +267,9 @@ def test_the_expiry_parameters_are_read_and_changed_too(tmp_path, parameter, val
     with pytest.raises(InvalidInput):
         bench.cm.set_parameter("server", parameter, -1)
     assert bench.ctl.sets == [f"server {parameter}={value}"]
+    assert not bench.cm.restore_parameter("server", parameter, before, value + 1)
+    assert bench.cm.restore_parameter("server", parameter, before, value)
+    assert bench.files()["server"] == bench.files()["agent"]
 
 
 def test_a_file_that_is_far_too_long_is_a_failure(tmp_path):
