@@ -1,15 +1,9 @@
-"""The agent's durable record: two slots of one file, written in turn (`journal_slots`).
+"""The agent's durable record: written to one file (`journal_file`), read as what was written or not at all.
 
-`save` returns when the record would survive a power cut: one write over a slot that is on the disk already,
-one sync of it. A file that cannot be read as what was written stops the agent: an agent that forgot its
-promises could break them.
-
-Only who made the file writes into its slots, and only while every write has succeeded. A starting agent, and
-one whose write failed, makes the file anew beside the old one and renames it: what a predecessor wrote last,
-or what an fsync failed for, may be seen without being on the disk, and stays as it is until the new file is
-durable. The same way the file grows, and takes the place of that of an older release. It keeps the name that
-one had, although it is JSON no more: an agent of that release refuses it, and would take a missing file for
-a fresh start.
+`save` returns when the record would survive a power cut. A file that cannot be read as what was written stops
+the agent: an agent that forgot its promises could break them. The file keeps the name that an older release
+gave it, although it is JSON no more: an agent of that release refuses it, and would take a missing file for a
+fresh start.
 """
 
 from __future__ import annotations
@@ -18,15 +12,15 @@ import hashlib
 import json
 import logging
 import os
-import stat
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final, NamedTuple, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from gausscert_common.errors import NodeFailure, Reason
 
-from gausscert_agent import files, journal_slots, state_directory
-from gausscert_agent.files import FOR_OTHERS, Disk
+from gausscert_agent import journal_slots, state_directory
+from gausscert_agent.files import Disk
+from gausscert_agent.journal_file import MAX_BYTES, RESTORE, JournalFile, failed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,34 +31,12 @@ if TYPE_CHECKING:
 
     from gausscert_agent.journal_codec import Record, Values
 
-FILE: Final = "journal.json"
 _OLD_VERSION: Final = 1
 _OLD_BEGINNING: Final = b"{"
-_TORN: Final = "journal.json.new"
-_MODE: Final = 0o600
-_MAX_BYTES: Final = 1 << 21
-"""Far above twice the longest record: 64 tombstones and the names of four thousand participants."""
 _READS: Final = 5
 """How often a file is read that a serving agent writes meanwhile."""
 
 logger = logging.getLogger(__name__)
-
-
-class _File(NamedTuple):
-    """The file that this agent has made, and where its next record goes."""
-
-    device: int
-    inode: int
-    capacity: int
-    """Sectors in a slot."""
-    number: int
-    """Of the record that was written last."""
-
-    def is_still(self, found: os.stat_result) -> bool:
-        """Whether that is this file, as it was made."""
-        size = 2 * self.capacity * journal_slots.SECTOR
-        same = (found.st_dev, found.st_ino, found.st_size) == (self.device, self.inode, size)
-        return same and stat.S_IMODE(found.st_mode) == _MODE
 
 
 class Journal:
@@ -79,16 +51,15 @@ class Journal:
 
     def __init__(self, state_dir: Path, *, disk: Disk | None = None) -> None:
         self._path = state_dir
-        self._disk = disk or Disk()
+        self._file = JournalFile(state_dir, disk or Disk())
         self._directory: int | None = None
         self._lock: int | None = None
-        self._file: _File | None = None
         self._record: Record | None = None
 
     @property
     def path(self) -> Path:
         """The record's file."""
-        return self._path / FILE
+        return self._file.path
 
     @property
     def record(self) -> Record:
@@ -117,14 +88,15 @@ class Journal:
         if self._directory is None:
             self._directory = state_directory.open_private(self._path)
         self._lock = state_directory.lock(self._directory, self._path)
-        self._remove_torn(self._directory)
+        self._file.remove_torn(self._directory)
 
     def close(self) -> None:
         """Give the lock back; harmless to repeat."""
         for descriptor in (self._lock, self._directory):
             if descriptor is not None:
                 os.close(descriptor)
-        self._lock = self._directory = self._file = None
+        self._lock = self._directory = None
+        self._file.forget()
 
     def load(self) -> NodeState:
         """Read the record; a missing file is a fresh state.
@@ -132,7 +104,7 @@ class Journal:
         Raises:
             NodeFailure: JOURNAL_DAMAGED; JOURNAL_FAILED: the file is of another version, or not private.
         """
-        self._file = None
+        self._file.forget()
         values = self._read_steady()
         self._record = _fresh() if values is None else self._decoded(values)
         return self._record.node
@@ -162,63 +134,8 @@ class Journal:
         """
         if self._lock is None or self._directory is None:
             raise RuntimeError("the journal is not locked")
-        text = _text(record)
-        made, self._file = self._file, None  # until this is durable, nothing is known of its slots
-        with self._writing():
-            if made is None or not journal_slots.fits(text, made.capacity):
-                self._file = self._make(self._directory, text)
-            else:
-                self._file = self._write_slot(self._directory, text, made)
+        self._file.write(self._directory, _text(record))
         self._record = record
-
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise self._failed(
-                f"cannot be written: {error.strerror or error}",
-                "see to space, permissions and health of that file system",
-            ) from error
-
-    def _remove_torn(self, directory: int) -> None:
-        with self._writing():
-            if files.exists(directory, _TORN):
-                self._disk.unlink(directory, _TORN)
-
-    def _make(self, directory: int, text: bytes) -> _File:
-        """A new file with the record in its first slot, in place of whatever is there."""
-        self._remove_torn(directory)
-        capacity = journal_slots.capacity_for(text)
-        body = journal_slots.written(text, 1, capacity)
-        descriptor = self._disk.create(directory, _TORN, _MODE)
-        try:
-            # Both slots get their blocks here: to write a record later the disk needs no room.
-            self._disk.write(descriptor, body + journal_slots.blank(capacity)[len(body) :])
-            self._disk.sync(descriptor)
-            made = os.fstat(descriptor)
-        finally:
-            os.close(descriptor)
-        self._disk.replace(directory, _TORN, FILE)
-        self._disk.sync(directory)
-        return _File(made.st_dev, made.st_ino, capacity, 1)
-
-    def _write_slot(self, directory: int, text: bytes, made: _File) -> _File:
-        """Over the older one of both records; a file that somebody has put there is not written into."""
-        number = made.number + 1
-        descriptor = files.open_for_writing(directory, FILE)
-        if descriptor is None:
-            return self._make(directory, text)
-        try:
-            if not made.is_still(os.fstat(descriptor)):
-                return self._make(directory, text)
-            body = journal_slots.written(text, number, made.capacity)
-            slot = (number - 1) % 2
-            self._disk.write_at(descriptor, body, slot * made.capacity * journal_slots.SECTOR)
-            self._disk.sync_data(descriptor)
-        finally:
-            os.close(descriptor)
-        return made._replace(number=number)
 
     def _read_steady(self) -> Values | None:
         """Reads again where the file was written meanwhile, which leaves it the same only when it was not.
@@ -228,7 +145,7 @@ class Journal:
         """
         before: bytes | None = None
         for _ in range(_READS):
-            raw = self._read()
+            raw = self._file.read()
             if raw is None:
                 return None
             try:
@@ -239,26 +156,8 @@ class Journal:
                 before = raw
         raise self._failed("does not stay the same for long enough to be read", "try again")
 
-    def _read(self) -> bytes | None:
-        try:
-            with files.opened(self._path) as directory, files.opened_file(directory, FILE) as descriptor:
-                self._require_private(os.fstat(descriptor))
-                return files.read_all(descriptor, _MAX_BYTES + 1)
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise self._failed(f"cannot be read: {error.strerror}", _RESTORE) from error
-
-    def _require_private(self, status: os.stat_result) -> None:
-        mode = stat.S_IMODE(status.st_mode)
-        if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid() or mode & FOR_OTHERS:
-            raise self._failed(
-                f"is not a private file of user {os.geteuid()} (owner {status.st_uid}, mode {mode:04o})",
-                "find out who changed it; if it can be trusted, give it back its owner and mode 0600",
-            )
-
     def _values(self, raw: bytes) -> Values:
-        if len(raw) > _MAX_BYTES:
+        if len(raw) > MAX_BYTES:
             raise self._damaged("is too long for a journal")
         with self._reading():
             if raw.startswith(_OLD_BEGINNING):
@@ -296,7 +195,7 @@ class Journal:
             raise self._damaged("is damaged") from error
 
     def _damaged(self, message: str) -> NodeFailure:
-        return NodeFailure(Reason.JOURNAL_DAMAGED, message, file=str(self.path), remedy=_RESTORE)
+        return NodeFailure(Reason.JOURNAL_DAMAGED, message, file=str(self.path), remedy=RESTORE)
 
     def _other_version(self, version: str) -> NodeFailure:
         known = journal_slots.VERSION.decode()
@@ -306,13 +205,7 @@ class Journal:
         )
 
     def _failed(self, message: str, remedy: str) -> NodeFailure:
-        return NodeFailure(Reason.JOURNAL_FAILED, message, file=str(self.path), remedy=remedy)
-
-
-_RESTORE: Final = (
-    "do not remove it while a transaction is in doubt: see gausscert status on the other nodes;"
-    " if none is, move the file away and start the agent again"
-)
+        return failed(self.path, message, remedy)
 
 
 def _fresh() -> Record:

@@ -11,7 +11,7 @@ import stat
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from gausscert_agent.journal import FILE as JOURNAL
+from gausscert_agent.journal_file import FILE as JOURNAL
 from gausscert_common.model import Layout
 from gausscert_common.protocol.words import Step
 

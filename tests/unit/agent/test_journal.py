@@ -401,7 +401,7 @@ def test_a_reader_beside_a_writing_agent_reads_again(directory, monkeypatch):
     torn = bytes([torn[0] ^ 1]) + torn[1:]
     journal = Journal(directory)
     answers = [torn, torn[::-1], whole]
-    monkeypatch.setattr(journal, "_read", lambda: answers.pop(0))
+    monkeypatch.setattr(journal._file, "read", lambda: answers.pop(0))
     assert journal.load() == FULL
     answers = [torn, torn]
     with pytest.raises(NodeFailure):
