@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
@@ -11,13 +12,14 @@ from typing import TYPE_CHECKING, Final, Literal
 from gausscert_common.errors import NodeFailure, Reason
 from gausscert_common.model import CmTopology, FactorBuild, SslSwitch
 
+from gausscert_agent import files
 from gausscert_agent.drivers import cm_conf, conf_edit, conf_file, process_list
 from gausscert_agent.drivers.asked import Asked
 from gausscert_agent.drivers.cm_ctl import CmCtl
 from gausscert_agent.drivers.cm_texts import CmView
 from gausscert_agent.drivers.conf_edit import Parameter
 from gausscert_agent.drivers.process import ProcessRunner
-from gausscert_agent.files import Disk
+from gausscert_agent.files import Disk, store_errors
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -242,6 +244,14 @@ class LocalCm:
     def manually_stopped(self) -> bool:
         """See `ports.Cm.manually_stopped`."""
         return (self.bin / MANUAL_START).exists()
+
+    def sync_mark(self) -> None:
+        """See `ports.Cm.sync_mark`. `bin` may be a link; the mark is none."""
+        what = f"make durable whether there is {MANUAL_START}"
+        with store_errors(what, self.bin), files.opened(f"{self.bin}/.") as directory:
+            with suppress(FileNotFoundError), files.opened_file(directory, MANUAL_START) as mark:
+                self._disk.sync(mark)
+            self._disk.sync(directory)
 
     def factor_build(self) -> FactorBuild | None:
         """See `ports.Cm.factor_build`; told by the lengths of the live factor files, else by what this cm_ctl

@@ -119,6 +119,14 @@ class Cm(Protocol):
     def manually_stopped(self) -> bool:
         """Whether `<home>/bin/cluster_manual_start` exists: om_monitor then starts nothing."""
 
+    def sync_mark(self) -> None:
+        """Make durable that `cluster_manual_start` is there, or that it is not: cm_ctl leaves that to the
+        kernel, and after a power cut om_monitor goes by what survived.
+
+        Raises:
+            NodeFailure: STORE_FAILED.
+        """
+
     def factor_build(self) -> FactorBuild | None:
         """The factor file format of this node's CM, or None if nothing tells; runs nothing."""
 

@@ -87,15 +87,21 @@ class Restarter:
             )
 
     def stop(self, orders: RestartOrders, on_start: OnStart) -> None:
-        """Stop CM, or wait for whoever stops it; success only when it has stopped and stays so.
+        """Stop CM, or wait for whoever stops it; success only when it has stopped and stays so, also after
+        a power cut: nodes that lose power between two swaps must not start by themselves, each with
+        another set.
 
         Raises:
             NodeRefusal: NOT_STOPPED, with scope NONE.
-            NodeFailure: CM_NOT_STOPPED with the pids; CM_CTL_FAILED, CM_CTL_TIMEOUT.
+            NodeFailure: CM_NOT_STOPPED with the pids; CM_CTL_FAILED, CM_CTL_TIMEOUT; STORE_FAILED.
         """
         if orders.scope is RestartScope.NONE:
             self._keep_looking()
-            return
+        else:
+            self._stop(orders, on_start)
+        self._cm.sync_mark()
+
+    def _stop(self, orders: RestartOrders, on_start: OnStart) -> None:
         deadline = self._monotonic() + orders.timeout_s
         if self._is_mine(orders) and not (orders.scope is RestartScope.NODE and self._is_stopped()):
             self._activity(f"stopping CM ({orders.scope})")
@@ -113,12 +119,14 @@ class Restarter:
         What is served afterwards is for a probe to show.
 
         Raises:
-            NodeFailure: CM_CTL_FAILED, CM_CTL_TIMEOUT, CM_NOT_STARTED.
+            NodeFailure: CM_CTL_FAILED, CM_CTL_TIMEOUT, CM_NOT_STARTED; STORE_FAILED.
         """
         if not self._is_mine(orders) or (orders.scope is RestartScope.NODE and self._is_running()):
             return
         self._activity(f"starting CM ({orders.scope})")
         self._cm.start(orders.scope, orders.timeout_s, on_start)
+        # The mark that Stop has made durable must not be back after a power cut.
+        self._cm.sync_mark()
 
     def _tell_swallowed(self, scope: RestartScope, failure: NodeFailure) -> None:
         """This node is stopped in spite of the failure, and each other node looks for itself. With scope

@@ -96,6 +96,9 @@ class IdleCm:
         """While it is stopped."""
         return not self._running
 
+    def sync_mark(self) -> None:
+        """There is no file behind it."""
+
     def factor_build(self) -> FactorBuild | None:
         """That of the material."""
         return FactorBuild.RELEASED

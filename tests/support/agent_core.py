@@ -75,6 +75,8 @@ class FakeCm:
     stop_leaves: set[str] = field(default_factory=set)
     """Processes that survive `cm_ctl stop`."""
     orphans_ended: list[tuple[int, int]] = field(default_factory=list)
+    mark_durable: bool = False
+    """Whether a power cut would leave `cluster_manual_start` there."""
     undurable: set[str] = field(default_factory=set)
     """Configuration files that a power cut would set back."""
     during: object = None
@@ -150,6 +152,11 @@ class FakeCm:
 
     def manually_stopped(self) -> bool:
         return self.manual
+
+    def sync_mark(self) -> None:
+        if "sync_mark" in self.fail:
+            raise self.fail.pop("sync_mark")
+        self.mark_durable = self.manual
 
     def factor_build(self) -> FactorBuild | None:
         return self.build

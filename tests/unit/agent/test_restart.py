@@ -236,3 +236,27 @@ def test_a_failure_of_the_own_node_that_has_stopped_all_the_same_is_nothing_to_h
     assert cm.calls == ["stop node"]
     assert caplog.records == []
     assert not [text for text in activities if "says" in text]
+
+
+@pytest.mark.parametrize(
+    ("scope", "executor"), [(CLUSTER, True), (CLUSTER, False), (NODE, False), (NONE, False)]
+)
+def test_nodes_that_lose_power_between_two_swaps_do_not_start_by_themselves(restarter, cm, scope, executor):
+    """om_monitor of a node whose `cluster_manual_start` was lost started CM with the new set, and that of
+    another one with the old set."""
+    if scope is NONE or not executor:
+        cm.running, cm.manual = set(), True
+    stop(restarter, scope, executor=executor)
+    assert cm.mark_durable
+
+
+def test_a_mark_that_cannot_be_made_durable_is_no_stop(restarter, cm):
+    cm.fail["sync_mark"] = NodeFailure(Reason.STORE_FAILED, "bin cannot be synced")
+    with pytest.raises(NodeFailure, match="bin cannot be synced"):
+        stop(restarter, NODE)
+
+
+def test_the_mark_that_start_has_removed_is_not_back_after_a_power_cut(restarter, cm):
+    stop(restarter, NODE)
+    start(restarter, NODE)
+    assert not cm.mark_durable

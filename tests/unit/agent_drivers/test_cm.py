@@ -11,6 +11,7 @@ from gausscert_agent.cm import LocalCm
 from gausscert_agent.config import CmSettings
 from gausscert_agent.drivers.process import Completed
 from gausscert_agent.drivers.process_list import read_stat, start_ticks
+from gausscert_agent.files import Disk
 from gausscert_common.errors import NodeFailure, Reason
 from gausscert_common.model import FactorBuild, SslSwitch, SslValue
 from gausscert_common.protocol.words import RestartScope
@@ -275,3 +276,34 @@ def test_a_process_with_other_start_ticks_is_no_orphan_of_ours(home, data):
 
 def test_a_pid_that_is_gone_is_no_orphan(home, data):
     LocalCm(CmSettings(home), FakeCmCtl(data)).end_orphan(2**22 + 1, 5)
+
+
+class Synced(Disk):
+    """Remembers what was synced."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    def sync(self, descriptor: int) -> None:
+        self.names.append(os.readlink(f"/proc/self/fd/{descriptor}").rpartition("/")[2])
+        super().sync(descriptor)
+
+
+@pytest.mark.parametrize("there", [True, False])
+@pytest.mark.parametrize("linked", [True, False])
+def test_the_mark_of_a_stop_or_its_absence_is_made_durable_with_its_directory(home, there, linked):
+    if linked:
+        (home / "bin").rename(home / "bin-7.0")
+        (home / "bin").symlink_to("bin-7.0")
+    if there:
+        (home / "bin" / "cluster_manual_start").write_text("1")
+    disk = Synced()
+    LocalCm(CmSettings(home=home), disk=disk).sync_mark()
+    assert disk.names == [*(["cluster_manual_start"] if there else []), "bin-7.0" if linked else "bin"]
+
+
+def test_a_mark_that_cannot_be_made_durable_is_a_failure_that_names_it(home):
+    (home / "bin" / "cluster_manual_start").symlink_to("elsewhere")
+    with pytest.raises(NodeFailure, match="cluster_manual_start") as caught:
+        LocalCm(CmSettings(home=home), disk=Synced()).sync_mark()
+    assert caught.value.reason is Reason.STORE_FAILED
