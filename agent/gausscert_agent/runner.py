@@ -14,7 +14,7 @@ import logging
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from gausscert_common.errors import NodeFailure, NodeRefusal, Reason
 from gausscert_common.model import Overlap
@@ -44,6 +44,7 @@ from gausscert_agent.effects import Given, Prepared, Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from types import TracebackType
 
     from gausscert_common.findings import Finding
     from gausscert_common.model import SslSwitch
@@ -91,6 +92,25 @@ def _always() -> bool:
     return True
 
 
+class Mutex(Protocol):
+    """As `threading.Lock`."""
+
+    def acquire(self, blocking: bool = ..., timeout: float = ...) -> bool:
+        """Take it, within so many seconds if a timeout is given; whether that was possible."""
+
+    def release(self) -> None:
+        """Give it back."""
+
+    def locked(self) -> bool:
+        """Whether somebody has it."""
+
+    def __enter__(self) -> bool: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None: ...
+
+
 class Runner:
     """Carries out commands. `recover` first; only then may anything be served.
 
@@ -102,6 +122,7 @@ class Runner:
         standalone: What is done outside of a transaction.
         lease: Who is not to be disturbed.
         boot: Names what pids mean something in.
+        mutex: Lets in one command at a time.
     """
 
     def __init__(
@@ -113,6 +134,8 @@ class Runner:
         standalone: Standalone,
         lease: Lease,
         boot: Callable[[], str] = boot_mark,
+        *,
+        mutex: Mutex | None = None,
     ) -> None:
         self._ledger = ledger
         self._store = store
@@ -121,7 +144,7 @@ class Runner:
         self._standalone = standalone
         self._lease = lease
         self._boot = boot
-        self._mutex = threading.Lock()
+        self._mutex: Mutex = threading.Lock() if mutex is None else mutex
         self._recovered = False
         self._draining = False
 

@@ -4,6 +4,7 @@ an error of ours with the node's name on it."""
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import grpc
@@ -50,7 +51,8 @@ class Line:
         channel: Closed by `close`.
         timeouts: From the inventory.
         on_retry: Told before a call is repeated.
-        sleep: For tests.
+        sleep: Waits between attempts.
+        clock: Seconds that only go forward.
     """
 
     def __init__(
@@ -60,12 +62,14 @@ class Line:
         timeouts: Timeouts,
         on_retry: OnRetry | None,
         sleep: Callable[[float], Awaitable[None]],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.dialled = dialled
         self._channel = channel
         self._timeouts = timeouts
         self._on_retry = on_retry
         self._sleep = sleep
+        self._clock = clock
         self._met = False
         """The node has proven who it is: whatever is found at its address later may pass."""
 
@@ -109,6 +113,7 @@ class Line:
                 node=self.dialled.node,
                 on_retry=self._on_retry,
                 sleep=self._sleep,
+                clock=self._clock,
             )
         except Repeatable as last:
             raise last.error from last
