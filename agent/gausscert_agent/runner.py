@@ -197,7 +197,11 @@ class Runner:
         """
         with self._turn(wait_s):
             turn = _Turn(command, given or Given(), is_active)
-            state = perform(carry_out(self._ledger.state, command), lambda move: self._make(move, turn))
+            try:
+                state = perform(carry_out(self._ledger.state, command), lambda move: self._make(move, turn))
+            except NodeFailure:
+                self._settle_at_once()
+                raise
             if turn.prepared is not None:
                 return Done(state, turn.prepared.findings, turn.prepared.overlap)
             if command.step is Step.PREPARE and state.transaction is not None:
@@ -368,6 +372,16 @@ class Runner:
         self._ledger.forget_request()
         if self.state.transaction is None:
             self._effects.tidy()
+
+    def _settle_at_once(self) -> None:
+        """After a record that failed, find out what is durable: a node that reports less than it has promised
+        leads the next coordinator to an epoch that is taken. If that fails, too, the next command tries."""
+        if not self._ledger.suspect:
+            return
+        try:
+            self._settle()
+        except (NodeRefusal, NodeFailure) as error:
+            logger.warning("what is durable is not known yet", extra={"reason": error.reason})
 
     def _end_orphan(self, operation: Operation) -> None:
         """After a reboot the same pid and session are somebody else's."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import replace
 
@@ -10,7 +11,7 @@ from gausscert_agent.journal import Journal
 from gausscert_common.errors import InvalidInput, NodeFailure, NodeRefusal, Reason
 from gausscert_common.model import Layout, SslValue
 from gausscert_common.protocol.state import Operation
-from gausscert_common.protocol.words import Outcome, Phase, SslWish, Step
+from gausscert_common.protocol.words import Fence, Outcome, Phase, SslWish, Step
 from support.agent_core import (
     BACKWARD,
     FORWARD,
@@ -245,29 +246,50 @@ def test_a_foreign_live_set_is_served_as_such_and_refused(node):
     assert node.everything() == before
 
 
-def test_after_a_failed_write_the_next_command_settles_first(node):
-    """The failed write may have reached the disk or not; memory is not believed."""
-    node.stop()
-    failing = []
+def failing_syncs(node, *which: int) -> None:
+    """From now on the first, second, ... sync fails, as numbered."""
+    count = itertools.count(1)
 
     def hook(name: str) -> None:
-        if failing and name == "sync":
-            failing.pop()
-            if not failing:
-                raise OSError(5, "Input/output error")
+        if name == "sync" and next(count) in which:
+            raise OSError(5, "Input/output error")
 
-    node.disk = HookedDisk(hook)
+    node.disk._hook = hook
+
+
+def ready_to_commit(node) -> None:
+    node.stop()
+    node.disk = HookedDisk(lambda name: None)
     node.start()
     node.run_all(FORWARD[:4])
     node.run(Step.START)
-    failing.extend([1, 2, 3, 4])  # file and directory of the fence, then file and directory of COMMITTED
+
+
+def test_after_a_failed_write_the_next_command_settles_first(node):
+    """The failed write may have reached the disk or not; memory is not believed."""
+    ready_to_commit(node)
+    # File and directory of the fence, then file and directory of COMMITTED; then the agent cannot settle.
+    failing_syncs(node, 4, 5)
     with pytest.raises(NodeFailure):
         node.run(Step.COMMIT)
     assert Journal(node.state_dir).load().phase is Phase.COMMITTED
-    assert node.state.phase is Phase.SWAPPED
+    assert node.runner._ledger.suspect
     with pytest.raises(NodeRefusal) as caught:
         node.run(Step.ABORT)
     assert caught.value.reason is Reason.WRONG_PHASE
+    assert not node.runner._ledger.suspect
     assert node.state.phase is Phase.COMMITTED
     node.run_all((Step.ACQUIRE, Step.COMMIT, Step.PURGE), epoch=2)
     assert live_files(node.sslcert) == NEW
+
+
+def test_a_node_whose_record_failed_reports_at_once_what_it_has_promised(node):
+    """It reported the fence before, the next coordinator took an epoch that was taken, and was FENCED by a
+    coordinator that had given up."""
+    ready_to_commit(node)
+    failing_syncs(node, 2)
+    with pytest.raises(NodeFailure) as caught:
+        node.run(Step.ACQUIRE, epoch=2)
+    assert caught.value.reason is Reason.JOURNAL_FAILED
+    assert node.state == Journal(node.state_dir).load()
+    assert node.state.fence == Fence(2, Step.ACQUIRE)
