@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from simulation.machine import Machine
     from simulation.world import World
 
+_TRIES: Final = 5
 _PATIENCE_S: Final = 1200.0
 
 
@@ -59,6 +60,8 @@ async def _mended(world: World) -> bool:
     dice.heal()
     world.network.heal()
     await _until_quiet(world, all_of_it=forged or not at_once)
+    _restart_suspect(world)
+    await _until_quiet(world, all_of_it=forged or not at_once)
     for machine in world.machines.values():
         machine.stuck_until_s = machine.blocked_until_s = machine.deaf_until_s = 0.0
         if machine.by_hand:  # whoever has started it has been told
@@ -82,10 +85,11 @@ async def _until_quiet(world: World, *, all_of_it: bool = True) -> None:
             raise Unclean("I9: a node does not come to rest")
 
 
-def _suspect(world: World) -> bool:
-    """Some node does not know what its journal says: it could not be read again when a record had failed. What
-    it has promised is found out with the first command."""
-    return any(agent is not None and agent.runner._ledger.suspect for agent in world.agents.values())
+def _restart_suspect(world: World) -> None:
+    """An agent that could not read its journal again when a record had failed: with its disk, it is mended."""
+    for agent in list(world.agents.values()):
+        if agent is not None and agent.runner._ledger.suspect:
+            agent.die()
 
 
 def _quiet(world: World, *, all_of_it: bool) -> bool:
@@ -109,10 +113,10 @@ async def _recover(world: World) -> Result:
 async def _recovered(world: World) -> None:
     """What was on its way may take the fence from under a coordinator, or come when it has found nothing to
     do; once nothing is, one coordinator is enough."""
-    while True:
-        alone = _quiet(world, all_of_it=True) and not _suspect(world)
+    for _ in range(_TRIES):
+        alone = _quiet(world, all_of_it=True)
         result = await _recover(world)
-        if alone or not world.network.on_the_way and not world.in_flight and not result.failures:
+        if alone or not (world.network.on_the_way or world.in_flight or result.failures):
             break
         await _until_quiet(world)
     foreign = any(each.foreign for each in world.machines.values())
