@@ -1,0 +1,291 @@
+"""One machine: a disk that may lose what was not synced, and a CM that does what its marks say.
+
+CM of a node is one thing here: cm_server with cm_agent, and om_monitor that starts them unless
+`cluster_manual_start` is there (facts section 14). The mark itself is a file like any other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
+
+from gausscert_common.bundle import Bundle
+from gausscert_common.model import CertificateSet, Served
+from gausscert_common.protocol.state import NodeState, SslSetting
+from gausscert_common.protocol.words import Fence
+from simulation.faults import Fault
+from support.fake_node import FakeNode, FakeSet, bundle
+
+if TYPE_CHECKING:
+    from simulation.child import Child
+    from simulation.world import World
+
+
+@dataclass(frozen=True)
+class Content(FakeSet):
+    """A set, or what is to become one."""
+
+    name: str = ""
+    whole: bool = True
+
+
+@cache
+def content(label: str, salt: str = "") -> Content:
+    """The set of a bundle, as it lies on one node; ready factor files make it the same everywhere."""
+    made = FakeSet.of(bundle(label), salt)
+    return Content(made.digest, made.bundle_digest, made.server, made.ca, f"{label}{salt and '/' + salt}")
+
+
+@cache
+def bundle_of(label: str) -> Bundle:
+    """What an operator hands in."""
+    return bundle(label)
+
+
+@cache
+def label_of(digest: str, labels: tuple[str, ...]) -> str:
+    """Which of these bundles has that digest."""
+    return next(label for label in labels if bundle_of(label).digest == digest)
+
+
+@cache
+def reported(held: Content) -> CertificateSet:
+    """As a report tells it."""
+    return held.report()
+
+
+OLD = "old"
+FOREIGN = "somebody else's"
+_LOOK_EVERY_S = 1.0
+TORN = Content("torn", "", content(OLD).server, "", "torn", whole=False)
+
+
+class Machine(FakeNode):
+    """See the module. Everything it does is told to the referee and to the trace."""
+
+    live: Content
+
+    def __init__(self, world: World, name: str, number: int) -> None:
+        super().__init__(name, number, content(OLD, world.salt(name)))
+        self.world = world
+        self.state = NodeState()
+        """The durable record, decoded."""
+        self.record = self.durable_record = ""
+        """As files: what can be read, and what would survive a power loss."""
+        self.beside: dict[str, Content] = {}
+        self.powered = True
+        self.boots = 1
+        self.children: dict[int, Child] = {}
+        self.by_hand = False
+        """What CM does here is none of ours until it was stopped again."""
+        self.displaced: Content | None = None
+        """What was live where somebody else's set is now."""
+        self.stuck_until_s = self.blocked_until_s = self.deaf_until_s = 0.0
+        self.skew_s = 0.0
+        self.copies: dict[tuple[str, str], bool] = {}
+        self._before_exchange: tuple[Content, dict[str, Content]] | None = None
+        self._durable_mark = False
+        self._durable_ssl = SslSetting(self.ssl_server, self.ssl_agent)
+        self._turning = False
+        self.load()
+
+    @property
+    def fence(self) -> Fence:
+        """What is promised durably."""
+        return self.state.fence
+
+    @property
+    def boot(self) -> str:
+        """Names what pids mean something in."""
+        return f"boot-{self.boots} pid:[1] 7"
+
+    @property
+    def foreign(self) -> bool:
+        """Somebody else's set is live."""
+        return self.live.name.startswith(FOREIGN)
+
+    @property
+    def runs_foreign(self) -> bool:
+        """CM has loaded somebody else's set."""
+        return isinstance(self.loaded, Content) and self.loaded.name.startswith(FOREIGN)
+
+    @property
+    def untouchable(self) -> bool:
+        """What is live is neither of the two sets of the transaction that the node is in. A foreign set that
+        was there before it is its old one."""
+        told = self.state.transaction
+        return told is not None and self.live.digest not in (told.old_digest, told.new_digest)
+
+    # The disk.
+
+    def exchange(self, transaction_id: str) -> None:
+        """The one system call; counts only once it was synced."""
+        self.world.referee.exchanging(self)
+        self._remember()
+        self.live, self.beside[transaction_id] = self.beside[transaction_id], self.live
+        self.world.told(self.name, f"{self.live.name} is live")
+        self.world.referee.whole(self)
+
+    def remove(self, transaction_id: str) -> None:
+        """What lies beside is no more."""
+        if transaction_id in self.beside:
+            self.world.referee.gives_up(self, transaction_id)
+            self._remember()
+            del self.beside[transaction_id]
+            self.world.referee.both_there(self)
+
+    def put(self, transaction_id: str, staged: Content) -> None:
+        """A stage, durable."""
+        self.beside[transaction_id] = staged
+        self._before_exchange = None
+
+    def sync(self) -> None:
+        """What was moved stays moved."""
+        self._before_exchange = None
+
+    def write(self, record: str) -> None:
+        """A record that can be read, and is not durable yet."""
+        self.record = record
+
+    def sync_record(self, state: NodeState) -> None:
+        """The record is durable."""
+        self.durable_record = self.record
+        self.state = state
+        self.world.referee.recorded(self, state)
+
+    def put_foreign(self) -> None:
+        """Somebody changes the live set by hand, whatever is going on."""
+        self.displaced = self.live
+        self.live = content(FOREIGN, self.name)
+        self._before_exchange = None
+        self.world.told(self.name, "somebody puts another set")
+
+    def put_back(self) -> None:
+        """... and thinks better of it; CM that has loaded it is restarted."""
+        if self.displaced is None:
+            return
+        self.live = self.displaced
+        self.world.told(self.name, f"somebody puts {self.live.name} back")
+        if self.runs_foreign:
+            self.die()
+
+    def _remember(self) -> None:
+        if self._before_exchange is None:
+            self._before_exchange = self.live, dict(self.beside)
+
+    # Configuration and mark.
+
+    def set_conf(self, component: str, value: bool) -> None:
+        """As cm_ctl set leaves it: not durable."""
+        if component == "server":
+            self.ssl_server = value
+        else:
+            self.ssl_agent = value
+        self.world.told(self.name, f"enable_ssl of cm_{component}.conf is {value}")
+
+    def sync_conf(self) -> None:
+        """The configuration files are durable."""
+        self._durable_ssl = SslSetting(self.ssl_server, self.ssl_agent)
+
+    def start_by_hand(self) -> None:
+        """Somebody does not know what goes on here."""
+        self.by_hand = True
+        self.world.told(self.name, "somebody starts CM by hand")
+        self.mark(there=False)
+
+    def mark(self, there: bool) -> None:
+        """Write or remove `cluster_manual_start`."""
+        if self.manual_stop is not there:
+            self.manual_stop = there
+            self.world.told(self.name, f"cluster_manual_start is {'there' if there else 'gone'}")
+        self.turn()
+
+    def sync_mark(self) -> None:
+        """The mark, or its absence, is durable."""
+        self._durable_mark = self.manual_stop
+
+    # CM.
+
+    @property
+    def stale_process(self) -> bool:
+        """A cm_server that does not obey."""
+        return self.world.now_s < self.stuck_until_s
+
+    def turn(self) -> None:
+        """CM follows its mark, a little later."""
+        if not self.powered or self._turning or self.running is not self.manual_stop:
+            return
+        self._turning = True
+        low, high = (0.2, 1.2) if self.running else (0.3, 2.0)
+        self.world.loop.call_later(self.world.dice.between(low, high), self._turned, self.boots)
+
+    def load(self) -> None:
+        """CM starts with what is live."""
+        self.loaded, self.ssl_loaded = self.live, self.ssl_server
+        self.world.told(self.name, f"CM runs with {self.live.name}")
+        self.world.referee.loaded()
+
+    def unload(self) -> None:
+        """CM is gone."""
+        if self.running:
+            self.loaded, self.by_hand = None, False
+            self.world.told(self.name, "CM is gone")
+
+    def die(self) -> None:
+        """CM crashes."""
+        if not self.stale_process:
+            self.unload()
+            self.turn()
+
+    def served_to(self, prober: FakeNode) -> Served:
+        """What is seen of its cm_server."""
+        self.deaf = not self.powered or self.world.now_s < self.deaf_until_s
+        return super().served_to(prober)
+
+    def _turned(self, boots: int) -> None:
+        if boots != self.boots:
+            return
+        self._turning = False
+        if not self.powered or self.running is not self.manual_stop:
+            return
+        again_s = (self.stuck_until_s if self.running else self.blocked_until_s) - self.world.now_s
+        if again_s > 0:
+            self._turning = True
+            self.world.loop.call_later(min(again_s, _LOOK_EVERY_S), self._turned, boots)
+        elif self.running:
+            self.unload()
+        else:
+            self.load()
+
+    # Power.
+
+    def power_cut(self) -> None:
+        """Nothing runs any more; what was not synced may be as it was before."""
+        dice = self.world.dice
+        self.world.told(self.name, "loses power")
+        self.powered, self._turning = False, False
+        self.boots += 1
+        self.stuck_until_s = self.blocked_until_s = 0.0
+        for child in tuple(self.children.values()):
+            child.end("the power is gone")
+        self.unload()
+        if self.record != self.durable_record and dice.hits(Fault.RECORD_UNDONE):
+            self.record = self.durable_record
+        if self._before_exchange is not None and dice.hits(Fault.EXCHANGE_UNDONE):
+            self.live, self.beside = self._before_exchange
+            self.world.told(self.name, f"{self.live.name} is live again")
+        self._before_exchange = None
+        if self.manual_stop is not self._durable_mark and dice.hits(Fault.MARK_UNDONE):
+            self.manual_stop = self._durable_mark
+            self.world.told(self.name, f"cluster_manual_start is {'back' if self.manual_stop else 'lost'}")
+        self._durable_mark = self.manual_stop
+        if SslSetting(self.ssl_server, self.ssl_agent) != self._durable_ssl and dice.hits(Fault.CONF_UNDONE):
+            self.set_ssl(self._durable_ssl)
+        self.sync_conf()
+
+    def power_on(self) -> None:
+        """The machine boots; om_monitor starts CM unless it is told not to."""
+        self.powered = True
+        self.world.told(self.name, "boots")
+        self.turn()

@@ -1,0 +1,255 @@
+"""What the agent's core stands on, over a simulated machine: journal, store, stage builder, configuration
+copies and CM. Each gives way, fails or lets its agent die where the real one could."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from gausscert_agent import journal_codec
+from gausscert_agent.drivers.conf_file import ConfFile
+from gausscert_agent.journal_codec import Record
+from gausscert_agent.ports import Component, OnStart
+from gausscert_agent.staging import Built, Material
+from gausscert_common.errors import NodeFailure, NodeRefusal, Reason
+from gausscert_common.findings import Finding
+from gausscert_common.model import CmProcess, FactorBuild, Overlap, SslSwitch
+from gausscert_common.protocol.state import NodeState
+from gausscert_common.protocol.words import RestartScope
+from simulation.child import Child
+from simulation.faults import Fault
+from simulation.machine import TORN, Machine, content, label_of
+
+if TYPE_CHECKING:
+    from simulation.agent import Agent
+
+
+class SimJournal:
+    """`gausscert_agent.journal.Journal` on a disk that may lose what was not synced."""
+
+    def __init__(self, agent: Agent) -> None:
+        self._agent = agent
+        self._machine = agent.machine
+        self.record = Record()
+
+    def lock(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+    def load(self) -> NodeState:
+        text = self._machine.record
+        self.record = journal_codec.decode(json.loads(text)) if text else Record()
+        return self.record.node
+
+    def save_record(self, record: Record) -> None:
+        agent = self._agent
+        agent.effect("a record")
+        if record.node.fence < self._machine.fence:
+            agent.world.referee.broken(f"I8: the fence of {self._machine.name} is lowered to {record.node.fence}")
+        agent.point(f"before it journals {record.node.phase}", Fault.CRASH_IN_JOURNAL)
+        agent.fails(Fault.JOURNAL_FAILS, Reason.JOURNAL_FAILED)
+        self._machine.write(json.dumps(journal_codec.encode(record)))
+        agent.point(f"before {record.node.phase} is durable", Fault.CRASH_IN_JOURNAL)
+        agent.fails(Fault.JOURNAL_FAILS, Reason.JOURNAL_FAILED)
+        self._machine.sync_record(record.node)
+        self.record = record
+        agent.point(f"after it has journalled {record.node.phase}", Fault.CRASH)
+
+
+class SimStore:
+    """`gausscert_agent.store.Store`: the same refusals, in the same order."""
+
+    def __init__(self, agent: Agent) -> None:
+        self._agent = agent
+        self._machine = agent.machine
+
+    def live_digest(self) -> str:
+        return self._machine.live.digest
+
+    def ensure_live(self, transaction_id: str, wanted: str, other: str) -> None:
+        agent, machine = self._agent, self._machine
+        agent.point("before an exchange", Fault.CRASH_IN_EFFECT)
+        live = machine.live.digest
+        if live not in (wanted, other):
+            raise NodeRefusal(Reason.FOREIGN_SET, "the live set is neither the one nor the other")
+        if live != wanted:
+            staged = machine.beside.get(transaction_id)
+            if staged is None or staged.digest != wanted:
+                raise NodeFailure(Reason.STORE_FAILED, "the stage does not hold the wanted set")
+            agent.fails(Fault.STORE_FAILS)
+            agent.effect("an exchange")
+            machine.exchange(transaction_id)
+            agent.point("between an exchange and its sync", Fault.CRASH_IN_EFFECT)
+        agent.fails(Fault.STORE_FAILS)
+        machine.sync()
+
+    def require_alike(self, transaction_id: str) -> None:
+        pass
+
+    def retire(self, transaction_id: str, *, expected: str) -> None:
+        agent, machine = self._agent, self._machine
+        agent.point("before it retires a set", Fault.CRASH_IN_EFFECT)
+        former = machine.beside.get(transaction_id)
+        if former is not None:
+            if former.digest != expected:
+                raise NodeRefusal(Reason.FOREIGN_SET, "something else is in the former set's place")
+            agent.fails(Fault.STORE_FAILS)
+            agent.effect("retiring")
+            machine.remove(transaction_id)
+            machine.retired.insert(0, former)
+            agent.point("between retiring and its sync", Fault.CRASH_IN_EFFECT)
+        machine.sync()
+
+    def remove_stage(self, transaction_id: str) -> None:
+        agent, machine = self._agent, self._machine
+        if transaction_id not in machine.beside:
+            return
+        agent.point("before it removes a stage", Fault.CRASH_IN_EFFECT)
+        if machine.beside[transaction_id] is TORN:
+            agent.fails(Fault.STAGE_STAYS)
+        agent.fails(Fault.STORE_FAILS)
+        agent.effect("a removal")
+        machine.remove(transaction_id)
+        agent.point("between a removal and its sync", Fault.CRASH_IN_EFFECT)
+        machine.sync()
+
+    def prune(self, keep: int) -> None:
+        del self._machine.retired[keep:]
+
+    def sync(self) -> None:
+        self._machine.sync()
+
+
+class SimBuilder:
+    """`gausscert_agent.staging.StageBuilder`: torn, then whole and durable; what the rules about
+    certificates find is not of interest here, only that they may refuse."""
+
+    def __init__(self, agent: Agent) -> None:
+        self._agent = agent
+        self._machine = agent.machine
+
+    def build(self, transaction_id: str, material: Material) -> Built:
+        agent, machine, world = self._agent, self._machine, self._agent.world
+        agent.effect("staging")
+        machine.put(transaction_id, TORN)
+        agent.point("with a torn stage", Fault.CRASH_IN_EFFECT)
+        agent.fails(Fault.STAGE_FAILS)
+        if world.dice.hits(Fault.STAGE_REFUSED):
+            raise NodeRefusal(Reason.SET_INVALID, "the new set is not fit for use")
+        label = label_of(material.bundle.digest, world.labels)
+        staged = content(label, world.salt(machine.name))
+        machine.put(transaction_id, staged)
+        agent.point("with a whole stage", Fault.CRASH_IN_EFFECT)
+        return Built(staged.digest, staged.bundle_digest)
+
+    def said_of(self, transaction_id: str) -> tuple[tuple[Finding, ...], Overlap]:
+        return (), Overlap()
+
+
+class SimCopies:
+    """`gausscert_agent.conf_copies.ConfCopies`, durable at once."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+
+    def keep(self, transaction_id: str, component: Component, found: ConfFile) -> None:
+        self._machine.copies.setdefault((transaction_id, component), found.body == b"on")
+
+    def read(self, transaction_id: str, component: Component) -> ConfFile | None:
+        kept = self._machine.copies.get((transaction_id, component))
+        return None if kept is None else _conf(kept)
+
+    def drop_all(self) -> None:
+        self._machine.copies.clear()
+
+
+class SimCm:
+    """`gausscert_agent.ports.Cm`."""
+
+    def __init__(self, agent: Agent) -> None:
+        self._agent = agent
+        self._machine = agent.machine
+        self._world = agent.world
+
+    def processes(self) -> tuple[CmProcess, ...]:
+        return self._machine.processes()
+
+    def manually_stopped(self) -> bool:
+        return self._machine.manual_stop
+
+    def sync_mark(self) -> None:
+        self._agent.effect("a sync")
+        self._machine.sync_mark()
+
+    def read_ssl(self) -> SslSwitch:
+        return self._machine.switch()
+
+    def read_conf(self, component: Component) -> ConfFile:
+        return _conf(self._says(component))
+
+    def ssl_obstacle(self, component: Component) -> str:
+        return ""
+
+    def set_ssl(self, component: Component, value: bool) -> None:
+        self._agent.point("before it sets enable_ssl", Fault.CRASH_IN_EFFECT)
+        self._agent.fails(Fault.CONF_FAILS, Reason.CM_CTL_FAILED)
+        self._agent.effect("enable_ssl")
+        self._machine.set_conf(component, value)
+        self._agent.point("before enable_ssl is durable", Fault.CRASH_IN_EFFECT)
+
+    def restore_conf(self, component: Component, before: ConfFile, value: bool) -> bool:
+        self._agent.fails(Fault.CONF_FAILS, Reason.CONF_FAILED)
+        self._agent.effect("enable_ssl")
+        self._machine.set_conf(component, before.body == b"on")
+        self._machine.sync_conf()
+        return True
+
+    def sync_conf(self, component: Component) -> None:
+        self._machine.sync_conf()
+
+    def factor_build(self) -> FactorBuild:
+        return FactorBuild.RELEASED
+
+    def stop(self, scope: RestartScope, timeout_s: float, on_start: OnStart) -> None:
+        self._run(scope, timeout_s, on_start, stop=True)
+
+    def start(self, scope: RestartScope, timeout_s: float, on_start: OnStart) -> None:
+        self._run(scope, timeout_s, on_start, stop=False)
+
+    def end_orphan(self, pid: int, start_ticks: int) -> None:
+        child = self._machine.children.get(pid)
+        if child is None or child.ticks != start_ticks:
+            return
+        if self._world.dice.hits(Fault.ORPHAN_STAYS):
+            raise NodeFailure(Reason.CM_CTL_FAILED, f"cm_ctl with pid {pid} does not go away")
+        child.end("its agent's successor has ended it")
+
+    def _run(self, scope: RestartScope, timeout_s: float, on_start: OnStart, *, stop: bool) -> None:
+        """The child is held until it is journalled, and ended by whatever comes between (`drivers.process`)."""
+        agent, machine = self._agent, self._machine
+        targets = (machine,) if scope is RestartScope.NODE else tuple(self._world.machines.values())
+        fence = agent.fence_of_command()
+        child = Child(self._world, machine, targets, stop=stop, fence=fence, timeout_s=timeout_s)
+        try:
+            on_start(child.pid, child.ticks)
+        except Exception:
+            child.end("it could not be journalled")
+            raise
+        agent.await_child(child)
+        if child.outcome is not None:
+            raise child.outcome
+
+    def _says(self, component: Component) -> bool:
+        return self._machine.ssl_server if component == "server" else self._machine.ssl_agent
+
+
+def _conf(value: bool) -> ConfFile:
+    return ConfFile(b"on" if value else b"off", 0o600, 0, 0)
+
+
+def clock_of(machine: Machine) -> datetime:
+    """What the node's own clock says."""
+    return machine.world.now(machine.skew_s)
