@@ -17,7 +17,7 @@ from gausscert_agent.standalone import Standalone
 from gausscert_agent.watch import Hub
 from gausscert_common import VERSION
 from gausscert_common.errors import GausscertError, NodeFailure, Reason
-from gausscert_common.model import CertificateSet, NodeReport, ProbeReport
+from gausscert_common.model import CertificateSet, NodeReport, ProbeReport, RetiredSet
 from gausscert_common.protocol.commands import Command
 from gausscert_common.protocol.words import Fence
 from greenlet import getcurrent
@@ -265,6 +265,9 @@ class Agent:
             transaction=told,
             live=self.live(),
             stage=self.staged(told.transaction_id),
+            retired=tuple(
+                RetiredSet(name, kept.digest, kept.leaf) for name, kept in machine.generations.items()
+            ),
             enable_ssl=machine.switch(),
             processes=machine.processes(),
             manually_stopped=machine.manual_stop,

@@ -11,9 +11,10 @@ from gausscert_agent.effects import Given
 from gausscert_agent.restart import RestartOrders as AgentOrders
 from gausscert_agent.staging import Material
 from gausscert_common.errors import InvalidInput, Reason
-from gausscert_common.model import CertificateSet, ExpiryReport, NodeReport, PreparedSet, ProbeReport
+from gausscert_common.model import CertificateSet, ExpiryReport, JudgedGeneration, NodeReport, PreparedSet, ProbeReport
 from gausscert_common.protocol.commands import AcquireCommand, Command, PrepareCommand
 from gausscert_common.protocol.words import Step
+from gausscert_common.source import Generation, LiveSet
 from gausscert_coordinator.diagnosis import Dialled
 from gausscert_coordinator.inventory import Credentials
 from gausscert_coordinator.line import Line
@@ -111,6 +112,13 @@ class SimClient:
         call = Call.PREFLIGHT if preflight else Call.GET_NODE
         return await self._look(call, lambda agent: agent.report())
 
+    async def judge(
+        self, generation: Generation | LiveSet, *, drop_crls: bool
+    ) -> tuple[NodeReport, JudgedGeneration]:
+        return await self._look(
+            Call.PREFLIGHT, lambda agent: (agent.report(), agent.machine.judge(generation))
+        )
+
     async def get_expiry(self) -> ExpiryReport:
         raise NotImplementedError
 
@@ -140,9 +148,10 @@ class SimClient:
             )
             if agent.machine.name not in full.participants:
                 raise InvalidInput(Reason.ARGUMENT_INVALID, "participants do not name this node")
-            material = Material(preparation.bundle, preparation.drop_crls)
+            material = Material(preparation.source, preparation.drop_crls)
             done = agent.execute(full, Given(material=material), is_active)
-            return PreparedSet(agent.staged(full.transaction_id), done.findings, done.overlap)
+            held = agent.live() if isinstance(preparation.source, LiveSet) else agent.staged(full.transaction_id)
+            return PreparedSet(held, done.findings, done.overlap)
 
         return await self._order(Call.PREPARE, command, work)
 
@@ -173,7 +182,8 @@ class SimClient:
         await self._line.close()
 
     async def _restart(self, call: Call, command: Command, orders: RestartOrders, extra_s: float) -> None:
-        given = Given(orders=AgentOrders(orders.scope, orders.executor, orders.timeout_s))
+        way_back = command.step in (Step.ROLLBACK_STOP, Step.ROLLBACK_START)
+        given = Given(orders=AgentOrders(orders.scope, orders.executor, orders.timeout_s, way_back))
         await self._order(call, command, lambda agent, active: agent.execute(command, given, active), extra_s)
 
     async def _look(self, call: Call, look: Callable[[Agent], Any], extra_s: float = 0.0) -> Any:

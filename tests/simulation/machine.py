@@ -55,7 +55,9 @@ def reported(held: Content) -> CertificateSet:
     return held.report()
 
 
-OLD = "old"
+OLD, OLDER = "old", "older"
+FORMER = "t-000-001"
+"""The generation that all nodes have from the beginning, of a transaction before this time."""
 FOREIGN = "somebody else's"
 _LOOK_EVERY_S = 1.0
 TORN = Content("torn", "", content(OLD).server, "", "torn", whole=False)
@@ -67,7 +69,12 @@ class Machine(FakeNode):
     live: Content
 
     def __init__(self, world: World, name: str, number: int) -> None:
-        super().__init__(name, number, content(OLD, world.salt(name)))
+        super().__init__(
+            name,
+            number,
+            content(OLD, world.salt(name)),
+            generations={FORMER: content(OLDER, world.salt(name))},
+        )
         self.world = world
         self.state = NodeState()
         """The durable record, decoded."""
@@ -84,7 +91,7 @@ class Machine(FakeNode):
         self.stuck_until_s = self.blocked_until_s = self.deaf_until_s = 0.0
         self.skew_s = 0.0
         self.copies: dict[tuple[str, str], bool] = {}
-        self._before_exchange: tuple[Content, dict[str, Content]] | None = None
+        self._before_exchange: tuple[Content, dict[str, Content], dict[str, FakeSet]] | None = None
         self._durable_mark = False
         self._durable_ssl = SslSetting(self.ssl_server, self.ssl_agent)
         self._turning = False
@@ -172,7 +179,7 @@ class Machine(FakeNode):
 
     def _remember(self) -> None:
         if self._before_exchange is None:
-            self._before_exchange = self.live, dict(self.beside)
+            self._before_exchange = self.live, dict(self.beside), dict(self.generations)
 
     # Configuration and mark.
 
@@ -222,6 +229,7 @@ class Machine(FakeNode):
 
     def load(self) -> None:
         """CM starts with what is live."""
+        self.starts += 1
         self.loaded, self.ssl_loaded = self.live, self.ssl_server
         self.world.told(self.name, f"CM runs with {self.live.name}")
         self.world.referee.loaded()
@@ -273,7 +281,7 @@ class Machine(FakeNode):
         if self.record != self.durable_record and dice.hits(Fault.RECORD_UNDONE):
             self.record = self.durable_record
         if self._before_exchange is not None and dice.hits(Fault.EXCHANGE_UNDONE):
-            self.live, self.beside = self._before_exchange
+            self.live, self.beside, self.generations = self._before_exchange
             self.world.told(self.name, f"{self.live.name} is live again")
         self._before_exchange = None
         if self.manual_stop is not self._durable_mark and dice.hits(Fault.MARK_UNDONE):

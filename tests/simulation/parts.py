@@ -12,14 +12,16 @@ from gausscert_agent.drivers.conf_file import ConfFile
 from gausscert_agent.journal_codec import Record
 from gausscert_agent.ports import Component, OnStart
 from gausscert_agent.staging import Built, Material
+from gausscert_common.bundle import Bundle
 from gausscert_common.errors import NodeFailure, NodeRefusal, Reason
 from gausscert_common.findings import Finding
 from gausscert_common.model import CmProcess, FactorBuild, Overlap, SslSwitch
 from gausscert_common.protocol.state import NodeState
 from gausscert_common.protocol.words import RestartScope
+from gausscert_common.source import Generation, Source
 from simulation.child import Child
 from simulation.faults import Fault
-from simulation.machine import TORN, Machine, content, label_of
+from simulation.machine import TORN, Content, Machine, content, label_of
 
 if TYPE_CHECKING:
     from simulation.agent import Agent
@@ -99,7 +101,7 @@ class SimStore:
             agent.fails(Fault.STORE_FAILS)
             agent.effect("retiring")
             machine.remove(transaction_id)
-            machine.retired.insert(0, former)
+            machine.generations = {transaction_id: former, **machine.generations}
             agent.point("between retiring and its sync", Fault.CRASH_IN_EFFECT)
         machine.sync()
 
@@ -117,7 +119,8 @@ class SimStore:
         machine.sync()
 
     def prune(self, keep: int) -> None:
-        del self._machine.retired[keep:]
+        kept = list(self._machine.generations.items())[:keep]
+        self._machine.generations = dict(kept)
 
     def sync(self) -> None:
         self._machine.sync()
@@ -139,11 +142,28 @@ class SimBuilder:
         agent.fails(Fault.STAGE_FAILS)
         if world.dice.hits(Fault.STAGE_REFUSED):
             raise NodeRefusal(Reason.SET_INVALID, "the new set is not fit for use")
-        label = label_of(material.bundle.digest, world.labels)
-        staged = content(label, world.salt(machine.name))
+        staged = self._made_of(material.source)
         machine.put(transaction_id, staged)
         agent.point("with a whole stage", Fault.CRASH_IN_EFFECT)
         return Built(staged.digest, staged.bundle_digest)
+
+    def keep_live(self, *, strict: bool) -> Built:
+        agent, live = self._agent, self._machine.live
+        agent.effect("judging")
+        if strict and agent.world.dice.hits(Fault.STAGE_REFUSED):
+            raise NodeRefusal(Reason.SET_INVALID, "the live set is not fit for use")
+        return Built(live.digest, live.bundle_digest)
+
+    def _made_of(self, source: Source) -> Content:
+        machine, world = self._machine, self._agent.world
+        if isinstance(source, Bundle):
+            return content(label_of(source.digest, world.labels), world.salt(machine.name))
+        assert isinstance(source, Generation)
+        kept = machine.generations.get(source.name)
+        if kept is None:
+            raise NodeRefusal(Reason.GENERATION_UNKNOWN, f"there is no generation {source.name} here")
+        assert isinstance(kept, Content)
+        return kept
 
     def said_of(self, transaction_id: str) -> tuple[tuple[Finding, ...], Overlap]:
         return (), Overlap()
@@ -176,6 +196,12 @@ class SimCm:
 
     def processes(self) -> tuple[CmProcess, ...]:
         return self._machine.processes()
+
+    def foreign_cm_ctl(self) -> tuple[CmProcess, ...]:
+        return ()
+
+    def mark_logs(self) -> None:
+        pass
 
     def manually_stopped(self) -> bool:
         return self._machine.manual_stop
