@@ -21,10 +21,11 @@ from gausscert_common.model import CertificateSet, NodeReport, ProbeReport, Reti
 from gausscert_common.protocol.commands import Command
 from gausscert_common.protocol.words import Fence
 from greenlet import getcurrent
-from simulation import parts
+from simulation import cm_parts, disk_parts
 from simulation.clock import Died, Fibre, FibreLock
+from simulation.content import reported
 from simulation.faults import Fault
-from simulation.machine import Machine, reported
+from simulation.machine import Machine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -40,15 +41,18 @@ _GIVES_WAY: Final = 0.15
 
 
 class _SettlingIsNobodys(Runner):
-    """The real one; what it settles before a command, after a record that failed, is not that command's."""
+    """The real one; what it settles before a command, after a record that failed, is not that command's. And
+    an operator is told where it cannot."""
 
     def __init__(self, agent: Agent, *parts: Any, **options: Any) -> None:
         super().__init__(*parts, **options)
         self._agent = agent
 
     def _settle(self) -> None:
+        self._agent.cannot_settle = True
         with self._agent.for_nobody():
             super()._settle()
+        self._agent.cannot_settle = False
 
 
 class Agent:
@@ -59,14 +63,16 @@ class Agent:
         self.machine = machine
         self.alive = True
         self.serves = False
+        self.cannot_settle = False
+        """The last time it has tried to find out what is durable it could not: its disk is ill."""
         self._fibres: list[Fibre] = []
         self._commands: dict[Fibre, Command] = {}
         hub = Hub()
         loop = world.loop
-        ledger = Ledger(parts.SimJournal(self), hub, self._clock)  # type: ignore[arg-type]
-        store = parts.SimStore(self)
-        cm = parts.SimCm(self)
-        builder = parts.SimBuilder(self)
+        ledger = Ledger(disk_parts.SimJournal(self), hub, self._clock)  # type: ignore[arg-type]
+        store = disk_parts.SimStore(self)
+        cm = cm_parts.SimCm(self)
+        builder = disk_parts.SimBuilder(self)
         restarter = Restarter(
             cm,  # type: ignore[arg-type]
             stopped_for_s=STOPPED_FOR_S,
@@ -74,7 +80,7 @@ class Agent:
             sleep=self.wait,
             activity=ledger.activity,
         )
-        switcher = SslSwitcher(cm, parts.SimCopies(machine))  # type: ignore[arg-type]
+        switcher = SslSwitcher(cm, disk_parts.SimCopies(machine))  # type: ignore[arg-type]
         effects = Effects(
             store,  # type: ignore[arg-type]
             builder,  # type: ignore[arg-type]
@@ -261,7 +267,7 @@ class Agent:
             cluster=self.world.cluster,
             name=machine.name,
             agent_version=VERSION,
-            clock=parts.clock_of(machine),
+            clock=machine.clock,
             transaction=told,
             live=self.live(),
             stage=self.staged(told.transaction_id),
@@ -280,9 +286,8 @@ class Agent:
         return ProbeReport(served, self.world.state_seen_by(self.machine) if query else None)
 
     def _clock(self) -> float:
-        return parts.clock_of(self.machine).timestamp()
+        return self.machine.clock.timestamp()
 
     def _command(self) -> Command | None:
         fibre = getcurrent()
         return self._commands.get(fibre) if isinstance(fibre, Fibre) else None
-

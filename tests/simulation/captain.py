@@ -15,10 +15,10 @@ from gausscert_coordinator.coordinator import Coordinator
 from gausscert_coordinator.interrupt import Interrupt
 from gausscert_coordinator.inventory import Inventory
 from gausscert_coordinator.ports import OnRetry
-from gausscert_coordinator.report import Mark, Progress, ReplaceOptions, Result
+from gausscert_coordinator.report import Mark, Plan, Progress, ReplaceOptions, Result
 from simulation.client import SimClient
+from simulation.content import bundle_of
 from simulation.faults import Fault
-from simulation.machine import bundle_of
 from support.fake_node import server_certificate
 
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ class Errand(StrEnum):
     """What it is about."""
 
     REPLACE = "replace"
+    ROLLBACK = "roll back to a generation"
+    SSL = "switch SSL"
     RECOVER = "recover"
 
 
@@ -48,8 +50,8 @@ class Captain:
         label: Of the bundle, to replace with.
         prefer: To recover with.
         take_over: Also from one whose lease still runs.
-        restart: With replace, how CM is restarted.
-        ssl_wish: With replace.
+        restart: With all but recover, how CM is restarted.
+        ssl_wish: With all but recover.
     """
 
     def __init__(
@@ -83,6 +85,11 @@ class Captain:
         self._called = asyncio.Event()
         self._appointments: dict[Moment, list[Callable[[], None]]] = {}
         self._at_its_end: list[asyncio.Event] = []
+
+    @property
+    def verdict(self) -> str:
+        """How it has ended."""
+        return "stopped" if self.result is None else self.result.verdict.value
 
     def joins(self, other: Captain, moment: Moment) -> None:
         """Set out when another one has come so far, or has ended."""
@@ -138,7 +145,7 @@ class Captain:
             self.world.loop.call_later(self.world.dice.between(0.0, 3.0), self.interrupted, left - 1)
 
     async def _whole(self) -> None:
-        self.world.told(self.holder, f"sets out to {self.errand} {self.label or self.prefer}")
+        self.world.told(self.holder, f"sets out to {self.errand}: {self._told}")
         try:
             async with self._coordinator() as coordinator:
                 self.result = await self._do(coordinator)
@@ -155,19 +162,34 @@ class Captain:
             self.world.told(self.holder, f"ends: {told}")
             self.world.believed(self, self.result)
 
+    @property
+    def _told(self) -> str:
+        if self.errand is Errand.RECOVER:
+            return self.prefer
+        return f"{self.label} --restart {self.restart} --enable-ssl {self.ssl_wish}".strip()
+
     async def _do(self, coordinator: Coordinator) -> Result | None:
         if self.errand is Errand.RECOVER:
             return await coordinator.recover(
                 self.prefer, self.take_over, watch=self._watch, interrupt=self._interrupt
             )
-        bundle = bundle_of(self.label)
         options = ReplaceOptions(ssl_wish=self.ssl_wish, restart=self.restart, take_over=self.take_over)
-        plan = await coordinator.plan(bundle, options)
+        if self.errand is Errand.ROLLBACK:
+            plan = self._planned(await coordinator.plan_rollback(None, options))
+            return await coordinator.rollback(plan, watch=self._watch, interrupt=self._interrupt)
+        if self.errand is Errand.SSL:
+            plan = self._planned(await coordinator.plan_ssl(self.ssl_wish, options))
+            return await coordinator.switch_ssl(plan, watch=self._watch, interrupt=self._interrupt)
+        bundle = bundle_of(self.label)
+        plan = self._planned(await coordinator.plan(bundle, options))
+        return await coordinator.replace(plan, bundle, watch=self._watch, interrupt=self._interrupt)
+
+    def _planned(self, plan: Plan) -> Plan:
         if not plan.feasible:
             codes = [each.code for each in plan.errors]
             told = [f"{each.node} {each.reason}" for each in (*plan.unreachable, *plan.blocked)]
             self.world.told(self.holder, f"has no plan: {', '.join([*codes, *told])}")
-        return await coordinator.replace(plan, bundle, watch=self._watch, interrupt=self._interrupt)
+        return plan
 
     def _coordinator(self) -> Coordinator:
         world = self.world
@@ -199,4 +221,3 @@ class Captain:
             for act in self._appointments.pop(progress.stage, ()):
                 within_s = self.world.dice.one_of(_WITHIN_A_STAGE_S)
                 self.world.loop.call_later(self.world.dice.between(0.0, within_s), act)
-

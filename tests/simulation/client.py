@@ -11,7 +11,14 @@ from gausscert_agent.effects import Given
 from gausscert_agent.restart import RestartOrders as AgentOrders
 from gausscert_agent.staging import Material
 from gausscert_common.errors import InvalidInput, Reason
-from gausscert_common.model import CertificateSet, ExpiryReport, JudgedGeneration, NodeReport, PreparedSet, ProbeReport
+from gausscert_common.model import (
+    CertificateSet,
+    ExpiryReport,
+    JudgedGeneration,
+    NodeReport,
+    PreparedSet,
+    ProbeReport,
+)
 from gausscert_common.protocol.commands import AcquireCommand, Command, PrepareCommand
 from gausscert_common.protocol.words import Step
 from gausscert_common.source import Generation, LiveSet
@@ -62,7 +69,7 @@ class Channel:
     def unary_unary(self, path: str, **_: object) -> Callable[..., Any]:
         captain, machine = self._captain, self._machine
 
-        async def call(body: bytes, *, timeout: float) -> Any:
+        async def call(body: bytes, *, timeout: float) -> Any:  # noqa: ASYNC109 - as gRPC has it
             parcel = body if isinstance(body, Parcel) else _SIGN_OF_LIFE
             command = parcel.command
             rpc = path.rpartition("/")[2] if command is None else command.step.name
@@ -150,7 +157,8 @@ class SimClient:
                 raise InvalidInput(Reason.ARGUMENT_INVALID, "participants do not name this node")
             material = Material(preparation.source, preparation.drop_crls)
             done = agent.execute(full, Given(material=material), is_active)
-            held = agent.live() if isinstance(preparation.source, LiveSet) else agent.staged(full.transaction_id)
+            kept = isinstance(preparation.source, LiveSet)
+            held = agent.live() if kept else agent.staged(full.transaction_id)
             return PreparedSet(held, done.findings, done.overlap)
 
         return await self._order(Call.PREPARE, command, work)

@@ -127,7 +127,7 @@ class FibreLock:
         self._held = False
         self._waiting: list[Fibre] = []
 
-    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:  # noqa: FBT001, FBT002 - as there
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
         if not self._held:
             self._held = True
             return True

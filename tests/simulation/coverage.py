@@ -36,8 +36,8 @@ _REFUSALS: Final = (
     Reason.BUSY,
 )
 """All that `node.accept`, the mutex and staging refuse with, but for a set that cannot be read, and for what
-nobody runs into who follows the tables: NOT_ACQUIRED, because commands go only where the epoch was granted, and
-TRANSACTION_ENDED, because the fence comes first. The explorer sends these all the same."""
+nobody runs into who follows the tables: NOT_ACQUIRED, because commands go only where the epoch was granted,
+and TRANSACTION_ENDED, because the fence comes first. The explorer sends these all the same."""
 
 _PREPARING: Final = "it stays only where a failed Prepare could not remove its stage, and then comes Abort"
 _NEVER: Final[dict[str, str]] = {
@@ -91,8 +91,8 @@ def watching() -> Iterator[Taken]:
         (runner, "settle", _watched_settling(taken, runner.settle)),
         (recoverer, "decide", _watched_decision(taken, recoverer.decide)),
     ]
-    for how in ("succeeded", "failed", "interrupted", "taken_over"):
-        changes.append((Course, how, _watched_step(taken, how, getattr(Course, how))))
+    arrows = ("succeeded", "failed", "interrupted", "taken_over")
+    changes += [(Course, how, _watched_step(taken, how, getattr(Course, how))) for how in arrows]
     before = [(where, name, getattr(where, name)) for where, name, _ in changes]
     for where, name, watched in changes:
         setattr(where, name, watched)

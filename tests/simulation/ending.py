@@ -45,7 +45,7 @@ async def clean_end(world: World) -> None:
             machine.put_back()
     await _recovered(world)
     foreign = [machine for machine in world.machines.values() if machine.foreign]
-    if foreign and world.in_flight:  # the proof that the old set is served again says which nodes keep it back
+    if foreign and world.in_flight:  # the proof of the old set says which nodes keep it back
         for machine in foreign:
             machine.put_back()
         await _recovered(world)
@@ -60,7 +60,7 @@ async def _mended(world: World) -> bool:
     dice.heal()
     world.network.heal()
     await _until_quiet(world, all_of_it=forged or not at_once)
-    _restart_suspect(world)
+    _restart_ill(world)
     await _until_quiet(world, all_of_it=forged or not at_once)
     for machine in world.machines.values():
         machine.stuck_until_s = machine.blocked_until_s = machine.deaf_until_s = 0.0
@@ -85,10 +85,11 @@ async def _until_quiet(world: World, *, all_of_it: bool = True) -> None:
             raise Unclean("I9: a node does not come to rest")
 
 
-def _restart_suspect(world: World) -> None:
-    """An agent that could not read its journal again when a record had failed: with its disk, it is mended."""
+def _restart_ill(world: World) -> None:
+    """An agent that could not find out what is durable when a record had failed: with its disk, it is mended.
+    One that has not tried is left as it is."""
     for agent in list(world.agents.values()):
-        if agent is not None and agent.runner._ledger.suspect:
+        if agent is not None and agent.cannot_settle:
             agent.die()
 
 

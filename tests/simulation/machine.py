@@ -6,61 +6,22 @@ CM of a node is one thing here: cm_server with cm_agent, and om_monitor that sta
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cache
+from datetime import datetime
 from typing import TYPE_CHECKING
 
-from gausscert_common.bundle import Bundle
-from gausscert_common.model import CertificateSet, Served
+from gausscert_common.model import Served
 from gausscert_common.protocol.state import NodeState, SslSetting
 from gausscert_common.protocol.words import Fence
+from simulation.content import FOREIGN, FORMER, OLD, OLDER, Content, content
 from simulation.faults import Fault
-from support.fake_node import FakeNode, FakeSet, bundle
+from support.fake_node import FakeNode, FakeSet
 
 if TYPE_CHECKING:
     from simulation.child import Child
     from simulation.world import World
 
 
-@dataclass(frozen=True)
-class Content(FakeSet):
-    """A set, or what is to become one."""
-
-    name: str = ""
-    whole: bool = True
-
-
-@cache
-def content(label: str, salt: str = "") -> Content:
-    """The set of a bundle, as it lies on one node; ready factor files make it the same everywhere."""
-    made = FakeSet.of(bundle(label), salt)
-    return Content(made.digest, made.bundle_digest, made.server, made.ca, f"{label}{salt and '/' + salt}")
-
-
-@cache
-def bundle_of(label: str) -> Bundle:
-    """What an operator hands in."""
-    return bundle(label)
-
-
-@cache
-def label_of(digest: str, labels: tuple[str, ...]) -> str:
-    """Which of these bundles has that digest."""
-    return next(label for label in labels if bundle_of(label).digest == digest)
-
-
-@cache
-def reported(held: Content) -> CertificateSet:
-    """As a report tells it."""
-    return held.report()
-
-
-OLD, OLDER = "old", "older"
-FORMER = "t-000-001"
-"""The generation that all nodes have from the beginning, of a transaction before this time."""
-FOREIGN = "somebody else's"
 _LOOK_EVERY_S = 1.0
-TORN = Content("torn", "", content(OLD).server, "", "torn", whole=False)
 
 
 class Machine(FakeNode):
@@ -74,6 +35,8 @@ class Machine(FakeNode):
             number,
             content(OLD, world.salt(name)),
             generations={FORMER: content(OLDER, world.salt(name))},
+            ssl_server=world.ssl_at_first,
+            ssl_agent=world.ssl_at_first,
         )
         self.world = world
         self.state = NodeState()
@@ -93,7 +56,7 @@ class Machine(FakeNode):
         self.copies: dict[tuple[str, str], bool] = {}
         self._before_exchange: tuple[Content, dict[str, Content], dict[str, FakeSet]] | None = None
         self._durable_mark = False
-        self._durable_ssl = SslSetting(self.ssl_server, self.ssl_agent)
+        self._durable_ssl = self.setting
         self._turning = False
         self.load()
 
@@ -106,6 +69,16 @@ class Machine(FakeNode):
     def boot(self) -> str:
         """Names what pids mean something in."""
         return f"boot-{self.boots} pid:[1] 7"
+
+    @property
+    def clock(self) -> datetime:
+        """What the node's own clock says."""
+        return self.world.now(self.skew_s)
+
+    @property
+    def setting(self) -> SslSetting:
+        """`enable_ssl` of both configuration files."""
+        return SslSetting(self.ssl_server, self.ssl_agent)
 
     @property
     def foreign(self) -> bool:
@@ -193,7 +166,7 @@ class Machine(FakeNode):
 
     def sync_conf(self) -> None:
         """The configuration files are durable."""
-        self._durable_ssl = SslSetting(self.ssl_server, self.ssl_agent)
+        self._durable_ssl = self.setting
 
     def start_by_hand(self) -> None:
         """Somebody does not know what goes on here."""
@@ -288,7 +261,7 @@ class Machine(FakeNode):
             self.manual_stop = self._durable_mark
             self.world.told(self.name, f"cluster_manual_start is {'back' if self.manual_stop else 'lost'}")
         self._durable_mark = self.manual_stop
-        if SslSetting(self.ssl_server, self.ssl_agent) != self._durable_ssl and dice.hits(Fault.CONF_UNDONE):
+        if self.setting != self._durable_ssl and dice.hits(Fault.CONF_UNDONE):
             self.set_ssl(self._durable_ssl)
         self.sync_conf()
 

@@ -1,5 +1,5 @@
-"""Broken variants of the product. Each is without one rule; its own code is patched, nothing of what is made up
-here, and each must be found within so many seeds.
+"""Broken variants of the product. Each is without one rule; its own code is patched, nothing of what is made
+up here, and each must be found within so many seeds.
 
 A variant that must weaken a second line of defence, too, says so.
 """
@@ -284,4 +284,3 @@ MUTANTS: Final = (
     ),
 )
 BY_NAME: Final = {mutant.name: mutant for mutant in MUTANTS}
-

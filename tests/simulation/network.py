@@ -14,7 +14,6 @@ from gausscert_common.errors import GausscertError
 from gausscert_common.protocol.commands import Command
 from gausscert_common.protocol.words import Step
 from gausscert_common.wire import errors
-
 from simulation.faults import Fault
 from simulation.machine import Machine
 
@@ -148,9 +147,7 @@ class Network:
         knows = world.dice.random.random() < 0.5
         agent.in_fibre(lambda: self._serve(agent, request, machine, request.waits if knows else _always))
 
-    def _serve(
-        self, agent: Agent, request: Request, machine: Machine, is_active: Callable[[], bool]
-    ) -> None:
+    def _serve(self, agent: Agent, request: Request, machine: Machine, is_active: Callable[[], bool]) -> None:
         try:
             answer = request.work(agent, is_active)
         except GausscertError as error:
@@ -201,6 +198,4 @@ def _always() -> bool:
 def _over_the_wire(error: GausscertError) -> grpc.aio.AioRpcError:
     """As `interceptors` sends it."""
     trailing = grpc.aio.Metadata((errors.DETAILS_KEY, errors.details(error)))
-    return grpc.aio.AioRpcError(
-        errors.code_of(error), _NOTHING, trailing, details=errors.text_of(error)
-    )
+    return grpc.aio.AioRpcError(errors.code_of(error), _NOTHING, trailing, details=errors.text_of(error))

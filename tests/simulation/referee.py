@@ -10,13 +10,14 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from gausscert_common.protocol.commands import Command
-from gausscert_common.protocol.state import NodeState
-from gausscert_common.protocol.words import Fence, Outcome, Phase, Step
+from gausscert_common.protocol.state import NodeState, SslSetting
+from gausscert_common.protocol.words import Fence, Outcome, Phase, SslWish, Step
 
 if TYPE_CHECKING:
     from simulation.machine import Machine
 
 _IN_DOUBT = (Phase.PREPARED, Phase.SWAPPED)
+_WISHED = {SslWish.ON: SslSetting(True, True), SslWish.OFF: SslSetting(False, False)}
 _TURNED = (Step.ROLLBACK_STOP, Step.ABORT)
 
 
@@ -35,6 +36,8 @@ class Referee:
         self.participants: dict[str, tuple[str, ...]] = {}
         self.sets: dict[tuple[str, str], tuple[str, str]] = {}
         """(transaction, node): digests of the old and the new set."""
+        self._switches: dict[tuple[str, str], tuple[SslSetting, SslSetting]] = {}
+        """enable_ssl before it, and as it is wished."""
         self._epochs: dict[tuple[str, str], int] = {}
         self._commit_sent: set[tuple[str, str]] = set()
         self.lenient = False
@@ -69,6 +72,10 @@ class Referee:
             self.participants[told.transaction_id] = told.participants
             if told.new_digest:
                 self.sets[told.transaction_id, machine.name] = (told.old_digest, told.new_digest)
+                self._switches[told.transaction_id, machine.name] = (
+                    told.previous_ssl,
+                    _WISHED.get(told.ssl_wish, told.previous_ssl),
+                )
             if state.phase is Phase.COMMITTED:
                 self._ended(told.transaction_id, machine, Outcome.COMMITTED)
             elif state.phase is Phase.ABORTED:
@@ -99,6 +106,9 @@ class Referee:
         wanted = new if newest.outcome is Outcome.COMMITTED else old
         if wanted and machine.live.digest != wanted:
             self.broken(f"I6: {machine.name} has ended {newest}, and {machine.live.name} is live")
+        switch = self._switches.get((newest.transaction_id, machine.name))
+        if switch is not None and machine.setting != switch[newest.outcome is Outcome.COMMITTED]:
+            self.broken(f"I6: {machine.name} has ended {newest}, and enable_ssl is {machine.setting}")
 
     def whole(self, machine: Machine) -> None:
         """I1."""
@@ -119,7 +129,8 @@ class Referee:
         if self.lenient or beside is None or beside.digest != old or old == new:
             return
         if set(self.participants[transaction_id]) != self.committed.get(transaction_id, set()):
-            self.broken(f"I4: {machine.name} gives up the old set of {transaction_id} before all have committed")
+            given_up = f"{machine.name} gives up the old set of {transaction_id}"
+            self.broken(f"I4: {given_up} before all have committed")
 
     def loaded(self) -> None:
         """I3: running nodes have loaded the same set, and the same enable_ssl."""
@@ -136,8 +147,13 @@ class Referee:
         return [
             name
             for name, machine in self.machines.items()
-            if machine.live.digest == self.sets.get((transaction_id, name), ("", ""))[1]
+            if self._moves(transaction_id, name) and machine.live.digest == self.sets[transaction_id, name][1]
         ]
+
+    def _moves(self, transaction_id: str, name: str) -> bool:
+        """Whether a node's sets differ: where only enable_ssl changes they are one."""
+        old, new = self.sets.get((transaction_id, name), ("", ""))
+        return old != new
 
     def _ended(self, transaction_id: str, machine: Machine, outcome: Outcome) -> None:
         ends = self.committed if outcome is Outcome.COMMITTED else self.aborted

@@ -8,14 +8,15 @@ from typing import Final
 
 from gausscert_common.model import ClusterState, CmNode, CmTopology
 from gausscert_common.protocol.coordinator import Verdict
-from gausscert_common.protocol.words import Phase
+from gausscert_common.protocol.words import Phase, SslWish
 from gausscert_coordinator.inventory import Credentials, Inventory, InventoryNode, Timeouts
 from gausscert_coordinator.report import Result
 from simulation.agent import Agent
 from simulation.captain import Captain, Errand
 from simulation.clock import VirtualLoop
+from simulation.content import OLD
 from simulation.faults import Dice, Fault
-from simulation.machine import OLD, Machine
+from simulation.machine import Machine
 from simulation.network import Network
 from simulation.referee import Referee
 from support.fake_node import EPOCH
@@ -23,6 +24,8 @@ from support.fake_node import EPOCH
 CLUSTER: Final = "prod"
 LABELS: Final = ("new-1", "new-2", "new-3", OLD)
 _RESTART_S: Final = 0.5
+_SSL_ON: Final = 0.85
+"""Of so many clusters, in the beginning."""
 
 
 class World:
@@ -47,6 +50,7 @@ class World:
         self._pids = 100
         self._salts = 0
         self._salted = self.dice.random.random() < 0.7
+        self.ssl_at_first = self.dice.random.random() < _SSL_ON
         names = [f"n{number}" for number in range(1, self.dice.one_of((3, 3, 4, 5)) + 1)]
         self.timeouts = self._timeouts()
         nodes = tuple(InventoryNode(name, f"{name}:7443") for name in names)
@@ -66,6 +70,11 @@ class World:
     def now_s(self) -> float:
         """Seconds since the beginning."""
         return self.loop.time()
+
+    @property
+    def other_ssl(self) -> SslWish:
+        """What `ssl on` or `ssl off` is to change, as it was at first."""
+        return SslWish.OFF if self.ssl_at_first else SslWish.ON
 
     def now(self, skew_s: float = 0.0) -> datetime:
         """The time of day."""
@@ -150,7 +159,7 @@ class World:
             if missing or tid in referee.aborted:
                 referee.broken(f"V: {captain.holder} says committed, unlike {sorted(missing)}")
         elif result.verdict is Verdict.ROLLED_BACK or (
-            result.verdict is Verdict.NOTHING_DONE and captain.errand is Errand.REPLACE
+            result.verdict is Verdict.NOTHING_DONE and captain.errand is not Errand.RECOVER
         ):
             live = referee.is_live(tid)
             if live or tid in referee.committed:

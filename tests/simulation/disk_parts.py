@@ -1,27 +1,25 @@
-"""What the agent's core stands on, over a simulated machine: journal, store, stage builder, configuration
-copies and CM. Each gives way, fails or lets its agent die where the real one could."""
+"""What the agent's core stands on, over a simulated machine's disk: journal, store, stage builder and
+configuration copies. Each gives way, fails or lets its agent die where the real one could."""
 
 from __future__ import annotations
 
 import json
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 from gausscert_agent import journal_codec
 from gausscert_agent.drivers.conf_file import ConfFile
 from gausscert_agent.journal_codec import Record
-from gausscert_agent.ports import Component, OnStart
+from gausscert_agent.ports import Component
 from gausscert_agent.staging import Built, Material
 from gausscert_common.bundle import Bundle
 from gausscert_common.errors import NodeFailure, NodeRefusal, Reason
 from gausscert_common.findings import Finding
-from gausscert_common.model import CmProcess, FactorBuild, Overlap, SslSwitch
+from gausscert_common.model import Overlap
 from gausscert_common.protocol.state import NodeState
-from gausscert_common.protocol.words import RestartScope
 from gausscert_common.source import Generation, Source
-from simulation.child import Child
+from simulation.content import TORN, Content, content, label_of
 from simulation.faults import Fault
-from simulation.machine import TORN, Content, Machine, content, label_of
+from simulation.machine import Machine
 
 if TYPE_CHECKING:
     from simulation.agent import Agent
@@ -50,7 +48,8 @@ class SimJournal:
         agent = self._agent
         agent.effect("a record")
         if record.node.fence < self._machine.fence:
-            agent.world.referee.broken(f"I8: the fence of {self._machine.name} is lowered to {record.node.fence}")
+            lowered = f"the fence of {self._machine.name} is lowered to {record.node.fence}"
+            agent.world.referee.broken(f"I8: {lowered}")
         agent.point(f"before it journals {record.node.phase}", Fault.CRASH_IN_JOURNAL)
         agent.fails(Fault.JOURNAL_FAILS, Reason.JOURNAL_FAILED)
         self._machine.write(json.dumps(journal_codec.encode(record)))
@@ -180,102 +179,11 @@ class SimCopies:
 
     def read(self, transaction_id: str, component: Component) -> ConfFile | None:
         kept = self._machine.copies.get((transaction_id, component))
-        return None if kept is None else _conf(kept)
+        return None if kept is None else conf(kept)
 
     def drop_all(self) -> None:
         self._machine.copies.clear()
 
 
-class SimCm:
-    """`gausscert_agent.ports.Cm`."""
-
-    def __init__(self, agent: Agent) -> None:
-        self._agent = agent
-        self._machine = agent.machine
-        self._world = agent.world
-
-    def processes(self) -> tuple[CmProcess, ...]:
-        return self._machine.processes()
-
-    def foreign_cm_ctl(self) -> tuple[CmProcess, ...]:
-        return ()
-
-    def mark_logs(self) -> None:
-        pass
-
-    def manually_stopped(self) -> bool:
-        return self._machine.manual_stop
-
-    def sync_mark(self) -> None:
-        self._agent.effect("a sync")
-        self._machine.sync_mark()
-
-    def read_ssl(self) -> SslSwitch:
-        return self._machine.switch()
-
-    def read_conf(self, component: Component) -> ConfFile:
-        return _conf(self._says(component))
-
-    def ssl_obstacle(self, component: Component) -> str:
-        return ""
-
-    def set_ssl(self, component: Component, value: bool) -> None:
-        self._agent.point("before it sets enable_ssl", Fault.CRASH_IN_EFFECT)
-        self._agent.fails(Fault.CONF_FAILS, Reason.CM_CTL_FAILED)
-        self._agent.effect("enable_ssl")
-        self._machine.set_conf(component, value)
-        self._agent.point("before enable_ssl is durable", Fault.CRASH_IN_EFFECT)
-
-    def restore_conf(self, component: Component, before: ConfFile, value: bool) -> bool:
-        self._agent.fails(Fault.CONF_FAILS, Reason.CONF_FAILED)
-        self._agent.effect("enable_ssl")
-        self._machine.set_conf(component, before.body == b"on")
-        self._machine.sync_conf()
-        return True
-
-    def sync_conf(self, component: Component) -> None:
-        self._machine.sync_conf()
-
-    def factor_build(self) -> FactorBuild:
-        return FactorBuild.RELEASED
-
-    def stop(self, scope: RestartScope, timeout_s: float, on_start: OnStart) -> None:
-        self._run(scope, timeout_s, on_start, stop=True)
-
-    def start(self, scope: RestartScope, timeout_s: float, on_start: OnStart) -> None:
-        self._run(scope, timeout_s, on_start, stop=False)
-
-    def end_orphan(self, pid: int, start_ticks: int) -> None:
-        child = self._machine.children.get(pid)
-        if child is None or child.ticks != start_ticks:
-            return
-        if self._world.dice.hits(Fault.ORPHAN_STAYS):
-            raise NodeFailure(Reason.CM_CTL_FAILED, f"cm_ctl with pid {pid} does not go away")
-        child.end("its agent's successor has ended it")
-
-    def _run(self, scope: RestartScope, timeout_s: float, on_start: OnStart, *, stop: bool) -> None:
-        """The child is held until it is journalled, and ended by whatever comes between (`drivers.process`)."""
-        agent, machine = self._agent, self._machine
-        targets = (machine,) if scope is RestartScope.NODE else tuple(self._world.machines.values())
-        fence = agent.fence_of_command()
-        child = Child(self._world, machine, targets, stop=stop, fence=fence, timeout_s=timeout_s)
-        try:
-            on_start(child.pid, child.ticks)
-        except Exception:
-            child.end("it could not be journalled")
-            raise
-        agent.await_child(child)
-        if child.outcome is not None:
-            raise child.outcome
-
-    def _says(self, component: Component) -> bool:
-        return self._machine.ssl_server if component == "server" else self._machine.ssl_agent
-
-
-def _conf(value: bool) -> ConfFile:
+def conf(value: bool) -> ConfFile:
     return ConfFile(b"on" if value else b"off", 0o600, 0, 0)
-
-
-def clock_of(machine: Machine) -> datetime:
-    """What the node's own clock says."""
-    return machine.world.now(machine.skew_s)

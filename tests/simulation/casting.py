@@ -1,0 +1,162 @@
+"""Who sets out in a schedule, with which errand, and what happens to them and to the nodes by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+from gausscert_common.protocol.coordinator import Stage
+from gausscert_common.protocol.recovery import Choice
+from gausscert_common.protocol.words import RestartScope, SslWish
+from simulation.captain import Captain, Errand, Moment
+from simulation.faults import Fault
+from simulation.machine import Machine
+from simulation.world import LABELS, World
+
+_TYPICAL_S: Final = 25.0
+"""How long a transaction takes where nothing goes wrong."""
+_BOUNDARIES: Final = 33
+"""Requests and answers of it for each node, roughly."""
+_STAGES: Final = (
+    *Stage,
+    *(Stage.STOP, Stage.SWAP, Stage.COMMIT, Stage.PURGE) * 3,
+    *(Stage.ENSURE_UP,) * 6,
+)
+"""Moments that matter, or that are rare, come up more often."""
+_AT_A_STAGE: Final = 0.5
+_AT_A_MOMENT: Final = 0.6
+"""So much happens at a certain moment of a coordinator's way, and not at a certain time."""
+_RESTARTS: Final = (RestartScope.NODE,) * 6 + (RestartScope.CLUSTER,) * 5 + (RestartScope.NONE,)
+_WISHES: Final = (SslWish.KEEP,) * 4 + (SslWish.OFF,) * 3 + (SslWish.ON,)
+_ERRANDS: Final = (Errand.REPLACE,) * 7 + (Errand.ROLLBACK,) * 2 + (Errand.SSL,) * 2
+_MOST: Final = 3
+_LATE: Final = 0.3
+_LATE_S: Final = 400.0
+"""So many come when all leases have run out."""
+_OTHERS: Final = {
+    Fault.RECOVERER: Choice.ROLL_BACK,
+    Fault.FINISHER: Choice.FINISH,
+    Fault.BEGINNER: Choice.ROLL_BACK,
+}
+"""Who else may come, and what is preferred by one that recovers."""
+
+
+def commission(world: World) -> list[tuple[Captain, float]]:
+    """The first begins a transaction; the others come whenever they come."""
+    dice = world.dice
+    restart = dice.one_of(_RESTARTS)
+    if restart is RestartScope.NONE:
+        for machine in world.machines.values():
+            machine.mark(there=True)
+            machine.sync_mark()
+    first = _captain(world, 1, dice.one_of(_ERRANDS), restart)
+    captains = [(first, 3.0 if restart is RestartScope.NONE else 0.0)]
+    for kind, prefer in _OTHERS.items():
+        if len(captains) < _MOST and dice.hits(kind):
+            errand = dice.one_of(_ERRANDS) if kind is Fault.BEGINNER else Errand.RECOVER
+            other = _captain(world, len(captains) + 1, errand, dice.one_of(_RESTARTS[:-1]), prefer)
+            captains.append((other, _sets_out_s(world, other, captains[0][0], captains[-1][0])))
+    for captain, _ in captains:
+        _fate(world, captain)
+    return captains
+
+
+def _captain(
+    world: World,
+    number: int,
+    errand: Errand,
+    restart: RestartScope,
+    prefer: Choice = Choice.ROLL_BACK,
+) -> Captain:
+    """The first need not take over from anybody, and to switch SSL is to want it on or off."""
+    dice = world.dice
+    return Captain(
+        world,
+        number,
+        errand,
+        label=LABELS[number - 1] if errand is Errand.REPLACE else "",
+        prefer=prefer,
+        take_over=number > 1 and dice.hits(Fault.TAKE_OVER),
+        restart=restart,
+        ssl_wish=world.other_ssl if errand is Errand.SSL else dice.one_of(_WISHES),
+    )
+
+
+def _sets_out_s(world: World, captain: Captain, first: Captain, last: Captain) -> float:
+    """When; 0 for one that waits for a moment of another one's way."""
+    dice = world.dice
+    if dice.random.random() < _AT_A_MOMENT:
+        captain.joins(dice.one_of([first, last, last]), _moment(world))
+        return 0.0
+    late = dice.random.random() < _LATE
+    return dice.between(0, _LATE_S if late else _TYPICAL_S)
+
+
+def _moment(world: World) -> Moment:
+    """Some moment of a coordinator's way."""
+    if world.dice.random.random() < _AT_A_STAGE:
+        return world.dice.one_of(_STAGES)
+    return 1 + int(world.dice.between(0, _BOUNDARIES * len(world.machines)))
+
+
+def _fate(world: World, captain: Captain) -> None:
+    dice = world.dice
+    if dice.random.random() < dice.chances[Fault.STOPS]:
+        captain.at(_moment(world), captain.stops)
+    for kind, times in ((Fault.CTRL_C, 1), (Fault.CTRL_C_TWICE, 2), (Fault.CTRL_C_THRICE, 3)):
+        if dice.random.random() < dice.chances[kind]:
+            captain.at(_moment(world), partial(_interrupt, captain, kind, times))
+            return
+
+
+def _interrupt(captain: Captain, kind: Fault, times: int) -> None:
+    captain.world.dice.injected[kind] += 1
+    captain.interrupted(times)
+
+
+def ordain(world: World, first: Captain) -> None:
+    """What happens to nodes by itself, at any time, or at any moment of the first coordinator's way."""
+    dice, loop = world.dice, world.loop
+
+    def some_time(kind: Fault, most: int, act: Callable[[Machine], None]) -> None:
+        def happens(machine: Machine) -> None:
+            if machine.powered and not dice.healed:
+                dice.injected[kind] += 1
+                act(machine)
+
+        for _ in range(most):
+            if dice.random.random() < dice.chances[kind]:
+                machine = dice.one_of(list(world.machines.values()))
+                if dice.random.random() < _AT_A_MOMENT:
+                    first.at(_moment(world), partial(happens, machine))
+                else:
+                    loop.call_later(dice.between(0.0, 1.5 * _TYPICAL_S), happens, machine)
+
+    some_time(Fault.FOREIGN, 1, Machine.put_foreign)
+    some_time(Fault.BY_HAND, 1, Machine.start_by_hand)
+    some_time(Fault.LEASE_ENDS, 3, lambda machine: _end_lease(world, machine))
+    some_time(Fault.CM_DIES, 2, Machine.die)
+    some_time(Fault.CM_DEAF, 2, lambda machine: _deafen(world, machine))
+    some_time(Fault.PARTITION, 2, lambda machine: _cut(world, machine))
+    for machine in world.machines.values():
+        if dice.hits(Fault.CLOCK_SKEW):
+            machine.skew_s = dice.between(-200.0, 200.0)
+
+
+def _end_lease(world: World, machine: Machine) -> None:
+    agent = world.agents[machine.name]
+    if agent is not None:
+        world.told(machine.name, "its lease ends early")
+        agent.lease.release()
+
+
+def _deafen(world: World, machine: Machine) -> None:
+    world.told(machine.name, "its cm_server does not answer")
+    machine.deaf_until_s = world.now_s + world.dice.between(2.0, 40.0)
+
+
+def _cut(world: World, machine: Machine) -> None:
+    if world.captains:
+        holder = world.dice.one_of(world.captains).holder
+        world.network.cut(holder, machine.name, world.dice.between(1.0, 60.0))
