@@ -18,9 +18,10 @@ from gausscert_agent.watch import Hub
 from gausscert_common import VERSION
 from gausscert_common.errors import GausscertError, NodeFailure, Reason
 from gausscert_common.model import CertificateSet, NodeReport, ProbeReport, RetiredSet
-from gausscert_common.protocol.commands import Command
+from gausscert_common.protocol.commands import AcquireCommand, Command
 from gausscert_common.protocol.words import Fence
 from greenlet import getcurrent
+
 from simulation import cm_parts, disk_parts
 from simulation.clock import Died, Fibre, FibreLock
 from simulation.content import reported
@@ -55,6 +56,20 @@ class _SettlingIsNobodys(Runner):
         self._agent.cannot_settle = False
 
 
+class _WatchedLease(Lease):
+    """The real one; the referee sees who is let in."""
+
+    def __init__(self, agent: Agent) -> None:
+        super().__init__(agent.world.loop.time, agent.now_s)
+        self._agent = agent
+
+    def grant(self, holder: str, duration_s: float) -> None:
+        command = self._agent.command()
+        take_over = isinstance(command, AcquireCommand) and command.take_over
+        self._agent.world.referee.granted(self._agent.machine, holder, self.holder, take_over=take_over)
+        super().grant(holder, duration_s)
+
+
 class Agent:
     """See the module."""
 
@@ -69,7 +84,7 @@ class Agent:
         self._commands: dict[Fibre, Command] = {}
         hub = Hub()
         loop = world.loop
-        ledger = Ledger(disk_parts.SimJournal(self), hub, self._clock)  # type: ignore[arg-type]
+        ledger = Ledger(disk_parts.SimJournal(self), hub, self.now_s)  # type: ignore[arg-type]
         store = disk_parts.SimStore(self)
         cm = cm_parts.SimCm(self)
         builder = disk_parts.SimBuilder(self)
@@ -89,7 +104,7 @@ class Agent:
             activity=ledger.activity,
             retired_generations=_GENERATIONS,
         )
-        self.lease = Lease(loop.time, self._clock)
+        self.lease = _WatchedLease(self)
         self.runner = _SettlingIsNobodys(
             self,
             ledger,
@@ -206,7 +221,7 @@ class Agent:
         """It is about to change something: I8, and no dead agent does."""
         if not self.alive:
             self.world.referee.broken(f"a dead agent of {self.machine.name} is at {what}")
-        command = self._command()
+        command = self.command()
         if command is not None:
             self.world.referee.effect(self.machine, command.fence, what)
 
@@ -221,7 +236,7 @@ class Agent:
 
     def fence_of_command(self) -> Fence:
         """Of the command that is carried out here and now."""
-        command = self._command()
+        command = self.command()
         return command.fence if command is not None else Fence()
 
     def await_child(self, child: Child) -> None:
@@ -285,9 +300,11 @@ class Agent:
         served = tuple(each.served_to(self.machine) for each in self.world.machines.values())
         return ProbeReport(served, self.world.state_seen_by(self.machine) if query else None)
 
-    def _clock(self) -> float:
+    def now_s(self) -> float:
+        """Seconds since the epoch, by the node's own clock."""
         return self.machine.clock.timestamp()
 
-    def _command(self) -> Command | None:
+    def command(self) -> Command | None:
+        """What is carried out here and now; None where nobody has asked for it."""
         fibre = getcurrent()
         return self._commands.get(fibre) if isinstance(fibre, Fibre) else None

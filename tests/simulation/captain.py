@@ -16,10 +16,11 @@ from gausscert_coordinator.interrupt import Interrupt
 from gausscert_coordinator.inventory import Inventory
 from gausscert_coordinator.ports import OnRetry
 from gausscert_coordinator.report import Mark, Plan, Progress, ReplaceOptions, Result
+from support.fake_node import server_certificate
+
 from simulation.client import SimClient
 from simulation.content import bundle_of
 from simulation.faults import Fault
-from support.fake_node import server_certificate
 
 if TYPE_CHECKING:
     from simulation.world import World
@@ -74,6 +75,8 @@ class Captain:
         self.take_over = take_over
         self.restart = restart
         self.ssl_wish = ssl_wish
+        self.faults: tuple[Fault, ...] = ()
+        """What it is to those that are at work when it sets out."""
         self.dead = False
         self.result: Result | None = None
         self._number = number
@@ -85,6 +88,11 @@ class Captain:
         self._called = asyncio.Event()
         self._appointments: dict[Moment, list[Callable[[], None]]] = {}
         self._at_its_end: list[asyncio.Event] = []
+
+    @property
+    def at_work(self) -> bool:
+        """Whether it has not come to its end, in one way or another."""
+        return self._task is not None and not self._task.done()
 
     @property
     def verdict(self) -> str:

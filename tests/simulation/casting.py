@@ -9,6 +9,7 @@ from typing import Final
 from gausscert_common.protocol.coordinator import Stage
 from gausscert_common.protocol.recovery import Choice
 from gausscert_common.protocol.words import RestartScope, SslWish
+
 from simulation.captain import Captain, Errand, Moment
 from simulation.faults import Fault
 from simulation.machine import Machine
@@ -53,9 +54,10 @@ def commission(world: World) -> list[tuple[Captain, float]]:
     first = _captain(world, 1, dice.one_of(_ERRANDS), restart)
     captains = [(first, 3.0 if restart is RestartScope.NONE else 0.0)]
     for kind, prefer in _OTHERS.items():
-        if len(captains) < _MOST and dice.hits(kind):
+        if len(captains) < _MOST and dice.would_hit(kind):
             errand = dice.one_of(_ERRANDS) if kind is Fault.BEGINNER else Errand.RECOVER
             other = _captain(world, len(captains) + 1, errand, dice.one_of(_RESTARTS[:-1]), prefer)
+            other.faults = (kind, Fault.TAKE_OVER) if other.take_over else (kind,)
             captains.append((other, _sets_out_s(world, other, captains[0][0], captains[-1][0])))
     for captain, _ in captains:
         _fate(world, captain)
@@ -77,7 +79,7 @@ def _captain(
         errand,
         label=LABELS[number - 1] if errand is Errand.REPLACE else "",
         prefer=prefer,
-        take_over=number > 1 and dice.hits(Fault.TAKE_OVER),
+        take_over=number > 1 and dice.would_hit(Fault.TAKE_OVER),
         restart=restart,
         ssl_wish=world.other_ssl if errand is Errand.SSL else dice.one_of(_WISHES),
     )
@@ -102,10 +104,10 @@ def _moment(world: World) -> Moment:
 
 def _fate(world: World, captain: Captain) -> None:
     dice = world.dice
-    if dice.random.random() < dice.chances[Fault.STOPS]:
+    if dice.would_hit(Fault.STOPS):
         captain.at(_moment(world), captain.stops)
     for kind, times in ((Fault.CTRL_C, 1), (Fault.CTRL_C_TWICE, 2), (Fault.CTRL_C_THRICE, 3)):
-        if dice.random.random() < dice.chances[kind]:
+        if dice.would_hit(kind):
             captain.at(_moment(world), partial(_interrupt, captain, kind, times))
             return
 
@@ -126,7 +128,7 @@ def ordain(world: World, first: Captain) -> None:
                 act(machine)
 
         for _ in range(most):
-            if dice.random.random() < dice.chances[kind]:
+            if dice.would_hit(kind):
                 machine = dice.one_of(list(world.machines.values()))
                 if dice.random.random() < _AT_A_MOMENT:
                     first.at(_moment(world), partial(happens, machine))

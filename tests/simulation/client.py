@@ -27,6 +27,7 @@ from gausscert_coordinator.inventory import Credentials
 from gausscert_coordinator.line import Line
 from gausscert_coordinator.policy import Call
 from gausscert_coordinator.ports import OnRetry, Preparation, RestartOrders
+
 from simulation.machine import Machine
 
 if TYPE_CHECKING:

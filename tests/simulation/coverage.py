@@ -40,7 +40,7 @@ nobody runs into who follows the tables: NOT_ACQUIRED, because commands go only 
 and TRANSACTION_ENDED, because the fence comes first. The explorer sends these all the same."""
 
 _PREPARING: Final = "it stays only where a failed Prepare could not remove its stage, and then comes Abort"
-_NEVER: Final[dict[str, str]] = {
+NEVER: Final[dict[str, str]] = {
     "STOP in PREPARING": _PREPARING,
     "START in PREPARING": _PREPARING,
     "ROLLBACK_STOP in PREPARING": _PREPARING,
@@ -79,7 +79,7 @@ def missing(taken: Taken) -> list[str]:
 
 def never_taken(taken: Taken) -> list[str]:
     """What was, although it is said that nobody can."""
-    return [each for each in _NEVER if taken[f"node: {each}"]]
+    return [each for each in NEVER if taken[f"node: {each}"]]
 
 
 @contextmanager
@@ -112,7 +112,7 @@ def _of_nodes() -> Iterator[str]:
         if rule.ended_as is not None:
             yield f"node: {step.name} answered as {rule.ended_as}"
         for phase in rule.phases:
-            if f"{step.name} in {phase}" not in _NEVER:
+            if f"{step.name} in {phase}" not in NEVER:
                 yield f"node: {step.name} in {phase}"
     yield from (f"node: refuses with {reason}" for reason in _REFUSALS)
     yield from (f"node: {each}" for each in _SETTLED)

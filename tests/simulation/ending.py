@@ -14,6 +14,7 @@ from gausscert_common.protocol.recovery import Choice
 from gausscert_common.protocol.state import NodeState
 from gausscert_common.protocol.words import Outcome, Phase, RestartScope, Tombstone
 from gausscert_coordinator.report import Result
+
 from simulation.captain import Captain, Errand
 from simulation.faults import Fault
 
@@ -55,7 +56,7 @@ async def clean_end(world: World) -> None:
 async def _mended(world: World) -> bool:
     """Nothing goes wrong any more; what is late still comes, at once or while somebody recovers."""
     dice = world.dice
-    forged = dice.random.random() < dice.chances[Fault.FORGED]
+    forged = dice.would_hit(Fault.FORGED)
     at_once = dice.random.random() < 0.5
     dice.heal()
     world.network.heal()
@@ -123,8 +124,8 @@ async def _recovered(world: World) -> None:
     foreign = any(each.foreign for each in world.machines.values())
     if not foreign and (result.verdict is Verdict.IN_DOUBT or result.failures):
         raise Unclean(f"I9: {result.verdict}: {'; '.join(str(each) for each in result.failures)}")
-    if not all(machine.running for machine in world.machines.values()):
-        for machine in world.machines.values():  # `--restart none`: the operator starts it
+    if world.started_outside:
+        for machine in world.machines.values():
             machine.mark(there=False)
     await asyncio.sleep(5.0)
 

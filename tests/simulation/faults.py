@@ -172,11 +172,15 @@ class Dice:
 
     def hits(self, fault: Fault) -> bool:
         """Whether it happens here and now; counted if so."""
-        chance = self.chances[fault]
-        if not chance or self.random.random() >= chance:
+        if not self.would_hit(fault):
             return False
         self.injected[fault] += 1
         return True
+
+    def would_hit(self, fault: Fault) -> bool:
+        """Whether it is to happen later; whoever lets it happen counts it."""
+        chance = self.chances[fault]
+        return chance > 0 and self.random.random() < chance
 
     def between(self, low: float, high: float) -> float:
         """A time, in seconds."""

@@ -6,20 +6,19 @@ A variant that must weaken a second line of defence, too, says so.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from gausscert_agent import effects, restart, runner
+from gausscert_agent import effects, ledger, restart, runner
 from gausscert_common.protocol import coordinator, node, recovery
 from gausscert_common.protocol.coordinator import Stage
 from gausscert_common.protocol.rules import RULES, Effect
-from gausscert_common.protocol.script import settle
-from gausscert_common.protocol.state import NodeState
-from gausscert_common.protocol.words import Fence, Phase, Step
-from gausscert_coordinator import fanout, hands, recoverer, recovery_view
-from simulation import schedule
+from gausscert_common.protocol.words import Phase, Step
+from gausscert_coordinator import hands, recoverer, recovery_view, running
+
+from simulation import broken, schedule
 from simulation.schedule import Ended
 
 Change = tuple[Any, Any, Any]
@@ -34,10 +33,8 @@ class Mutant:
     breaks: str
     """The rule that it is without."""
     changes: tuple[Change, ...]
-    within: int = 400
+    within: int = 500
     """In so many seeds it must be found."""
-    shows: tuple[str, ...] = ()
-    """How what is found may begin; () for anything."""
 
     def found(self, first: int = 1) -> Ended | None:
         """The first seed that finds it."""
@@ -75,99 +72,6 @@ def _changed(where: Any, name: Any, value: Any) -> Iterator[None]:
         setattr(where, name, before)
 
 
-def _no_check(*_: object, **__: object) -> None:
-    return None
-
-
-def _epoch_only(state: NodeState, command: Any) -> None:
-    if command.epoch < state.fence.epoch:
-        raise node._fenced(state, command)
-
-
-def _toggle(self: effects.Effects, task: Any) -> None:
-    told = effects._of(task)
-    live = self._store.live_digest()
-    wanted, other = (told.new_digest, told.old_digest)
-    if live == wanted:
-        wanted, other = other, wanted
-    self._store.ensure_live(told.transaction_id, wanted, other)
-
-
-_command = hands.Hands.command
-
-
-def _one_is_enough(*stages: Stage) -> Callable[..., Any]:
-    """Where some nodes have done it, the others are not waited for."""
-
-    async def command(self: hands.Hands, stage: Stage, names: Any) -> Any:
-        names = list(names)
-        wrong = await _command(self, stage, names)
-        return [] if stage in stages and len(wrong) < len(names) else wrong
-
-    return command
-
-
-def _settle_beside_orphan(state: NodeState) -> Generator[Any, Any, NodeState]:
-    return settle(replace(state, operation=None))
-
-
-def _settle_without_fence(state: NodeState) -> Generator[Any, Any, NodeState]:
-    return settle(replace(state, fence=Fence(), owner="", holder=""))
-
-
-_decide = recovery.decide
-
-
-def _presume_abort(answers: Any, restart_: Any, prefer: Any = recovery.Choice.ROLL_BACK) -> Any:
-    found = list(answers.values())
-    if not any(answer.transaction_id for answer in found):
-        return _decide(answers, restart_, prefer)
-    return recovery._roll_back(found, restart_, "this coordinator knows of no commit")
-
-
-@contextmanager
-def _turn_without_waiting(self: runner.Runner, wait_s: float) -> Iterator[None]:
-    """A command does not wait for the one before it: its fence moves under that one's hands."""
-    if self._ledger.suspect:
-        self._settle()
-    yield
-
-
-def _believes_cm_ctl(self: restart.Restarter, orders: Any, on_start: Any) -> None:
-    if self._is_mine(orders):
-        self._cm.stop(orders.scope, orders.timeout_s, on_start)
-
-
-_fresh = hands.Hands._command
-
-
-def _another_epoch(self: hands.Hands, stage: Stage) -> Any:
-    if stage not in (Stage.ACQUIRE, Stage.PREPARE):
-        self.epoch += 1
-    return _fresh(self, stage)
-
-
-def _all_but_one(self: fanout.Answers[Any]) -> bool:
-    return len(self.bad) <= 1
-
-
-def _voted_phase_by_name(report: Any) -> Phase:
-    phase: Phase = report.transaction.phase
-    return phase
-
-
-def _no_abort_effects(state: Any, transaction: Any, view: Any, command: Any, rule: Any) -> tuple[Effect, ...]:
-    del state, transaction, view
-    return () if command.step is Step.ABORT else rule.effects  # type: ignore[no-any-return]
-
-
-def _stop_unsynced(self: restart.Restarter, orders: Any, on_start: Any) -> None:
-    if orders.scope is restart.RestartScope.NONE:
-        self._keep_looking()
-    else:
-        self._stop(orders, on_start)
-
-
 def _rule(step: Step, **changes: object) -> Change:
     return RULES, step, replace(RULES[step], **changes)  # type: ignore[arg-type]
 
@@ -182,38 +86,48 @@ MUTANTS: Final = (
     Mutant(
         "no fence",
         "the fence is checked on every command (and with it that the epoch was acquired)",
-        ((node, "_check_fence", _no_check),),
+        ((node, "_check_fence", broken.no_check),),
     ),
     Mutant(
         "fence without step",
         "the fence has the step in it, not only the epoch",
-        ((node, "_check_fence", _epoch_only),),
+        ((node, "_check_fence", broken.epoch_only),),
     ),
-    Mutant("volatile fence", "the fence is durable", ((runner, "settle", _settle_without_fence),)),
+    Mutant("volatile fence", "the fence is durable", ((runner, "settle", broken.settle_without_fence),)),
+    Mutant(
+        "lease ignored",
+        "a lease that runs keeps others out",
+        ((node, "_accept_acquire", broken.lease_ignored),),
+    ),
     Mutant(
         "no turns",
         "a command waits for the one before it, Acquire too: else the fence moves during an effect",
-        ((runner.Runner, "_turn", _turn_without_waiting),),
+        ((runner.Runner, "_turn", broken.turn_without_waiting),),
     ),
     Mutant(
         "toggle",
         "Swap ensures, it never toggles",
-        ((effects.Effects, "_make_new_live", _toggle),),
+        ((effects.Effects, "_make_new_live", broken.toggle),),
     ),
     Mutant(
         "early start",
         "Start is sent only after all nodes have swapped",
-        ((hands.Hands, "command", _one_is_enough(Stage.SWAP)),),
+        ((hands.Hands, "command", broken.one_is_enough(Stage.SWAP)),),
     ),
     Mutant(
         "rolling",
         "a rollback starts CM only after all nodes have aborted",
-        ((hands.Hands, "command", _one_is_enough(Stage.ABORT)),),
+        ((hands.Hands, "command", broken.one_is_enough(Stage.ABORT)),),
     ),
     Mutant(
         "early purge",
         "the old set is given up only after all nodes have committed",
-        ((hands.Hands, "command", _one_is_enough(Stage.COMMIT)),),
+        ((hands.Hands, "command", broken.one_is_enough(Stage.COMMIT)),),
+    ),
+    Mutant(
+        "volatile commit",
+        "a commit is durable before it is answered",
+        ((ledger.Ledger, "_write", broken.commit_in_memory),),
     ),
     Mutant(
         "abort after commit",
@@ -224,63 +138,94 @@ MUTANTS: Final = (
         "presumed abort",
         "no abort is presumed from a coordinator's own history (and none is taken after COMMITTED)",
         (
-            (recoverer, "decide", _presume_abort),
+            (recoverer, "decide", broken.presume_abort),
             _rule(Step.ABORT, phases=frozenset(Phase)),
         ),
     ),
     Mutant(
+        "wrong row",
+        "a recovery goes on from Start only where all have voted, else from Stop",
+        ((recovery, "_finish_or_roll_back", broken.finish_from_start),),
+    ),
+    Mutant(
         "missing node",
-        "recovery, and every arrow, needs the answers of all nodes",
-        ((fanout.Answers, "complete", property(_all_but_one)),),
+        "recovery needs the answers of all nodes (and misses those that do not answer)",
+        (
+            (recoverer, "recover", broken.recover_with_who_answers),
+            (recovery_view, "participants", broken.participants_that_answer),
+        ),
     ),
     Mutant(
         "another epoch",
         "what is repeated carries the same epoch",
-        ((hands.Hands, "_command", _another_epoch),),
+        ((hands.Hands, "_command", broken.another_epoch),),
+    ),
+    Mutant(
+        "another id",
+        "all that a run sends is of one transaction",
+        ((hands.Hands, "_command", broken.another_id),),
     ),
     Mutant(
         "cm_ctl's word",
-        "stopped is what the process list shows, not what cm_ctl says (nor do table and store look)",
+        "stopped is what the process list shows, not what cm_ctl says (nor do table and coordinator look)",
         (
-            (restart.Restarter, "stop", _believes_cm_ctl),
-            (node, "_check_live", _no_check),
+            (restart.Restarter, "stop", broken.believes_cm_ctl),
+            (node, "_check_live", broken.no_check),
             _rule(Step.SWAP, effects=_SWAP_UNGUARDED),
+            (running, "still_there", broken.none_there),
         ),
+    ),
+    Mutant(
+        "stays down",
+        "a rollback starts CM again where it was stopped",
+        (_row(Stage.ABORT, then=Stage.CLEAN),),
     ),
     Mutant(
         "mark not durable",
         "cluster_manual_start is durable before a node counts as stopped",
-        ((restart.Restarter, "stop", _stop_unsynced),),
-        within=1500,
+        ((restart.Restarter, "stop", broken.stop_unsynced),),
+        within=4000,
     ),
     Mutant(
         "orphan",
         "a cm_ctl child that survives its agent is ended before anything is served",
-        ((runner, "settle", _settle_beside_orphan),),
-        within=1500,
+        ((runner, "settle", broken.settle_beside_orphan),),
+        within=4000,
+    ),
+    Mutant(
+        "unsynced",
+        "what a predecessor has exchanged is durable before a starting agent votes by it",
+        ((runner, "settle", broken.settle_unsynced),),
+        within=4000,
     ),
     Mutant(
         "abort in name",
         "Abort makes the old set live again (and Clean demands that)",
-        ((node, "_guarded", _no_abort_effects), _rule(Step.CLEAN, needs_live=None)),
+        ((node, "_guarded", broken.no_abort_effects), _rule(Step.CLEAN, needs_live=None)),
     ),
     Mutant(
         "half stopped",
         "a recovering coordinator starts CM again where a stop was only begun",
         ((recovery_view, "cm_stays_up", recovery_view.cm_runs),),
-        within=1500,
+        within=2000,
     ),
     Mutant(
         "half a vote",
         "a vote without its enable_ssl is none",
-        ((recovery_view, "_voted_phase", _voted_phase_by_name),),
-        within=1500,
+        ((recovery_view, "_voted_phase", broken.voted_phase_by_name),),
+        within=4000,
+    ),
+    Mutant(
+        "still the old set",
+        "where only enable_ssl changes, a node that has voted is stopped before it turns back",
+        ((recovery_view, "_running_as", broken.moved_by_digest),),
+        within=2000,
     ),
     Mutant(
         "silent record",
         "a node whose record failed finds out what is durable before it reports",
-        ((runner.Runner, "_settle_at_once", _no_check),),
-        within=3000,
+        ((runner.Runner, "_settle_at_once", broken.no_check),),
+        within=4000,
     ),
 )
 BY_NAME: Final = {mutant.name: mutant for mutant in MUTANTS}

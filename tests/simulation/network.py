@@ -14,6 +14,7 @@ from gausscert_common.errors import GausscertError
 from gausscert_common.protocol.commands import Command
 from gausscert_common.protocol.words import Step
 from gausscert_common.wire import errors
+
 from simulation.faults import Fault
 from simulation.machine import Machine
 
@@ -34,6 +35,7 @@ _REFUSAL_S: Final = 0.02
 _SILENCE_S: Final = 8.0
 """How long until a connection that is cut off is noticed (agents.CHANNEL_OPTIONS: keepalive)."""
 _LATER_S: Final = 90.0
+_AGAIN_S: Final = (0.2, 1.0, _LATER_S)
 
 
 @dataclass(eq=False)
@@ -117,7 +119,7 @@ class Network:
             latency_s = deadline_s * dice.between(0.05, 0.9)
         self._deliver_after(latency_s, request, machine)
         if request.command is not None and (dice.hits(Fault.DUPLICATED) or self._again(request)):
-            again_s = dice.one_of((1.0, _LATER_S)) * dice.random.random()
+            again_s = dice.one_of(_AGAIN_S) * dice.random.random()
             self._deliver_after(latency_s + again_s, request, machine)
 
     def _again(self, request: Request) -> bool:

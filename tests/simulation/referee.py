@@ -39,6 +39,7 @@ class Referee:
         self._switches: dict[tuple[str, str], tuple[SslSetting, SslSetting]] = {}
         """enable_ssl before it, and as it is wished."""
         self._epochs: dict[tuple[str, str], int] = {}
+        self._acquired: dict[str, str] = {}
         self._commit_sent: set[tuple[str, str]] = set()
         self.lenient = False
         """Journals were forged: what they say is nobody's promise."""
@@ -49,8 +50,12 @@ class Referee:
         raise Violated(what)
 
     def sent(self, holder: str, command: Command) -> None:
-        """Of one run all commands carry one epoch, and none turns back after Commit."""
+        """Of one run all commands have one transaction and one epoch; none turns back after Commit."""
         run = (holder, command.transaction_id)
+        if command.step is Step.ACQUIRE:
+            self._acquired[holder] = command.transaction_id
+        elif self._acquired.get(holder) != command.transaction_id:
+            self.broken(f"W3: {holder} sends {command} of a transaction that it has not acquired")
         if self._epochs.setdefault(run, command.epoch) != command.epoch:
             self.broken(f"W1: {holder} repeats with another epoch")
         if command.step is Step.COMMIT:
@@ -62,6 +67,11 @@ class Referee:
         """I8: nothing is done for a command below the fence."""
         if fence is not None and fence < machine.fence:
             self.broken(f"I8: {what} at {machine.name} for {fence}, below {machine.fence}")
+
+    def granted(self, machine: Machine, holder: str, before: str, *, take_over: bool) -> None:
+        """A lease that runs keeps others out."""
+        if before not in ("", holder) and not take_over:
+            self.broken(f"L1: {machine.name} is granted to {holder} while {before} holds it")
 
     def recorded(self, machine: Machine, state: NodeState) -> None:
         """A record is durable: I2, I5, I6."""

@@ -114,6 +114,8 @@ async def _whole(world: World) -> None:
 async def _from(world: World, captain: Captain, at_s: float) -> None:
     await asyncio.sleep(at_s)
     await captain.awaited()
+    if world.in_flight or any(each.at_work for each in world.captains):
+        world.dice.injected.update(captain.faults)
     world.captains.append(captain)
     await asyncio.gather(captain.begin(), return_exceptions=False)
 

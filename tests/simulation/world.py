@@ -8,9 +8,11 @@ from typing import Final
 
 from gausscert_common.model import ClusterState, CmNode, CmTopology
 from gausscert_common.protocol.coordinator import Verdict
-from gausscert_common.protocol.words import Phase, SslWish
+from gausscert_common.protocol.words import Phase, RestartScope, SslWish
 from gausscert_coordinator.inventory import Credentials, Inventory, InventoryNode, Timeouts
 from gausscert_coordinator.report import Result
+from support.fake_node import EPOCH
+
 from simulation.agent import Agent
 from simulation.captain import Captain, Errand
 from simulation.clock import VirtualLoop
@@ -19,7 +21,6 @@ from simulation.faults import Dice, Fault
 from simulation.machine import Machine
 from simulation.network import Network
 from simulation.referee import Referee
-from support.fake_node import EPOCH
 
 CLUSTER: Final = "prod"
 LABELS: Final = ("new-1", "new-2", "new-3", OLD)
@@ -154,6 +155,7 @@ class World:
         referee, tid = self.referee, result.transaction_id
         if not tid or referee.lenient:
             return
+        self._stays_up(captain, result)
         if result.verdict is Verdict.COMMITTED:
             missing = set(referee.participants[tid]) - referee.committed.get(tid, set())
             if missing or tid in referee.aborted:
@@ -164,6 +166,25 @@ class World:
             live = referee.is_live(tid)
             if live or tid in referee.committed:
                 referee.broken(f"V: {captain.holder} says {result.verdict}, and {tid} is live on {live}")
+
+    def _stays_up(self, captain: Captain, result: Result) -> None:
+        """Whoever ends a transaction has CM started, unless that is the operator's to do."""
+        if (
+            result.verdict not in (Verdict.COMMITTED, Verdict.ROLLED_BACK)
+            or self.in_flight
+            or self.started_outside
+        ):
+            return
+        down = [each.name for each in self.machines.values() if each.manual_stop and each.boots == 1]
+        if down:
+            self.referee.broken(
+                f"V: {captain.holder} says {result.verdict}, and CM of {down} is to stay down"
+            )
+
+    @property
+    def started_outside(self) -> bool:
+        """Whether it is the operator who stops and starts CM."""
+        return self.captains[0].restart is RestartScope.NONE
 
     @property
     def in_flight(self) -> bool:
