@@ -21,8 +21,11 @@ _BOUNDARIES: Final = 33
 """Requests and answers of it for each node, roughly."""
 _STAGES: Final = (
     *Stage,
-    *(Stage.STOP, Stage.SWAP, Stage.COMMIT, Stage.PURGE) * 3,
-    *(Stage.ENSURE_UP,) * 6,
+    *(Stage.ACQUIRE, Stage.STOP, Stage.SWAP, Stage.START, Stage.VERIFY, Stage.COMMIT, Stage.PURGE) * 3,
+)
+_OF_A_RECOVERY: Final = (
+    *(Stage.STOP, Stage.COMMIT, Stage.PURGE, Stage.ABORT, Stage.ROLLBACK_START),
+    *(Stage.ENSURE_UP,) * 5,
 )
 """Moments that matter, or that are rare, come up more often."""
 _AT_A_STAGE: Final = 0.5
@@ -32,6 +35,7 @@ _RESTARTS: Final = (RestartScope.NODE,) * 6 + (RestartScope.CLUSTER,) * 5 + (Res
 _WISHES: Final = (SslWish.KEEP,) * 4 + (SslWish.OFF,) * 3 + (SslWish.ON,)
 _ERRANDS: Final = (Errand.REPLACE,) * 7 + (Errand.ROLLBACK,) * 2 + (Errand.SSL,) * 2
 _MOST: Final = 3
+_FORGETS: Final = 0.3
 _LATE: Final = 0.3
 _LATE_S: Final = 400.0
 """So many come when all leases have run out."""
@@ -48,9 +52,8 @@ def commission(world: World) -> list[tuple[Captain, float]]:
     dice = world.dice
     restart = dice.one_of(_RESTARTS)
     if restart is RestartScope.NONE:
-        for machine in world.machines.values():
-            machine.mark(there=True)
-            machine.sync_mark()
+        world.started_outside = True
+        _stop_outside(world)
     first = _captain(world, 1, dice.one_of(_ERRANDS), restart)
     captains = [(first, 3.0 if restart is RestartScope.NONE else 0.0)]
     for kind, prefer in _OTHERS.items():
@@ -62,6 +65,16 @@ def commission(world: World) -> list[tuple[Captain, float]]:
     for captain, _ in captains:
         _fate(world, captain)
     return captains
+
+
+def _stop_outside(world: World) -> None:
+    """The operator stops CM, and may forget a node."""
+    machines = list(world.machines.values())
+    forgotten = world.dice.one_of(machines) if world.dice.random.random() < _FORGETS else None
+    for machine in machines:
+        if machine is not forgotten:
+            machine.mark(there=True)
+            machine.sync_mark()
 
 
 def _captain(
@@ -89,26 +102,28 @@ def _sets_out_s(world: World, captain: Captain, first: Captain, last: Captain) -
     """When; 0 for one that waits for a moment of another one's way."""
     dice = world.dice
     if dice.random.random() < _AT_A_MOMENT:
-        captain.joins(dice.one_of([first, last, last]), _moment(world))
+        joined = dice.one_of([first, last, last])
+        captain.joins(joined, _moment(world, joined))
         return 0.0
     late = dice.random.random() < _LATE
     return dice.between(0, _LATE_S if late else _TYPICAL_S)
 
 
-def _moment(world: World) -> Moment:
+def _moment(world: World, captain: Captain) -> Moment:
     """Some moment of a coordinator's way."""
     if world.dice.random.random() < _AT_A_STAGE:
-        return world.dice.one_of(_STAGES)
+        recovers = captain.errand is Errand.RECOVER
+        return world.dice.one_of(_OF_A_RECOVERY if recovers else _STAGES)
     return 1 + int(world.dice.between(0, _BOUNDARIES * len(world.machines)))
 
 
 def _fate(world: World, captain: Captain) -> None:
     dice = world.dice
     if dice.would_hit(Fault.STOPS):
-        captain.at(_moment(world), captain.stops)
+        captain.at(_moment(world, captain), captain.stops)
     for kind, times in ((Fault.CTRL_C, 1), (Fault.CTRL_C_TWICE, 2), (Fault.CTRL_C_THRICE, 3)):
         if dice.would_hit(kind):
-            captain.at(_moment(world), partial(_interrupt, captain, kind, times))
+            captain.at(_moment(world, captain), partial(_interrupt, captain, kind, times))
             return
 
 
@@ -117,8 +132,8 @@ def _interrupt(captain: Captain, kind: Fault, times: int) -> None:
     captain.interrupted(times)
 
 
-def ordain(world: World, first: Captain) -> None:
-    """What happens to nodes by itself, at any time, or at any moment of the first coordinator's way."""
+def ordain(world: World, captains: list[Captain]) -> None:
+    """What happens to nodes by itself, at any time, or at any moment of a coordinator's way."""
     dice, loop = world.dice, world.loop
 
     def some_time(kind: Fault, most: int, act: Callable[[Machine], None]) -> None:
@@ -131,7 +146,8 @@ def ordain(world: World, first: Captain) -> None:
             if dice.would_hit(kind):
                 machine = dice.one_of(list(world.machines.values()))
                 if dice.random.random() < _AT_A_MOMENT:
-                    first.at(_moment(world), partial(happens, machine))
+                    captain = dice.one_of([captains[0], *captains])
+                    captain.at(_moment(world, captain), partial(happens, machine))
                 else:
                     loop.call_later(dice.between(0.0, 1.5 * _TYPICAL_S), happens, machine)
 

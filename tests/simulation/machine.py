@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 from gausscert_common.model import Served
 from gausscert_common.protocol.state import NodeState, SslSetting
 from gausscert_common.protocol.words import Fence
+from support.fake_node import FakeNode, FakeSet
+
 from simulation.content import FOREIGN, FORMER, OLD, OLDER, Content, content
 from simulation.faults import Fault
-from support.fake_node import FakeNode, FakeSet
 
 if TYPE_CHECKING:
     from simulation.child import Child
@@ -197,7 +198,7 @@ class Machine(FakeNode):
         if not self.powered or self._turning or self.running is not self.manual_stop:
             return
         self._turning = True
-        low, high = (0.2, 1.2) if self.running else (0.3, 2.0)
+        low, high = (0.2, 1.2) if self.running else (0.05, 2.0)
         self.world.loop.call_later(self.world.dice.between(low, high), self._turned, self.boots)
 
     def load(self) -> None:

@@ -35,7 +35,9 @@ _REFUSAL_S: Final = 0.02
 _SILENCE_S: Final = 8.0
 """How long until a connection that is cut off is noticed (agents.CHANNEL_OPTIONS: keepalive)."""
 _LATER_S: Final = 90.0
-_AGAIN_S: Final = (0.2, 1.0, _LATER_S)
+_CHANCES: Final = 4
+_SOON_S: Final = 0.2
+_AGAIN_S: Final = (_SOON_S, 1.0, _LATER_S)
 
 
 @dataclass(eq=False)
@@ -119,12 +121,13 @@ class Network:
             latency_s = deadline_s * dice.between(0.05, 0.9)
         self._deliver_after(latency_s, request, machine)
         if request.command is not None and (dice.hits(Fault.DUPLICATED) or self._again(request)):
-            again_s = dice.one_of(_AGAIN_S) * dice.random.random()
-            self._deliver_after(latency_s + again_s, request, machine)
+            again_s = _SOON_S if request.rpc == Step.PREPARE.name else dice.one_of(_AGAIN_S)
+            self._deliver_after(latency_s + again_s * dice.random.random(), request, machine)
 
     def _again(self, request: Request) -> bool:
         """Prepare has more than one chance: what it meets when it comes twice is rare otherwise."""
-        return request.rpc == Step.PREPARE.name and self._world.dice.hits(Fault.DUPLICATED)
+        hits = self._world.dice.hits
+        return request.rpc == Step.PREPARE.name and any(hits(Fault.DUPLICATED) for _ in range(_CHANCES))
 
     def _deliver_after(self, seconds: float, request: Request, machine: Machine) -> None:
         self.on_the_way += 1

@@ -106,7 +106,7 @@ async def _whole(world: World) -> None:
         world.start_agent(machine)
     await asyncio.sleep(0.5)
     captains = casting.commission(world)
-    casting.ordain(world, captains[0][0])
+    casting.ordain(world, [each for each, _ in captains])
     await asyncio.gather(*(_from(world, each, at_s) for each, at_s in captains))
     await ending.clean_end(world)
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from gausscert_common.model import ClusterState, CmNode, CmTopology
 from gausscert_common.protocol.coordinator import Verdict
-from gausscert_common.protocol.words import Phase, RestartScope, SslWish
+from gausscert_common.protocol.words import Phase, SslWish
 from gausscert_coordinator.inventory import Credentials, Inventory, InventoryNode, Timeouts
 from gausscert_coordinator.report import Result
 from support.fake_node import EPOCH
@@ -48,6 +48,8 @@ class World:
         self.trace: list[tuple[float, str, str]] = []
         self.captains: list[Captain] = []
         self.network = Network(self)
+        self.started_outside = False
+        """The first transaction is one of which the operator stops and starts CM."""
         self._pids = 100
         self._salts = 0
         self._salted = self.dice.random.random() < 0.7
@@ -180,11 +182,6 @@ class World:
             self.referee.broken(
                 f"V: {captain.holder} says {result.verdict}, and CM of {down} is to stay down"
             )
-
-    @property
-    def started_outside(self) -> bool:
-        """Whether it is the operator who stops and starts CM."""
-        return self.captains[0].restart is RestartScope.NONE
 
     @property
     def in_flight(self) -> bool:
