@@ -19,7 +19,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make simulate", description=__doc__)
     parser.add_argument(
         "--seeds",
-        type=_seeds,
+        type=as_seeds,
         default=range(1, report.ENOUGH + 1),
         metavar="N|FIRST-LAST",
         help=f"1 to N, or FIRST to LAST; everything must happen at least once in {report.ENOUGH} or more",
@@ -80,7 +80,8 @@ def _broken(names: list[str], jobs: int) -> int:
     return 1 if escaped else 0
 
 
-def _seeds(text: str) -> range:
+def as_seeds(text: str) -> range:
+    """1 to N, or FIRST to LAST."""
     first, dash, last = text.partition("-")
     seeds = range(int(first), int(last) + 1) if dash else range(1, int(first) + 1)
     if not seeds:

@@ -9,24 +9,21 @@ from typing import TYPE_CHECKING, Any, Final
 from gausscert_agent.effects import Effects, Given
 from gausscert_agent.lease import Lease
 from gausscert_agent.ledger import Ledger
-from gausscert_agent.node import transaction_report
 from gausscert_agent.restart import Restarter
 from gausscert_agent.runner import Done, Runner
 from gausscert_agent.ssl_switch import SslSwitcher
 from gausscert_agent.standalone import Standalone
 from gausscert_agent.watch import Hub
-from gausscert_common import VERSION
 from gausscert_common.errors import GausscertError, NodeFailure, Reason
-from gausscert_common.model import CertificateSet, NodeReport, ProbeReport, RetiredSet
 from gausscert_common.protocol.commands import AcquireCommand, Command
 from gausscert_common.protocol.words import Fence
 from greenlet import getcurrent
 
 from simulation import cm_parts, disk_parts
 from simulation.clock import Died, Fibre, FibreLock
-from simulation.content import reported
 from simulation.faults import Fault
 from simulation.machine import Machine
+from simulation.telling import Telling
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -108,15 +105,15 @@ class Agent:
         self.runner = _SettlingIsNobodys(
             self,
             ledger,
-            store,  # type: ignore[arg-type]
-            cm,  # type: ignore[arg-type]
+            store,
+            cm,
             effects,
             Standalone(ledger, store, builder, restarter, switcher),  # type: ignore[arg-type]
             self.lease,
             lambda: machine.boot,
             mutex=FibreLock(loop),
         )
-        self._store = store
+        self.tells: Telling = Telling(world, machine, self.runner, store)
 
     # Its life.
 
@@ -264,41 +261,6 @@ class Agent:
         assert isinstance(fibre, Fibre)
         self._commands[fibre] = command
         return self.runner.execute(command, given, is_active=is_active)
-
-    def live(self) -> CertificateSet:
-        """As a report tells it."""
-        return reported(self.machine.live)
-
-    def staged(self, transaction_id: str) -> CertificateSet:
-        """As a report tells it."""
-        staged = self.machine.beside.get(transaction_id)
-        return CertificateSet() if staged is None else reported(staged)
-
-    def report(self) -> NodeReport:
-        """The node at this moment."""
-        machine = self.machine
-        told = transaction_report(self.runner, self._store)  # type: ignore[arg-type]
-        return NodeReport(
-            cluster=self.world.cluster,
-            name=machine.name,
-            agent_version=VERSION,
-            clock=machine.clock,
-            transaction=told,
-            live=self.live(),
-            stage=self.staged(told.transaction_id),
-            retired=tuple(
-                RetiredSet(name, kept.digest, kept.leaf) for name, kept in machine.generations.items()
-            ),
-            enable_ssl=machine.switch(),
-            processes=machine.processes(),
-            manually_stopped=machine.manual_stop,
-            topology=self.world.topology(machine),
-        )
-
-    def probe(self, *, query: bool) -> ProbeReport:
-        """What is seen of all cm_servers from here."""
-        served = tuple(each.served_to(self.machine) for each in self.world.machines.values())
-        return ProbeReport(served, self.world.state_seen_by(self.machine) if query else None)
 
     def now_s(self) -> float:
         """Seconds since the epoch, by the node's own clock."""

@@ -75,7 +75,8 @@ def settle_unsynced(state: NodeState) -> script.Script:
 def commit_in_memory(self: ledger.Ledger, record: Any) -> None:
     """Commit is answered, and only memory knows."""
     if record.node.phase is Phase.COMMITTED:
-        self._journal.record, self._suspect = record, False
+        journal: Any = self._journal
+        journal.record, self._suspect = record, False
     else:
         _write(self, record)
 

@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Final, TypeVar
 
 from simulation import coverage, schedule
@@ -83,17 +82,17 @@ def play_all(seeds: range, jobs: int, on_progress: Callable[[Tally], None]) -> T
     return tally
 
 
-def catch(name: str, first: int) -> Catch:
+def catch(name: str) -> Catch:
     """Look for the first seed that shows a broken variant, in this process."""
     mutant = BY_NAME[name]
-    found = mutant.found(first)
+    found = mutant.found(range(1, mutant.within + 1))
     return Catch(name, 0, "") if found is None else Catch(name, found.seed, found.violation)
 
 
-def catch_all(names: list[str], jobs: int, first: int = 1) -> Iterator[Catch]:
+def catch_all(names: list[str], jobs: int) -> Iterator[Catch]:
     """The same for many, side by side, in their order; all of them where none is named."""
     wanted = names or [mutant.name for mutant in MUTANTS]
-    return _side_by_side(partial(catch, first=first), wanted, jobs)
+    return _side_by_side(catch, wanted, jobs)
 
 
 def _side_by_side(work: Callable[[T], U], things: list[T], jobs: int) -> Iterator[U]:

@@ -19,11 +19,11 @@ _TYPICAL_S: Final = 25.0
 """How long a transaction takes where nothing goes wrong."""
 _BOUNDARIES: Final = 33
 """Requests and answers of it for each node, roughly."""
-_STAGES: Final = (
+_STAGES: Final[tuple[Stage, ...]] = (
     *Stage,
     *(Stage.ACQUIRE, Stage.STOP, Stage.SWAP, Stage.START, Stage.VERIFY, Stage.COMMIT, Stage.PURGE) * 3,
 )
-_OF_A_RECOVERY: Final = (
+_OF_A_RECOVERY: Final[tuple[Stage, ...]] = (
     *(Stage.STOP, Stage.COMMIT, Stage.PURGE, Stage.ABORT, Stage.ROLLBACK_START),
     *(Stage.ENSURE_UP,) * 5,
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from gausscert_agent.effects import Given
 from gausscert_agent.restart import RestartOrders as AgentOrders
@@ -37,17 +37,19 @@ if TYPE_CHECKING:
     from simulation.captain import Captain
     from simulation.network import Work
 
+T = TypeVar("T")
+
 _NOWHERE: Final = Credentials(Path("nowhere"), Path("nowhere"), Path("nowhere"))
 
 
 class Parcel(bytes):
     """A message that stays a value: what it has an agent do, and for which command."""
 
-    work: Work
+    work: Work[Any]
     command: Command | None
 
     @classmethod
-    def of(cls, command: Command | None, work: Work) -> Parcel:
+    def of(cls, command: Command | None, work: Work[Any]) -> Parcel:
         made = cls()
         made.command, made.work = command, work
         return made
@@ -87,7 +89,7 @@ class Channel:
         pass
 
 
-_SIGN_OF_LIFE: Final = Parcel.of(None, lambda agent, _: agent.report())
+_SIGN_OF_LIFE: Final = Parcel.of(None, lambda agent, _: agent.tells.report())
 
 
 class SimClient:
@@ -118,27 +120,27 @@ class SimClient:
 
     async def get_node(self, *, preflight: bool = False) -> NodeReport:
         call = Call.PREFLIGHT if preflight else Call.GET_NODE
-        return await self._look(call, lambda agent: agent.report())
+        return await self._look(call, lambda agent: agent.tells.report())
 
     async def judge(
         self, generation: Generation | LiveSet, *, drop_crls: bool
     ) -> tuple[NodeReport, JudgedGeneration]:
         return await self._look(
-            Call.PREFLIGHT, lambda agent: (agent.report(), agent.machine.judge(generation))
+            Call.PREFLIGHT, lambda agent: (agent.tells.report(), agent.machine.judge(generation))
         )
 
     async def get_expiry(self) -> ExpiryReport:
         raise NotImplementedError
 
     async def probe(self, *, query: bool, timeout_s: float) -> ProbeReport:
-        return await self._look(Call.PROBE, lambda agent: agent.probe(query=query), 2 * timeout_s)
+        return await self._look(Call.PROBE, lambda agent: agent.tells.probe(query=query), 2 * timeout_s)
 
     async def acquire(self, command: Command, *, holder: str, lease_s: float, take_over: bool) -> NodeReport:
         full = AcquireCommand(command.transaction_id, command.epoch, command.step, holder, take_over)
 
         def work(agent: Agent, is_active: Callable[[], bool]) -> NodeReport:
             agent.execute(full, Given(lease_s=lease_s), is_active)
-            return agent.report()
+            return agent.tells.report()
 
         return await self._order(Call.ACQUIRE, full, work)
 
@@ -159,7 +161,7 @@ class SimClient:
             material = Material(preparation.source, preparation.drop_crls)
             done = agent.execute(full, Given(material=material), is_active)
             kept = isinstance(preparation.source, LiveSet)
-            held = agent.live() if kept else agent.staged(full.transaction_id)
+            held = agent.tells.live() if kept else agent.tells.staged(full.transaction_id)
             return PreparedSet(held, done.findings, done.overlap)
 
         return await self._order(Call.PREPARE, command, work)
@@ -195,27 +197,29 @@ class SimClient:
         given = Given(orders=AgentOrders(orders.scope, orders.executor, orders.timeout_s, way_back))
         await self._order(call, command, lambda agent, active: agent.execute(command, given, active), extra_s)
 
-    async def _look(self, call: Call, look: Callable[[Agent], Any], extra_s: float = 0.0) -> Any:
+    async def _look(self, call: Call, look: Callable[[Agent], T], extra_s: float = 0.0) -> T:
         return await self._call(call, None, lambda agent, _: look(agent), extra_s)
 
-    async def _order(self, call: Call, command: Command, work: Work, extra_s: float = 0.0) -> Any:
+    async def _order(self, call: Call, command: Command, work: Work[T], extra_s: float = 0.0) -> T:
         self._referee.sent(self._holder, command)
         return await self._call(call, command, work, extra_s)
 
-    async def _call(self, call: Call, command: Command | None, work: Work, extra_s: float) -> Any:
-        return await self._line.call(
+    async def _call(self, call: Call, command: Command | None, work: Work[T], extra_s: float) -> T:
+        answer: Any = await self._line.call(
             call,
             Parcel.of(command, work),  # type: ignore[arg-type]
-            Parcel,  # type: ignore[type-var]
+            Parcel,
             extra_s=max(0.0, extra_s),
         )
+        given: T = answer
+        return given
 
 
-def _moving(command: Command) -> Work:
+def _moving(command: Command) -> Work[CertificateSet]:
     """Swap, Commit, Purge, Abort, Clean."""
 
     def work(agent: Agent, is_active: Callable[[], bool]) -> CertificateSet:
         agent.execute(command, Given(), is_active)
-        return agent.live()
+        return agent.tells.live()
 
     return work

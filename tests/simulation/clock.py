@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final, TypeVar, TypeVarTuple, Unpack
 
 from greenlet import getcurrent, greenlet
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 RESOLUTION_S: Final = 1e-9
 HORIZON_S: Final = 20_000.0
@@ -24,6 +27,8 @@ class Standstill(Exception):
 
 class VirtualLoop(asyncio.BaseEventLoop):
     """An event loop without sockets, signals or threads, whose clock jumps to the next thing to do."""
+
+    _scheduled: list[asyncio.TimerHandle]
 
     def __init__(self) -> None:
         super().__init__()
@@ -44,9 +49,11 @@ class VirtualLoop(asyncio.BaseEventLoop):
             raise Standstill(f"no end after {HORIZON_S:.0f} s")
         return ()
 
-    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:
+    def run_in_executor(
+        self, executor: object, func: Callable[[Unpack[Ts]], T], *args: *Ts
+    ) -> asyncio.Future[T]:
         """At once: threads have no place in an order of events."""
-        future = self.create_future()
+        future: asyncio.Future[T] = self.create_future()
         try:
             future.set_result(func(*args))
         except Exception as error:  # noqa: BLE001 - the awaiter's

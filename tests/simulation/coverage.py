@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from gausscert_agent import runner
 from gausscert_common.errors import InvalidInput, NodeFailure, NodeRefusal, Reason
+from gausscert_common.protocol import recovery, script
 from gausscert_common.protocol.coordinator import TABLE, Course, Stage
 from gausscert_common.protocol.recovery import Choice
 from gausscert_common.protocol.rules import RULES
@@ -87,9 +88,9 @@ def watching() -> Iterator[Taken]:
     """Count until the end of the block; the product is as before afterwards."""
     taken: Taken = Counter()
     changes: list[tuple[Any, str, Callable[..., Any]]] = [
-        (runner, "carry_out", _watched_command(taken, runner.carry_out)),
-        (runner, "settle", _watched_settling(taken, runner.settle)),
-        (recoverer, "decide", _watched_decision(taken, recoverer.decide)),
+        (runner, "carry_out", _watched_command(taken, script.carry_out)),
+        (runner, "settle", _watched_settling(taken, script.settle)),
+        (recoverer, "decide", _watched_decision(taken, recovery.decide)),
     ]
     arrows = ("succeeded", "failed", "interrupted", "taken_over")
     changes += [(Course, how, _watched_step(taken, how, getattr(Course, how))) for how in arrows]

@@ -29,6 +29,7 @@ class Machine(FakeNode):
     """See the module. Everything it does is told to the referee and to the trace."""
 
     live: Content
+    loaded: Content | None
 
     def __init__(self, world: World, name: str, number: int) -> None:
         super().__init__(

@@ -36,10 +36,10 @@ class Mutant:
     within: int = 500
     """In so many seeds it must be found."""
 
-    def found(self, first: int = 1) -> Ended | None:
+    def found(self, seeds: range) -> Ended | None:
         """The first seed that finds it."""
         with self.applied():
-            for seed in range(first, first + self.within):
+            for seed in seeds:
                 ended = schedule.run(seed)
                 if ended.violation:
                     return ended
@@ -84,23 +84,23 @@ _SWAP_UNGUARDED: Final = tuple(e for e in RULES[Step.SWAP].effects if e is not E
 
 MUTANTS: Final = (
     Mutant(
-        "no fence",
+        "no-fence",
         "the fence is checked on every command (and with it that the epoch was acquired)",
         ((node, "_check_fence", broken.no_check),),
     ),
     Mutant(
-        "fence without step",
+        "fence-without-step",
         "the fence has the step in it, not only the epoch",
         ((node, "_check_fence", broken.epoch_only),),
     ),
-    Mutant("volatile fence", "the fence is durable", ((runner, "settle", broken.settle_without_fence),)),
+    Mutant("volatile-fence", "the fence is durable", ((runner, "settle", broken.settle_without_fence),)),
     Mutant(
-        "lease ignored",
+        "lease-ignored",
         "a lease that runs keeps others out",
         ((node, "_accept_acquire", broken.lease_ignored),),
     ),
     Mutant(
-        "no turns",
+        "no-turns",
         "a command waits for the one before it, Acquire too: else the fence moves during an effect",
         ((runner.Runner, "_turn", broken.turn_without_waiting),),
     ),
@@ -110,7 +110,7 @@ MUTANTS: Final = (
         ((effects.Effects, "_make_new_live", broken.toggle),),
     ),
     Mutant(
-        "early start",
+        "early-start",
         "Start is sent only after all nodes have swapped",
         ((hands.Hands, "command", broken.one_is_enough(Stage.SWAP)),),
     ),
@@ -120,22 +120,22 @@ MUTANTS: Final = (
         ((hands.Hands, "command", broken.one_is_enough(Stage.ABORT)),),
     ),
     Mutant(
-        "early purge",
+        "early-purge",
         "the old set is given up only after all nodes have committed",
         ((hands.Hands, "command", broken.one_is_enough(Stage.COMMIT)),),
     ),
     Mutant(
-        "volatile commit",
+        "volatile-commit",
         "a commit is durable before it is answered",
         ((ledger.Ledger, "_write", broken.commit_in_memory),),
     ),
     Mutant(
-        "abort after commit",
+        "abort-after-commit",
         "once Commit was sent to anyone nothing turns to rolling back",
         (_row(Stage.COMMIT, otherwise=Stage.ROLLBACK_STOP),),
     ),
     Mutant(
-        "presumed abort",
+        "presumed-abort",
         "no abort is presumed from a coordinator's own history (and none is taken after COMMITTED)",
         (
             (recoverer, "decide", broken.presume_abort),
@@ -143,12 +143,12 @@ MUTANTS: Final = (
         ),
     ),
     Mutant(
-        "wrong row",
+        "wrong-row",
         "a recovery goes on from Start only where all have voted, else from Stop",
         ((recovery, "_finish_or_roll_back", broken.finish_from_start),),
     ),
     Mutant(
-        "missing node",
+        "missing-node",
         "recovery needs the answers of all nodes (and misses those that do not answer)",
         (
             (recoverer, "recover", broken.recover_with_who_answers),
@@ -156,17 +156,17 @@ MUTANTS: Final = (
         ),
     ),
     Mutant(
-        "another epoch",
+        "another-epoch",
         "what is repeated carries the same epoch",
         ((hands.Hands, "_command", broken.another_epoch),),
     ),
     Mutant(
-        "another id",
+        "another-id",
         "all that a run sends is of one transaction",
         ((hands.Hands, "_command", broken.another_id),),
     ),
     Mutant(
-        "cm_ctl's word",
+        "cm_ctl-believed",
         "stopped is what the process list shows, not what cm_ctl says (nor do table and coordinator look)",
         (
             (restart.Restarter, "stop", broken.believes_cm_ctl),
@@ -176,12 +176,12 @@ MUTANTS: Final = (
         ),
     ),
     Mutant(
-        "stays down",
+        "stays-down",
         "a rollback starts CM again where it was stopped",
         (_row(Stage.ABORT, then=Stage.CLEAN),),
     ),
     Mutant(
-        "mark not durable",
+        "mark-not-durable",
         "cluster_manual_start is durable before a node counts as stopped",
         ((restart.Restarter, "stop", broken.stop_unsynced),),
         within=4000,
@@ -199,30 +199,30 @@ MUTANTS: Final = (
         within=4000,
     ),
     Mutant(
-        "abort in name",
+        "abort-in-name",
         "Abort makes the old set live again (and Clean demands that)",
         ((node, "_guarded", broken.no_abort_effects), _rule(Step.CLEAN, needs_live=None)),
     ),
     Mutant(
-        "half stopped",
+        "half-stopped",
         "a recovering coordinator starts CM again where a stop was only begun",
         ((recovery_view, "cm_stays_up", recovery_view.cm_runs),),
         within=2000,
     ),
     Mutant(
-        "half a vote",
+        "half-a-vote",
         "a vote without its enable_ssl is none",
         ((recovery_view, "_voted_phase", broken.voted_phase_by_name),),
         within=4000,
     ),
     Mutant(
-        "still the old set",
+        "still-the-old-set",
         "where only enable_ssl changes, a node that has voted is stopped before it turns back",
         ((recovery_view, "_running_as", broken.moved_by_digest),),
         within=2000,
     ),
     Mutant(
-        "silent record",
+        "silent-record",
         "a node whose record failed finds out what is durable before it reports",
         ((runner.Runner, "_settle_at_once", broken.no_check),),
         within=4000,

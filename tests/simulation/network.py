@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import grpc
 import grpc.aio
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from simulation.agent import Agent
     from simulation.world import World
 
-Work = Callable[["Agent", Callable[[], bool]], Any]
+T = TypeVar("T")
+Work = Callable[["Agent", Callable[[], bool]], T]
 """What a request has an agent do; told whether its caller still waits."""
 
 _NOTHING: Final = grpc.aio.Metadata()
@@ -48,7 +49,7 @@ class Request:
     node: str
     rpc: str
     command: Command | None
-    work: Work
+    work: Work[Any]
     answer: asyncio.Future[Any]
     timers: list[asyncio.TimerHandle] = field(default_factory=list)
 
@@ -81,7 +82,13 @@ class Network:
         self._cut.clear()
 
     async def call(
-        self, holder: str, machine: Machine, rpc: str, command: Command | None, work: Work, deadline_s: float
+        self,
+        holder: str,
+        machine: Machine,
+        rpc: str,
+        command: Command | None,
+        work: Work[Any],
+        deadline_s: float,
     ) -> Any:
         """One attempt. Raises AioRpcError, as gRPC would."""
         loop = self._world.loop

@@ -16,11 +16,12 @@ ENOUGH: Final = 10_000
 FAULTS_WANTED: Final = 0.95
 TRANSITIONS_WANTED: Final = 1.0
 _SHOWN: Final = 10
+_WIDTH: Final = 100
 
 
-def replay(seed: int) -> str:
+def replay(seed: int, mutant: str = "") -> str:
     """The command that plays one seed again, with all that happens in it."""
-    return f"make simulate SEED={seed}"
+    return f"make simulate SEED={seed}{mutant and f' MUTANT={mutant}'}"
 
 
 def wrong(tally: Tally) -> list[str]:
@@ -60,7 +61,9 @@ def caught(found: Catch) -> str:
     mutant = BY_NAME[found.name]
     if not found.seed:
         return f"NOT CAUGHT within {mutant.within} seeds: {mutant.name} (without: {mutant.breaks})"
-    return f"{mutant.name}: seed {found.seed} of {mutant.within} at most: {found.violation[:110]}"
+    shown = f"{found.violation[:_WIDTH]}... " if len(found.violation) > _WIDTH else found.violation
+    told = f"{mutant.name}: seed {found.seed} of {mutant.within} at most: {shown}"
+    return f"{told}\n    replay: {replay(found.seed, mutant.name)}"
 
 
 def traced(ended: Ended) -> Iterator[str]:

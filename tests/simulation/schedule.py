@@ -4,6 +4,7 @@ fresh coordinator alone must bring the cluster to a clean end."""
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import random
 from collections import Counter
@@ -36,6 +37,12 @@ class Ended:
     """Errand and verdict of all coordinators; "stopped" of one that has stopped for ever."""
     seconds: float
     """Of simulated time."""
+
+    @property
+    def digest(self) -> str:
+        """Of all of it: two that have the same went the same way."""
+        told = (self.trace, self.violation, sorted(self.faults.items()), self.ends, self.seconds)
+        return hashlib.sha256(repr(told).encode()).hexdigest()
 
 
 def run(seed: int) -> Ended:
