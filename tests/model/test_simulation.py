@@ -1,5 +1,5 @@
-"""A small share of `make simulate`: schedules go well, and are the same whenever and wherever they are played.
-Those of broken variants of the product do not go well."""
+"""A small share of `make simulate`: schedules go well, and are the same whenever and wherever they are
+played; those of broken variants of the product do not go well."""
 
 from __future__ import annotations
 
