@@ -67,9 +67,9 @@ def settle_without_fence(state: NodeState) -> script.Script:
     return script.settle(replace(state, fence=Fence(), owner="", holder=""))
 
 
-def settle_unsynced(state: NodeState) -> script.Script:
-    """A starting agent believes what it sees on the disk, which may not be durable."""
-    return _without(script.settle(state), script.SyncDisk)
+def settle_half(state: NodeState) -> script.Script:
+    """A starting agent takes an exchange for the whole of a swap."""
+    return _without(script.settle(state), script.CarryOut)
 
 
 def commit_in_memory(self: ledger.Ledger, record: Any) -> None:

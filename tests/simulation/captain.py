@@ -53,6 +53,7 @@ class Captain:
         take_over: Also from one whose lease still runs.
         restart: With all but recover, how CM is restarted.
         ssl_wish: With all but recover.
+        accept_state: Also where the cluster is not Normal.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class Captain:
         take_over: bool = False,
         restart: RestartScope = RestartScope.NODE,
         ssl_wish: SslWish = SslWish.KEEP,
+        accept_state: bool = False,
     ) -> None:
         self.world = world
         self.holder = f"op@host-{number}:1"
@@ -75,6 +77,7 @@ class Captain:
         self.take_over = take_over
         self.restart = restart
         self.ssl_wish = ssl_wish
+        self.accept_state = accept_state
         self.faults: tuple[Fault, ...] = ()
         """What it is to those that are at work when it sets out."""
         self.dead = False
@@ -174,14 +177,24 @@ class Captain:
     def _told(self) -> str:
         if self.errand is Errand.RECOVER:
             return self.prefer
-        return f"{self.label} --restart {self.restart} --enable-ssl {self.ssl_wish}".strip()
+        accept = " --accept-state" if self.accept_state else ""
+        return f"{self.label}{accept} --restart {self.restart} --enable-ssl {self.ssl_wish}".strip()
 
     async def _do(self, coordinator: Coordinator) -> Result | None:
         if self.errand is Errand.RECOVER:
             return await coordinator.recover(
-                self.prefer, self.take_over, watch=self._watch, interrupt=self._interrupt
+                self.prefer,
+                self.take_over,
+                accept_state=self.accept_state,
+                watch=self._watch,
+                interrupt=self._interrupt,
             )
-        options = ReplaceOptions(ssl_wish=self.ssl_wish, restart=self.restart, take_over=self.take_over)
+        options = ReplaceOptions(
+            ssl_wish=self.ssl_wish,
+            restart=self.restart,
+            take_over=self.take_over,
+            accept_state=self.accept_state,
+        )
         if self.errand is Errand.ROLLBACK:
             plan = self._planned(await coordinator.plan_rollback(None, options))
             return await coordinator.rollback(plan, watch=self._watch, interrupt=self._interrupt)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from gausscert_common.errors import NodeFailure, Reason
 from gausscert_common.protocol.words import Fence
+
 from simulation.faults import Fault
 
 if TYPE_CHECKING:
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
     from simulation.world import World
 
 _LOOK_EVERY_S: Final = 0.5
+_USUAL_S: Final = (0.05, 0.6)
+_SLOW_S: Final = (0.6, 6.0)
+"""Until it acts: through ssh, with a node that answers late, it takes its time."""
+_SLOW: Final = 0.2
 _STOP_FAULTS: Final = (Fault.STOP_FAILS, Fault.STOP_HALF, Fault.STOP_CLAIMS, Fault.STALE_PROCESS)
 _START_FAULTS: Final = (
     Fault.START_FAILS,
@@ -78,7 +83,9 @@ class Child:
     def begin(self, listener: Callable[[], None]) -> None:
         """It is journalled, and may act."""
         self._listener, self.held = listener, False
-        self._after(self._world.dice.between(0.05, 0.6), self._act)
+        dice = self._world.dice
+        slow = not dice.healed and dice.random.random() < _SLOW
+        self._after(dice.between(*(_SLOW_S if slow else _USUAL_S)), self._act)
 
     def let_go(self) -> None:
         """Nobody waits for it any more."""

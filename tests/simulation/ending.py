@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from simulation.world import World
 
 _TRIES: Final = 5
+_SETTLED_S: Final = 3.0
+"""Until CM has done what its marks say."""
 _PATIENCE_S: Final = 1200.0
 
 
@@ -47,10 +49,18 @@ async def clean_end(world: World) -> None:
     await _recovered(world)
     foreign = [machine for machine in world.machines.values() if machine.foreign]
     if foreign and world.in_flight:  # the proof of the old set says which nodes keep it back
-        for machine in foreign:
-            machine.put_back()
-        await _recovered(world)
+        await _put_right(world, foreign)
     _look(world)
+
+
+async def _put_right(world: World, foreign: list[Machine]) -> None:
+    """Where somebody's set was there before the transaction, the cluster never was sound, and is accepted so:
+    to put another one in its place now would leave a set that is neither old nor new."""
+    if any(machine.state.transaction is not None and not machine.untouchable for machine in foreign):
+        await _recovered(world, accept_state=True)
+    for machine in foreign:
+        machine.put_back()
+    await _recovered(world)
 
 
 async def _mended(world: World) -> bool:
@@ -67,12 +77,12 @@ async def _mended(world: World) -> bool:
         machine.stuck_until_s = machine.blocked_until_s = machine.deaf_until_s = 0.0
         if machine.by_hand:  # whoever has started it has been told
             machine.mark(there=True)
-    await asyncio.sleep(3.0)
+    await asyncio.sleep(0.0 if at_once else _SETTLED_S)
     told = [each.state.transaction for each in world.machines.values()]
     if any(each is not None and each.restart is RestartScope.NONE for each in told):
         for machine in world.machines.values():  # the operator's to stop, and to keep stopped
             machine.mark(there=True)
-        await asyncio.sleep(3.0)
+        await asyncio.sleep(_SETTLED_S)
     world.told("everything", "is mended")
     return forged
 
@@ -102,25 +112,27 @@ def _quiet(world: World, *, all_of_it: bool) -> bool:
     return not (all_of_it and world.network.on_the_way)
 
 
-async def _recover(world: World) -> Result:
+async def _recover(world: World, *, accept_state: bool = False) -> Result:
     number = 10 + len(world.captains)
     prefer = world.dice.one_of(list(Choice))
-    captain = Captain(world, number, Errand.RECOVER, prefer=prefer, take_over=True)
+    captain = Captain(world, number, Errand.RECOVER, prefer=prefer, take_over=True, accept_state=accept_state)
     world.captains.append(captain)
     await captain.begin()
     assert captain.result is not None
     return captain.result
 
 
-async def _recovered(world: World) -> None:
+async def _recovered(world: World, *, accept_state: bool = False) -> None:
     """What was on its way may take the fence from under a coordinator, or come when it has found nothing to
     do; once nothing is, one coordinator is enough."""
     for _ in range(_TRIES):
         alone = _quiet(world, all_of_it=True)
-        result = await _recover(world)
+        result = await _recover(world, accept_state=accept_state)
         if alone or not (world.network.on_the_way or world.in_flight or result.failures):
             break
         await _until_quiet(world)
+    if accept_state and world.in_flight:
+        raise Unclean("I9: a cluster that is accepted as it is does not come to an end")
     foreign = any(each.foreign for each in world.machines.values())
     if not foreign and (result.verdict is Verdict.IN_DOUBT or result.failures):
         raise Unclean(f"I9: {result.verdict}: {'; '.join(str(each) for each in result.failures)}")

@@ -193,12 +193,6 @@ MUTANTS: Final = (
         within=4000,
     ),
     Mutant(
-        "unsynced",
-        "what a predecessor has exchanged is durable before a starting agent votes by it",
-        ((runner, "settle", broken.settle_unsynced),),
-        within=4000,
-    ),
-    Mutant(
         "abort-in-name",
         "Abort makes the old set live again (and Clean demands that)",
         ((node, "_guarded", broken.no_abort_effects), _rule(Step.CLEAN, needs_live=None)),
@@ -211,8 +205,11 @@ MUTANTS: Final = (
     ),
     Mutant(
         "half-a-vote",
-        "a vote without its enable_ssl is none",
-        ((recovery_view, "_voted_phase", broken.voted_phase_by_name),),
+        "a vote without its enable_ssl is none (and a starting agent does not finish a swap cut short)",
+        (
+            (recovery_view, "_voted_phase", broken.voted_phase_by_name),
+            (runner, "settle", broken.settle_half),
+        ),
         within=4000,
     ),
     Mutant(

@@ -180,7 +180,7 @@ class World:
         down = [each.name for each in self.machines.values() if each.manual_stop and each.boots == 1]
         if down:
             self.referee.broken(
-                f"V: {captain.holder} says {result.verdict}, and CM of {down} is to stay down"
+                f"V: {captain.holder} says {result.verdict}, and CM of {', '.join(down)} is to stay down"
             )
 
     @property
