@@ -36,6 +36,7 @@ _WISHES: Final = (SslWish.KEEP,) * 4 + (SslWish.OFF,) * 3 + (SslWish.ON,)
 _ERRANDS: Final = (Errand.REPLACE,) * 7 + (Errand.ROLLBACK,) * 2 + (Errand.SSL,) * 2
 _MOST: Final = 3
 _FORGETS: Final = 0.3
+_ACCEPTS: Final = 0.15
 _LATE: Final = 0.3
 _LATE_S: Final = 400.0
 """So many come when all leases have run out."""
@@ -55,6 +56,8 @@ def commission(world: World) -> list[tuple[Captain, float]]:
         world.started_outside = True
         _stop_outside(world)
     first = _captain(world, 1, dice.one_of(_ERRANDS), restart)
+    if first.accept_state and not world.started_outside:
+        _stop_one(world)
     captains = [(first, 3.0 if restart is RestartScope.NONE else 0.0)]
     for kind, prefer in _OTHERS.items():
         if len(captains) < _MOST and dice.would_hit(kind):
@@ -77,6 +80,13 @@ def _stop_outside(world: World) -> None:
             machine.sync_mark()
 
 
+def _stop_one(world: World) -> None:
+    """It was stopped on purpose before, and the cluster is accepted so."""
+    machine = world.dice.one_of(list(world.machines.values()))
+    machine.mark(there=True)
+    machine.sync_mark()
+
+
 def _captain(
     world: World,
     number: int,
@@ -95,6 +105,7 @@ def _captain(
         take_over=number > 1 and dice.would_hit(Fault.TAKE_OVER),
         restart=restart,
         ssl_wish=world.other_ssl if errand is Errand.SSL else dice.one_of(_WISHES),
+        accept_state=dice.random.random() < _ACCEPTS,
     )
 
 

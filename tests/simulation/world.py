@@ -170,18 +170,14 @@ class World:
                 referee.broken(f"V: {captain.holder} says {result.verdict}, and {tid} is live on {live}")
 
     def _stays_up(self, captain: Captain, result: Result) -> None:
-        """Whoever ends a transaction has CM started, unless that is the operator's to do."""
-        if (
-            result.verdict not in (Verdict.COMMITTED, Verdict.ROLLED_BACK)
-            or self.in_flight
-            or self.started_outside
-        ):
+        """Whoever ends a transaction has CM started, unless that is the operator's to do, or any state will do."""
+        ended = result.verdict in (Verdict.COMMITTED, Verdict.ROLLED_BACK) and not self.in_flight
+        if not ended or self.started_outside or captain.accept_state:
             return
         down = [each.name for each in self.machines.values() if each.manual_stop and each.boots == 1]
         if down:
-            self.referee.broken(
-                f"V: {captain.holder} says {result.verdict}, and CM of {', '.join(down)} is to stay down"
-            )
+            said = f"{captain.holder} says {result.verdict}"
+            self.referee.broken(f"V: {said}, and CM of {', '.join(down)} is to stay down")
 
     @property
     def in_flight(self) -> bool:
