@@ -170,7 +170,7 @@ class World:
                 referee.broken(f"V: {captain.holder} says {result.verdict}, and {tid} is live on {live}")
 
     def _stays_up(self, captain: Captain, result: Result) -> None:
-        """Whoever ends a transaction has CM started, unless that is the operator's to do, or any state will do."""
+        """Whoever ends a transaction has CM started, unless that is the operator's or any state will do."""
         ended = result.verdict in (Verdict.COMMITTED, Verdict.ROLLED_BACK) and not self.in_flight
         if not ended or self.started_outside or captain.accept_state:
             return
