@@ -35,6 +35,7 @@ _RESTARTS: Final = (RestartScope.NODE,) * 6 + (RestartScope.CLUSTER,) * 5 + (Res
 _WISHES: Final = (SslWish.KEEP,) * 4 + (SslWish.OFF,) * 3 + (SslWish.ON,)
 _ERRANDS: Final = (Errand.REPLACE,) * 7 + (Errand.ROLLBACK,) * 2 + (Errand.SSL,) * 2
 _MOST: Final = 3
+_RELAYS: Final = 0.1
 _FORGETS: Final = 0.3
 _ACCEPTS: Final = 0.15
 _LATE: Final = 0.3
@@ -59,6 +60,8 @@ def commission(world: World) -> list[tuple[Captain, float]]:
     if first.accept_state and not world.started_outside:
         _stop_one(world)
     captains = [(first, 3.0 if restart is RestartScope.NONE else 0.0)]
+    if dice.random.random() < _RELAYS:
+        captains += _relay(world, first)
     for kind, prefer in _OTHERS.items():
         if len(captains) < _MOST and dice.would_hit(kind):
             errand = dice.one_of(_ERRANDS) if kind is Fault.BEGINNER else Errand.RECOVER
@@ -68,6 +71,25 @@ def commission(world: World) -> list[tuple[Captain, float]]:
     for captain, _ in captains:
         _fate(world, captain)
     return captains
+
+
+def _relay(world: World, first: Captain) -> list[tuple[Captain, float]]:
+    """A coordinator stops for ever once it has sent Commit, another one finishes, and a third one takes over
+    from that one before it has ended: of all of that by chance comes too little."""
+    dice = world.dice
+    first.at(dice.one_of((Stage.COMMIT, Stage.PURGE)), first.stops)
+    relay, joined = [], first
+    for number, moments in (
+        (2, (Stage.COMMIT, Stage.PURGE)),
+        (3, (Stage.PURGE, Stage.PURGE, Stage.ENSURE_UP)),
+    ):
+        other = _captain(world, number, Errand.RECOVER, first.restart, Choice.FINISH)
+        other.take_over = True
+        other.faults = (Fault.FINISHER, Fault.TAKE_OVER)
+        other.joins(joined, dice.one_of(moments))
+        relay.append((other, 0.0))
+        joined = other
+    return relay
 
 
 def _stop_outside(world: World) -> None:
