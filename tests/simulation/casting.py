@@ -185,7 +185,6 @@ def ordain(world: World, captains: list[Captain]) -> None:
                     loop.call_later(dice.between(0.0, 1.5 * _TYPICAL_S), happens, machine)
 
     some_time(Fault.FOREIGN, 1, Machine.put_foreign)
-    some_time(Fault.BY_HAND, 1, Machine.start_by_hand)
     some_time(Fault.LEASE_ENDS, 3, lambda machine: _end_lease(world, machine))
     some_time(Fault.CM_DIES, 2, Machine.die)
     some_time(Fault.CM_DEAF, 2, lambda machine: _deafen(world, machine))

@@ -107,7 +107,7 @@ CHANCES: Final[dict[Fault, float]] = {
     Fault.STORE_FAILS: 0.06,
     Fault.CONF_FAILS: 0.12,
     Fault.FOREIGN: 0.6,
-    Fault.BY_HAND: 0.6,
+    Fault.BY_HAND: 0.15,
     Fault.LEASE_ENDS: 0.5,
     Fault.CLOCK_SKEW: 0.8,
     Fault.FORGED: 0.2,

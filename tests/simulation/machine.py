@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 
 _LOOK_EVERY_S = 1.0
+_NOTICED_S = (0.3, 6.0)
+"""After so long somebody sees that CM is down."""
 
 
 class Machine(FakeNode):
@@ -171,7 +173,11 @@ class Machine(FakeNode):
         self._durable_ssl = self.setting
 
     def start_by_hand(self) -> None:
-        """Somebody does not know what goes on here."""
+        """Somebody sees that CM is down, and does not know what goes on here."""
+        dice = self.world.dice
+        if dice.healed or not self.powered or not self.manual_stop:
+            return
+        dice.injected[Fault.BY_HAND] += 1
         self.by_hand = True
         self.world.told(self.name, "somebody starts CM by hand")
         self.mark(there=False)
@@ -181,6 +187,9 @@ class Machine(FakeNode):
         if self.manual_stop is not there:
             self.manual_stop = there
             self.world.told(self.name, f"cluster_manual_start is {'there' if there else 'gone'}")
+            if there and self.world.dice.would_hit(Fault.BY_HAND):
+                after_s = self.world.dice.between(*_NOTICED_S)
+                self.world.loop.call_later(after_s, self.start_by_hand)
         self.turn()
 
     def sync_mark(self) -> None:
