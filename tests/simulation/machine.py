@@ -1,67 +1,40 @@
-"""One machine: a disk that may lose what was not synced, and a CM that does what its marks say.
-
-CM of a node is one thing here: cm_server with cm_agent, and om_monitor that starts them unless
-`cluster_manual_start` is there (facts section 14). The mark itself is a file like any other.
-"""
+"""One machine: a disk that may lose what was not synced, and what `processes` says of CM."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from gausscert_common.model import Served
 from gausscert_common.protocol.state import NodeState, SslSetting
 from gausscert_common.protocol.words import Fence
-from support.fake_node import FakeNode, FakeSet
+from support.fake_node import FakeSet
 
-from simulation.content import FOREIGN, FORMER, OLD, OLDER, Content, content
+from simulation.content import FOREIGN, Content, content
 from simulation.faults import Fault
+from simulation.processes import Processes
 
 if TYPE_CHECKING:
     from simulation.child import Child
     from simulation.world import World
 
 
-_LOOK_EVERY_S = 1.0
-_NOTICED_S = (0.3, 6.0)
-"""After so long somebody sees that CM is down."""
-
-
-class Machine(FakeNode):
+class Machine(Processes):
     """See the module. Everything it does is told to the referee and to the trace."""
 
-    live: Content
-    loaded: Content | None
-
     def __init__(self, world: World, name: str, number: int) -> None:
-        super().__init__(
-            name,
-            number,
-            content(OLD, world.salt(name)),
-            generations={FORMER: content(OLDER, world.salt(name))},
-            ssl_server=world.ssl_at_first,
-            ssl_agent=world.ssl_at_first,
-        )
-        self.world = world
+        super().__init__(world, name, number)
         self.state = NodeState()
         """The durable record, decoded."""
         self.record = self.durable_record = ""
         """As files: what can be read, and what would survive a power loss."""
         self.beside: dict[str, Content] = {}
-        self.powered = True
-        self.boots = 1
         self.children: dict[int, Child] = {}
-        self.by_hand = False
-        """What CM does here is none of ours until it was stopped again."""
         self.displaced: Content | None = None
         """What was live where somebody else's set is now."""
-        self.stuck_until_s = self.blocked_until_s = self.deaf_until_s = 0.0
         self.skew_s = 0.0
         self.copies: dict[tuple[str, str], bool] = {}
         self._before_exchange: tuple[Content, dict[str, Content], dict[str, FakeSet]] | None = None
-        self._durable_mark = False
         self._durable_ssl = self.setting
-        self._turning = False
         self.load()
 
     @property
@@ -83,16 +56,6 @@ class Machine(FakeNode):
     def setting(self) -> SslSetting:
         """`enable_ssl` of both configuration files."""
         return SslSetting(self.ssl_server, self.ssl_agent)
-
-    @property
-    def foreign(self) -> bool:
-        """Somebody else's set is live."""
-        return self.live.name.startswith(FOREIGN)
-
-    @property
-    def runs_foreign(self) -> bool:
-        """CM has loaded somebody else's set."""
-        return isinstance(self.loaded, Content) and self.loaded.name.startswith(FOREIGN)
 
     @property
     def untouchable(self) -> bool:
@@ -158,7 +121,7 @@ class Machine(FakeNode):
         if self._before_exchange is None:
             self._before_exchange = self.live, dict(self.beside), dict(self.generations)
 
-    # Configuration and mark.
+    # Configuration.
 
     def set_conf(self, component: str, value: bool) -> None:
         """As cm_ctl set leaves it: not durable."""
@@ -171,84 +134,6 @@ class Machine(FakeNode):
     def sync_conf(self) -> None:
         """The configuration files are durable."""
         self._durable_ssl = self.setting
-
-    def start_by_hand(self) -> None:
-        """Somebody sees that CM is down, and does not know what goes on here."""
-        dice = self.world.dice
-        if dice.healed or not self.powered or not self.manual_stop:
-            return
-        dice.injected[Fault.BY_HAND] += 1
-        self.by_hand = True
-        self.world.told(self.name, "somebody starts CM by hand")
-        self.mark(there=False)
-
-    def mark(self, there: bool) -> None:
-        """Write or remove `cluster_manual_start`."""
-        if self.manual_stop is not there:
-            self.manual_stop = there
-            self.world.told(self.name, f"cluster_manual_start is {'there' if there else 'gone'}")
-            if there and self.world.dice.would_hit(Fault.BY_HAND):
-                after_s = self.world.dice.between(*_NOTICED_S)
-                self.world.loop.call_later(after_s, self.start_by_hand)
-        self.turn()
-
-    def sync_mark(self) -> None:
-        """The mark, or its absence, is durable."""
-        self._durable_mark = self.manual_stop
-
-    # CM.
-
-    @property
-    def stale_process(self) -> bool:
-        """A cm_server that does not obey."""
-        return self.world.now_s < self.stuck_until_s
-
-    def turn(self) -> None:
-        """CM follows its mark, a little later."""
-        if not self.powered or self._turning or self.running is not self.manual_stop:
-            return
-        self._turning = True
-        low, high = (0.2, 1.2) if self.running else (0.05, 2.0)
-        self.world.loop.call_later(self.world.dice.between(low, high), self._turned, self.boots)
-
-    def load(self) -> None:
-        """CM starts with what is live."""
-        self.starts += 1
-        self.loaded, self.ssl_loaded = self.live, self.ssl_server
-        self.world.told(self.name, f"CM runs with {self.live.name}")
-        self.world.referee.loaded()
-
-    def unload(self) -> None:
-        """CM is gone."""
-        if self.running:
-            self.loaded, self.by_hand = None, False
-            self.world.told(self.name, "CM is gone")
-
-    def die(self) -> None:
-        """CM crashes."""
-        if not self.stale_process:
-            self.unload()
-            self.turn()
-
-    def served_to(self, prober: FakeNode) -> Served:
-        """What is seen of its cm_server."""
-        self.deaf = not self.powered or self.world.now_s < self.deaf_until_s
-        return super().served_to(prober)
-
-    def _turned(self, boots: int) -> None:
-        if boots != self.boots:
-            return
-        self._turning = False
-        if not self.powered or self.running is not self.manual_stop:
-            return
-        again_s = (self.stuck_until_s if self.running else self.blocked_until_s) - self.world.now_s
-        if again_s > 0:
-            self._turning = True
-            self.world.loop.call_later(min(again_s, _LOOK_EVERY_S), self._turned, boots)
-        elif self.running:
-            self.unload()
-        else:
-            self.load()
 
     # Power.
 

@@ -33,7 +33,7 @@ class Mutant:
     breaks: str
     """The rule that it is without."""
     changes: tuple[Change, ...]
-    within: int = 500
+    within: int = 1000
     """In so many seeds it must be found."""
 
     def found(self, seeds: range) -> Ended | None:
@@ -201,7 +201,7 @@ MUTANTS: Final = (
         "half-stopped",
         "a recovering coordinator starts CM again where a stop was only begun",
         ((recovery_view, "cm_stays_up", recovery_view.cm_runs),),
-        within=2000,
+        within=4000,
     ),
     Mutant(
         "half-a-vote",
@@ -216,7 +216,7 @@ MUTANTS: Final = (
         "still-the-old-set",
         "where only enable_ssl changes, a node that has voted is stopped before it turns back",
         ((recovery_view, "_running_as", broken.moved_by_digest),),
-        within=2000,
+        within=4000,
     ),
     Mutant(
         "silent-record",
