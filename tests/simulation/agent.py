@@ -113,7 +113,7 @@ class Agent:
             lambda: machine.boot,
             mutex=FibreLock(loop),
         )
-        self.tells: Telling = Telling(world, machine, self.runner, store)
+        self.tells: Telling = Telling(self, store)
 
     # Its life.
 

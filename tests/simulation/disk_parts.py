@@ -4,7 +4,7 @@ configuration copies. Each gives way, fails or lets its agent die where the real
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from gausscert_agent import journal_codec
 from gausscert_agent.drivers.conf_file import ConfFile
@@ -16,13 +16,19 @@ from gausscert_common.errors import NodeFailure, NodeRefusal, Reason
 from gausscert_common.findings import Finding
 from gausscert_common.model import Overlap
 from gausscert_common.protocol.state import NodeState
+from gausscert_common.protocol.words import Step
 from gausscert_common.source import Generation, Source
+
 from simulation.content import TORN, Content, content, label_of
 from simulation.faults import Fault
 from simulation.machine import Machine
 
 if TYPE_CHECKING:
     from simulation.agent import Agent
+
+
+_ACQUIRED: Final = 3
+"""So many chances to fail has a record of an Acquire: what that leaves behind is rare otherwise."""
 
 
 class SimJournal:
@@ -52,9 +58,10 @@ class SimJournal:
             agent.world.referee.broken(f"I8: {lowered}")
         agent.point(f"before it journals {record.node.phase}", Fault.CRASH_IN_JOURNAL)
         agent.fails(Fault.JOURNAL_FAILS, Reason.JOURNAL_FAILED)
-        self._machine.write(json.dumps(journal_codec.encode(record)))
+        self._machine.write(json.dumps(journal_codec.encode(record)), record.node.fence)
         agent.point(f"before {record.node.phase} is durable", Fault.CRASH_IN_JOURNAL)
-        agent.fails(Fault.JOURNAL_FAILS, Reason.JOURNAL_FAILED)
+        for _ in range(_ACQUIRED if record.node.fence.step is Step.ACQUIRE else 1):
+            agent.fails(Fault.JOURNAL_FAILS, Reason.JOURNAL_FAILED)
         self._machine.sync_record(record.node)
         self.record = record
         agent.point(f"after it has journalled {record.node.phase}", Fault.CRASH)

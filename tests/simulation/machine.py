@@ -27,6 +27,8 @@ class Machine(Processes):
         """The durable record, decoded."""
         self.record = self.durable_record = ""
         """As files: what can be read, and what would survive a power loss."""
+        self.readable_fence = Fence()
+        """In the record that can be read: what may have been promised."""
         self.beside: dict[str, Content] = {}
         self.children: dict[int, Child] = {}
         self.displaced: Content | None = None
@@ -91,9 +93,9 @@ class Machine(Processes):
         """What was moved stays moved."""
         self._before_exchange = None
 
-    def write(self, record: str) -> None:
+    def write(self, record: str, fence: Fence) -> None:
         """A record that can be read, and is not durable yet."""
-        self.record = record
+        self.record, self.readable_fence = record, fence
 
     def sync_record(self, state: NodeState) -> None:
         """The record is durable."""
@@ -148,7 +150,7 @@ class Machine(Processes):
             child.end("the power is gone")
         self.unload()
         if self.record != self.durable_record and dice.hits(Fault.RECORD_UNDONE):
-            self.record = self.durable_record
+            self.record, self.readable_fence = self.durable_record, self.fence
         if self._before_exchange is not None and dice.hits(Fault.EXCHANGE_UNDONE):
             self.live, self.beside, self.generations = self._before_exchange
             self.world.told(self.name, f"{self.live.name} is live again")

@@ -222,7 +222,6 @@ MUTANTS: Final = (
         "silent-record",
         "a node whose record failed finds out what is durable before it reports",
         ((runner.Runner, "_settle_at_once", broken.no_check),),
-        within=4000,
     ),
 )
 BY_NAME: Final = {mutant.name: mutant for mutant in MUTANTS}

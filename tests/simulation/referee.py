@@ -68,6 +68,11 @@ class Referee:
         if fence is not None and fence < machine.fence:
             self.broken(f"I8: {what} at {machine.name} for {fence}, below {machine.fence}")
 
+    def reported(self, machine: Machine, fence: Fence) -> None:
+        """I8: who tells of less than may be durable leads others to an epoch that is taken."""
+        if fence < machine.readable_fence and not self.lenient:
+            self.broken(f"I8: {machine.name} reports {fence}, and may have promised {machine.readable_fence}")
+
     def granted(self, machine: Machine, holder: str, before: str, *, take_over: bool) -> None:
         """A lease that runs keeps others out."""
         if before not in ("", holder) and not take_over:

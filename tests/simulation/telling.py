@@ -11,20 +11,18 @@ from gausscert_common.model import CertificateSet, NodeReport, ProbeReport, Reti
 from simulation.content import reported
 
 if TYPE_CHECKING:
-    from gausscert_agent.runner import Runner
-
+    from simulation.agent import Agent
     from simulation.disk_parts import SimStore
-    from simulation.machine import Machine
-    from simulation.world import World
 
 
 class Telling:
     """One node; reads beside a running command."""
 
-    def __init__(self, world: World, machine: Machine, runner: Runner, store: SimStore) -> None:
-        self._world = world
-        self._machine = machine
-        self._runner = runner
+    def __init__(self, agent: Agent, store: SimStore) -> None:
+        self._agent = agent
+        self._world = agent.world
+        self._machine = agent.machine
+        self._runner = agent.runner
         self._store = store
 
     def live(self) -> CertificateSet:
@@ -40,6 +38,8 @@ class Telling:
         """The node at this moment."""
         machine = self._machine
         told = transaction_report(self._runner, self._store)  # type: ignore[arg-type]
+        if not (self._runner.busy or self._agent.cannot_settle):
+            self._world.referee.reported(machine, told.fence)
         return NodeReport(
             cluster=self._world.cluster,
             name=machine.name,
