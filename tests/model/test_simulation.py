@@ -29,7 +29,7 @@ QUICK = (
     "no-turns",
     "volatile-commit",
     "early-start",
-    "wrong-row",
+    "stays-down",
     "another-epoch",
 )
 QUICK_WITHIN = 100
