@@ -1,4 +1,4 @@
-# The words: demo test faults soak model check protos docs bench clean. Each one sets up what it needs by itself.
+# The words: demo test faults soak model simulate check protos docs bench clean. Each one sets up what it needs by itself.
 
 PYTHON ?= python3
 VENV := .venv
@@ -9,7 +9,11 @@ WORKERS ?= 4
 # These start processes all the time; more workers would only make them wait for each other's.
 FAULT_WORKERS ?= 3
 
-.PHONY: demo test faults soak model check fmt protos check-protos docs check-docs bench bench-node clean
+# How many schedules, or FIRST-LAST; everything that can happen must happen within these.
+SEEDS ?= 10000
+SIMULATED = $(if $(SEED),--seed $(SEED) $(if $(MUTANT),--mutant $(MUTANT)),$(if $(MUTANTS),--mutants $(MUTANTS),--seeds $(SEEDS)))
+
+.PHONY: demo test faults soak model simulate check fmt protos check-protos docs check-docs bench bench-node clean
 
 ## demo: three simulated nodes on loopback, a replacement, a failure and its rollback
 demo: $(VENV)/.runtime
@@ -31,12 +35,17 @@ soak: $(VENV)/.development
 model: $(VENV)/.runtime
 	PYTHONPATH=tests $(BIN)/python -m explorer $(ARGS)
 
+## simulate: 10,000 schedules of engine and agents on a fake clock; SEEDS=FIRST-LAST, SEED=N (one, in full), MUTANTS=all
+simulate: $(VENV)/.development
+	PYTHONPATH=tests $(BIN)/python -m simulation $(SIMULATED) $(ARGS)
+
 ## check: style, types, import contracts, generated files
 check: $(VENV)/.development check-protos check-docs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/mypy bench
+	MYPYPATH=tests $(BIN)/mypy -p simulation
 	$(BIN)/lint-imports
 
 ## fmt: what check can mend by itself

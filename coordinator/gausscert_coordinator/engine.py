@@ -177,7 +177,13 @@ class Engine:
     async def _ask_how_it_stands(self) -> TakenOver:
         read = await self._hands.read()
         job = self._job
-        return takeover.standing(job.transaction_id, read.good, job.participants, self._hands.epoch)
+        return takeover.standing(
+            job.transaction_id,
+            read.good,
+            job.participants,
+            self._hands.epoch,
+            restarted=job.restart is not RestartScope.NONE,
+        )
 
     async def _carry_out(self, stage: Stage) -> list[GausscertError]:
         if self._job.restart is RestartScope.NONE and stage in STARTS | PROOFS:
@@ -310,12 +316,17 @@ class Engine:
         wanted = proof.old_set(read.good, self._before)
         if self._before is not None and self._before.sound:
             wanted = standing.least(wanted, self._before)
-        wrong = await self._prove(wanted, forward=False)
+        wrong = await self._prove(wanted, forward=False) or await self._told_to_stop()
         unknown = self._before is None and self._job.accept_state
         if not unknown and (self._before is None or self._before.sound):
             return wrong
         self._findings.extend(as_finding(error) for error in wrong)
         return []
+
+    async def _told_to_stop(self) -> list[GausscertError]:
+        """A cm_server that no stop has reached yet serves the old set, too, and ends later."""
+        read = await self._hands.read()
+        return [*read.bad.values(), *running.told_to_stop(read.good)]
 
     async def _ensure_up(self) -> list[GausscertError]:
         """The decision is durable everywhere already: what is not proven here is told, no more."""

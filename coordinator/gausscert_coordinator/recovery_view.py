@@ -185,10 +185,12 @@ def _answer(report: NodeReport, transaction_id: str) -> Answer:
 
 def _running_as(report: NodeReport) -> LiveState | None:
     """Where only enable_ssl changes both sets are one, and count as the old one. But from its vote on a node
-    may run with the new switch: it must be stopped before the old one is restored, as with a new set."""
+    may run with the new switch: it must be stopped before the old one is restored, as with a new set. A set
+    that is neither stays what it is: nothing may be touched there."""
     told = report.transaction
     same = bool(told.new_digest) and told.new_digest == told.old_digest
-    return LiveState.NEW if same and told.phase is Phase.SWAPPED else told.live_state
+    voted = same and told.phase is Phase.SWAPPED and told.live_state is LiveState.OLD
+    return LiveState.NEW if voted else told.live_state
 
 
 def outcome_everywhere(reports: Mapping[str, NodeReport], transaction_id: str) -> Outcome | None:

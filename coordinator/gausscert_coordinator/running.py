@@ -62,6 +62,21 @@ def not_restarted(reports: Mapping[str, NodeReport], before: Processes) -> list[
     return found
 
 
+def told_to_stop(reports: Mapping[str, NodeReport]) -> list[NodeFailure]:
+    """Nodes on which CM was started and is to stop all the same: cm_agent goes by the file, and om_monitor
+    starts nothing while it is there (facts section 14)."""
+    return [
+        NodeFailure(
+            Reason.NOT_PROVEN,
+            "CM does not stay up: bin/cluster_manual_start is there, although CM was started",
+            node=node,
+            remedy="see why `cm_ctl start` has left it there, then run gausscert recover",
+        )
+        for node, report in sorted(reports.items())
+        if report.manually_stopped
+    ]
+
+
 def absent(reports: Mapping[str, NodeReport]) -> list[NodeFailure]:
     """Nodes that must have a cm_server, on which none runs."""
     return [

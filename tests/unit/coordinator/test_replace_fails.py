@@ -207,6 +207,32 @@ async def test_a_start_in_a_rollback_that_really_failed_is_in_doubt():
     assert "clean" not in {rpc for rpc, _ in cluster.calls}
 
 
+async def test_a_cm_server_that_no_stop_has_reached_yet_does_not_prove_that_cm_was_started_again():
+    """It serves the old set as wanted, and ends once it obeys the file that the start has left there."""
+    cluster = FakeCluster()
+    stubborn = cluster.nodes["node-b"]
+    stubborn.refuses_to_stop = True
+
+    def on_command(rpc: str, node: str) -> None:
+        if (rpc, node) == ("stop", "node-b"):
+            stubborn.manual_stop = True
+
+    cluster.on_command = on_command
+    failure = NodeFailure(Reason.CM_NOT_STARTED, "start node failed in (8)s!", node="node-b")
+    cluster.script("node-b", "rollback_start", failure)
+
+    result = await run(cluster, RestartScope.NODE)
+
+    assert (result.verdict, result.last_stage) == (Verdict.IN_DOUBT, Stage.ROLLBACK_VERIFY)
+    assert [
+        (each.node, each.reason) for each in result.failures if "cluster_manual_start" in each.message
+    ] == [("node-b", Reason.NOT_PROVEN)]
+    async with cluster.coordinator() as coordinator:
+        recovered = await coordinator.recover(take_over=True)
+    assert recovered.verdict is Verdict.ROLLED_BACK
+    assert not stubborn.manual_stop
+
+
 async def test_a_start_of_the_whole_cluster_that_fails_names_the_node_whose_cm_server_does_not_serve():
     cluster = FakeCluster()
     failure = NodeFailure(Reason.CM_NOT_STARTED, "start cluster failed in (8)s!", node="node-a")

@@ -165,6 +165,29 @@ async def test_a_coordinator_that_dies_anywhere_leaves_what_recover_ends(command
     assert all(node.running for node in cluster.nodes.values())
 
 
+@pytest.mark.parametrize("prefer", list(Choice))
+@pytest.mark.parametrize("commands", range(7, 17))
+async def test_a_foreign_set_is_touched_by_no_recovery_although_the_node_has_voted(commands, prefer):
+    """A vote for the new switch was taken for "the new set is live" whatever was live (simulation)."""
+    cluster = cluster_with(on=True)
+    cluster.die_after(commands)
+    async with cluster.coordinator() as coordinator:
+        plan = await coordinator.plan_ssl(OFF, OPTIONS)
+        await until_death(cluster, coordinator.switch_ssl(plan))
+    cluster.bring_back()
+    cluster.expire_leases()
+    cluster.nodes["node-b"].live = FakeSet.of(bundle("foreign"), "x")
+    before, nodes = cluster.snapshot(), {name: vars(node).copy() for name, node in cluster.nodes.items()}
+
+    async with cluster.coordinator() as coordinator:
+        result = await coordinator.recover(prefer, take_over=True)
+
+    assert result.verdict is Verdict.IN_DOUBT
+    assert "the live set of node-b is neither the old nor the new one" in result.why
+    assert cluster.snapshot() == before
+    assert {name: vars(node) for name, node in cluster.nodes.items()} == nodes
+
+
 async def test_plans_of_one_kind_are_not_carried_out_as_another():
     cluster = cluster_with(on=True)
     async with cluster.coordinator() as coordinator:

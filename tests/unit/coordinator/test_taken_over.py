@@ -6,12 +6,16 @@ The fake cluster asserts the invariants of design section 5 after every command 
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from gausscert_common.errors import Reason
+from gausscert_common.model import TransactionReport
 from gausscert_common.protocol.coordinator import Verdict
 from gausscert_common.protocol.recovery import Choice
-from gausscert_common.protocol.words import RestartScope
+from gausscert_common.protocol.state import Tombstone
+from gausscert_common.protocol.words import Fence, Outcome, RestartScope, Step
+from gausscert_coordinator import takeover
 from gausscert_coordinator.exit_codes import ExitCode, exit_code
 from gausscert_coordinator.report import Mark, Progress, ReplaceOptions, Result
 from support.fake_cluster import FakeCluster, until_death
@@ -159,3 +163,29 @@ async def test_a_proof_ends_when_another_takes_over():
     (failure,) = result.failures
     assert failure.message == f"taken over by {SECOND}, which has rolled it back"
     assert len(slept) <= 2
+
+
+@pytest.mark.parametrize("restarted", [True, False])
+@pytest.mark.parametrize("told_to_stop", [True, False])
+def test_what_another_has_ended_is_over_when_cm_runs_everywhere(restarted, told_to_stop):
+    """Who has it now may still be starting CM, or may have died before."""
+    cluster = FakeCluster()
+    reports = {
+        name: replace(
+            agent.report(),
+            manually_stopped=told_to_stop and name == "node-b",
+            transaction=TransactionReport(
+                fence=Fence(3, Step.ABORT),
+                holder=SECOND,
+                tombstones=(Tombstone("tx-00000001", Outcome.ABORTED),),
+            ),
+        )
+        for name, agent in cluster.agents.items()
+    }
+    found = takeover.standing("tx-00000001", reports, reports, 2, restarted=restarted)
+    if restarted and told_to_stop:
+        assert found.verdict is Verdict.IN_DOUBT
+        assert "CM does not run yet on node-b" in found.error.message
+    else:
+        assert found.verdict is Verdict.ROLLED_BACK
+    assert SECOND in found.error.message

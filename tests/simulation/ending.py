@@ -1,0 +1,220 @@
+"""I9: all is mended, and a fresh coordinator alone brings the cluster to a clean end, or says why it must not
+touch it; then somebody puts that right by hand, and the next one does."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from gausscert_agent import journal_codec
+from gausscert_common.protocol.coordinator import Verdict
+from gausscert_common.protocol.recovery import Choice
+from gausscert_common.protocol.state import NodeState
+from gausscert_common.protocol.words import Outcome, Phase, RestartScope, Tombstone
+from gausscert_coordinator.report import Result
+
+from simulation.captain import Captain, Errand
+from simulation.faults import Fault
+
+if TYPE_CHECKING:
+    from simulation.machine import Machine
+    from simulation.world import World
+
+_TRIES: Final = 5
+_SETTLED_S: Final = 3.0
+"""Until CM has done what its marks say."""
+_PATIENCE_S: Final = 1200.0
+
+
+class Unclean(Exception):
+    """No clean end."""
+
+
+async def clean_end(world: World) -> None:
+    """Mend everything, recover, and look.
+
+    Raises:
+        Unclean: The cluster is not whole afterwards.
+    """
+    forged = await _mended(world)
+    if forged:
+        await _forge(world)
+    untouchable = [machine for machine in world.machines.values() if machine.untouchable]
+    if untouchable:
+        await _refuses(world)
+        for machine in untouchable:
+            machine.put_back()
+    await _recovered(world)
+    foreign = [machine for machine in world.machines.values() if machine.foreign]
+    if foreign and world.in_flight:  # the proof of the old set says which nodes keep it back
+        await _put_right(world, foreign)
+    _look(world)
+
+
+async def _put_right(world: World, foreign: list[Machine]) -> None:
+    """Where somebody's set was there before the transaction, the cluster never was sound, and is accepted so:
+    to put another one in its place now would leave a set that is neither old nor new."""
+    if any(machine.state.transaction is not None and not machine.untouchable for machine in foreign):
+        await _recovered(world, accept_state=True)
+    for machine in foreign:
+        machine.put_back()
+    await _recovered(world)
+
+
+async def _mended(world: World) -> bool:
+    """Nothing goes wrong any more; what is late still comes, at once or while somebody recovers."""
+    dice = world.dice
+    forged = dice.would_hit(Fault.FORGED)
+    at_once = dice.random.random() < 0.5
+    dice.heal()
+    world.network.heal()
+    await _until_quiet(world, all_of_it=forged or not at_once)
+    _restart_ill(world)
+    await _until_quiet(world, all_of_it=forged or not at_once)
+    for machine in world.machines.values():
+        machine.stuck_until_s = machine.blocked_until_s = machine.deaf_until_s = 0.0
+        if machine.by_hand:  # whoever has started it has been told
+            machine.mark(there=True)
+    await asyncio.sleep(0.0 if at_once else _SETTLED_S)
+    told = [each.state.transaction for each in world.machines.values()]
+    if any(each is not None and each.restart is RestartScope.NONE for each in told):
+        for machine in world.machines.values():  # the operator's to stop, and to keep stopped
+            machine.mark(there=True)
+        await asyncio.sleep(_SETTLED_S)
+    world.told("everything", "is mended")
+    return forged
+
+
+async def _until_quiet(world: World, *, all_of_it: bool = True) -> None:
+    waited_s = 0.0
+    while not _quiet(world, all_of_it=all_of_it):
+        await asyncio.sleep(1.0)
+        waited_s += 1.0
+        if waited_s > _PATIENCE_S:
+            raise Unclean("I9: a node does not come to rest")
+
+
+def _restart_ill(world: World) -> None:
+    """An agent that could not find out what is durable when a record had failed: with its disk, it is mended.
+    One that has not tried is left as it is."""
+    for agent in list(world.agents.values()):
+        if agent is not None and agent.cannot_settle:
+            agent.die()
+
+
+def _quiet(world: World, *, all_of_it: bool) -> bool:
+    for name, machine in world.machines.items():
+        agent = world.agents[name]
+        if not machine.powered or agent is None or not agent.serves or agent.at_work or machine.children:
+            return False
+    return not (all_of_it and world.network.on_the_way)
+
+
+async def _recover(world: World, *, accept_state: bool = False) -> Result:
+    number = 10 + len(world.captains)
+    prefer = world.dice.one_of(list(Choice))
+    captain = Captain(world, number, Errand.RECOVER, prefer=prefer, take_over=True, accept_state=accept_state)
+    world.captains.append(captain)
+    await captain.begin()
+    assert captain.result is not None
+    return captain.result
+
+
+async def _recovered(world: World, *, accept_state: bool = False) -> None:
+    """What was on its way may take the fence from under a coordinator, or come when it has found nothing to
+    do; once nothing is, one coordinator is enough."""
+    for _ in range(_TRIES):
+        alone = _quiet(world, all_of_it=True)
+        result = await _recover(world, accept_state=accept_state)
+        if alone or not (world.network.on_the_way or world.in_flight or result.failures):
+            break
+        await _until_quiet(world)
+    if accept_state and world.in_flight:
+        raise Unclean("I9: a cluster that is accepted as it is does not come to an end")
+    foreign = any(each.foreign for each in world.machines.values())
+    if not foreign and (result.verdict is Verdict.IN_DOUBT or result.failures):
+        raise Unclean(f"I9: {result.verdict}: {'; '.join(str(each) for each in result.failures)}")
+    if world.started_outside:
+        for machine in world.machines.values():
+            machine.mark(there=False)
+    await asyncio.sleep(5.0)
+
+
+async def _refuses(world: World) -> None:
+    """Touches nothing, and says so."""
+    before = {name: _durable(machine) for name, machine in world.machines.items()}
+    result = await _recover(world)
+    if result.verdict is not Verdict.IN_DOUBT or not result.failures:
+        raise Unclean(f"I10: {result.verdict}, where nothing may be touched")
+    if before != {name: _durable(machine) for name, machine in world.machines.items()}:
+        raise Unclean("I10: something was touched where nothing may be")
+
+
+def _durable(machine: Machine) -> tuple[object, ...]:
+    return machine.record, machine.live, tuple(machine.beside.items()), machine.manual_stop, machine.switch()
+
+
+def _look(world: World) -> None:
+    machines = list(world.machines.values())
+    ours = [each for each in machines if not each.foreign]
+    found: list[str] = []
+    if len({each.live.bundle_digest for each in ours}) > 1:
+        found.append("the nodes have different sets")
+    if len({(each.ssl_server, each.ssl_agent) for each in machines}) > 1:
+        found.append("the nodes differ in enable_ssl")
+    for each in machines:
+        if each.state.phase is not Phase.NONE or each.children:
+            found.append(f"{each.name} is in phase {each.state.phase}")
+        if each.beside:
+            found.append(f"{each.name} has {', '.join(each.beside)} left over")
+        if each.manual_stop or each.loaded is None:
+            found.append(f"CM of {each.name} is down")
+        elif each.loaded is not each.live and not each.foreign:
+            found.append(f"CM of {each.name} runs {each.loaded.name}, and {each.live.name} is live")
+    if found:
+        raise Unclean(f"I9: no clean end: {'; '.join(found)}")
+
+
+async def _forge(world: World) -> None:
+    """Somebody restores journals from backups of another day: what nodes say then contradicts itself, and
+    nothing may be touched until the true ones are back."""
+    machines = list(world.machines.values())
+    told = next((each.state.transaction for each in machines if each.state.transaction is not None), None)
+    if told is None:
+        return
+    dice = world.dice
+    dice.injected[Fault.FORGED] += 1
+    world.referee.lenient = True
+    true = {each.name: each.record for each in machines}
+    first, second = machines[0], machines[1]
+    other = replace(told, transaction_id="t-000-000")
+    mine = replace(told, old_digest=first.live.digest)
+    others = replace(other, old_digest=second.live.digest)
+    if dice.random.random() < 0.5:
+        _write(first, replace(first.state, phase=Phase.PREPARED, transaction=mine))
+        _write(second, replace(second.state, phase=Phase.PREPARED, transaction=others))
+    else:
+        _write(first, replace(first.state, phase=Phase.COMMITTED, transaction=mine))
+        stones = (Tombstone(told.transaction_id, Outcome.ABORTED), *second.state.tombstones)
+        _write(second, replace(second.state, phase=Phase.NONE, transaction=None, tombstones=stones))
+    world.told("everything", "journals contradict each other")
+    await _agents_anew(world)
+    await _refuses(world)
+    for each in machines:
+        each.record = true[each.name]
+    world.told("everything", "the true journals are back")
+    await _agents_anew(world)
+
+
+def _write(machine: Machine, state: NodeState) -> None:
+    machine.record = json.dumps(journal_codec.encode(replace(journal_codec.Record(), node=state)))
+
+
+async def _agents_anew(world: World) -> None:
+    for machine in world.machines.values():
+        agent = world.agents[machine.name]
+        if agent is not None:
+            agent.die()
+    await _until_quiet(world)

@@ -1,0 +1,170 @@
+"""One machine: a disk that may lose what was not synced, and what `processes` says of CM."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from gausscert_common.protocol.state import NodeState, SslSetting
+from gausscert_common.protocol.words import Fence
+from support.fake_node import FakeSet
+
+from simulation.content import FOREIGN, Content, content
+from simulation.faults import Fault
+from simulation.processes import Processes
+
+if TYPE_CHECKING:
+    from simulation.child import Child
+    from simulation.world import World
+
+
+class Machine(Processes):
+    """See the module. Everything it does is told to the referee and to the trace."""
+
+    def __init__(self, world: World, name: str, number: int) -> None:
+        super().__init__(world, name, number)
+        self.state = NodeState()
+        """The durable record, decoded."""
+        self.record = self.durable_record = ""
+        """As files: what can be read, and what would survive a power loss."""
+        self.readable_fence = Fence()
+        """In the record that can be read: what may have been promised."""
+        self.beside: dict[str, Content] = {}
+        self.children: dict[int, Child] = {}
+        self.displaced: Content | None = None
+        """What was live where somebody else's set is now."""
+        self.skew_s = 0.0
+        self.copies: dict[tuple[str, str], bool] = {}
+        self._before_exchange: tuple[Content, dict[str, Content], dict[str, FakeSet]] | None = None
+        self._durable_ssl = self.setting
+        self.load()
+
+    @property
+    def fence(self) -> Fence:
+        """What is promised durably."""
+        return self.state.fence
+
+    @property
+    def boot(self) -> str:
+        """Names what pids mean something in."""
+        return f"boot-{self.boots} pid:[1] 7"
+
+    @property
+    def clock(self) -> datetime:
+        """What the node's own clock says."""
+        return self.world.now(self.skew_s)
+
+    @property
+    def setting(self) -> SslSetting:
+        """`enable_ssl` of both configuration files."""
+        return SslSetting(self.ssl_server, self.ssl_agent)
+
+    @property
+    def untouchable(self) -> bool:
+        """What is live is neither of the two sets of the transaction that the node is in. A foreign set that
+        was there before it is its old one."""
+        told = self.state.transaction
+        return told is not None and self.live.digest not in (told.old_digest, told.new_digest)
+
+    # The disk.
+
+    def exchange(self, transaction_id: str) -> None:
+        """The one system call; counts only once it was synced."""
+        self.world.referee.exchanging(self)
+        self._remember()
+        self.live, self.beside[transaction_id] = self.beside[transaction_id], self.live
+        self.world.told(self.name, f"{self.live.name} is live")
+        self.world.referee.whole(self)
+
+    def remove(self, transaction_id: str) -> None:
+        """What lies beside is no more."""
+        if transaction_id in self.beside:
+            self.world.referee.gives_up(self, transaction_id)
+            self._remember()
+            del self.beside[transaction_id]
+            self.world.referee.both_there(self)
+
+    def put(self, transaction_id: str, staged: Content) -> None:
+        """A stage, durable."""
+        self.beside[transaction_id] = staged
+        self._before_exchange = None
+
+    def sync(self) -> None:
+        """What was moved stays moved."""
+        self._before_exchange = None
+
+    def write(self, record: str, fence: Fence) -> None:
+        """A record that can be read, and is not durable yet."""
+        self.record, self.readable_fence = record, fence
+
+    def sync_record(self, state: NodeState) -> None:
+        """The record is durable."""
+        self.durable_record = self.record
+        self.state = state
+        self.world.referee.recorded(self, state)
+
+    def put_foreign(self) -> None:
+        """Somebody changes the live set by hand, whatever is going on."""
+        self.displaced = self.live
+        self.live = content(FOREIGN, self.name)
+        self._before_exchange = None
+        self.world.told(self.name, "somebody puts another set")
+
+    def put_back(self) -> None:
+        """... and thinks better of it; CM that has loaded it is restarted."""
+        if self.displaced is None:
+            return
+        self.live = self.displaced
+        self.world.told(self.name, f"somebody puts {self.live.name} back")
+        if self.runs_foreign:
+            self.die()
+
+    def _remember(self) -> None:
+        if self._before_exchange is None:
+            self._before_exchange = self.live, dict(self.beside), dict(self.generations)
+
+    # Configuration.
+
+    def set_conf(self, component: str, value: bool) -> None:
+        """As cm_ctl set leaves it: not durable."""
+        if component == "server":
+            self.ssl_server = value
+        else:
+            self.ssl_agent = value
+        self.world.told(self.name, f"enable_ssl of cm_{component}.conf is {value}")
+
+    def sync_conf(self) -> None:
+        """The configuration files are durable."""
+        self._durable_ssl = self.setting
+
+    # Power.
+
+    def power_cut(self) -> None:
+        """Nothing runs any more; what was not synced may be as it was before."""
+        dice = self.world.dice
+        self.world.told(self.name, "loses power")
+        self.powered, self._turning = False, False
+        self.boots += 1
+        self.stuck_until_s = self.blocked_until_s = 0.0
+        for child in tuple(self.children.values()):
+            child.end("the power is gone")
+        self.unload()
+        if self.record != self.durable_record and dice.hits(Fault.RECORD_UNDONE):
+            self.record, self.readable_fence = self.durable_record, self.fence
+        if self._before_exchange is not None and dice.hits(Fault.EXCHANGE_UNDONE):
+            self.live, self.beside, self.generations = self._before_exchange
+            self.world.told(self.name, f"{self.live.name} is live again")
+        self._before_exchange = None
+        if self.manual_stop is not self._durable_mark and dice.hits(Fault.MARK_UNDONE):
+            self.manual_stop = self._durable_mark
+            self.world.told(self.name, f"cluster_manual_start is {'back' if self.manual_stop else 'lost'}")
+        self._durable_mark = self.manual_stop
+        if self.setting != self._durable_ssl and dice.hits(Fault.CONF_UNDONE):
+            self.set_ssl(self._durable_ssl)
+        self.sync_conf()
+
+    def power_on(self) -> None:
+        """The machine boots; om_monitor starts CM unless it is told not to."""
+        self.powered = True
+        self.world.told(self.name, "boots")
+        self.turn()

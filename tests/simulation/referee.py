@@ -1,0 +1,177 @@
+"""What must hold at every moment (design section 5), and who remembers what was decided.
+
+Nodes tell of every change as it happens; a check looks only at what has changed. I11 and I12 are about files
+and are tested elsewhere. A set that somebody else has put makes a node his: what it runs is none of ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from gausscert_common.protocol.commands import Command
+from gausscert_common.protocol.state import NodeState, SslSetting
+from gausscert_common.protocol.words import Fence, Outcome, Phase, SslWish, Step
+
+if TYPE_CHECKING:
+    from simulation.machine import Machine
+
+_IN_DOUBT = (Phase.PREPARED, Phase.SWAPPED)
+_WISHED = {SslWish.ON: SslSetting(True, True), SslWish.OFF: SslSetting(False, False)}
+_TURNED = (Step.ROLLBACK_STOP, Step.ABORT)
+
+
+class Violated(BaseException):
+    """An invariant does not hold. Nobody is to deal with that: it passes through the product's code."""
+
+
+class Referee:
+    """Watches all nodes of a schedule."""
+
+    def __init__(self) -> None:
+        self.machines: Mapping[str, Machine] = {}
+        self.violation = ""
+        self.committed: dict[str, set[str]] = {}
+        self.aborted: dict[str, set[str]] = {}
+        self.participants: dict[str, tuple[str, ...]] = {}
+        self.sets: dict[tuple[str, str], tuple[str, str]] = {}
+        """(transaction, node): digests of the old and the new set."""
+        self._switches: dict[tuple[str, str], tuple[SslSetting, SslSetting]] = {}
+        """enable_ssl before it, and as it is wished."""
+        self._epochs: dict[tuple[str, str], int] = {}
+        self._acquired: dict[str, str] = {}
+        self._commit_sent: set[tuple[str, str]] = set()
+        self.lenient = False
+        """Journals were forged: what they say is nobody's promise."""
+
+    def broken(self, what: str) -> None:
+        """Note the first one, and stop whoever is at it."""
+        self.violation = self.violation or what
+        raise Violated(what)
+
+    def sent(self, holder: str, command: Command) -> None:
+        """Of one run all commands have one transaction and one epoch; none turns back after Commit."""
+        run = (holder, command.transaction_id)
+        if command.step is Step.ACQUIRE:
+            self._acquired[holder] = command.transaction_id
+        elif self._acquired.get(holder) != command.transaction_id:
+            self.broken(f"W3: {holder} sends {command} of a transaction that it has not acquired")
+        if self._epochs.setdefault(run, command.epoch) != command.epoch:
+            self.broken(f"W1: {holder} repeats with another epoch")
+        if command.step is Step.COMMIT:
+            self._commit_sent.add(run)
+        if command.step in _TURNED and run in self._commit_sent:
+            self.broken(f"W2: {holder} turns back after it has sent Commit")
+
+    def effect(self, machine: Machine, fence: Fence | None, what: str) -> None:
+        """I8: nothing is done for a command below the fence."""
+        if fence is not None and fence < machine.fence:
+            self.broken(f"I8: {what} at {machine.name} for {fence}, below {machine.fence}")
+
+    def reported(self, machine: Machine, fence: Fence) -> None:
+        """I8: who tells of less than may be durable leads others to an epoch that is taken."""
+        if fence < machine.readable_fence and not self.lenient:
+            self.broken(f"I8: {machine.name} reports {fence}, and may have promised {machine.readable_fence}")
+
+    def granted(self, machine: Machine, holder: str, before: str, *, take_over: bool) -> None:
+        """A lease that runs keeps others out."""
+        if before not in ("", holder) and not take_over:
+            self.broken(f"L1: {machine.name} is granted to {holder} while {before} holds it")
+
+    def recorded(self, machine: Machine, state: NodeState) -> None:
+        """A record is durable: I2, I5, I6."""
+        if self.lenient:
+            return
+        told = state.transaction
+        if told is not None:
+            self.participants[told.transaction_id] = told.participants
+            if told.new_digest:
+                self.sets[told.transaction_id, machine.name] = (told.old_digest, told.new_digest)
+                self._switches[told.transaction_id, machine.name] = (
+                    told.previous_ssl,
+                    _WISHED.get(told.ssl_wish, told.previous_ssl),
+                )
+            if state.phase is Phase.COMMITTED:
+                self._ended(told.transaction_id, machine, Outcome.COMMITTED)
+            elif state.phase is Phase.ABORTED:
+                self._ended(told.transaction_id, machine, Outcome.ABORTED)
+        for stone in state.tombstones:
+            self._ended(stone.transaction_id, machine, stone.outcome)
+        self.both_there(machine)
+        self.as_told(machine)
+
+    def both_there(self, machine: Machine) -> None:
+        """I5."""
+        state = machine.state
+        told = state.transaction
+        if self.lenient or told is None or state.phase not in _IN_DOUBT or machine.foreign:
+            return
+        beside = machine.beside.get(told.transaction_id)
+        have = (machine.live.digest, "" if beside is None else beside.digest)
+        if told.old_digest not in have or told.new_digest not in have:
+            self.broken(f"I5: {machine.name} lacks a set of {told.transaction_id} while it is in doubt")
+
+    def as_told(self, machine: Machine) -> None:
+        """I6, of the newest tombstone of a node without a transaction: a later one moves on."""
+        state = machine.state
+        if self.lenient or state.phase is not Phase.NONE or not state.tombstones or machine.foreign:
+            return
+        newest = state.tombstones[0]
+        old, new = self.sets.get((newest.transaction_id, machine.name), ("", ""))
+        wanted = new if newest.outcome is Outcome.COMMITTED else old
+        if wanted and machine.live.digest != wanted:
+            self.broken(f"I6: {machine.name} has ended {newest}, and {machine.live.name} is live")
+        switch = self._switches.get((newest.transaction_id, machine.name))
+        if switch is not None and machine.setting != switch[newest.outcome is Outcome.COMMITTED]:
+            self.broken(f"I6: {machine.name} has ended {newest}, and enable_ssl is {machine.setting}")
+
+    def whole(self, machine: Machine) -> None:
+        """I1."""
+        if not machine.live.whole:
+            self.broken(f"I1: the live set of {machine.name} is not whole")
+
+    def exchanging(self, machine: Machine) -> None:
+        """I7, I10: asked before an exchange."""
+        if machine.running and not machine.by_hand:
+            self.broken(f"I7: an exchange at {machine.name} while CM runs")
+        if machine.untouchable:
+            self.broken(f"I10: an exchange at {machine.name} where somebody else's set is live")
+
+    def gives_up(self, machine: Machine, transaction_id: str) -> None:
+        """I4: a set goes. Only the way back after an abort, or the old one once all have committed."""
+        beside = machine.beside.get(transaction_id)
+        old, new = self.sets.get((transaction_id, machine.name), ("", ""))
+        if self.lenient or beside is None or beside.digest != old or old == new:
+            return
+        if set(self.participants[transaction_id]) != self.committed.get(transaction_id, set()):
+            given_up = f"{machine.name} gives up the old set of {transaction_id}"
+            self.broken(f"I4: {given_up} before all have committed")
+
+    def loaded(self) -> None:
+        """I3: running nodes have loaded the same set, and the same enable_ssl."""
+        found = {
+            (each.loaded.bundle_digest, each.ssl_loaded): each.name
+            for each in self.machines.values()
+            if each.loaded is not None and not each.runs_foreign and not each.by_hand
+        }
+        if len(found) > 1:
+            self.broken(f"I3: {' and '.join(found.values())} have loaded different sets or enable_ssl")
+
+    def is_live(self, transaction_id: str) -> list[str]:
+        """Nodes on which the new set of a transaction is live."""
+        return [
+            name
+            for name, machine in self.machines.items()
+            if self._moves(transaction_id, name) and machine.live.digest == self.sets[transaction_id, name][1]
+        ]
+
+    def _moves(self, transaction_id: str, name: str) -> bool:
+        """Whether a node's sets differ: where only enable_ssl changes they are one."""
+        old, new = self.sets.get((transaction_id, name), ("", ""))
+        return old != new
+
+    def _ended(self, transaction_id: str, machine: Machine, outcome: Outcome) -> None:
+        ends = self.committed if outcome is Outcome.COMMITTED else self.aborted
+        ends.setdefault(transaction_id, set()).add(machine.name)
+        if transaction_id in self.committed and transaction_id in self.aborted:
+            self.broken(f"I2: {transaction_id} is committed and aborted")

@@ -1,0 +1,197 @@
+"""All of it together: machines, agents, network, coordinators, and what happens to them in one schedule."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from gausscert_common.model import ClusterState, CmNode, CmTopology
+from gausscert_common.protocol.coordinator import Verdict
+from gausscert_common.protocol.words import Phase, SslWish
+from gausscert_coordinator.inventory import Credentials, Inventory, InventoryNode, Timeouts
+from gausscert_coordinator.report import Result
+from support.fake_node import EPOCH
+
+from simulation.agent import Agent
+from simulation.captain import Captain, Errand
+from simulation.clock import VirtualLoop
+from simulation.content import OLD
+from simulation.faults import Dice, Fault
+from simulation.machine import Machine
+from simulation.network import Network
+from simulation.referee import Referee
+
+CLUSTER: Final = "prod"
+LABELS: Final = ("new-1", "new-2", "new-3", OLD)
+_RESTART_S: Final = 0.5
+_SSL_ON: Final = 0.85
+"""Of so many clusters, in the beginning."""
+
+
+class World:
+    """See the module.
+
+    Args:
+        loop: Its time.
+        seed: Decides everything.
+        boost: Makes faults so many times as likely.
+    """
+
+    cluster = CLUSTER
+    labels = LABELS
+
+    def __init__(self, loop: VirtualLoop, seed: int, boost: float = 1.0) -> None:
+        self.loop = loop
+        self.dice = Dice(seed, boost)
+        self.referee = Referee()
+        self.trace: list[tuple[float, str, str]] = []
+        self.captains: list[Captain] = []
+        self.network = Network(self)
+        self.started_outside = False
+        """The first transaction is one of which the operator stops and starts CM."""
+        self._pids = 100
+        self._salts = 0
+        self._salted = self.dice.random.random() < 0.7
+        self.ssl_at_first = self.dice.random.random() < _SSL_ON
+        names = [f"n{number}" for number in range(1, self.dice.one_of((3, 3, 4, 5)) + 1)]
+        self.timeouts = self._timeouts()
+        nodes = tuple(InventoryNode(name, f"{name}:7443") for name in names)
+        nowhere = Path("nowhere")
+        self.inventory = Inventory(CLUSTER, nodes, Credentials(nowhere, nowhere, nowhere), self.timeouts)
+        self.machines = {name: Machine(self, name, number) for number, name in enumerate(names, start=1)}
+        self.referee.machines = self.machines
+        self._cm_nodes = tuple(
+            CmNode(each.cm_node_id, f"host-{each.cm_node_id}", f"10.0.0.{each.cm_node_id}", 5000)
+            for each in self.machines.values()
+        )
+        self.agents: dict[str, Agent | None] = dict.fromkeys(names)
+
+    # What all ask.
+
+    @property
+    def now_s(self) -> float:
+        """Seconds since the beginning."""
+        return self.loop.time()
+
+    @property
+    def other_ssl(self) -> SslWish:
+        """What `ssl on` or `ssl off` is to change, as it was at first."""
+        return SslWish.OFF if self.ssl_at_first else SslWish.ON
+
+    def now(self, skew_s: float = 0.0) -> datetime:
+        """The time of day."""
+        return EPOCH + timedelta(seconds=self.now_s + skew_s)
+
+    def told(self, who: str, what: str) -> None:
+        """For the trace."""
+        self.trace.append((self.loop.time(), who, what))
+
+    def salt(self, name: str) -> str:
+        """Makes a set unlike those of other nodes and stagings, where the passwords are encrypted anew."""
+        if not self._salted:
+            return ""
+        self._salts += 1
+        return f"{name}.{self._salts}"
+
+    def next_pid(self) -> int:
+        """Of a child."""
+        self._pids += 1
+        return self._pids
+
+    def topology(self, machine: Machine) -> CmTopology:
+        """What `cm_ctl view` says there."""
+        return CmTopology(machine.cm_node_id, self._cm_nodes)
+
+    def state_seen_by(self, prober: Machine) -> ClusterState:
+        """Normal when all run with one CA and the prober's client certificate is of it, or without SSL."""
+        machines = self.machines.values()
+        if not all(each.running and each.powered for each in machines):
+            return ClusterState(cause="can't connect to cm_server.")
+        cas = {each.loaded.ca for each in machines if each.loaded is not None and each.ssl_loaded}
+        trusted = not cas or cas == {prober.live.ca}
+        return ClusterState("Normal") if trusted else ClusterState(cause="can't connect to cm_server.")
+
+    # Agents and power.
+
+    def start_agent(self, machine: Machine) -> None:
+        """As systemd does."""
+        if machine.powered and self.agents[machine.name] is None:
+            agent = self.agents[machine.name] = Agent(self, machine)
+            agent.start()
+
+    def agent_gone(self, machine: Machine) -> None:
+        """Another one is started, sooner or later."""
+        self.agents[machine.name] = None
+        self.network.agent_gone(machine)
+        late = self.dice.hits(Fault.RESTART_LATE)
+        after_s = self.dice.between(20.0, 300.0) if late else self.dice.between(0.1, 2 * _RESTART_S)
+        self.loop.call_later(after_s, self.start_agent, machine)
+
+    def power_cut(self, machine: Machine) -> None:
+        """Also of the agent, which may be who calls this: then it is its last act."""
+        if not machine.powered:
+            return
+        machine.power_cut()
+        self.loop.call_later(self.dice.between(0.5, 60.0), self._power_on, machine)
+        agent = self.agents[machine.name]
+        if agent is not None:
+            agent.die()
+
+    def blackout(self, last: Machine) -> None:
+        """All at once; that of the caller last, for it ends him."""
+        for machine in self.machines.values():
+            if machine is not last:
+                self.power_cut(machine)
+        self.power_cut(last)
+
+    def _power_on(self, machine: Machine) -> None:
+        if not machine.powered:
+            machine.power_on()
+            self.start_agent(machine)
+
+    # What coordinators say.
+
+    def believed(self, captain: Captain, result: Result) -> None:
+        """A verdict is held against what the nodes have promised."""
+        referee, tid = self.referee, result.transaction_id
+        if not tid or referee.lenient:
+            return
+        self._stays_up(captain, result)
+        if result.verdict is Verdict.COMMITTED:
+            missing = set(referee.participants[tid]) - referee.committed.get(tid, set())
+            if missing or tid in referee.aborted:
+                referee.broken(f"V: {captain.holder} says committed, unlike {sorted(missing)}")
+        elif result.verdict is Verdict.ROLLED_BACK or (
+            result.verdict is Verdict.NOTHING_DONE and captain.errand is not Errand.RECOVER
+        ):
+            live = referee.is_live(tid)
+            if live or tid in referee.committed:
+                referee.broken(f"V: {captain.holder} says {result.verdict}, and {tid} is live on {live}")
+
+    def _stays_up(self, captain: Captain, result: Result) -> None:
+        """Whoever ends a transaction has CM started, unless that is the operator's or any state will do."""
+        ended = result.verdict in (Verdict.COMMITTED, Verdict.ROLLED_BACK) and not self.in_flight
+        if not ended or self.started_outside or captain.accept_state:
+            return
+        down = [each.name for each in self.machines.values() if each.manual_stop and each.boots == 1]
+        if down:
+            said = f"{captain.holder} says {result.verdict}"
+            self.referee.broken(f"V: {said}, and CM of {', '.join(down)} is to stay down")
+
+    @property
+    def in_flight(self) -> bool:
+        """Whether some node is in a transaction."""
+        return any(machine.state.phase is not Phase.NONE for machine in self.machines.values())
+
+    def _timeouts(self) -> Timeouts:
+        dice = self.dice
+        return Timeouts(
+            connect_s=2.0,
+            call_s=dice.one_of((3.0, 10.0)),
+            prepare_s=dice.one_of((5.0, 20.0)),
+            stop_s=dice.one_of((6.0, 20.0)),
+            start_s=dice.one_of((6.0, 20.0)),
+            verify_s=dice.one_of((3.0, 6.0)),
+            retry_s=dice.one_of((2.0, 8.0, 20.0)),
+        )
