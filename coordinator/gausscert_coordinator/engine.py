@@ -326,7 +326,9 @@ class Engine:
     async def _told_to_stop(self) -> list[GausscertError]:
         """A cm_server that no stop has reached yet serves the old set, too, and ends later."""
         read = await self._hands.read()
-        return [*read.bad.values(), *running.told_to_stop(read.good)]
+        replacement = self._job.replacement
+        stopped = replacement.stopped if replacement is not None else frozenset()
+        return [*read.bad.values(), *running.told_to_stop(read.good, but=stopped)]
 
     async def _ensure_up(self) -> list[GausscertError]:
         """The decision is durable everywhere already: what is not proven here is told, no more."""

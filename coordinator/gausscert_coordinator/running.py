@@ -14,7 +14,7 @@ from gausscert_common.errors import NodeFailure, Reason
 from gausscert_coordinator.recovery_view import CM_PROCESSES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from gausscert_common.model import CmProcess, NodeReport
 
@@ -62,9 +62,14 @@ def not_restarted(reports: Mapping[str, NodeReport], before: Processes) -> list[
     return found
 
 
-def told_to_stop(reports: Mapping[str, NodeReport]) -> list[NodeFailure]:
+def told_to_stop(reports: Mapping[str, NodeReport], *, but: Collection[str] = ()) -> list[NodeFailure]:
     """Nodes on which CM was started and is to stop all the same: cm_agent goes by the file, and om_monitor
-    starts nothing while it is there (facts section 14)."""
+    starts nothing while it is there (facts section 14).
+
+    Args:
+        reports: By node.
+        but: Nodes on which that was so before.
+    """
     return [
         NodeFailure(
             Reason.NOT_PROVEN,
@@ -73,7 +78,7 @@ def told_to_stop(reports: Mapping[str, NodeReport]) -> list[NodeFailure]:
             remedy="see why `cm_ctl start` has left it there, then run gausscert recover",
         )
         for node, report in sorted(reports.items())
-        if report.manually_stopped
+        if report.manually_stopped and node not in but
     ]
 
 

@@ -140,6 +140,7 @@ _SWAPPED, _STAGED, _SOME = "all SWAPPED", "all PREPARED or SWAPPED", "some NONE,
 
 
 def _of_recovery() -> Iterator[str]:
+    """Nodes in different transactions are told apart before the table is asked (`exclusion.subject`)."""
     yield from (f"recovery: {row}" for row in (_FOREIGN, _BOTH, _COMMITTED, _NOTHING))
     for row in (_ABORTED, _STAGED):
         yield f"recovery: {row}: roll back"
