@@ -13,6 +13,7 @@ small class, clocks that move only when somebody sleeps.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
@@ -429,6 +430,13 @@ class HookedDisk(Disk):
 
     def __init__(self, hook) -> None:
         self._hook = hook
+
+
+class NoExchange(Disk):
+    """A file system that cannot exchange directories."""
+
+    def exchange(self, directory: int, one: str, other: str) -> None:
+        raise OSError(errno.EINVAL, "Invalid argument", one)
 
 
 SYNCS = ("sync", "sync_data")

@@ -33,6 +33,7 @@ from support.agent_core import (
     OLD,
     TX,
     Node,
+    NoExchange,
     beside,
     bundle,
     live_files,
@@ -44,13 +45,6 @@ CRL = {"server.crl": b"old crl\n"}
 NOTES = {"notes.txt": b"notes\n"}
 WITH_CRL = OLD | CRL | NOTES
 OLD_DIGEST, NEW_DIGEST = certset.digest(OLD), certset.digest(NEW)
-
-
-class NoExchange(Disk):
-    """A file system that cannot exchange directories."""
-
-    def exchange(self, directory, one, other):
-        raise OSError(errno.EINVAL, "Invalid argument", one)
 
 
 class Watched(NoExchange):
