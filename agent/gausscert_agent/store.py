@@ -221,7 +221,7 @@ class Store:
             self._disk.sync(shelf.fd)
 
     def require_alike(self, transaction_id: str) -> None:
-        """After Swap: the live set has owner, mode, ACL and label of the one before it.
+        """After Swap: the live set has owner, group, mode, ACL and label of the one before it.
 
         Raises:
             NodeFailure: STORE_FAILED; it has not.
@@ -230,7 +230,7 @@ class Store:
             live, former = shelf.live, shelf.beside(transaction_id)
             if live is None or live == former or not files.exists(shelf.fd, former):
                 return
-            different = stage.unlike(shelf.fd, live, former)
+            different = stage.unlike(self._disk, shelf.fd, live, former)
         if different:
             raise NodeFailure(
                 Reason.STORE_FAILED,
@@ -364,7 +364,7 @@ class Store:
         if different:
             raise self._unfit(
                 f"a set cannot be made like the live one: {'; '.join(different)}",
-                "run the agent as the owner of the live set, and see to its ACL and security label",
+                "run the agent as the owner of the live set, in its group; see to its ACL and label",
             )
 
     def _stamp(self, shelf: Shelf) -> float:

@@ -452,7 +452,7 @@ def _hooked(name: str):
     return change
 
 
-CHANGES = tuple(name for name in vars(Disk) if not name.startswith("_"))
+CHANGES = tuple(name for name in vars(Disk) if not name.startswith(("_", "read_")))
 for _name in CHANGES:
     setattr(HookedDisk, _name, _hooked(_name))
 
