@@ -1,5 +1,5 @@
-"""A new set is like the live one in owner, group, mode and security label, or it is refused; it is compared again
-once it is live."""
+"""A new set is like the live one in owner, group, mode and security label, or it is refused; and it is
+compared again once it is live."""
 
 from __future__ import annotations
 
