@@ -1,4 +1,4 @@
-"""An agent is upgraded: it settles, and carries on with, what the release before the two slots has journalled.
+"""An agent is upgraded: it settles what the release before the two slots has journalled, and carries on.
 
 The files in `vectors/journal-version-1` are that release's own, byte for byte: written by its agent, at rest,
 after Swap, while cm_ctl stopped CM, and while a request outside of a transaction staged a set. They are never
