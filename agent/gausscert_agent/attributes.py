@@ -39,14 +39,14 @@ class Attributes:
     """By name: ACLs (of directories) and label; None where there is none."""
 
 
-def of_directory(descriptor: int) -> Attributes:
+def of_directory(disk: Disk, descriptor: int) -> Attributes:
     """Of an open directory. Raises OSError."""
-    return _read(descriptor, (ACL, DEFAULT_ACL, LABEL))
+    return _read(disk, descriptor, (ACL, DEFAULT_ACL, LABEL))
 
 
-def of_file(descriptor: int) -> Attributes:
+def of_file(disk: Disk, descriptor: int) -> Attributes:
     """Of an open file. Raises OSError."""
-    return _read(descriptor, (LABEL,))
+    return _read(disk, descriptor, (LABEL,))
 
 
 def copy(disk: Disk, descriptor: int, present: Attributes, wanted: Attributes) -> None:
@@ -69,10 +69,19 @@ def copy(disk: Disk, descriptor: int, present: Attributes, wanted: Attributes) -
 
 
 def unlike(one: Attributes, other: Attributes, *, mode: bool) -> tuple[str, ...]:
-    """What differs, in words. The group is left out: nothing is granted to it."""
+    """What differs, in words. The group only counts where the mode grants it something.
+
+    Args:
+        one: Of what was made, or is live.
+        other: What these should be.
+        mode: Whether the modes must be the same; else that of `one` is right.
+    """
     found = []
     if one.uid != other.uid:
         found.append(f"owner {one.uid} instead of {other.uid}")
+    granted = one.mode | other.mode if mode else one.mode
+    if one.gid != other.gid and granted & stat.S_IRWXG:
+        found.append(f"group {one.gid} instead of {other.gid}, with mode {granted:04o}")
     if mode and one.mode != other.mode:
         found.append(f"mode {one.mode:04o} instead of {other.mode:04o}")
     pairs = zip(one.extended, other.extended, strict=True)
@@ -80,15 +89,15 @@ def unlike(one: Attributes, other: Attributes, *, mode: bool) -> tuple[str, ...]
     return tuple(found)
 
 
-def _read(descriptor: int, names: tuple[str, ...]) -> Attributes:
+def _read(disk: Disk, descriptor: int, names: tuple[str, ...]) -> Attributes:
     status = os.fstat(descriptor)
-    extended = tuple((name, _attribute(descriptor, name)) for name in names)
+    extended = tuple((name, _attribute(disk, descriptor, name)) for name in names)
     return Attributes(status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode), extended)
 
 
-def _attribute(descriptor: int, name: str) -> bytes | None:
+def _attribute(disk: Disk, descriptor: int, name: str) -> bytes | None:
     try:
-        return os.getxattr(descriptor, name)
+        return disk.read_attribute(descriptor, name)
     except OSError as error:
         if error.errno in _NOT_THERE:
             return None

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from gausscert_common.bundle import Bundle
+    from gausscert_common.model import FactorBuild
 
     from gausscert_agent.set_on_disk import SetOnDisk
 
@@ -30,6 +31,41 @@ def of_bundle(
     fresh = _pem(bundle) | dict(factor_files)
     modes = dict.fromkeys(fresh, certset.FILE_MODE)
     return Contents({**kept.files, **fresh}, {**kept.modes, **modes})
+
+
+def factor_files(bundle: Bundle, build: FactorBuild) -> dict[str, bytes]:
+    """The bundle's own, or such as we write ourselves of its passwords, in the format of a build of CM.
+
+    Raises:
+        InvalidInput: BUNDLE_INVALID; there is neither.
+    """
+    if bundle.factor_files is not None:
+        return bundle.factor_files.as_files()
+    from gausscert_common import factors  # an agent holds what it has loaded
+
+    made: dict[str, bytes] = {}
+    for mode, password in zip(("server", "client"), passwords(bundle), strict=True):
+        made |= zip((f"{mode}.key.cipher", f"{mode}.key.rand"), factors.write(password, build), strict=True)
+    return made
+
+
+def passwords(bundle: Bundle) -> tuple[str, str]:
+    """Both of them.
+
+    Raises:
+        InvalidInput: BUNDLE_INVALID; one is missing.
+    """
+    found = []
+    for mode, password in (("server", bundle.server_password), ("client", bundle.client_password)):
+        if password is None:
+            raise InvalidInput(
+                Reason.BUNDLE_INVALID,
+                f"there is neither a password for {mode}.key nor the factor files",
+                file=f"{mode}.key",
+                remedy="hand in both key passwords, or all four factor files",
+            )
+        found.append(password)
+    return found[0], found[1]
 
 
 def of_generation(retired: SetOnDisk, live: SetOnDisk | None, *, drop_crls: bool) -> Contents:

@@ -26,7 +26,8 @@ _SELF: Final = "."
 
 
 def convert(disk: Disk, directory: int, live: SetOnDisk, *, needed: str = "") -> tuple[str, ...]:
-    """Make everything of the live set a link through `..data`; nothing where that is so already.
+    """Make everything of the live set a link through `..data`; nothing where that is so already. Durable
+    after a sync; what a power cut leaves before it shows the same set.
 
     Args:
         disk: Makes the changes.
@@ -41,17 +42,23 @@ def convert(disk: Disk, directory: int, live: SetOnDisk, *, needed: str = "") ->
     Raises:
         OSError: As the kernel says.
     """
+    plain = [name for name in sorted(live.files) if not is_link_of_set(directory, name)]
     target = linked(directory)
     if target == needed or not _holds(directory, target, live):
         name = _free_name(directory, live.digest)
+        _make_link(disk, directory, set_names.NEW_DATA, name)
+        _make_links(disk, directory, plain)
+        # Its own sync of the directory makes the links durable, too.
         different = _write_former(disk, directory, name, live)
         if different:
             return different
-        point(disk, directory, name)
+        disk.replace(directory, set_names.NEW_DATA, set_names.DATA)
         disk.sync(directory)
-    _replace_by_links(
-        disk, directory, [name for name in sorted(live.files) if not is_link_of_set(directory, name)]
-    )
+    elif plain:
+        _make_links(disk, directory, plain)
+        disk.sync(directory)
+    for name in plain:
+        disk.replace(directory, set_names.NEW_LINK + name, name)
     return ()
 
 
@@ -62,20 +69,42 @@ def is_converted(directory: int, live: SetOnDisk) -> bool:
     )
 
 
-def add_links(disk: Disk, directory: int, names: Iterable[str]) -> None:
-    """Links for files that only another set has: they lead nowhere until that one is live. Raises OSError."""
-    _replace_by_links(disk, directory, [name for name in sorted(names) if not files.exists(directory, name)])
+def add_links(disk: Disk, directory: int, names: Iterable[str]) -> bool:
+    """Links for files that only another set has: they lead nowhere until that one is live. Durable after a
+    sync.
+
+    Returns:
+        Whether there were any to make.
+
+    Raises:
+        OSError: As the kernel says.
+    """
+    missing = [name for name in sorted(names) if not files.exists(directory, name)]
+    for name in missing:
+        disk.link(directory, link_text(name), name)
+    return bool(missing)
 
 
-def point(disk: Disk, directory: int, name: str) -> None:
-    """Make the set of one directory live, at one instant; durable after a sync. Raises OSError."""
-    for ready in (set_names.NEW_DATA, set_names.BACK_DATA):
-        if set_on_disk.link_target(directory, ready) == name:
-            disk.replace(directory, ready, set_names.DATA)
-            return
-    _make_link(disk, directory, set_names.NEW_DATA, name)
-    disk.sync(directory)
-    disk.replace(directory, set_names.NEW_DATA, set_names.DATA)
+def point(disk: Disk, directory: int, name: str, *, unsynced: bool = False) -> None:
+    """Make the set of one directory live, at one instant; durable after a sync.
+
+    Args:
+        disk: Makes the changes.
+        directory: The open `cm`.
+        name: The directory with the set.
+        unsynced: There are links that a power cut must not take away once that set is live.
+
+    Raises:
+        OSError: As the kernel says.
+    """
+    links = (set_names.NEW_DATA, set_names.BACK_DATA)
+    ready = next((link for link in links if set_on_disk.link_target(directory, link) == name), None)
+    if ready is None:
+        ready, unsynced = set_names.NEW_DATA, True
+        _make_link(disk, directory, ready, name)
+    if unsynced:
+        disk.sync(directory)
+    disk.replace(directory, ready, set_names.DATA)
 
 
 def make_ready(disk: Disk, directory: int, name: str) -> None:
@@ -170,16 +199,10 @@ def _write_former(disk: Disk, directory: int, name: str, live: SetOnDisk) -> tup
     return stage.write_set(disk, directory, name, Contents(live.files, modes), _SELF)
 
 
-def _replace_by_links(disk: Disk, directory: int, names: list[str]) -> None:
-    if not names:
-        return
+def _make_links(disk: Disk, directory: int, names: Iterable[str]) -> None:
+    """Links under names of their own, to take the places of files once they are durable."""
     for name in names:
-        _remove_link(disk, directory, set_names.NEW_LINK + name)
-        disk.link(directory, link_text(name), set_names.NEW_LINK + name)
-    disk.sync(directory)
-    for name in names:
-        disk.replace(directory, set_names.NEW_LINK + name, name)
-    disk.sync(directory)
+        _make_link(disk, directory, set_names.NEW_LINK + name, link_text(name))
 
 
 def _make_link(disk: Disk, directory: int, name: str, target: str) -> None:

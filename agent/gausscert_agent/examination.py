@@ -12,14 +12,17 @@ from gausscert_common.bundle import Bundle
 from gausscert_common.findings import Finding, errors
 from gausscert_common.model import Overlap
 
+from gausscert_agent.judging import judge_form
+from gausscert_agent.set_on_disk import SetOnDisk
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from gausscert_common.source import Source
 
     from gausscert_agent.judging import Explain, Judge
     from gausscert_agent.ports import Cm, Rehearse
-    from gausscert_agent.set_on_disk import SetOnDisk
+    from gausscert_agent.stage import Contents
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,11 @@ class Examined:
 
     findings: tuple[Finding, ...] = ()
     overlap: Overlap = Overlap()
+
+
+def set_of(made: Contents) -> SetOnDisk:
+    """What is to be staged, as it will be found on disk."""
+    return SetOnDisk(dict(made.files), dict(made.modes))
 
 
 class Examiner:
@@ -78,6 +86,10 @@ class Examiner:
         """What is to be said of a stage that was found good before, for a repeated Prepare."""
         rehearsed = self._rehearse(staged.files, None if live is None else live.files)
         return Examined(self._judged(staged, live), rehearsed.overlap)
+
+    def examine_factor_files(self, new: Mapping[str, bytes]) -> tuple[Finding, ...]:
+        """Whether they are of the build of CM that runs here, by what is known of it now."""
+        return judge_form(new, build=self._cm.factor_build())
 
     def explain(self, source: Source, live: SetOnDisk | None, *, drop_crls: bool) -> tuple[Finding, ...]:
         """What is wrong in the words of what was handed in; of a generation nothing was."""

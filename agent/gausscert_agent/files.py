@@ -29,7 +29,8 @@ FOR_OTHERS: Final = 0o077
 
 
 class Disk:
-    """Every change to the disk that store and journal make. Raises OSError."""
+    """Every change to the disk that store and journal make, and the extended attributes that they compare.
+    Raises OSError."""
 
     def create(self, directory: int, name: str, mode: int) -> int:
         """Make a new file and open it for writing. The mode is set by the creation itself, so there
@@ -101,6 +102,10 @@ class Disk:
     def set_mode(self, descriptor: int, mode: int) -> None:
         """Set the mode of an open directory or file; files of a set get theirs when they are created."""
         os.fchmod(descriptor, mode)
+
+    def read_attribute(self, descriptor: int, name: str) -> bytes:
+        """An extended attribute of an open file or directory; ENODATA if there is none."""
+        return os.getxattr(descriptor, name)
 
     def set_attribute(self, descriptor: int, name: str, value: bytes | None) -> None:
         """Set an extended attribute, or remove it (None)."""

@@ -57,6 +57,13 @@ def judge_set(
     return certificate_set(files, modes, now=now, threshold_days=threshold_days, live=live, build=build)
 
 
+def judge_form(files: Mapping[str, bytes], *, build: FactorBuild | None) -> tuple[Finding, ...]:
+    """What is wrong with the form of the factor files of a set; nothing is decrypted."""
+    from gausscert_common import validate
+
+    return validate.factor_files(files, build=build)
+
+
 def explain_bundle(
     bundle: Bundle, *, now: datetime, carried_crls: Mapping[str, bytes], build: FactorBuild | None
 ) -> tuple[Finding, ...]:

@@ -1,15 +1,19 @@
-"""Former sets that are kept: which there are on an open shelf, and what is in one."""
+"""Former sets that are kept: which there are in the open directories that may hold any, what is in one."""
 
 from __future__ import annotations
 
 import os
 import stat
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from gausscert_common.errors import NodeRefusal, Reason
 
 from gausscert_agent import set_names, set_on_disk
 from gausscert_agent.set_on_disk import SetOnDisk
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,24 +27,41 @@ class Retired:
     contents: SetOnDisk = field(repr=False)
 
 
-def stamped(shelf: int) -> list[tuple[float, str]]:
-    """The generations with the stamps they got when they were retired, newest first. Raises OSError."""
-    stamped = []
-    for name in os.listdir(shelf):
-        generation = set_names.generation_of(name)
-        status = os.stat(name, dir_fd=shelf, follow_symlinks=False) if generation else None
-        if generation and status and stat.S_ISDIR(status.st_mode):
-            stamped.append((status.st_mtime, generation))
-    return sorted(stamped, reverse=True)
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Where one of them is, without what is in it."""
+
+    at: float
+    """The stamp that it got when it was retired."""
+    generation: str
+    place: int
+    """The open directory in which it lies."""
+
+    @property
+    def name(self) -> str:
+        """Its directory in there."""
+        return set_names.retired_name(self.generation)
 
 
-def read(shelf: int, generation: str) -> Retired | None:
+def find(places: Iterable[int]) -> list[Kept]:
+    """All of them, newest first. Raises OSError."""
+    found = []
+    for place in places:
+        for name in os.listdir(place):
+            generation = set_names.generation_of(name)
+            status = os.stat(name, dir_fd=place, follow_symlinks=False) if generation else None
+            if generation and status and stat.S_ISDIR(status.st_mode):
+                found.append(Kept(status.st_mtime, generation, place))
+    return sorted(found, key=lambda kept: (kept.at, kept.generation), reverse=True)
+
+
+def read(kept: Kept) -> Retired | None:
     """One of them; None if it has gone. Raises as `set_on_disk.read_set`."""
-    name = set_names.retired_name(generation)
-    found = set_on_disk.read_set(shelf, name)
+    found = set_on_disk.read_set(kept.place, kept.name)
     if found is None:
         return None
-    return Retired(generation, os.stat(name, dir_fd=shelf, follow_symlinks=False).st_mtime, found)
+    at = os.stat(kept.name, dir_fd=kept.place, follow_symlinks=False).st_mtime
+    return Retired(kept.generation, at, found)
 
 
 def unknown(generation: str) -> NodeRefusal:

@@ -30,6 +30,8 @@ class Shelf(Protocol):
     layout: Layout
     fd: int
     path: Path
+    places: tuple[int, ...]
+    """Every open directory in which generations may lie, the shelf itself first."""
 
     @property
     def live(self) -> str | None:
@@ -71,6 +73,7 @@ class ExchangeShelf:
         self._disk = disk
         self.fd = parent
         self.path = path
+        self.places: tuple[int, ...] = (parent,)
 
     @property
     def live(self) -> str | None:
@@ -118,14 +121,16 @@ class ExchangeShelf:
 
 
 class DataLinkShelf:
-    """`share/sslcert/cm`."""
+    """`share/sslcert/cm`. What was retired before there were links is left where it is, in `share/sslcert`:
+    between the two nothing can be renamed where `cm` is a mount point."""
 
     layout = Layout.DATA_LINK
 
-    def __init__(self, disk: Disk, directory: int, path: Path) -> None:
+    def __init__(self, disk: Disk, directory: int, parent: int, path: Path) -> None:
         self._disk = disk
         self.fd = directory
         self.path = path
+        self.places: tuple[int, ...] = (directory, parent)
 
     @property
     def live(self) -> str | None:
@@ -152,12 +157,13 @@ class DataLinkShelf:
             raise _not_there(self.path / set_names.stage_name(transaction_id))
         name, contents = found
         live = set_on_disk.read_seen(self.fd)
-        if not data_link.is_converted(self.fd, live):
+        converted = not data_link.is_converted(self.fd, live)
+        if converted:
             data_link.convert(self._disk, self.fd, live)
             if not data_link.is_converted(self.fd, live):
                 raise self._not_links()
-        data_link.add_links(self._disk, self.fd, contents.files)
-        data_link.point(self._disk, self.fd, name)
+        added = data_link.add_links(self._disk, self.fd, contents.files)
+        data_link.point(self._disk, self.fd, name, unsynced=converted or added)
         if set_on_disk.read_seen(self.fd).digest != wanted:
             raise self._not_links()
 
@@ -215,7 +221,7 @@ def opened(disk: Disk, parent: int, path: Path) -> Iterator[Shelf]:
             yield ExchangeShelf(disk, parent, path)
             return
         stack.enter_context(files.inside(set_names.LIVE))
-        yield DataLinkShelf(disk, directory, path / set_names.LIVE)
+        yield DataLinkShelf(disk, directory, parent, path / set_names.LIVE)
 
 
 def _open_live(stack: ExitStack, parent: int) -> int | None:
@@ -236,8 +242,8 @@ def _not_there(file: Path) -> NodeFailure:
     )
 
 
-def remove(disk: Disk, shelf: Shelf, names: Iterable[str]) -> None:
-    """Remove directories with what is in them, durably; success where there are none."""
-    removed = [name for name in names if stage.remove_set(disk, shelf.fd, name)]
+def remove(disk: Disk, place: int, names: Iterable[str]) -> None:
+    """Remove directories in an open one with what is in them, durably; success where there are none."""
+    removed = [name for name in names if stage.remove_set(disk, place, name)]
     if removed:
-        disk.sync(shelf.fd)
+        disk.sync(place)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from gausscert_common import certset
 
 from gausscert_agent import attributes, files
+from gausscert_agent.attributes import Attributes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -70,10 +71,15 @@ def write_set(disk: Disk, parent: int, name: str, contents: Contents, like: str 
     return left
 
 
-def unlike(parent: int, name: str, other: str) -> tuple[str, ...]:
-    """How owner, mode, ACL or label of one set differ from another's, in words. Raises OSError."""
+def unlike(disk: Disk, parent: int, name: str, other: str) -> tuple[str, ...]:
+    """How owner, group, mode, ACL or label of one set differ from what they should be beside another set, in
+    words. Raises OSError."""
     with files.opened(name, parent) as one, files.opened(other, parent) as two:
-        return _unlike((name, one), (other, two))
+        model = _Model(disk, two, other)
+        with files.inside(name):
+            directory = attributes.of_directory(disk, one)
+            present = _attributes_of_files(disk, one)
+        return _unlike(directory, present, model.directory, model.goals(present))
 
 
 def remove_set(disk: Disk, parent: int, name: str) -> bool:
@@ -108,54 +114,64 @@ def _require_no_directories(directory: int, entries: Iterable[str]) -> None:
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), entry)
 
 
+class _Model:
+    """A directory with a set that another one is to be like.
+
+    Args:
+        disk: Reads attributes.
+        descriptor: The open directory.
+        name: Its name, for errors.
+    """
+
+    def __init__(self, disk: Disk, descriptor: int, name: str) -> None:
+        with files.inside(name):
+            self.directory = attributes.of_directory(disk, descriptor)
+            self._files = _attributes_of_files(disk, descriptor)
+
+    def goals(self, present: Mapping[str, Attributes]) -> dict[str, Attributes]:
+        """What files should have: what their namesakes have; the directory's owner where there are none (or
+        links), and what the kernel has given them else."""
+        own = self.directory
+        return {
+            name: self._files.get(name, Attributes(own.uid, own.gid, had.mode, had.extended))
+            for name, had in present.items()
+        }
+
+
 def _copy_attributes(
     disk: Disk, parent: int, made: _Open, like: str | None, written: Mapping[str, int]
 ) -> tuple[str, ...]:
-    """A new file takes the owner of its namesake, or of the directory if there is none (or a link)."""
     if like is None:
         return ()
     name_made, directory = made
-    with files.opened(like, parent) as model:
-        with files.inside(like):
-            goal = attributes.of_directory(model)
-            present = {name: attributes.of_file(descriptor) for name, descriptor in written.items()}
-            goals = {name: _goal_of_file(model, name, goal, had) for name, had in present.items()}
-        with files.inside(name_made):
-            for name, descriptor in written.items():
-                attributes.copy(disk, descriptor, present[name], goals[name])
-            attributes.copy(disk, directory, attributes.of_directory(directory), goal)
-        return _unlike(made, (like, model))
+    with files.opened(like, parent) as descriptor:
+        model = _Model(disk, descriptor, like)
+    with files.inside(name_made):
+        present = {name: attributes.of_file(disk, file) for name, file in written.items()}
+        goals = model.goals(present)
+        for name, file in written.items():
+            attributes.copy(disk, file, present[name], goals[name])
+        attributes.copy(disk, directory, attributes.of_directory(disk, directory), model.directory)
+        made_files = {name: attributes.of_file(disk, file) for name, file in written.items()}
+        return _unlike(attributes.of_directory(disk, directory), made_files, model.directory, goals)
 
 
-def _goal_of_file(
-    model: int, name: str, of_directory: attributes.Attributes, present: attributes.Attributes
-) -> attributes.Attributes:
-    if not (files.exists(model, name) and files.is_regular(model, name)):
-        return attributes.Attributes(of_directory.uid, of_directory.gid, present.mode, present.extended)
-    with files.opened_file(model, name) as descriptor:
-        return attributes.of_file(descriptor)
-
-
-def _unlike(one: _Open, other: _Open) -> tuple[str, ...]:
-    found = list(
-        attributes.unlike(attributes.of_directory(one[1]), attributes.of_directory(other[1]), mode=True)
-    )
-    left, right = _attributes_of_files(one), _attributes_of_files(other)
-    for name in sorted(left.keys() & right.keys()):
-        found.extend(f"{name}: {what}" for what in attributes.unlike(left[name], right[name], mode=False))
+def _unlike(
+    directory: Attributes,
+    present: Mapping[str, Attributes],
+    wanted: Attributes,
+    goals: Mapping[str, Attributes],
+) -> tuple[str, ...]:
+    found = list(attributes.unlike(directory, wanted, mode=True))
+    for name in sorted(present):
+        found.extend(f"{name}: {what}" for what in attributes.unlike(present[name], goals[name], mode=False))
     return tuple(found)
 
 
-def _attributes_of_files(opened: _Open) -> dict[str, attributes.Attributes]:
-    name, directory = opened
+def _attributes_of_files(disk: Disk, directory: int) -> dict[str, Attributes]:
     found = {}
-    with files.inside(name):
-        for entry in files.entries(directory):
-            if not entry.is_file(follow_symlinks=False):
-                continue
-            descriptor = files.open_file(directory, entry.name)
-            try:
-                found[entry.name] = attributes.of_file(descriptor)
-            finally:
-                os.close(descriptor)
+    for entry in files.entries(directory):
+        if entry.is_file(follow_symlinks=False):
+            with files.opened_file(directory, entry.name) as descriptor:
+                found[entry.name] = attributes.of_file(disk, descriptor)
     return found

@@ -1,12 +1,15 @@
 """Builds the stage: the bundle's files, the node's factor files, what is carried over from the live
-set; or the files of a generation. Then has it judged with the node's own clock and rehearsed.
+set; or the files of a generation.
 
-What an error leaves of a stage is for the caller to remove, who has journalled that there is one.
+It is judged with the node's own clock, and rehearsed, in memory: nothing is written of what CM would refuse.
+What only `cm_ctl encrypt` makes is judged when it is there. What an error leaves of a stage is for the caller
+to remove, who has journalled that there is one.
 """
 
 from __future__ import annotations
 
 import logging
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -18,15 +21,16 @@ from gausscert_common.model import FactorBuild, Overlap
 from gausscert_common.source import Generation
 
 from gausscert_agent import contents
+from gausscert_agent.examination import set_of
 from gausscert_agent.judging import is_unusable
+from gausscert_agent.stage import Contents
 
 if TYPE_CHECKING:
     from gausscert_common.source import Source
 
-    from gausscert_agent.examination import Examiner
+    from gausscert_agent.examination import Examined, Examiner
     from gausscert_agent.ports import Cm
     from gausscert_agent.set_on_disk import SetOnDisk
-    from gausscert_agent.stage import Contents
     from gausscert_agent.store import Store
 
 logger = logging.getLogger(__name__)
@@ -61,7 +65,7 @@ class StageBuilder:
     Args:
         store: Where.
         cm: Encrypts, and knows its own factor file format.
-        examiner: Judges what was staged.
+        examiner: Judges what is to be staged.
     """
 
     def __init__(self, store: Store, cm: Cm, examiner: Examiner) -> None:
@@ -79,16 +83,13 @@ class StageBuilder:
         """
         self._store.require_fit()
         live = self._store.read_live()
-        if isinstance(material.source, Generation):
-            wanted = self._of_generation(transaction_id, material, material.source, live)
-        else:
-            wanted = self._of_bundle(transaction_id, material, _bundle(material), live)
+        wanted, examined = self._examined(material, live)
+        # From here on something is written. Making room may change the layout, and with it the place of sets.
+        self._store.make_room(transaction_id)
+        learned = self._learn_build(transaction_id)
+        wanted = self._with_factor_files(transaction_id, material, wanted, live, learned=learned)
         self._store.write_stage(transaction_id, wanted)
         staged = self._read_back(transaction_id, wanted)
-        examined = self._examiner.examine(staged, live)
-        if errors(examined.findings):
-            _refuse_errors(self._examiner.explain(material.source, live, drop_crls=material.drop_crls))
-            _refuse_errors(examined.findings)
         unchanged = (_UNCHANGED,) if live is not None and live.digest == staged.digest else ()
         return Built(
             staged.digest,
@@ -121,29 +122,43 @@ class StageBuilder:
         said = self._examiner.examine_again(staged, live)
         return said.findings, said.overlap
 
-    def _of_generation(
-        self, transaction_id: str, material: Material, generation: Generation, live: SetOnDisk | None
-    ) -> Contents:
-        """Read before room is made, which may change the layout and with it the place of sets."""
-        retired = self._store.read_retired(generation.name)
-        self._store.make_room(transaction_id)
-        self._learn_build(transaction_id)
-        return contents.of_generation(retired, live, drop_crls=material.drop_crls)
+    def _examined(self, material: Material, live: SetOnDisk | None) -> tuple[Contents, Examined]:
+        """What is to be staged, with factor files of our own where `cm_ctl encrypt` will make them: the same
+        passwords, and so the same verdict."""
+        from gausscert_common import factors
 
-    def _of_bundle(
-        self, transaction_id: str, material: Material, bundle: Bundle, live: SetOnDisk | None
-    ) -> Contents:
-        if is_unusable(bundle):
+        source = material.source
+        if isinstance(source, Bundle) and is_unusable(source):
+            _refuse_errors(self._examiner.explain(source, live, drop_crls=material.drop_crls))
+        # What is written in here need not be decrypted; what is to be staged as it is, that is.
+        with factors.remembering() if self._cm.has_cm_ctl() else nullcontext():
+            wanted = self._contents(material, live)
+            examined = self._examiner.examine(set_of(wanted), live)
+        self._refuse(examined.findings, material, live)
+        return wanted, examined
+
+    def _contents(self, material: Material, live: SetOnDisk | None) -> Contents:
+        source, drop_crls = material.source, material.drop_crls
+        if isinstance(source, Generation):
+            return contents.of_generation(self._store.read_retired(source.name), live, drop_crls=drop_crls)
+        bundle = _bundle(material)
+        made = contents.factor_files(bundle, self._cm.factor_build() or FactorBuild.RELEASED)
+        return contents.of_bundle(bundle, made, live, drop_crls=drop_crls)
+
+    def _refuse(self, found: tuple[Finding, ...], material: Material, live: SetOnDisk | None) -> None:
+        """In the words of what was handed in, where these say what is wrong."""
+        if errors(found):
             _refuse_errors(self._examiner.explain(material.source, live, drop_crls=material.drop_crls))
-        self._store.make_room(transaction_id)
-        self._learn_build(transaction_id)
-        factor_files = self._factor_files(transaction_id, bundle)
-        return contents.of_bundle(bundle, factor_files, live, drop_crls=material.drop_crls)
+            _refuse_errors(found)
 
-    def _learn_build(self, transaction_id: str) -> None:
-        """Ready-made factor files of the other build must not pass where there are none to compare with."""
+    def _learn_build(self, transaction_id: str) -> bool:
+        """Ready-made factor files of the other build must not pass where there are none to compare with.
+
+        Returns:
+            Whether it was learned only now.
+        """
         if self._cm.factor_build() is not None or not self._cm.has_cm_ctl():
-            return
+            return False
         try:
             with self._store.scratch(transaction_id) as directory:
                 self._cm.learn_factor_build(directory)
@@ -153,10 +168,11 @@ class StageBuilder:
             logger.warning(
                 "the build of CM is unknown: cm_ctl encrypt does not work", extra={"cause": failure.message}
             )
+        return self._cm.factor_build() is not None
 
     def _read_back(self, transaction_id: str, wanted: Contents) -> SetOnDisk:
         staged = self._store.read_stage(transaction_id)
-        if staged is None or staged.files != wanted.files:
+        if staged is None or (staged.files, staged.modes) != (wanted.files, wanted.modes):
             raise NodeFailure(
                 Reason.STORE_FAILED,
                 "the stage does not read back as it was written",
@@ -165,43 +181,47 @@ class StageBuilder:
             )
         return staged
 
-    def _factor_files(self, transaction_id: str, bundle: Bundle) -> dict[str, bytes]:
-        if bundle.factor_files is not None:
-            return bundle.factor_files.as_files()
-        passwords = (bundle.server_password, bundle.client_password)
+    def _with_factor_files(
+        self,
+        transaction_id: str,
+        material: Material,
+        wanted: Contents,
+        live: SetOnDisk | None,
+        *,
+        learned: bool,
+    ) -> Contents:
+        """With those that `cm_ctl encrypt` makes, where it is to make any; judged by the build of CM that is
+        known by now."""
+        source, files = material.source, wanted.files
+        is_theirs = isinstance(source, Bundle) and source.factor_files is None and self._cm.has_cm_ctl()
+        if isinstance(source, Bundle) and is_theirs:
+            files = {**files, **self._made(transaction_id, source)}
+        if is_theirs or learned:
+            self._refuse(self._examiner.examine_factor_files(files), material, live)
+        return Contents(files, wanted.modes)
+
+    def _made(self, transaction_id: str, bundle: Bundle) -> dict[str, bytes]:
         made: dict[str, bytes] = {}
-        for mode, password in zip(_MODES, passwords, strict=True):
-            if password is None:
-                raise InvalidInput(
-                    Reason.BUNDLE_INVALID,
-                    f"there is neither a password for {mode}.key nor the factor files",
-                    file=f"{mode}.key",
-                    remedy="hand in both key passwords, or all four factor files",
+        for mode, password in zip(_MODES, contents.passwords(bundle), strict=True):
+            names = f"{mode}.key.cipher", f"{mode}.key.rand"
+            pair = self._encrypted(transaction_id, mode, password)
+            if not _holds(pair, password):
+                raise NodeFailure(
+                    Reason.CM_CTL_FAILED,
+                    "cm_ctl encrypt reported success, but its files do not hold the password",
+                    file=names[0],
+                    remedy="try `cm_ctl encrypt` by hand in an empty directory and compare",
                 )
-            made |= self._encrypted(transaction_id, mode, password)
+            made |= zip(names, pair, strict=True)
         return made
 
     def _encrypted(
         self, transaction_id: str, mode: Literal["server", "client"], password: str
-    ) -> dict[str, bytes]:
-        from gausscert_common import factors
-
-        names = f"{mode}.key.cipher", f"{mode}.key.rand"
-        if not self._cm.has_cm_ctl():
-            pair = factors.write(password, self._cm.factor_build() or FactorBuild.RELEASED)
-            return dict(zip(names, pair, strict=True))
+    ) -> tuple[bytes, bytes]:
         with self._store.scratch(transaction_id) as directory:
             self._cm.encrypt(mode, directory, password)
             written = self._store.read_scratch(transaction_id)
-        pair = written.get(names[0], b""), written.get(names[1], b"")
-        if not _holds(pair, password):
-            raise NodeFailure(
-                Reason.CM_CTL_FAILED,
-                "cm_ctl encrypt reported success, but its files do not hold the password",
-                file=names[0],
-                remedy="try `cm_ctl encrypt` by hand in an empty directory and compare",
-            )
-        return dict(zip(names, pair, strict=True))
+        return written.get(f"{mode}.key.cipher", b""), written.get(f"{mode}.key.rand", b"")
 
 
 def _bundle(material: Material) -> Bundle:

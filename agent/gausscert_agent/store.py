@@ -169,10 +169,11 @@ class Store:
         if not self._has_parent():
             return
         with self._probing, self._shelf("remove the stage") as shelf:
-            shelves.remove(self._disk, shelf, shelf.leftovers(transaction_id))
+            shelves.remove(self._disk, shelf.fd, shelf.leftovers(transaction_id))
             # None of this is the transaction's, so it keeps no end of one back.
-            with _housekeeping():
-                shelves.remove(self._disk, shelf, set_names.PROBE)
+            for place in shelf.places:
+                with _housekeeping():
+                    shelves.remove(self._disk, place, set_names.PROBE)
             with _housekeeping():
                 shelf.tidy()
 
@@ -220,7 +221,7 @@ class Store:
             self._disk.sync(shelf.fd)
 
     def require_alike(self, transaction_id: str) -> None:
-        """After Swap: the live set has owner, mode, ACL and label of the one before it.
+        """After Swap: the live set has owner, group, mode, ACL and label of the one before it.
 
         Raises:
             NodeFailure: STORE_FAILED; it has not.
@@ -229,7 +230,7 @@ class Store:
             live, former = shelf.live, shelf.beside(transaction_id)
             if live is None or live == former or not files.exists(shelf.fd, former):
                 return
-            different = stage.unlike(shelf.fd, live, former)
+            different = stage.unlike(self._disk, shelf.fd, live, former)
         if different:
             raise NodeFailure(
                 Reason.STORE_FAILED,
@@ -270,11 +271,11 @@ class Store:
         with self._shelf("retire the former set") as shelf:
             former = shelf.former(transaction_id, expected)
             name = set_names.retired_name(generation or transaction_id)
-            if files.exists(shelf.fd, name):
+            if any(files.exists(place, name) for place in shelf.places):
                 name = set_names.retired_name(transaction_id)
             if former is not None:
                 with files.opened(former, shelf.fd) as directory:
-                    self._disk.stamp(directory, self._stamp(shelf.fd))
+                    self._disk.stamp(directory, self._stamp(shelf))
                     self._disk.sync(directory)
                 self._disk.move(shelf.fd, former, name)
             # Always: whoever moved it may have died before this.
@@ -290,17 +291,15 @@ class Store:
             keep: How many former sets there may be.
         """
         with self._probing, _housekeeping(), self._opened() as shelf:
-            surplus = retired_sets.stamped(shelf.fd)[keep:]
-            for _, generation in surplus:
-                self._give_up(shelf.fd, generation)
-            if surplus:
-                # Before a file goes: a power cut must not leave half a set under the name of a generation.
-                self._disk.sync(shelf.fd)
-            # Not synced: what comes back after a power cut has a name of its own, and goes next time.
-            for name in os.listdir(shelf.fd):
-                if set_names.is_gone(name):
-                    with _housekeeping():
-                        stage.remove_set(self._disk, shelf.fd, name)
+            surplus = retired_sets.find(shelf.places)[keep:]
+            for kept in surplus:
+                self._give_up(kept)
+            for place in shelf.places:
+                if any(kept.place == place for kept in surplus):
+                    # Before a file goes: a power cut must not leave half a set under a generation's name.
+                    self._disk.sync(place)
+            for place in shelf.places:
+                self._remove_given_up(place)
             shelf.tidy()
 
     def retired(self) -> list[Retired]:
@@ -308,7 +307,7 @@ class Store:
         if not self._has_parent():
             return []
         with self._shelf("read the retired sets") as shelf:
-            found = [retired_sets.read(shelf.fd, one) for _, one in retired_sets.stamped(shelf.fd)]
+            found = [retired_sets.read(kept) for kept in retired_sets.find(shelf.places)]
         return [one for one in found if one is not None]
 
     def read_retired(self, generation: str) -> SetOnDisk:
@@ -318,18 +317,21 @@ class Store:
             NodeRefusal: GENERATION_UNKNOWN; there is none of that name. NODE_UNFIT; it is not ours, or others
                 may write to it: what was live once may have been changed since.
         """
-        name = set_names.retired_name(generation)
+        set_names.retired_name(generation)
         if not self._has_parent():
             raise retired_sets.unknown(generation)
         with self._shelf("read a retired set") as shelf:
-            if generation not in (known for _, known in retired_sets.stamped(shelf.fd)):
+            found = retired_sets.find(shelf.places)
+            kept = next((each for each in found if each.generation == generation), None)
+            if kept is None:
                 raise retired_sets.unknown(generation)
-            with files.opened(name, shelf.fd) as directory:
-                self._require_ours(os.fstat(directory), shelf.path / name)
-            found = retired_sets.read(shelf.fd, generation)
-        if found is None:
+            with files.opened(kept.name, kept.place) as directory:
+                where = shelf.path if kept.place == shelf.fd else self.parent
+                self._require_ours(os.fstat(directory), where / kept.name)
+            retired = retired_sets.read(kept)
+        if retired is None:
             raise retired_sets.unknown(generation)
-        return found.contents
+        return retired.contents
 
     def sync(self) -> None:
         """Make durable whatever a predecessor swapped before it died."""
@@ -356,25 +358,33 @@ class Store:
             different = data_link.convert(self._disk, directory, live, needed=stage_name)
         self._require_equal(different)
         with self._shelf("remove what an earlier try has left") as shelf:
-            shelves.remove(self._disk, shelf, data_link.not_live(shelf.fd))
+            shelves.remove(self._disk, shelf.fd, data_link.not_live(shelf.fd))
 
     def _require_equal(self, different: tuple[str, ...]) -> None:
         if different:
             raise self._unfit(
                 f"a set cannot be made like the live one: {'; '.join(different)}",
-                "run the agent as the owner of the live set, and see to its ACL and security label",
+                "run the agent as the owner of the live set, in its group; see to its ACL and label",
             )
 
-    def _stamp(self, shelf: int) -> float:
+    def _stamp(self, shelf: Shelf) -> float:
         """Now, but later than every generation: their order is that of their retirement even where the
         clock was set back."""
-        newest = next((at for at, _ in retired_sets.stamped(shelf)), None)
+        newest = next((kept.at for kept in retired_sets.find(shelf.places)), None)
         return self._clock() if newest is None else max(self._clock(), newest + 1)
 
-    def _give_up(self, shelf: int, generation: str) -> None:
+    def _give_up(self, kept: retired_sets.Kept) -> None:
         """A set is renamed before its files go: a removal cut short is never taken for a set."""
         with _housekeeping():
-            self._disk.move(shelf, set_names.retired_name(generation), set_names.gone_name(generation))
+            self._disk.move(kept.place, kept.name, set_names.gone_name(kept.generation))
+
+    def _remove_given_up(self, place: int) -> None:
+        """And what is left of a probe whose end a power cut took away. Not synced: what comes back after
+        another one has a name of its own, and goes next time."""
+        for name in os.listdir(place):
+            if set_names.is_gone(name) or name in set_names.PROBE:
+                with _housekeeping():
+                    stage.remove_set(self._disk, place, name)
 
     def _has_parent(self) -> bool:
         with self._errors("look at share/sslcert"):

@@ -145,9 +145,12 @@ def crc_ok(body: bytes) -> bool:
 
 @contextmanager
 def remembering() -> Iterator[None]:
-    """Within this block, in this thread, a pair that was read is not decrypted again: the rules and the
-    rehearsal both need its password, and ten thousand rounds of PBKDF2 stand before it. At the end all is
-    forgotten."""
+    """Within this block, in this thread, a pair that was read or written is not decrypted again: the rules
+    and the rehearsal both need its password, and ten thousand rounds of PBKDF2 stand before it. At the end of
+    the outermost block all is forgotten."""
+    if _known.get() is not None:
+        yield
+        return
     forgotten = _known.set({})
     try:
         yield
@@ -205,7 +208,11 @@ def write(
     encryptor = Cipher(AES(_key(layout, randkey, salt)), CBC(vector[:_BLOCK])).encryptor()
     text = (encryptor.update(block) + encryptor.finalize()).ljust(layout.part, b"\0")
     cipher = b"".join(part + b"\0" for part in (text, salt, vector))
-    return _sealed(cipher, layout.cipher_bytes), _sealed(randkey, layout.rand_bytes)
+    pair = _sealed(cipher, layout.cipher_bytes), _sealed(randkey, layout.rand_bytes)
+    known = _known.get()
+    if known is not None:
+        known[pair] = password
+    return pair
 
 
 def crc(body: bytes) -> int:

@@ -1,33 +1,42 @@
 """kill -9 at every system call with which the agent changes its disk; then every legal decision, and again a
-kill within the recovery. Never a mix, never a set lost, never anything left behind.
+kill within the recovery. Never a mix, never a set lost, no promise broken, never anything left behind.
 
-One point again:  GAUSSCERT_POINT='exchange/forward/117' make test ARGS='tests/faults/test_kill.py -n0'
+Of what takes longest `make test` has every so-manyth point, and `make faults` the others. One point again:
+
+    GAUSSCERT_POINT='exchange/forward/117' make test ARGS='tests/faults/test_kill.py -n0'
 """
 
 from __future__ import annotations
 
 import os
-import random
-import shutil
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
-from gausscert_common.model import Layout
 from support import strace, workloads
-from support.recovering import Scene, assert_whole, decide, recovered, roll_back
-from support.strace import Call
+from support.killing import AGAIN, Bench, Start
+from support.workloads import Ground
 from support.zygote import Zygote
 
 CHUNKS = 6
-SEED = 20_251_125
-"""Of the points of the second kill."""
-AGAIN = 4
-"""Every fourth kill is followed by one in the recovery."""
+SAMPLED = {Ground.PLAIN: 2}
+"""Chunks in `make test`: elsewhere all."""
 
 SHARED = dict.fromkeys(("backward", "turned back", *workloads.STAGE_ONLY), "forward")
 """Workloads that begin as another one; what they have in common is killed there."""
 
-WORKLOADS = ("forward", *SHARED)
+WORKLOADS = ("forward", *SHARED, workloads.REQUEST)
+DECISIONS = {"forward": {"finish", "roll back"}, workloads.REQUEST: {"repeat", "begin anew"}}
+"""By workload; else there is only one."""
+
+
+def chunks() -> Iterator[object]:
+    """By ground, workload and chunk."""
+    for ground in Ground:
+        for workload in WORKLOADS:
+            sampled = 1 if workload == workloads.REQUEST else SAMPLED.get(ground, CHUNKS)
+            for chunk in range(CHUNKS):
+                marks = () if chunk < sampled else (pytest.mark.faults,)
+                yield pytest.param(ground, workload, chunk, marks=marks)
 
 
 @pytest.fixture(scope="module")
@@ -37,110 +46,43 @@ def bench(quick_place):
         yield Bench(quick_place, zygote)
 
 
-class Bench:
-    """What tests of one process share: templates and recordings."""
-
-    def __init__(self, place: Path, zygote: Zygote) -> None:
-        self.place = place
-        self.zygote = zygote
-        self._recorded: dict[tuple[Layout, str], list[Call]] = {}
-
-    def template(self, layout: Layout) -> Path:
-        root = self.place / layout.name
-        if not root.exists():
-            workloads.lay_out(root, layout)
-        return root
-
-    def copy(self, of: Path, name: str) -> Path:
-        root = self.place / name
-        shutil.copytree(of, root, symlinks=True)
-        return root
-
-    def record(self, of: Path, workload: str) -> list[Call]:
-        root = self.copy(of, "recorded")
-        calls = strace.record(self.zygote.work(root, workload), root)
-        shutil.rmtree(root)
-        return [call for call in calls if not call.flags.startswith("1<")]
-
-    def calls(self, layout: Layout, workload: str) -> list[Call]:
-        if (layout, workload) not in self._recorded:
-            self._recorded[layout, workload] = self.record(self.template(layout), workload)
-        return self._recorded[layout, workload]
-
-    def points(self, layout: Layout, workload: str) -> range:
-        calls = self.calls(layout, workload)
-        first = 0
-        if workload in SHARED:
-            others = self.calls(layout, SHARED[workload])
-            while first < len(calls) and str(calls[first]) == str(others[first]):
-                first += 1
-        return range(first, len(calls))
-
-    def kill_and_decide(self, layout: Layout, workload: str, index: int) -> tuple[str, set[str]]:
-        """Kill at one point; which set was live then, and what could be decided."""
-        call = self.calls(layout, workload)[index]
-        where = f"{layout.name.lower()}/{workload}/{index} at {call}"
-        root = self.copy(self.template(layout), f"killed-{index}")
-        scene = Scene.of(root)
-        try:
-            assert strace.kill_at(call, self.zygote.work(root, workload)), "it was not killed"
-            live = assert_whole(root)
-            only_staged = workload in workloads.STAGE_ONLY
-            decisions = roll_back_only(root, scene) if only_staged else decide(root, scene)
-            if index % AGAIN == 0:
-                self.kill_again(root, scene, random.Random(f"{SEED} {where}"))  # noqa: S311 - a sample
-        except BaseException as error:
-            error.add_note(f"GAUSSCERT_POINT='{where}'")
-            raise
-        shutil.rmtree(root)
-        return live, decisions
-
-    def kill_again(self, root: Path, scene: Scene, chance: random.Random) -> None:
-        """The recovery dies, too."""
-        call = chance.choice(self.record(root, "start"))
-        again = self.copy(root, f"{root.name}-again")
-        killed = strace.kill_at(call, self.zygote.work(again, "start"))
-        assert killed, f"the recovery was not killed at {call}"
-        assert_whole(again)
-        decide(again, scene)
-        shutil.rmtree(again)
-
-    def kill_chunk(self, layout: Layout, workload: str, chunk: int) -> set[str]:
-        """Every so-manyth point; which decisions there were."""
-        chosen = self.points(layout, workload)[chunk::CHUNKS]
-        assert chosen, "nothing to kill"
-        seen = [self.kill_and_decide(layout, workload, index) for index in chosen]
-        return set().union(*(decisions for _, decisions in seen))
+def points(bench: Bench, ground: Ground, workload: str) -> range:
+    """What is killed: every call of its own."""
+    calls = bench.calls(Start(ground, workload))
+    first = 0
+    if workload in SHARED:
+        others = bench.calls(Start(ground, SHARED[workload]))
+        while first < len(calls) and str(calls[first]) == str(others[first]):
+            first += 1
+    return range(first, len(calls))
 
 
-def roll_back_only(root: Path, scene: Scene) -> set[str]:
-    """The new set is not the one that the scene knows."""
-    node = recovered(root)
-    roll_back(node, scene)
-    node.stop()
-    return {"roll back"}
+def kill_chunk(bench: Bench, ground: Ground, workload: str, chunk: int) -> set[str]:
+    """Every so-manyth point; which decisions there were."""
+    chosen = points(bench, ground, workload)[chunk::CHUNKS]
+    assert chosen, "nothing to kill"
+    start = Start(ground, workload)
+    seen = [bench.kill_and_decide(start, index, again=index % AGAIN == 0) for index in chosen]
+    return set().union(*(decisions for _, decisions in seen))
 
 
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize("chunk", range(CHUNKS))
-@pytest.mark.parametrize("workload", WORKLOADS)
-@pytest.mark.parametrize("layout", list(Layout))
+@pytest.mark.parametrize(("ground", "workload", "chunk"), list(chunks()))
 def test_killed_at_any_system_call_a_node_is_whole_and_every_decision_can_be_carried_out(
-    bench, layout, workload, chunk
+    bench, ground, workload, chunk
 ):
-    decisions = bench.kill_chunk(layout, workload, chunk)
-    assert decisions >= ({"finish", "roll back"} if workload == "forward" else {"roll back"})
+    assert kill_chunk(bench, ground, workload, chunk) >= DECISIONS.get(workload, {"roll back"})
 
 
 @pytest.mark.parametrize("workload", WORKLOADS)
-@pytest.mark.parametrize("layout", list(Layout))
-def test_there_are_many_points(bench, layout, workload):
+@pytest.mark.parametrize("ground", list(Ground))
+def test_there_are_many_points(bench, ground, workload):
     # A record of the journal is two calls: one write over a slot, one sync.
-    assert len(bench.calls(layout, workload)) > 60
-    assert len(bench.points(layout, workload)) > 10
+    assert len(bench.calls(Start(ground, workload))) > 60
+    assert len(points(bench, ground, workload)) > 10
 
 
 @pytest.mark.skipif("GAUSSCERT_POINT" not in os.environ, reason="no point asked for")
 def test_the_point_asked_for(bench):
-    layout, workload, index = os.environ["GAUSSCERT_POINT"].split(" at ")[0].split("/")
-    bench.kill_and_decide(Layout[layout.upper()], workload, int(index))
+    ground, workload, index = os.environ["GAUSSCERT_POINT"].split(" at ")[0].split("/")
+    bench.kill_and_decide(Start(Ground(ground), workload), int(index), again=True)

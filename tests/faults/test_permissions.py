@@ -19,6 +19,7 @@ from gausscert_common.model import Layout
 from support import strace, workloads
 from support.agent_core import NEW, OLD, write_linked_set, write_set
 from support.disk_operations import Op, operations
+from support.workloads import Ground
 from support.zygote import Zygote
 
 OURS = re.compile(r"(state|home/share/sslcert)/.")
@@ -53,10 +54,10 @@ def windows(ops: Sequence[Op], umask: int) -> list[str]:
 
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o077], ids=oct)
 @pytest.mark.parametrize("workload", ["forward", "backward", *workloads.STAGE_ONLY])
-@pytest.mark.parametrize("layout", list(Layout))
-def test_nothing_is_ever_open_to_others(zygote, tmp_path, layout, workload, umask):
+@pytest.mark.parametrize("ground", list(Ground))
+def test_nothing_is_ever_open_to_others(zygote, tmp_path, ground, workload, umask):
     root = tmp_path / "node"
-    workloads.lay_out(root, layout)
+    workloads.lay_out(root, ground)
     ops = operations(strace.record(zygote.work(root, workload, umask=umask), root), root)
     # Lock, journal, nine files and the one that is carried over; records of the journal create nothing.
     assert sum(op.kind == "create" and bool(OURS.match(op.path)) for op in ops) >= 12

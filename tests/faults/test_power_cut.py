@@ -12,43 +12,28 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from gausscert_common.model import Layout
-from gausscert_common.protocol.words import Fence, Outcome, Phase, Step
 from support import strace, workloads
-from support.agent_core import TX, Node, live_files
+from support.agent_core import TX
 from support.disk_operations import Op, operations
 from support.power_cut import MODELS, Disk, Recorder, State, states
-from support.recovering import Scene, assert_whole, carry_out, recovered
+from support.recovering import Scene, assert_promise, assert_whole, carry_out, recovered
+from support.workloads import Ground
 from support.zygote import Zygote
 
 WORKLOADS = ("forward", "backward", "turned back")
 CAP = 16
 """Combinations tried after each operation; `make soak` tries more."""
 
-ENDED = {Outcome.COMMITTED: "committed", Outcome.ABORTED: "aborted"}
-PROMISED: dict[str, set[str]] = {
-    "PREPARE": {"PREPARED", "SWAPPED", "COMMITTED", "ABORTED", "committed", "aborted"},
-    "STOP": {"PREPARED", "SWAPPED", "COMMITTED", "ABORTED", "committed", "aborted"},
-    "SWAP": {"SWAPPED", "COMMITTED", "ABORTED", "committed", "aborted"},
-    "START": {"SWAPPED", "COMMITTED", "ABORTED", "committed", "aborted"},
-    "COMMIT": {"COMMITTED", "committed"},
-    "PURGE": {"committed"},
-    "ROLLBACK_STOP": {"SWAPPED", "ABORTED", "aborted"},
-    "ABORT": {"ABORTED", "aborted"},
-    "ROLLBACK_START": {"ABORTED", "aborted"},
-    "CLEAN": {"aborted"},
-}
-"""By the last command that was answered: where the node may be."""
-
 
 class Bench:
-    """One workload in one layout, recorded, and what is known of the states seen so far."""
+    """One workload on one ground, recorded, and what is known of the states seen so far."""
 
-    def __init__(self, place: Path, zygote: Zygote, layout: Layout, workload: str) -> None:
+    def __init__(self, place: Path, zygote: Zygote, ground: Ground, workload: str) -> None:
         self.place = place
-        self.name = f"{layout.name.lower()}/{workload}"
-        template = place / f"{layout.name}-{workload}"
-        workloads.lay_out(template, layout)
+        self.ground = ground
+        self.name = f"{ground}/{workload}"
+        template = place / f"{ground}-{workload}"
+        workloads.lay_out(template, ground)
         self.scene = Scene.of(template)
         self.disk = Disk.load(template)
         self.ops = operations(strace.record(zygote.work(template, workload), template), template)
@@ -56,6 +41,7 @@ class Bench:
         shutil.rmtree(template)
         self.first = 0
         """From where on it is not what "forward" does, too."""
+        self.last = len(self.ops)
         self._verdicts: dict[object, str] = {}
 
     def _last(self) -> Disk:
@@ -104,26 +90,11 @@ class Bench:
         )
 
 
-def assert_promise(node: Node, acked: str) -> None:
-    """What had been answered is still true."""
-    if live_files(node.sslcert) == workloads.AFTER and node.state.phase in (Phase.PREPARED, Phase.SWAPPED):
-        assert node.state.fence >= Fence(1, Step.SWAP), (
-            "an effect without its fence: a delayed Stop would pass"
-        )
-    if acked in ("", "RECOVER"):
-        return
-    assert node.state.fence >= Fence(1, Step[acked]), f"the fence of {acked} is forgotten"
-    outcome = node.state.outcome_of(TX)
-    found = ENDED[outcome] if outcome else str(node.state.phase)
-    if node.state.phase is not Phase.NONE:
-        found = str(node.state.phase)
-    assert found in PROMISED.get(acked, {found}), f"{found} after {acked} was answered"
-
-
 GROUPS = [
-    pytest.param(layout, workload, marks=pytest.mark.xdist_group(f"power-{layout.name}-{workload}"))
-    for layout in Layout
-    for workload in WORKLOADS
+    pytest.param(ground, workload, marks=pytest.mark.xdist_group(f"power-{ground}-{workload}"))
+    for ground in Ground
+    for workload in (*WORKLOADS, "copied over")
+    if workload in WORKLOADS or ground is Ground.PLAIN
 ]
 """What is known of a state is known to the tests of one process."""
 
@@ -134,18 +105,33 @@ def common_beginning(ops: Sequence[Op], others: Sequence[Op]) -> int:
     return next(at for at, (one, other) in enumerate(pairs) if one != other)
 
 
+def until_it_is_swapped(ops: Sequence[Op]) -> tuple[int, int]:
+    """Where the agent is at work between a script's copying and its own last sync of `cm`. What the copying
+    leaves when it is cut short is not the agent's."""
+    removed = next(
+        at for at, op in enumerate(ops) if str(op).endswith("remove home/share/sslcert/cm/client.crl")
+    )
+    synced = [
+        at for at, op in enumerate(ops) if op.kind == "sync" and op.path.endswith("/cm") and at > removed
+    ]
+    script, _links, _ready, swapped = synced
+    return script + 1, swapped
+
+
 @pytest.fixture(scope="module")
 def benches(quick_place):
     strace.require()
-    made: dict[tuple[Layout, str], Bench] = {}
+    made: dict[tuple[Ground, str], Bench] = {}
     with Zygote() as zygote:
 
-        def bench(layout: Layout, workload: str) -> Bench:
-            if (layout, workload) not in made:
-                made[layout, workload] = found = Bench(quick_place, zygote, layout, workload)
-                if workload != "forward":
-                    found.first = common_beginning(found.ops, bench(layout, "forward").ops)
-            return made[layout, workload]
+        def bench(ground: Ground, workload: str) -> Bench:
+            if (ground, workload) not in made:
+                made[ground, workload] = found = Bench(quick_place, zygote, ground, workload)
+                if workload == "copied over":
+                    found.first, found.last = until_it_is_swapped(found.ops)
+                elif workload != "forward":
+                    found.first = common_beginning(found.ops, bench(ground, "forward").ops)
+            return made[ground, workload]
 
         yield bench
 
@@ -153,25 +139,25 @@ def benches(quick_place):
 def count_states(bench: Bench, cap: int) -> int:
     count = 0
     for model in MODELS:
-        for state in states(bench.disk, bench.ops, model, cap, first=bench.first):
+        for state in states(bench.disk, bench.ops[: bench.last], model, cap, first=bench.first):
             count += 1
             wrong = bench.wrong(state)
             assert not wrong, bench.told(state, wrong)
     return count
 
 
-LEAST = {"forward": 600, "backward": 200, "turned back": 60}
+LEAST = {"forward": 600, "backward": 200, "turned back": 60, "copied over": 60}
 """States, at least; more than 1,300 over all."""
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize(("layout", "workload"), GROUPS)
-def test_whatever_a_power_cut_leaves_is_recovered_from(benches, layout, workload):
-    assert count_states(benches(layout, workload), CAP) >= LEAST[workload]
+@pytest.mark.parametrize(("ground", "workload"), GROUPS)
+def test_whatever_a_power_cut_leaves_is_recovered_from(benches, ground, workload):
+    assert count_states(benches(ground, workload), CAP) >= LEAST[workload]
 
 
 def test_the_states_are_many_enough():
-    assert sum(LEAST.values()) * len(Layout) >= 1_300
+    assert sum(LEAST[workload] for workload in WORKLOADS) * len(Ground) >= 1_300
 
 
 # Teeth
@@ -193,23 +179,30 @@ NEEDLESS = {
     f"PURGE .cm.{TX} 1": "the stamp's: times of directories are not in the model",
     "PURGE .cm.former.* 1": "likewise",
     **{
-        f"PURGE {shelf} 2": "the next agent removes what is given up, unless more are to be kept then"
-        for shelf in ("sslcert", "cm")
+        f"{where}: PURGE {shelf}": "the next agent removes what is given up, unless more are to be kept then"
+        for where, shelf in (
+            (Ground.EXCHANGE, "sslcert 2"),
+            (Ground.DATA_LINK, "cm 2"),
+            (Ground.PLAIN, "sslcert 1"),
+        )
     },
 }
-"""Every fsync that no power cut can show to be needed, and why it is there all the same."""
+"""Every fsync that no power cut can show to be needed, and why it is there all the same. "COMMAND place nth",
+or that of one ground alone."""
 
 
-def syncs(ops: Sequence[Op]) -> Iterator[tuple[int, str]]:
-    """Each fsync: where it stands, and which one it is: "COMMAND place nth"."""
+def syncs(bench: Bench) -> Iterator[tuple[int, str]]:
+    """Each fsync: where it stands, and which one it is, as `NEEDLESS` has it."""
     counted: Counter[str] = Counter()
-    for index, op in enumerate(ops):
+    for index, op in enumerate(bench.ops):
         if op.kind == "sync":
-            command = next((each.other for each in ops[index:] if each.kind == "ack"), "")
+            command = next((each.other for each in bench.ops[index:] if each.kind == "ack"), "")
             name = op.path.rpartition("/")[2]
             what = f"{command} {'.cm.former.*' if name.startswith('.cm.former.') else name}"
             counted[what] += 1
-            yield index, f"{what} {counted[what]}"
+            told = f"{what} {counted[what]}"
+            own = f"{bench.ground}: {told}"
+            yield index, own if own in NEEDLESS else told
 
 
 def without(ops: Sequence[Op], index: int) -> list[Op]:
@@ -220,34 +213,34 @@ def check_teeth(bench: Bench, cap: int, *, needless: bool) -> list[str]:
     """Leave out each fsync that is needed, or is not; those of which nothing was wrong."""
     chosen = [
         (index, what)
-        for index, what in syncs(bench.ops)
-        if (what in NEEDLESS) is needless and index >= bench.first
+        for index, what in syncs(bench)
+        if (what in NEEDLESS) is needless and bench.first <= index < bench.last
     ]
     assert chosen
     return [
         what
         for index, what in chosen
-        if not bench.first_wrong(without(bench.ops, index), first=index, cap=cap)
+        if not bench.first_wrong(without(bench.ops[: bench.last], index), first=index, cap=cap)
     ]
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize(("layout", "workload"), GROUPS)
-def test_every_fsync_is_missed_when_it_is_left_out(benches, layout, workload):
-    assert check_teeth(benches(layout, workload), CAP, needless=False) == []
+@pytest.mark.parametrize(("ground", "workload"), GROUPS)
+def test_every_fsync_is_missed_when_it_is_left_out(benches, ground, workload):
+    assert check_teeth(benches(ground, workload), CAP, needless=False) == []
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize(("layout", "workload"), GROUPS)
-def test_those_that_are_said_to_be_needless_are(benches, layout, workload):
-    bench = benches(layout, workload)
-    needless = [what for at, what in syncs(bench.ops) if what in NEEDLESS and at >= bench.first]
+@pytest.mark.parametrize(("ground", "workload"), [group for group in GROUPS if group.values[1] in WORKLOADS])
+def test_those_that_are_said_to_be_needless_are(benches, ground, workload):
+    bench = benches(ground, workload)
+    needless = [what for at, what in syncs(bench) if what in NEEDLESS and at >= bench.first]
     assert check_teeth(bench, 200, needless=True) == needless
 
 
 def test_no_reason_is_given_for_what_is_not_there(benches):
-    named = {what for layout in Layout for each in WORKLOADS for _, what in syncs(benches(layout, each).ops)}
+    named = {what for ground in Ground for each in WORKLOADS for _, what in syncs(benches(ground, each))}
     assert named >= NEEDLESS.keys()
 
 
@@ -268,14 +261,17 @@ def broken(ops: Sequence[Op], how: str) -> tuple[int, list[Op]]:
         steps = [
             step
             for name, body in sorted(workloads.AFTER.items())
-            for step in (Op("truncate", f"{live}/{name}"), Op("write", f"{live}/{name}", body=body))
+            for step in (
+                Op("create" if name in workloads.ADDED else "truncate", f"{live}/{name}", mode=0o400),
+                Op("write", f"{live}/{name}", body=body),
+            )
         ]
     return at, [*ops[:at], *steps, *ops[at + 1 :]]
 
 
 @pytest.mark.parametrize("how", [BY_RENAMES, BY_COPIES])
 def test_anything_but_an_exchange_is_found_out(benches, how):
-    bench = benches(Layout.EXCHANGE, "forward")
+    bench = benches(Ground.EXCHANGE, "forward")
     at, ops = broken(bench.ops, how)
     wrong = bench.first_wrong(ops[: at + 30], first=at, cap=CAP)
     assert "a mix, or none" in wrong or "sslcert/cm'" in wrong
@@ -283,6 +279,6 @@ def test_anything_but_an_exchange_is_found_out(benches, how):
 
 @pytest.mark.soak
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize(("layout", "workload"), GROUPS)
-def test_many_more_states(benches, layout, workload):
-    assert count_states(benches(layout, workload), 2_000) > 5_000
+@pytest.mark.parametrize(("ground", "workload"), GROUPS)
+def test_many_more_states(benches, ground, workload):
+    assert count_states(benches(ground, workload), 2_000) > 5_000

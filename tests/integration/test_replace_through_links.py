@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-import errno
-import os
-
 import pytest
 from gausscert_agent.config import CmSettings
-from gausscert_agent.files import Disk
 from gausscert_agent.store import Store
 from gausscert_coordinator.cli import demo_claims
 from gausscert_sim.faults import Faults
+from support.agent_core import NoExchange
 from support.local_cluster import LocalCluster
 
 pytestmark = pytest.mark.xdist_group("replace-links")
 
 LINKED = ("n2", "n3")
-
-
-class NoExchange(Disk):
-    """A file system that cannot exchange directories."""
-
-    def exchange(self, directory, one, other):
-        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), one)
 
 
 @pytest.fixture(scope="module", autouse=True)

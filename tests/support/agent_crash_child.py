@@ -19,10 +19,19 @@ DIED = 77
 
 
 class Torn(Disk):
-    """Dies within the n-th write. Nothing is synced: processes die here, the machine does not."""
+    """Dies within the n-th write. Nothing is synced: processes die here, the machine does not.
 
-    def __init__(self, at: int) -> None:
+    Args:
+        at: Which write.
+        real: Exchanges, or cannot.
+    """
+
+    def __init__(self, at: int, real: Disk) -> None:
         self.left = at
+        self._real = real
+
+    def exchange(self, directory: int, one: str, other: str) -> None:
+        self._real.exchange(directory, one, other)
 
     def sync(self, descriptor: int) -> None:
         pass
@@ -52,7 +61,7 @@ class Torn(Disk):
 def main() -> None:
     """See the module."""
     root, at, workload = sys.argv[1:]
-    node = workloads.node_at(Path(root), Torn(int(at)))
+    node = workloads.node_at(Path(root), Torn(int(at), workloads.disk_at(Path(root))))
     node.start()
     for step in workloads.STEPS[workload]:
         workloads.run(node, step)

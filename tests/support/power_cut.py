@@ -2,7 +2,8 @@
 
     ordered    changes of directories persist in their order (a journal of metadata, as of ext4, xfs, btrfs);
                what was written to a file since its last fsync is there not at all, by half, or whole
-    weak       of all that no fsync has covered any subset persists; only a rename is never half done
+    weak       of all that no fsync has covered any subset persists; only a rename is never half done. What a
+               link says is lost where it was renamed before it was durable, as the content of a new file is
 
 In both, what is written over bytes that are there already persists in sectors of 512 bytes, any of them, each
 of them whole: that is what disks promise. fdatasync covers it as fsync does, for the file keeps its length.
@@ -31,6 +32,8 @@ Model = Literal["ordered", "weak"]
 SECTOR: Final = 512
 MODELS: Final[tuple[Model, ...]] = ("ordered", "weak")
 SEED: Final = 7
+LOST: Final = "lost"
+"""What a link says whose text did not reach the disk."""
 
 Names: TypeAlias = tuple[tuple[int, str, int | None], ...]
 """Entries of directories: (directory, name, inode or None)."""
@@ -138,6 +141,8 @@ class Change:
     """One change and what it concerns."""
 
     names: Names = ()
+    new: int = -1
+    """The inode that it makes."""
     inode: int = -1
     """Whose content it changes, if it changes content."""
     body: bytes = b""
@@ -170,9 +175,10 @@ class Recorder:
             return self._written(op)
         if op.kind == "overwrite":
             return self._overwritten(op)
+        first = self._next
         names = self._names(op)
         self.now.enter(names)
-        return Change(names) if names else None
+        return Change(names, new=first if self._next > first else -1) if names else None
 
     def _written(self, op: Op) -> Change:
         inode = self.now.find(op.path)
@@ -365,14 +371,14 @@ def _apply(disk: Disk, change: Change, made: Disk) -> None:
         return
     for _, _, inode in change.names:
         if inode is not None:
-            _know(disk, inode, made)
+            _know(disk, inode, made, is_new=inode == change.new)
     disk.enter(change.names)
     disk.modes = made.modes
 
 
-def _know(disk: Disk, inode: int, made: Disk) -> None:
+def _know(disk: Disk, inode: int, made: Disk, *, is_new: bool) -> None:
     if inode in made.links:
-        disk.links.setdefault(inode, made.links[inode])
+        disk.links.setdefault(inode, made.links[inode] if is_new else LOST)
     elif inode in made.directories:
         disk.directories.setdefault(inode, {})
     else:

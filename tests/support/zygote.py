@@ -2,6 +2,7 @@
 
     with Zygote() as zygote:
         work = zygote.work(root, "forward")     # a process that waits, so that a tracer can attach
+                                            # (acks=path: what it says goes there, and survives it)
         work.go()
         status = work.wait()                    # its exit code, or minus the signal that ended it
 
@@ -40,9 +41,10 @@ class Zygote:
     def __exit__(self, *_: object) -> None:
         self._process.communicate(timeout=30)
 
-    def work(self, root: Path, workload: str, *, umask: int = 0o022) -> Work:
-        """A process that will do a workload, stopped before its first step."""
-        return Work(self._ask({"root": str(root), "workload": workload, "umask": umask}), self)
+    def work(self, root: Path, workload: str, *, umask: int = 0o022, acks: str | Path = os.devnull) -> Work:
+        """A process that will do a workload, stopped before its first step; its stdout is added to a file."""
+        asked = {"root": str(root), "workload": workload, "umask": umask, "acks": str(acks)}
+        return Work(self._ask(asked), self)
 
     def wait(self, pid: int) -> int:
         """How a process ended."""
@@ -75,7 +77,7 @@ class Work:
 def serve(run: object) -> None:
     """The other side: `run(root, workload)` in a process of its own for each request.
 
-    Until it is let go the process is stopped, and its stdout leads nowhere.
+    Until it is let go the process is stopped.
     """
     assert callable(run)
     for line in sys.stdin:
@@ -93,7 +95,7 @@ def serve(run: object) -> None:
 
 def _become(run: object, request: dict[str, object]) -> None:
     assert callable(run)
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    os.dup2(os.open(str(request["acks"]), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), 1)
     os.umask(int(str(request["umask"])))
     os.kill(os.getpid(), signal.SIGSTOP)
     status = 70

@@ -97,6 +97,17 @@ def certificate_set(
     )
 
 
+def factor_files(files: Mapping[str, bytes], *, build: FactorBuild | None) -> tuple[Finding, ...]:
+    """What is wrong with the form of the factor files of a set; nothing is decrypted.
+
+    Args:
+        files: By name; others are ignored.
+        build: The factor file format of the node's CM; None when unknown.
+    """
+    present = {name: files[name] for name in certset.FACTOR_NAMES if files.get(name)}
+    return _ordered(passwords.judge_form(present, build))
+
+
 def _ordered(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     # Both chains say the same of their common CA: once is enough.
     once = dict.fromkeys(findings)

@@ -60,7 +60,7 @@ def judge(blocks: Mapping[str, Block], secrets: Secrets, build: FactorBuild | No
         build: What the node's CM reads; None when unknown.
     """
     keys: dict[str, Key] = {}
-    findings: list[Finding] = [*_judge_form(secrets.factor_files, build)]
+    findings: list[Finding] = [*judge_form(secrets.factor_files, build)]
     for role, block in blocks.items():
         if not block.encrypted:
             findings += _judge_plain(role, block, keys)
@@ -101,7 +101,8 @@ def _judge_password(role: str, password: str, block: Block | None, keys: dict[st
         yield _unreadable(role, opened)  # PKCS#8 tells its cipher only when a password is tried
 
 
-def _judge_form(files: Mapping[str, bytes], build: FactorBuild | None) -> Iterator[Finding]:
+def judge_form(files: Mapping[str, bytes], build: FactorBuild | None) -> Iterator[Finding]:
+    """Whether factor files have the lengths of a build, all of the same one, and of the node's."""
     builds = {}
     for name, body in files.items():
         builds[name] = _build_of_file(name, body)

@@ -16,10 +16,16 @@ from gausscert_common.findings import errors
 from gausscert_common.model import FactorBuild, Layout
 from gausscert_common.protocol.words import Phase, Step
 from support import broken_bundles, good_bundles, openssl_bundles, pki
-from support.agent_core import OLD, Node, snapshot
+from support.agent_core import OLD, HookedDisk, Node, snapshot
 
-ONLY_FOR_THE_PLAN = {"SET_UNCHANGED"}
-"""At one node it is a warning: another one may need the set."""
+ONLY_FOR_THE_PLAN = {"nothing_new"}
+"""Refused for the whole cluster; at one node it is a warning: another one may need the set."""
+
+ALSO_AT_A_NODE = {"pairs_of_two_builds": {"FACTOR_BUILD_WRONG"}}
+"""What a node finds besides, which knows its own build: one of the two is another."""
+
+OF_THE_JOURNAL = {"write_at", "sync_data"}
+"""How a record is written; a set is never written so."""
 
 BUILDS = {"factor_files_of_the_other_build": FactorBuild.LIBPQ_OFF}
 """Good bundles for nodes of that build."""
@@ -28,11 +34,11 @@ NOT_SENT = {"readme_beside_the_files"}
 """Unknown files are told offline, and have no place in the message."""
 
 GOOD = sorted(good_bundles.CASES.keys() - NOT_SENT)
-BROKEN = sorted(broken_bundles.CASES)
+BROKEN = sorted(broken_bundles.CASES.keys() - ONLY_FOR_THE_PLAN)
 
 
-def node_at(root, *, live=OLD, build: FactorBuild | None = None, layout=Layout.EXCHANGE) -> Node:
-    node = Node(root, live=live, layout=layout)
+def node_at(root, *, live=OLD, build: FactorBuild | None = None, layout=Layout.EXCHANGE, disk=None) -> Node:
+    node = Node(root, live=live, layout=layout, disk=disk)
     node.judge, node.explain = judge_set, explain_bundle
     node._rehearse = hold
     node.clock.now = pki.NOW.timestamp()
@@ -46,21 +52,26 @@ def node_at(root, *, live=OLD, build: FactorBuild | None = None, layout=Layout.E
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_broken_bundle_is_refused_with_its_codes_and_nothing_is_written(name, tmp_path):
     case = broken_bundles.CASES[name]()
-    if case.codes <= ONLY_FOR_THE_PLAN:
-        return
+    changes: list[str] = []
     layout = list(Layout)[BROKEN.index(name) % 2]
     live = (case.live or OLD) | case.carried_crls
-    node = node_at(tmp_path, live=live, build=case.build, layout=layout)
+    node = node_at(tmp_path, live=live, build=case.build, layout=layout, disk=HookedDisk(changes.append))
     before = snapshot(node.sslcert)
+    changes.clear()
+    node.cm.calls.clear()
 
     with pytest.raises(NodeRefusal) as caught:
         node.prepare(material=Material(case.bundle))
 
+    assert set(changes) <= OF_THE_JOURNAL
+    assert node.cm.calls == ["read_ssl"]
+    assert snapshot(node.sslcert) == before
     assert caught.value.reason is Reason.SET_INVALID
-    assert {finding.code for finding in errors(caught.value.findings)} >= case.codes
+    assert {finding.code for finding in errors(caught.value.findings)} == case.codes | ALSO_AT_A_NODE.get(
+        name, set()
+    )
     assert all(finding.remedy for finding in caught.value.findings)
     assert node.core.candidates.judge(case.bundle, drop_crls=False).findings == caught.value.findings
-    assert snapshot(node.sslcert) == before
     assert (node.state.phase, node.state.transaction) == (Phase.NONE, None)
     node.stop()
 
@@ -98,17 +109,33 @@ def test_a_bundle_made_by_openssl_is_staged(style, tmp_path):
 
 
 def test_factor_files_of_another_build_are_refused_where_only_cm_ctl_can_tell_the_nodes_own(tmp_path):
-    node = node_at(tmp_path)
+    changes: list[str] = []
+    node = node_at(tmp_path, disk=HookedDisk(changes.append))
     node.cm.build, node.cm.learns = None, FactorBuild.LIBPQ_OFF
     before = snapshot(node.sslcert)
+    changes.clear()
     with pytest.raises(NodeRefusal) as caught:
         node.prepare(material=Material(good_bundles.CASES["ready_made_factor_files"]()))
-    assert "FACTOR_BUILD_WRONG" in {finding.code for finding in errors(caught.value.findings)}
+    assert {finding.code for finding in errors(caught.value.findings)} == {"FACTOR_BUILD_WRONG"}
     assert snapshot(node.sslcert) == before
+    assert "create" not in changes
+    node.stop()
+
+
+def test_factor_files_that_cm_ctl_makes_for_another_build_are_never_staged(tmp_path):
+    """It has become another one since the live files were made, say by half an upgrade."""
+    changes: list[str] = []
+    node = node_at(tmp_path, build=FactorBuild.LIBPQ_OFF, disk=HookedDisk(changes.append))
+    changes.clear()
+    with pytest.raises(NodeRefusal) as caught:
+        node.prepare(material=Material(pki.of_ca(pki.good_ca())))
+    assert {finding.code for finding in errors(caught.value.findings)} == {"FACTOR_BUILD_WRONG"}
+    assert node.cm.calls == ["read_ssl", "encrypt server", "encrypt client"]
+    assert "create" not in changes
     node.stop()
 
 
 def test_there_are_many_kinds_of_both():
-    kinds = set().union(*(make().codes for make in broken_bundles.CASES.values())) - ONLY_FOR_THE_PLAN
+    kinds = set().union(*(broken_bundles.CASES[name]().codes for name in BROKEN))
     assert len(kinds) >= 40
     assert len(GOOD) + len(openssl_bundles.STYLES) >= 15

@@ -13,10 +13,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from gausscert_common.model import Layout
 from support import workloads
 from support.agent_crash_child import DIED
 from support.recovering import Scene, assert_whole, decide
+from support.workloads import Ground
 
 TESTS = Path(__file__).parents[2]
 CHILD = TESTS / "support" / "agent_crash_child.py"
@@ -32,10 +32,10 @@ def die(root: Path, at: int, workload: str) -> bool:
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("layout", list(Layout))
-def test_an_agent_that_dies_in_any_write_leaves_a_whole_set_and_every_decision_open(tmp_path, layout):
+@pytest.mark.parametrize("ground", list(Ground))
+def test_an_agent_that_dies_in_any_write_leaves_a_whole_set_and_every_decision_open(tmp_path, ground):
     template = tmp_path / "template"
-    workloads.lay_out(template, layout)
+    workloads.lay_out(template, ground)
     scene = Scene.of(template)
     at, seen, decisions = 0, set(), set()
     while True:
@@ -54,11 +54,11 @@ def test_an_agent_that_dies_in_any_write_leaves_a_whole_set_and_every_decision_o
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("layout", list(Layout))
-def test_a_recovery_that_dies_itself_is_recovered_from(tmp_path, layout):
+@pytest.mark.parametrize("ground", list(Ground))
+def test_a_recovery_that_dies_itself_is_recovered_from(tmp_path, ground):
     """A second and a third agent die in their first write."""
     template = tmp_path / "template"
-    workloads.lay_out(template, layout)
+    workloads.lay_out(template, ground)
     scene = Scene.of(template)
     for at in range(3, 30, 5):
         root = tmp_path / f"n{at}"

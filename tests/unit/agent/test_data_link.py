@@ -15,7 +15,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from gausscert_agent import set_on_disk
+from gausscert_agent import set_names, set_on_disk
 from gausscert_agent.config import CmSettings
 from gausscert_agent.files import Disk
 from gausscert_agent.stage import Contents
@@ -33,6 +33,7 @@ from support.agent_core import (
     OLD,
     TX,
     Node,
+    NoExchange,
     beside,
     bundle,
     live_files,
@@ -44,13 +45,6 @@ CRL = {"server.crl": b"old crl\n"}
 NOTES = {"notes.txt": b"notes\n"}
 WITH_CRL = OLD | CRL | NOTES
 OLD_DIGEST, NEW_DIGEST = certset.digest(OLD), certset.digest(NEW)
-
-
-class NoExchange(Disk):
-    """A file system that cannot exchange directories."""
-
-    def exchange(self, directory, one, other):
-        raise OSError(errno.EINVAL, "Invalid argument", one)
 
 
 class Watched(NoExchange):
@@ -626,3 +620,87 @@ def test_a_live_directory_that_cannot_be_opened_keeps_no_agent_from_starting():
         assert ended.returncode == 0, ended.stderr
     finally:
         shutil.rmtree(place)
+
+
+# Generations from before there were links
+
+
+@pytest.fixture
+def relaid(sslcert):
+    """A store whose file system could exchange directories when it retired its first sets."""
+    before = made(sslcert, Disk())
+    for number, files in enumerate((NEW, WITH_CRL)):
+        tx = f"tx-0000000{number + 8}"
+        live = before.live_digest()
+        staged(before, files, tx)
+        before.ensure_live(tx, certset.digest(files), live)
+        before.retire(tx, expected=live)
+    assert beside(sslcert) == [".cm.retired.tx-00000008", ".cm.retired.tx-00000009"]
+    return made(sslcert)
+
+
+def replace_through_links(store: Store, files: dict[str, bytes], tx: str = TX) -> None:
+    live = store.live_digest()
+    staged(store, files, tx)
+    store.ensure_live(tx, certset.digest(files), live)
+    store.retire(tx, expected=live)
+
+
+def test_generations_that_were_retired_before_there_were_links_are_still_known(relaid, sslcert):
+    replace_through_links(relaid, NEW)
+    assert [kept.generation for kept in relaid.retired()] == [TX, "tx-00000009", "tx-00000008"]
+    assert [kept.contents.files for kept in relaid.retired()] == [WITH_CRL, NEW, WITH_CRL]
+    assert relaid.read_retired("tx-00000009").files == NEW
+    assert (sslcert / "cm" / f".cm.retired.{TX}").is_dir()
+
+
+def test_the_oldest_goes_first_wherever_it_lies(relaid, sslcert):
+    replace_through_links(relaid, NEW)
+    relaid.prune(2)
+    assert [kept.generation for kept in relaid.retired()] == [TX, "tx-00000009"]
+    assert beside(sslcert) == [f".cm.retired.{TX}", ".cm.retired.tx-00000009"]
+    relaid.prune(1)
+    assert [kept.generation for kept in relaid.retired()] == [TX]
+    assert [path.name for path in sslcert.iterdir()] == ["cm"]
+
+
+def test_a_set_is_retired_after_all_of_them_even_where_the_clock_was_set_back(relaid, sslcert):
+    behind = Store(CmSettings(home=sslcert.parents[1]), disk=NoExchange(), clock=lambda: 1.0)
+    replace_through_links(behind, NEW)
+    assert behind.retired()[0].generation == TX
+
+
+def test_no_two_generations_get_one_name(relaid):
+    live = relaid.live_digest()
+    staged(relaid, NEW)
+    relaid.ensure_live(TX, NEW_DIGEST, live)
+    relaid.retire(TX, expected=live, generation="tx-00000009")
+    assert [kept.generation for kept in relaid.retired()] == [TX, "tx-00000009", "tx-00000008"]
+
+
+def test_one_that_cannot_be_removed_there_keeps_nothing_back(relaid, sslcert, caplog):
+    class Closed(NoExchange):
+        """`share/sslcert` may not be written to."""
+
+        def move(self, directory, old, new):
+            if os.readlink(f"/proc/self/fd/{directory}") == str(sslcert):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), old)
+            super().move(directory, old, new)
+
+    store = made(sslcert, Closed())
+    replace_through_links(store, NEW)
+    store.prune(1)
+    assert len(store.retired()) == 3
+    assert "a former set cannot be removed" in caplog.text
+
+
+def test_an_end_that_a_probe_did_not_reach_beside_cm_is_made_up_for(sslcert):
+    """A power cut brings back what the probe had removed; then there are links, and no probe looks there."""
+    store = made(sslcert)
+    store.make_room(TX)
+    for name, clean in zip(
+        set_names.PROBE, (lambda: store.prune(2), lambda: store.remove_stage(TX)), strict=True
+    ):
+        (sslcert / name).mkdir()
+        clean()
+        assert [path.name for path in sslcert.iterdir()] == ["cm"]
