@@ -177,15 +177,23 @@ class Observer:
         it can be compared with this disk, and each cm_server has an agent beside it.
 
         Raises:
-            NodeFailure: CM_CTL_FAILED, CM_CTL_TIMEOUT; its address is not known.
+            NodeFailure: CM_CTL_FAILED, CM_CTL_TIMEOUT; one runs, but its address is not known.
         """
         if self._transaction().restarting:
             return None
-        topology = self._cm.topology()
+        runs = any(process.name == "cm_server" for process in self._cm.processes())
+        try:
+            topology = self._cm.topology()
+        except GausscertError:
+            if runs:
+                raise
+            return (
+                None  # whether one belongs is not known; that cm_ctl does not work, the node's report tells
+            )
         local = topology.local
         if local is None or not local.server_address:
             return None
-        if all(process.name != "cm_server" for process in self._cm.processes()):
+        if not runs:
             target = f"{local.server_address}:{local.server_port}"
             return Served(local.id, target, ServedState.UNREACHABLE, cause="no cm_server runs here")
         alone = replace(topology, nodes=(local,))
