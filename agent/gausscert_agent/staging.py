@@ -23,6 +23,7 @@ from gausscert_agent.judging import is_unusable
 if TYPE_CHECKING:
     from gausscert_common.source import Source
 
+    from gausscert_agent.alone import Alone
     from gausscert_agent.examination import Examiner
     from gausscert_agent.ports import Cm
     from gausscert_agent.set_on_disk import SetOnDisk
@@ -62,10 +63,12 @@ class StageBuilder:
         store: Where.
         cm: Encrypts, and knows its own factor file format.
         examiner: Judges what was staged.
+        alone: Waits for cm_ctl of others.
     """
 
-    def __init__(self, store: Store, cm: Cm, examiner: Examiner) -> None:
+    def __init__(self, store: Store, cm: Cm, examiner: Examiner, alone: Alone) -> None:
         self._store = store
+        self._alone = alone
         self._cm = cm
         self._examiner = examiner
 
@@ -74,7 +77,8 @@ class StageBuilder:
 
         Raises:
             InvalidInput: BUNDLE_INVALID, ARGUMENT_INVALID.
-            NodeRefusal: SET_INVALID with all findings; NODE_UNFIT; GENERATION_UNKNOWN.
+            NodeRefusal: SET_INVALID with all findings; NODE_UNFIT, also where somebody else's cm_ctl runs;
+                GENERATION_UNKNOWN.
             NodeFailure: CM_CTL_FAILED, CM_CTL_TIMEOUT, STORE_FAILED.
         """
         self._store.require_fit()
@@ -146,6 +150,7 @@ class StageBuilder:
             return
         try:
             with self._store.scratch(transaction_id) as directory:
+                self._alone.before()
                 self._cm.learn_factor_build(directory)
         except NodeFailure as failure:
             if failure.reason is Reason.STORE_FAILED:
@@ -191,6 +196,7 @@ class StageBuilder:
             pair = factors.write(password, self._cm.factor_build() or FactorBuild.RELEASED)
             return dict(zip(names, pair, strict=True))
         with self._store.scratch(transaction_id) as directory:
+            self._alone.before()
             self._cm.encrypt(mode, directory, password)
             written = self._store.read_scratch(transaction_id)
         pair = written.get(names[0], b""), written.get(names[1], b"")
