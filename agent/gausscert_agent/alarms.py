@@ -1,7 +1,7 @@
 """The watch: looks at the certificates at start, once an hour and after every transaction, and raises alarms.
 
-An alarm is a finding of this look: a record of the log, at once when the findings change and again once per
-interval; a finding of GetNode; a metric, where these are on (`metrics`).
+An alarm is a finding of this look: a record of the log, at once when it begins and again once a day while it
+lasts, whatever becomes of others; a finding of GetNode; a metric, where these are on (`metrics`).
 """
 
 from __future__ import annotations
@@ -15,20 +15,22 @@ from typing import TYPE_CHECKING, Final
 from gausscert_common.errors import GausscertError
 from gausscert_common.findings import Finding, Severity
 
-from gausscert_agent.expiry import judge_served, serves_live
+from gausscert_agent.expiry import Alarm, alarms, judge_served, serves, serves_live, with_served
 from gausscert_agent.preflight import node_finding
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gausscert_common.model import ExpiryReport, Served
+    from gausscert_common.model import Certificate, ExpiryReport, Served
 
 DEFAULT_INTERVAL_S: Final = 86_400
 """CM's own default (facts section 5)."""
 
 LOOK_EVERY_S: Final = 3_600.0
-"""How often the watch looks, so that a change is told within the hour; unchanged findings are
-repeated only once per interval."""
+"""How often the watch looks, so that a change is told within the hour; CM's interval may have it look more
+often."""
+REPEAT_S: Final = 86_400.0
+"""What lasts is told once a day, however often is looked."""
 _SHORTEST_S: Final = 60.0
 """CM allows an interval of 0; nobody wants such a log."""
 
@@ -43,10 +45,17 @@ class Check:
     """None: the certificates could not be looked at; the alarms say why."""
     serves_live: bool | None
     """Whether the node's cm_server serves the leaf on the disk; None: none runs, SSL is off, or not known."""
-    alarms: tuple[Finding, ...]
+    serves: bool | None
+    """Whether the node's cm_server answers; None: none belongs there, it is being restarted, or not known."""
+    raised: tuple[Alarm, ...]
     """About the certificates."""
     own: tuple[Finding, ...]
     """About the agent itself."""
+
+    @property
+    def alarms(self) -> tuple[Finding, ...]:
+        """What is wrong with the certificates."""
+        return tuple(alarm.finding for alarm in self.raised)
 
     @property
     def everything(self) -> tuple[Finding, ...]:
@@ -58,15 +67,30 @@ def _nothing_served() -> None:
     return None
 
 
+_Key = tuple[str, str, "Certificate | None"]
+"""What one alarm is told from others by."""
+
+
+def _key(alarm: Alarm) -> _Key:
+    return alarm.finding.code, alarm.finding.file, alarm.about
+
+
+def _whose(key: _Key) -> tuple[str, str]:
+    _, file, about = key
+    return file, "" if about is None else about.fingerprint
+
+
 class AlarmWatch:
     """See the module.
 
     Args:
         report: Makes a report; a `GausscertError` it raises is an alarm.
-        interval_s: How often to repeat unchanged findings, asked each time; None for CM's default.
+        interval_s: How often CM looks, asked each time; None for CM's default.
         clock: Seconds, never set back.
         own: What is to be said of the agent itself; an agent that cannot do its job is of no use.
-        served: What the node's own cm_server shows; None where none runs. What it raises is an alarm.
+        served: What the node's own cm_server shows; None where none belongs, and while it is restarted. What
+            it raises is an alarm.
+        complete: Adds what is served to a report.
         now: The node's clock.
         log: Where to.
     """
@@ -79,6 +103,7 @@ class AlarmWatch:
         clock: Callable[[], float],
         own: Callable[[], tuple[Finding, ...]] = tuple,
         served: Callable[[], Served | None] = _nothing_served,
+        complete: Callable[[ExpiryReport, Served | None], ExpiryReport] = with_served,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         log: logging.Logger | None = None,
     ) -> None:
@@ -87,6 +112,7 @@ class AlarmWatch:
         self._clock = clock
         self._own = own
         self._served = served
+        self._complete = complete
         self._now = now
         self._log = log if log is not None else logging.getLogger(__name__)
         self._looking = threading.RLock()
@@ -95,8 +121,8 @@ class AlarmWatch:
         self._thread = threading.Thread(target=self._run, name="gausscert-alarms", daemon=True)
         self._last: Check | None = None
         self._looked_at = 0.0
-        self._told: frozenset[tuple[str, str]] | None = None
-        self._told_at = 0.0
+        self._told: dict[_Key, float] | None = None
+        """When each alarm that lasts was told; None before the first look."""
 
     @property
     def last(self) -> Check | None:
@@ -138,11 +164,7 @@ class AlarmWatch:
         with self._looking:
             check = self._check()
             self._last, self._looked_at = check, self._clock()
-            state = frozenset((finding.code, finding.file) for finding in check.everything)
-            due = self._clock() - self._told_at >= self._interval()
-            if state != self._told or (state and due):
-                self._tell(check)
-                self._told, self._told_at = state, self._clock()
+            self._tell(check)
             return check
 
     def _check(self) -> Check:
@@ -154,15 +176,16 @@ class AlarmWatch:
             failed = Finding(
                 error.reason.value, Severity.ERROR, cause, error.remedy, error.node, file=error.file
             )
-            return Check(self._now(), None, None, (failed,), own)
+            return Check(self._now(), None, None, None, (Alarm(failed),), own)
         try:
             served = self._served()
         except GausscertError as error:
             unseen = node_finding("NODE_NOT_OBSERVED", f"what cm_server serves: {error}")
-            return Check(report.clock, report, None, (*report.findings, unseen), own)
-        drift = judge_served(report.certificates, served)
+            return Check(report.clock, report, None, None, (*alarms(report), Alarm(unseen)), own)
+        report = self._complete(report, served)
+        drift = map(Alarm, judge_served(report.certificates, served))
         same = serves_live(report.certificates, served)
-        return Check(report.clock, report, same, (*report.findings, *drift), own)
+        return Check(report.clock, report, same, serves(served), (*alarms(report), *drift), own)
 
     def _run(self) -> None:
         while not self._stopped:
@@ -183,15 +206,35 @@ class AlarmWatch:
         return max(_SHORTEST_S, float(DEFAULT_INTERVAL_S if configured is None else configured))
 
     def _tell(self, check: Check) -> None:
+        """Each alarm by itself: one that begins or ends has nothing to say of the others."""
         node = check.report.node if check.report is not None else ""
-        if not check.everything:
-            self._log.info("certificates are in order", extra={"node": node})
-        for finding in check.alarms:
-            self._raise("certificate needs attention", node, finding)
-        for finding in check.own:
-            self._raise("the agent needs attention", node, finding)
+        told, now = self._told, self._clock()
+        lasting: dict[_Key, float] = {}
+        raised = [("certificate needs attention", alarm) for alarm in check.raised]
+        raised += [("the agent needs attention", Alarm(finding)) for finding in check.own]
+        for event, alarm in raised:
+            key = _key(alarm)
+            before = None if told is None else told.get(key)
+            if before is None or now - before >= REPEAT_S:
+                self._raise(event, node, alarm)
+                before = now
+            lasting[key] = before
+        self._told = lasting
+        if told is None or told:
+            self._tell_over(node, told or {}, lasting)
 
-    def _raise(self, event: str, node: str, finding: Finding) -> None:
+    def _tell_over(self, node: str, before: dict[_Key, float], lasting: dict[_Key, float]) -> None:
+        if not lasting:
+            self._log.info("certificates are in order", extra={"node": node})
+            return
+        # What has expired does not expire any more; that is no good news.
+        still = {_whose(key) for key in lasting}
+        for key in before:
+            if key not in lasting and _whose(key) not in still:
+                self._log.info("an alarm is over", extra={"node": node, "code": key[0], "file": key[1]})
+
+    def _raise(self, event: str, node: str, alarm: Alarm) -> None:
+        finding = alarm.finding
         level = logging.ERROR if finding.severity is Severity.ERROR else logging.WARNING
         fields = {
             "node": node or finding.node,

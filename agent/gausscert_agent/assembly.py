@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from gausscert_agent.alone import Alone
 from gausscert_agent.candidate import CandidateJudge
 from gausscert_agent.conf_copies import ConfCopies
 from gausscert_agent.drivers.process_list import boot_mark
@@ -95,10 +96,11 @@ def assemble(
         clock=times.clock,
         threshold_days=threshold_days or (lambda: config.alert_threshold_days or DEFAULT_THRESHOLD_DAYS),
     )
-    builder = StageBuilder(store, cm, examiner)
-    restarter = _restarter(config, cm, times, ledger)
+    alone = Alone(cm, monotonic=times.monotonic, sleep=times.sleep, activity=ledger.activity)
+    builder = StageBuilder(store, cm, examiner, alone)
+    restarter = _restarter(config, cm, times, ledger, alone)
     keep = config.retired_generations
-    switcher = SslSwitcher(cm, ConfCopies(config.state_dir, disk))
+    switcher = SslSwitcher(cm, ConfCopies(config.state_dir, disk), alone)
     effects = Effects(store, builder, restarter, switcher, activity=ledger.activity, retired_generations=keep)
     standalone = Standalone(ledger, store, builder, restarter, switcher)
     lease = Lease(times.monotonic, times.clock)
@@ -106,11 +108,12 @@ def assemble(
     return Core(runner, store, hub, CandidateJudge(store, cm, examiner))
 
 
-def _restarter(config: AgentConfig, cm: Cm, times: Times, ledger: Ledger) -> Restarter:
+def _restarter(config: AgentConfig, cm: Cm, times: Times, ledger: Ledger, alone: Alone) -> Restarter:
     return Restarter(
         cm,
         stopped_for_s=config.cm.stopped_for_s,
         monotonic=times.monotonic,
         sleep=times.sleep,
         activity=ledger.activity,
+        alone=alone,
     )

@@ -242,6 +242,16 @@ class LocalCm:
         """See `ports.Cm.processes`."""
         return process_list.find_processes(self.settings.home, self._proc)
 
+    def pghost(self) -> Path | None:
+        """The cluster's PGHOST, in which OM marks an upgrade: as configured for the agent, else as a process
+        of CM was started with, which needs it (facts section 7); None where neither tells."""
+        configured = self.settings.environment.get("PGHOST")
+        if configured:
+            return Path(configured)
+        pids = [process.pid for process in self.processes()]
+        told = (process_list.environment_value(pid, "PGHOST", self._proc) for pid in pids)
+        return next((Path(value) for value in told if value and os.path.isabs(value)), None)
+
     def foreign_cm_ctl(self) -> tuple[CmProcess, ...]:
         """See `ports.Cm.foreign_cm_ctl`; two cm_ctl at once spoil each other's scratch files (facts
         section 8.2)."""

@@ -1,5 +1,5 @@
-"""The rules of the daily check: which certificates of the live set have expired or will soon, and whether the
-running cm_server serves what lies on the disk. Pure.
+"""The rules of the daily check: which certificates expire or have expired, of the live set and the one that
+the node's own cm_server serves, and whether that one lies on the disk. Pure.
 
 CM's own check leaves client.crt out unless cm_agents talk TLS among themselves, only writes to a log (facts
 section 5), and knows nothing of files that were replaced under it; this one looks at every certificate and
@@ -8,19 +8,22 @@ CRL.
 
 from __future__ import annotations
 
-from datetime import timedelta
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from gausscert_common.findings import Finding, Severity
-from gausscert_common.model import Certificate, CertificateKind, ExpiryReport, ServedState
+from gausscert_common.model import SERVED_FILE, Certificate, CertificateKind, ExpiryReport, ServedState
 
 from gausscert_agent.preflight import node_finding
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-    from datetime import datetime
+    from collections.abc import Callable, Iterable, Iterator
 
     from gausscert_common.model import Served
+
+    Describe = Callable[[bytes], Certificate | None]
+    """A leaf, DER, as a certificate; None for one that cannot be read."""
 
 DEFAULT_THRESHOLD_DAYS: Final = 90
 """CM's own default (facts section 5)."""
@@ -35,6 +38,17 @@ _SHOWN: Final = 16
 """Hex digits of a fingerprint that people compare."""
 
 _RENEW: Final = "make a new bundle and replace the set: gausscert bundle new, gausscert replace"
+_LONG_AGO: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_SERVES: Final = (ServedState.SSL_ON, ServedState.SSL_OFF)
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """A finding, and what tells it from others of the same code and file."""
+
+    finding: Finding
+    about: Certificate | None = None
+    """Whose dates it is about."""
 
 
 def expiry_report(
@@ -61,8 +75,70 @@ def expiry_report(
     return ExpiryReport(node, clock, ordered, threshold_days, found)
 
 
+def _unread(_: bytes) -> None:
+    return None
+
+
+def with_served(report: ExpiryReport, served: Served | None, describe: Describe = _unread) -> ExpiryReport:
+    """The same report with what the node's own cm_server serves, which expires by itself: files that were
+    replaced on the disk do not make a running cm_server serve any longer. Where the very same certificate
+    lies on the disk, its dates are told already.
+
+    Args:
+        report: Of the live set.
+        served: What cm_server shows.
+        describe: Reads a leaf that does not lie on the disk.
+    """
+    shown = _served_certificate(report.certificates, served, describe)
+    if shown is None:
+        return report
+    full = replace(report, served=shown)
+    if full.served_from_disk:
+        return full
+    judged = _judge(shown, report.clock, report.alert_threshold_days)
+    return replace(full, findings=(*report.findings, *judged))
+
+
+def alarms(report: ExpiryReport) -> tuple[Alarm, ...]:
+    """The findings of a report, each with the certificate it is about."""
+    told = report.certificates
+    if report.served is not None and not report.served_from_disk:
+        told = (*told, report.served)
+    clock, days = report.clock, report.alert_threshold_days
+    dated = [Alarm(finding, one) for one in told for finding in _judge(one, clock, days)]
+    of_dates = {alarm.finding for alarm in dated}
+    others = (Alarm(finding) for finding in report.findings if finding not in of_dates)
+    return (*others, *dated)
+
+
+def _served_certificate(
+    certificates: Iterable[Certificate], served: Served | None, describe: Describe
+) -> Certificate | None:
+    if served is None or served.state is not ServedState.SSL_ON or not served.fingerprint:
+        return None
+    known = next((one for one in certificates if one.fingerprint == served.fingerprint), None)
+    if known is None and served.leaf:
+        known = describe(served.leaf)
+    if known is not None:
+        return replace(known, file=SERVED_FILE, index=0, kind=CertificateKind.SERVER)
+    if served.not_after is None:
+        return None
+    # What the handshake has told is enough to judge the end.
+    return Certificate(
+        SERVED_FILE,
+        index=0,
+        kind=CertificateKind.SERVER,
+        subject="",
+        issuer="",
+        serial="",
+        fingerprint=served.fingerprint,
+        not_before=_LONG_AGO,
+        not_after=served.not_after,
+    )
+
+
 def _judge(certificate: Certificate, clock: datetime, threshold_days: int) -> Iterator[Finding]:
-    what = f"{certificate.kind} certificate {certificate.subject}"
+    what = f"{certificate.kind} certificate {certificate.subject}".rstrip()
     if certificate.kind is CertificateKind.CRL:
         what = f"CRL of {certificate.subject}"
     # CM ignores further certificates of a .crt (facts section 4), so they break nothing.
@@ -79,6 +155,12 @@ def _judge(certificate: Certificate, clock: datetime, threshold_days: int) -> It
         cause = f"{what} is not valid before {certificate.not_before:%Y-%m-%d %H:%M} UTC"
         remedy = "compare the clocks of the nodes; every handshake fails until then"
         yield Finding(f"{prefix}_NOT_YET_VALID", worst, cause, remedy, file=certificate.file)
+
+
+def serves(served: Served | None) -> bool | None:
+    """Whether the node's own cm_server answers CM's exchange, with or without SSL; None where none belongs,
+    or nothing is to be said of it now."""
+    return None if served is None else served.state in _SERVES
 
 
 def serves_live(certificates: Iterable[Certificate], served: Served | None) -> bool | None:

@@ -33,8 +33,8 @@ METRICS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
         ("version", "cluster", "node"),
     ),
     "gausscert_certificate_expiry_seconds": (
-        "Seconds until a certificate or CRL of the live set expires; negative once it has.",
-        ("file", "index", "kind", "subject", "serial"),
+        "Seconds until a certificate or CRL expires, on disk and as served; negative once it has.",
+        ("where", "file", "index", "kind", "subject", "serial"),
     ),
     "gausscert_alert_threshold_seconds": (
         "How long before expiry the node warns.",
@@ -42,6 +42,10 @@ METRICS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     ),
     "gausscert_served_equals_disk": (
         "1 if this node's cm_server serves the certificate on the disk, 0 if another; else not told.",
+        (),
+    ),
+    "gausscert_cm_server_serves": (
+        "1 if this node's cm_server answers, 0 if not; not told where none belongs and during a restart.",
         (),
     ),
     "gausscert_last_check_timestamp_seconds": (
@@ -143,12 +147,15 @@ def _certificates(seen: Seen) -> Iterator[Metric]:
     yield _one("gausscert_last_check_timestamp_seconds", check.at.timestamp())
     if check.serves_live is not None:
         yield _one("gausscert_served_equals_disk", check.serves_live)
+    if check.serves is not None:
+        yield _one("gausscert_cm_server_serves", check.serves)
     if check.report is None:
         return
     yield _one("gausscert_alert_threshold_seconds", check.report.alert_threshold_days * SECONDS_PER_DAY)
     left = _family("gausscert_certificate_expiry_seconds")
-    for one in check.report.certificates:
-        labels = (one.file, str(one.index), one.kind.value, one.subject, one.serial)
+    for one in check.report.everything:
+        where = "served" if one is check.report.served else "disk"
+        labels = (where, one.file, str(one.index), one.kind.value, one.subject, one.serial)
         left.add_metric(labels, (one.not_after - seen.now).total_seconds())
     yield left
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from gausscert_agent.alarms import AlarmWatch, summary
 from gausscert_agent.fitness import Fitness
@@ -14,7 +14,6 @@ from gausscert_agent.last_end import LastEnd
 
 if TYPE_CHECKING:
     from gausscert_common.findings import Finding
-    from gausscert_common.model import Served
     from gausscert_common.protocol.state import Operation
 
     from gausscert_agent.assembly import Core
@@ -23,9 +22,6 @@ if TYPE_CHECKING:
     from gausscert_agent.metrics import Seen
     from gausscert_agent.metrics_server import MetricsServer
     from gausscert_agent.observe import Observer
-
-PROBE_S: Final = 5.0
-"""For the node's own cm_server."""
 
 
 class Monitoring:
@@ -53,7 +49,6 @@ class Monitoring:
     ) -> None:
         self._config = config
         self._runner = core.runner
-        self._observer = observer
         self._source = source
         self._sealed = sealed
         self._last_end = LastEnd(config.state_dir, time.time)
@@ -66,11 +61,12 @@ class Monitoring:
             clock=time.monotonic,
         )
         self._watch = AlarmWatch(
-            observer.expiry,
+            observer.on_disk,
             observer.check_interval_s,
             clock=time.monotonic,
             own=self.fitness.findings,
-            served=self._served,
+            served=observer.served,
+            complete=observer.with_served,
         )
         self._endpoint = self._make_endpoint()
 
@@ -94,12 +90,6 @@ class Monitoring:
         """A transaction has ended here, or a step to its end was taken."""
         self._last_end.note(self._runner.state)
         self._watch.nudge()
-
-    def _served(self) -> Served | None:
-        """In a transaction, disk and cm_server differ on purpose."""
-        if self._runner.state.transaction is not None:
-            return None
-        return self._observer.served(PROBE_S)
 
     def _orphan(self) -> Operation | None:
         # In this order: a command that is over by the second look has awaited its child.

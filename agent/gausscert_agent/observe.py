@@ -4,6 +4,7 @@ is reported all the same, because a node is looked at most when something is wro
 from __future__ import annotations
 
 import hashlib
+import ssl
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -20,6 +21,7 @@ from gausscert_common.model import (
     Paths,
     ProbeReport,
     RetiredSet,
+    Served,
     ServedState,
     SetFile,
     SetState,
@@ -31,13 +33,13 @@ from gausscert_agent import preflight
 from gausscert_agent.describe import Describer
 from gausscert_agent.drivers import cm_probe
 from gausscert_agent.drivers.cm_ctl import os_user
-from gausscert_agent.expiry import DEFAULT_THRESHOLD_DAYS, expiry_report
+from gausscert_agent.expiry import DEFAULT_THRESHOLD_DAYS, expiry_report, with_served
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gausscert_common.findings import Finding
-    from gausscert_common.model import Certificate, ClusterState, Served
+    from gausscert_common.model import Certificate, ClusterState
 
     from gausscert_agent.cm import LocalCm
     from gausscert_agent.config import AgentConfig
@@ -46,6 +48,9 @@ if TYPE_CHECKING:
     from gausscert_agent.store import Store
 
 T = TypeVar("T")
+
+PROBE_S: Final = 5.0
+"""For the node's own cm_server."""
 
 _CA_FILE: Final = "cacert.pem"
 _NO_RETIRED: Final[tuple[RetiredSet, ...]] = ()
@@ -167,23 +172,47 @@ class Observer:
         found = () if well else self._cm.log_findings()
         return tuple(finding.at_node(self._config.name) for finding in found)
 
-    def served(self, timeout_s: float) -> Served | None:
-        """What this node's own cm_server shows; None where none runs. Only it can be compared with this disk,
-        and each cm_server has an agent beside it.
+    def served(self) -> Served | None:
+        """What this node's own cm_server shows; None where none belongs, and while somebody restarts it. Only
+        it can be compared with this disk, and each cm_server has an agent beside it.
 
         Raises:
-            NodeFailure: CM_CTL_FAILED, CM_CTL_TIMEOUT; its address is not known.
+            NodeFailure: CM_CTL_FAILED, CM_CTL_TIMEOUT; one runs, but its address is not known.
         """
-        if all(process.name != "cm_server" for process in self._cm.processes()):
+        if self._transaction().restarting:
             return None
-        topology = self._cm.topology()
+        runs = any(process.name == "cm_server" for process in self._cm.processes())
+        try:
+            topology = self._cm.topology()
+        except GausscertError:
+            if runs:
+                raise
+            return (
+                None  # whether one belongs is not known; that cm_ctl does not work, the node's report tells
+            )
         local = topology.local
         if local is None or not local.server_address:
             return None
+        if not runs:
+            target = f"{local.server_address}:{local.server_port}"
+            return Served(local.id, target, ServedState.UNREACHABLE, cause="no cm_server runs here")
         alone = replace(topology, nodes=(local,))
-        return next(iter(self._probe_all(alone, os_user(), self._live_ca(), timeout_s)), None)
+        return next(iter(self._probe_all(alone, os_user(), self._live_ca(), PROBE_S)), None)
 
     def expiry(self) -> ExpiryReport:
+        """Every certificate of the live set, soonest first, and the one that is served."""
+        report = self.on_disk()
+        try:
+            return self.with_served(report, self.served())
+        except GausscertError as error:
+            unseen = preflight.node_finding("NODE_NOT_OBSERVED", f"what cm_server serves: {error}")
+            return replace(report, findings=(*report.findings, unseen))
+
+    def with_served(self, report: ExpiryReport, served: Served | None) -> ExpiryReport:
+        """A report of the live set, and what is served beside it."""
+        return with_served(report, served, _describe_leaf)
+
+    def on_disk(self) -> ExpiryReport:
         """Every certificate of the live set, soonest first."""
         look = _Look()
         live = look.at("the live set", self._store.read_live, None)
@@ -312,6 +341,11 @@ _describe: Final = Describer()
 
 def _certificates(found: SetOnDisk | None) -> tuple[Certificate, ...]:
     return _describe(found.files) if found is not None else ()
+
+
+def _describe_leaf(leaf: bytes) -> Certificate | None:
+    """What is served as if it lay on the disk, so that it is read as what lies there."""
+    return next(iter(_describe({"server.crt": ssl.DER_cert_to_PEM_cert(leaf).encode()})), None)
 
 
 def _server_fingerprint(found: SetOnDisk) -> str:

@@ -135,6 +135,12 @@ NODE_FINDINGS: Final[dict[str, NodeFinding]] = {
         "finish the upgrade, or roll it back, before replacing certificates; or go on all the same with"
         " --accept-state",
     ),
+    "NODE_UPGRADE_UNKNOWN": NodeFinding(
+        _W,
+        "whether an upgrade is in progress could not be checked",
+        "set PGHOST in [cm.environment] of the agent's configuration as the cluster's user has it; until then"
+        " see for yourself that nobody upgrades the cluster",
+    ),
     "NODE_PAUSED": NodeFinding(
         _E, "CM is paused", "end the pause: cm_ctl resume; or go on all the same with --accept-state"
     ),
@@ -258,6 +264,8 @@ class NodeFacts:
     dies_with_us: bool = True
     """Whether children of the agent do."""
     upgrading: bool = False
+    upgrade_cause: str = ""
+    """Why it is not known whether the cluster is being upgraded; "" when it is."""
     paused: bool = False
     manually_stopped: bool = False
 
@@ -310,6 +318,7 @@ def look(
     home_bin = settings.home / "bin"
     version, cm_ctl_cause = _ask_cm_ctl(cm)
     confs, conf_cause = _read_confs(cm)
+    upgrading, upgrade_cause = _look_for_upgrade(cm.pghost())
     return NodeFacts(
         uid=os.geteuid(),
         user=os_user(),
@@ -328,7 +337,8 @@ def look(
         ssl_obstacles=_ssl_obstacles(cm),
         foreign_cm_ctl=tuple(process.pid for process in cm.foreign_cm_ctl()),
         dies_with_us=bool(process.find_wrapper()),
-        upgrading=_is_upgrading(settings),
+        upgrading=upgrading,
+        upgrade_cause=upgrade_cause,
         paused=(home_bin / MANUAL_PAUSE).exists(),
         manually_stopped=cm.manually_stopped(),
     )
@@ -402,6 +412,8 @@ def _activity(facts: NodeFacts) -> Iterator[Finding]:
         yield node_finding("NODE_CM_CTL_RUNNING", f"pid {', '.join(map(str, facts.foreign_cm_ctl))}")
     if facts.upgrading:
         yield node_finding("NODE_UPGRADING")
+    elif facts.upgrade_cause:
+        yield node_finding("NODE_UPGRADE_UNKNOWN", facts.upgrade_cause)
     if facts.paused:
         yield node_finding("NODE_PAUSED")
     if facts.manually_stopped:
@@ -466,7 +478,15 @@ def _ssl_obstacles(cm: LocalCm) -> tuple[tuple[str, str], ...]:
     return tuple(found)
 
 
-def _is_upgrading(settings: CmSettings) -> bool:
-    """OM keeps $PGHOST/binary_upgrade while it upgrades (facts section 13)."""
-    pghost = settings.environment.get("PGHOST", "")
-    return bool(pghost) and (Path(pghost) / "binary_upgrade").exists()
+def _look_for_upgrade(pghost: Path | None) -> tuple[bool, str]:
+    """OM keeps $PGHOST/binary_upgrade while it upgrades (facts section 13). Whether it does, and why that is
+    not known."""
+    if pghost is None:
+        return False, "neither the agent's configuration nor a running process of CM tells PGHOST"
+    try:
+        os.stat(pghost / "binary_upgrade")
+    except (FileNotFoundError, NotADirectoryError):
+        return False, "" if pghost.is_dir() else f"PGHOST is {pghost}, and there is no such directory"
+    except OSError as error:
+        return False, f"{pghost}: {error.strerror}"
+    return True, ""

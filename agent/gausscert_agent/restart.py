@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Final
 from gausscert_common.errors import NodeFailure, NodeRefusal, Reason
 from gausscert_common.protocol.words import RestartScope
 
+from gausscert_agent.alone import Alone, named
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -27,12 +29,6 @@ DAEMONS: Final = frozenset({"cm_server", "cm_agent"})
 """The processes that load the set; om_monitor does not (facts section 1)."""
 
 _LOOK_EVERY_S: Final = 0.1
-
-OTHERS_S: Final = 10.0
-"""How long somebody else's cm_ctl is waited for on the way forward: a monitor's `query` takes a second."""
-OTHERS_LONG_S: Final = 100.0
-"""The same on the way back, where one that hangs must not keep the old set from being started: `query` gives
-up after 91 s (facts section 17)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +59,7 @@ class Restarter:
         monotonic: Seconds, for waiting.
         sleep: Waits that many seconds.
         activity: Told what is being done, for a person.
+        alone: Waits for cm_ctl of others.
     """
 
     def __init__(
@@ -73,8 +70,10 @@ class Restarter:
         monotonic: Callable[[], float],
         sleep: Callable[[float], None],
         activity: Callable[[str], None],
+        alone: Alone,
     ) -> None:
         self._cm = cm
+        self._alone = alone
         self._stopped_for_s = stopped_for_s
         self._monotonic = monotonic
         self._sleep = sleep
@@ -90,7 +89,7 @@ class Restarter:
         if running:
             raise NodeRefusal(
                 Reason.NOT_STOPPED,
-                f"CM runs: {_named(running)}",
+                f"CM runs: {named(running)}",
                 remedy="stop CM on this node; the set is never exchanged under a running process",
             )
 
@@ -153,24 +152,11 @@ class Restarter:
             self._activity(f"cm_ctl stop says: {failure.message}")
 
     def _await_alone(self, orders: RestartOrders) -> None:
-        """Two cm_ctl at once spoil each other's scratch files in bin/ (facts section 8.2)."""
-        others = self._cm.foreign_cm_ctl()
-        if not others:
-            return
-        self._activity(f"waiting for somebody else's cm_ctl: {_named(others)}")
-        patience_s = min(OTHERS_LONG_S if orders.way_back else OTHERS_S, orders.timeout_s / 2)
-        end = self._monotonic() + patience_s
-        while others and self._monotonic() < end:
-            self._sleep(_LOOK_EVERY_S)
-            others = self._cm.foreign_cm_ctl()
-        if others and not orders.way_back:
-            raise NodeRefusal(
-                Reason.NODE_UNFIT,
-                f"somebody else's cm_ctl runs: {_named(others)}",
-                remedy="wait for it to end, or end it; then try again: two of them spoil each other's files",
-            )
-        if others:
-            logger.warning("going on beside somebody else's cm_ctl", extra={"running": _named(others)})
+        most_s = orders.timeout_s / 2
+        if orders.way_back:
+            self._alone.back(most_s)
+        else:
+            self._alone.before(most_s)
 
     def _left_s(self, deadline: float) -> float:
         return max(1.0, deadline - self._monotonic())
@@ -212,13 +198,9 @@ class Restarter:
             self._sleep(_LOOK_EVERY_S)
 
 
-def _named(processes: tuple[CmProcess, ...]) -> str:
-    return ", ".join(f"{process.name} (pid {process.pid})" for process in processes)
-
-
 def _not_stopped(running: tuple[CmProcess, ...], *, manual: bool) -> NodeFailure:
     if running:
-        seen = f"still running: {_named(running)}"
+        seen = f"still running: {named(running)}"
     elif not manual:
         seen = "bin/cluster_manual_start is not there, so om_monitor would start it again"
     else:

@@ -16,6 +16,9 @@ from gausscert_common.protocol.state import SslSetting
 from gausscert_common.protocol.words import SslWish
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gausscert_agent.alone import Alone
     from gausscert_agent.conf_copies import ConfCopies
     from gausscert_agent.drivers.conf_file import ConfFile
     from gausscert_agent.ports import Cm, Component
@@ -37,10 +40,12 @@ class SslSwitcher:
     Args:
         cm: Reads and changes the files.
         copies: Keeps the files as they were before a transaction changed them.
+        alone: Waits for cm_ctl of others.
     """
 
-    def __init__(self, cm: Cm, copies: ConfCopies) -> None:
+    def __init__(self, cm: Cm, copies: ConfCopies, alone: Alone) -> None:
         self._cm = cm
+        self._alone = alone
         self._copies = copies
 
     def require_settable(self, wish: SslWish) -> SslSwitch:
@@ -69,7 +74,8 @@ class SslSwitcher:
             transaction_id: Whose rollback may want the files back; "" outside of a transaction.
 
         Raises:
-            NodeFailure: As `Cm.read_ssl`, `read_conf`, `set_ssl` and `sync_conf`; STORE_FAILED.
+            NodeFailure: As `Cm.read_ssl`, `read_conf`, `set_ssl` and `sync_conf`; STORE_FAILED;
+                CM_CTL_TIMEOUT, somebody else's cm_ctl runs.
         """
         if wish is SslWish.KEEP:
             return
@@ -78,7 +84,7 @@ class SslSwitcher:
                 continue
             if _VALUES.get(value) is not _WISHES[wish] and transaction_id:
                 self._keep(transaction_id, component)
-            self._ensure(component, value, _WISHES[wish])
+            self._ensure(component, value, _WISHES[wish], self._await_alone)
 
     def restore(self, transaction_id: str, wish: SslWish, previous: SslSetting) -> None:
         """Put the files back as they were before a wish was carried out, durably; where nothing was wished
@@ -103,7 +109,7 @@ class SslSwitcher:
                     _warn("alone is restored: somebody has changed the file since Prepare", component, value)
                 wanted = _of(previous, component)
                 if wanted is not None:
-                    self._ensure(component, value, wanted)
+                    self._ensure(component, value, wanted, self._alone.back)
 
     def _odd(self, component: Component, value: SslValue) -> str:
         """What somebody has done to a file since Prepare that keeps it from being set; it keeps no rollback
@@ -137,10 +143,16 @@ class SslSwitcher:
             logger.warning(failure.message, extra={"file": failure.file})
             return None
 
-    def _ensure(self, component: Component, value: SslValue, wanted: bool) -> None:
+    def _await_alone(self) -> None:
+        self._alone.amid("enable_ssl was not set")
+
+    def _ensure(
+        self, component: Component, value: SslValue, wanted: bool, await_alone: Callable[[], None]
+    ) -> None:
         if value is SslValue.ABSENT:
             return
         if _VALUES.get(value) is not wanted:
+            await_alone()
             self._cm.set_ssl(component, wanted)
         # Also what says so already: whoever wrote it may have died, or lost power, before it was durable.
         self._cm.sync_conf(component)

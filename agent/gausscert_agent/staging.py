@@ -28,6 +28,7 @@ from gausscert_agent.stage import Contents
 if TYPE_CHECKING:
     from gausscert_common.source import Source
 
+    from gausscert_agent.alone import Alone
     from gausscert_agent.examination import Examined, Examiner
     from gausscert_agent.ports import Cm
     from gausscert_agent.set_on_disk import SetOnDisk
@@ -66,10 +67,12 @@ class StageBuilder:
         store: Where.
         cm: Encrypts, and knows its own factor file format.
         examiner: Judges what is to be staged.
+        alone: Waits for cm_ctl of others.
     """
 
-    def __init__(self, store: Store, cm: Cm, examiner: Examiner) -> None:
+    def __init__(self, store: Store, cm: Cm, examiner: Examiner, alone: Alone) -> None:
         self._store = store
+        self._alone = alone
         self._cm = cm
         self._examiner = examiner
 
@@ -78,7 +81,8 @@ class StageBuilder:
 
         Raises:
             InvalidInput: BUNDLE_INVALID, ARGUMENT_INVALID.
-            NodeRefusal: SET_INVALID with all findings; NODE_UNFIT; GENERATION_UNKNOWN.
+            NodeRefusal: SET_INVALID with all findings; NODE_UNFIT, also where somebody else's cm_ctl runs;
+                GENERATION_UNKNOWN.
             NodeFailure: CM_CTL_FAILED, CM_CTL_TIMEOUT, STORE_FAILED.
         """
         self._store.require_fit()
@@ -161,6 +165,7 @@ class StageBuilder:
             return False
         try:
             with self._store.scratch(transaction_id) as directory:
+                self._alone.before()
                 self._cm.learn_factor_build(directory)
         except NodeFailure as failure:
             if failure.reason is Reason.STORE_FAILED:
@@ -219,6 +224,7 @@ class StageBuilder:
         self, transaction_id: str, mode: Literal["server", "client"], password: str
     ) -> tuple[bytes, bytes]:
         with self._store.scratch(transaction_id) as directory:
+            self._alone.before()
             self._cm.encrypt(mode, directory, password)
             written = self._store.read_scratch(transaction_id)
         return written.get(f"{mode}.key.cipher", b""), written.get(f"{mode}.key.rand", b"")

@@ -68,9 +68,11 @@ class Hub:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._subscriptions: list[Subscription] = []
+        self._latest: WatchEvent | None = None
 
     def subscribe(self) -> Subscription:
-        """Watch from now on.
+        """Watch from now on, beginning with what the node was last said to be about: it may be about it for
+        minutes.
 
         Raises:
             NodeRefusal: BUSY; there are too many watchers.
@@ -80,6 +82,8 @@ class Hub:
                 raise NodeRefusal(Reason.BUSY, f"{WATCHERS} others watch this node already")
             subscription = Subscription(self)
             self._subscriptions.append(subscription)
+            if self._latest is not None:
+                subscription.put(self._latest)
             return subscription
 
     def forget(self, subscription: Subscription) -> None:
@@ -91,6 +95,8 @@ class Hub:
     def publish(self, event: WatchEvent) -> None:
         """Tell every watcher."""
         with self._lock:
+            if event.activity:
+                self._latest = event
             subscriptions = tuple(self._subscriptions)
         for subscription in subscriptions:
             subscription.put(event)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
 from gausscert_common.findings import Finding
 from gausscert_common.protocol.words import (
@@ -73,6 +74,10 @@ class Layout(StrEnum):
     """`cm` and the stage beside it swap places."""
     DATA_LINK = "data link"
     """The files in `cm` are links through `..data`, which is replaced by one rename."""
+
+
+SERVED_FILE: Final = "served by cm_server"
+"""Stands for the file of a certificate that was seen in a handshake."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +231,8 @@ class Served:
     chain_verified: bool = False
     not_after: datetime | None = None
     cause: str = ""
+    leaf: bytes = field(default=b"", repr=False)
+    """The certificate itself, DER."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,6 +254,12 @@ class ProbeReport:
     findings: tuple[Finding, ...] = ()
     """What CM's own logs on this node say went wrong since its last start; only looked for while something
     is not as it should be."""
+
+
+RESTARTED_IN: Final = frozenset({Phase.PREPARED, Phase.SWAPPED, Phase.ABORTED})
+"""Phases in which CM is stopped and started. PREPARED from its beginning: with `--restart cluster` the
+executor stops all nodes, whatever these have been told. What is COMMITTED is proven, however long it waits
+for excluded nodes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,6 +284,13 @@ class TransactionReport:
     restart: RestartScope | None = None
     ssl_wish: SslWish = SslWish.KEEP
     begun_at: datetime | None = None
+
+    @property
+    def restarting(self) -> bool:
+        """Whether somebody is at work between Stop and the end of the proof, so that what lies on the disk
+        and what cm_server serves differ on purpose. Where no lease runs nobody is at work, and what is to be
+        seen must be told."""
+        return bool(self.transaction_id) and self.lease_left_s > 0 and self.phase in RESTARTED_IN
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,6 +344,23 @@ class ExpiryReport:
     """Soonest first."""
     alert_threshold_days: int
     findings: tuple[Finding, ...] = ()
+    served: Certificate | None = None
+    """What the node's own cm_server serves; None where none serves one, and while it is being restarted. Its
+    `file` is SERVED_FILE."""
+
+    @property
+    def everything(self) -> tuple[Certificate, ...]:
+        """Those on the disk and the served one, soonest first."""
+        shown = () if self.served is None else (self.served,)
+        return tuple(sorted((*self.certificates, *shown), key=lambda one: one.not_after))
+
+    @property
+    def served_from_disk(self) -> bool:
+        """Whether the served one is a certificate that lies on the disk, too: what is to be said of it is
+        said already."""
+        return self.served is not None and any(
+            one.fingerprint == self.served.fingerprint for one in self.certificates
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,6 +55,10 @@ CHANNEL_OPTIONS: Final[tuple[tuple[str, Any], ...]] = (
 )
 
 
+_OWN_SERVER_S: Final = 5.0
+"""What an agent gives its own cm_server to show what it serves."""
+
+
 def connect(
     inventory: Inventory,
     on_retry: OnRetry | None = None,
@@ -120,8 +124,9 @@ class GrpcAgent:
         return self._line.read(values.as_judged, answer)
 
     async def get_expiry(self) -> ExpiryReport:
-        """Every certificate of the live set."""
-        answer = await self._line.call(Call.GET_EXPIRY, pb.GetExpiryRequest(), pb.GetExpiryResponse)
+        """Every certificate of the live set, and the one that the node's own cm_server serves."""
+        request = pb.GetExpiryRequest()
+        answer = await self._line.call(Call.GET_EXPIRY, request, pb.GetExpiryResponse, extra_s=_OWN_SERVER_S)
         return self._line.read(values.as_expiry_report, answer)
 
     async def probe(self, *, query: bool, timeout_s: float) -> ProbeReport:

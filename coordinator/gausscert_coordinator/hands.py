@@ -3,20 +3,24 @@ Knows how a stage is carried out, never what comes next."""
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from gausscert_common.errors import GausscertError, Unreachable
 from gausscert_common.protocol.commands import Command, PurgeCommand
 from gausscert_common.protocol.coordinator import TABLE, Stage
+from gausscert_common.protocol.words import Fence
 
 from gausscert_coordinator import takeover
 from gausscert_coordinator.fanout import Answers, ask
 from gausscert_coordinator.job import STARTS, waves
 from gausscert_coordinator.ports import Preparation, RestartOrders
 from gausscert_coordinator.report import Mark
+from gausscert_coordinator.watching import WATCHED, Watching
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
+    from contextlib import AbstractAsyncContextManager
 
     from gausscert_common.model import NodeReport, PreparedSet, ProbeReport
 
@@ -102,14 +106,14 @@ class Hands:
             )
             return await client.prepare(command, preparation)
 
-        answers = await self._send(self._job.participants, call)
+        answers = await self._send(self._job.participants, call, Stage.PREPARE)
         self._reporter.recorder.staged(answers.good)
         return answers
 
     async def restart(self, stage: Stage) -> list[GausscertError]:
         """Stop or start CM, in the order the scope demands."""
         for wave in waves(stage, self._job.restart, self._job.participants):
-            answers = await self._send(wave, self._restart_call(stage))
+            answers = await self._send(wave, self._restart_call(stage), stage)
             if not answers.complete:
                 return list(answers.bad.values())
         return []
@@ -121,7 +125,7 @@ class Hands:
         async def call(client: AgentClient) -> None:
             await _METHODS[stage](client, command)
 
-        answers = await self._send(names, call)
+        answers = await self._send(names, call, stage)
         return list(answers.bad.values())
 
     def _restart_call(self, stage: Stage) -> Callable[[AgentClient], Awaitable[None]]:
@@ -137,11 +141,17 @@ class Hands:
 
         return call
 
-    async def _send(self, names: Iterable[str], call: Callable[[AgentClient], Awaitable[T]]) -> Answers[T]:
+    async def _send(
+        self,
+        names: Iterable[str],
+        call: Callable[[AgentClient], Awaitable[T]],
+        stage: Stage = Stage.ACQUIRE,
+    ) -> Answers[T]:
         async def told(client: AgentClient) -> T:
             self._reporter.tell(Mark.STARTED, client.name)
             try:
-                answer = await call(client)
+                async with self._watching(stage, client):
+                    answer = await call(client)
             except GausscertError as error:
                 self._reporter.failed(client.name, error)
                 raise
@@ -149,6 +159,12 @@ class Hands:
             return answer
 
         return await ask(self._of(names), told)
+
+    def _watching(self, stage: Stage, client: AgentClient) -> AbstractAsyncContextManager[object]:
+        if stage not in WATCHED:
+            return nullcontext()
+        command = self._command(stage)
+        return Watching(client, self._reporter, Fence(command.epoch, command.step))
 
     def _command(self, stage: Stage) -> Command:
         step = TABLE[stage].step

@@ -116,7 +116,7 @@ TABLE: Final[dict[Call, Policy]] = {
     Call.GET_NODE: _question(_quick, "looks at disk and processes only"),
     Call.PREFLIGHT: _question(_long, "runs several cm_ctl, of which each may hang"),
     Call.JUDGE: _question(_long, "opens keys and shakes hands, one question at a time"),
-    Call.GET_EXPIRY: _question(_quick, "reads a directory"),
+    Call.GET_EXPIRY: _question(_quick, "reads a directory; what the own cm_server takes comes on top"),
     Call.PROBE: _question(_quick, "waits for cm_servers; what is asked for comes on top"),
     Call.ACQUIRE: _forward(_quick, "waits for a running command; a repeat by the holder is granted"),
     Call.PREPARE: _forward(_long, "encrypts two keys with cm_ctl; a repeat finds the stage"),

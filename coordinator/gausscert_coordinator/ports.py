@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,6 +13,7 @@ from gausscert_common.model import (
     NodeReport,
     PreparedSet,
     ProbeReport,
+    WatchEvent,
 )
 from gausscert_common.protocol.commands import Command
 from gausscert_common.protocol.words import RestartScope, SslWish
@@ -68,6 +69,7 @@ class AgentClient(Protocol):
     async def purge(self, command: Command) -> None: ...
     async def abort(self, command: Command) -> CertificateSet: ...
     async def clean(self, command: Command) -> None: ...
+    def watch(self) -> AsyncIterator[WatchEvent]: ...
     async def close(self) -> None: ...
 
 

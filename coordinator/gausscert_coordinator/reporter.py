@@ -52,6 +52,13 @@ class Reporter:
         """Say one thing about the present stage; the reason is for the record alone."""
         progress = Progress(self.elapsed_s, self.stage, mark, node, detail)
         self.recorder.told(Told(progress, reason))
+        self._show(progress)
+
+    def relay(self, node: str, activity: str) -> None:
+        """Say what a node says it is about. For who waits alone: it is no answer, and no record is made."""
+        self._show(Progress(self.elapsed_s, self.stage, Mark.NOTE, node, activity))
+
+    def _show(self, progress: Progress) -> None:
         if self._watch is None:
             return
         try:

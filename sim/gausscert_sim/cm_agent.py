@@ -10,7 +10,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from gausscert_sim import client, cm_cipher, conf, faults, processes, runlog, settings, tls, wire
+from gausscert_sim import client, cm_cipher, conf, expiry, faults, processes, runlog, settings, tls, wire
 from gausscert_sim.mesh import Credentials, Mesh
 
 if TYPE_CHECKING:
@@ -151,6 +151,18 @@ def _run(config: settings.Settings) -> int:
     os._exit(0)
 
 
+def _watch_expiry(config: settings.Settings, text: str, log: runlog.RunLog) -> None:
+    """Of client.crt and the CAs, and only with TLS among the agents; a wild threshold is logged and no more
+    (facts section 5). The facts do not have the agent's own words for it: these are cm_server's."""
+    try:
+        check = expiry.load(config.local.set_directory, "client", text)
+    except expiry.WildThreshold as cause:
+        log.write("ERROR", str(cause))
+        return
+    check.tell(log)
+    check.keep_telling(config, log)
+
+
 def _start_heartbeat(config: settings.Settings, log: runlog.RunLog) -> None:
     """The agents' mesh; loads client.* once, with a weaker check of modes (facts sections 1, 2)."""
     text = config.local.conf("cm_agent").read_text()
@@ -165,5 +177,6 @@ def _start_heartbeat(config: settings.Settings, log: runlog.RunLog) -> None:
             tls.acceptor(directory, password, "client", crl=False),
             tls.connector(directory, password, "client", crl=False),
         )
+        _watch_expiry(config, text, log)
     addresses = {node.id: (node.address, node.heartbeat_port) for node in config.nodes}
     Mesh(config.node_id, addresses, credentials, log=lambda line: log.write("ERROR", line)).start()

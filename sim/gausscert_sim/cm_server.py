@@ -116,6 +116,8 @@ def _start(config: settings.Settings, log: runlog.RunLog) -> None:
     if scripted.server_refuses:
         raise StartRefused("scripted fault: no start", "ssl init failed.", delay_s=2.0)
     loaded = load(config, scripted, config.local.conf("cm_server").read_text(), log)
+    if loaded.expiry is not None:
+        loaded.expiry.keep_telling(config, log)
     if scripted.server_serves_nothing:
         log.write("WARNING", "scripted fault: serves nothing")
         return

@@ -39,6 +39,7 @@ def build(config: Settings, *, interpreter: str, enable_ssl: bool) -> None:
         node.home / "sim",
         set_parent,
         node.log_path,
+        node.pghost,
         node.data_path / "cm_server",
         node.data_path / "cm_agent",
     ):

@@ -86,6 +86,7 @@ class SimulatedNode:
             "GAUSSHOME": str(self.home),
             "GAUSSLOG": str(self.log_path),
             "HOME": str(self.home.parent),
+            "PGHOST": str(self.record.pghost),
             "PATH": f"{self.home / 'bin'}:/usr/local/bin:/usr/bin:/bin",
             "USER": self.settings.user,
         }

@@ -10,20 +10,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from gausscert_sim import cm_cipher, conf, pem, tls
+from gausscert_sim import cm_cipher, conf, expiry, pem, tls
 from gausscert_sim.mesh import Credentials
 
 if TYPE_CHECKING:
     import ssl
 
+    from gausscert_sim.expiry import ExpiryCheck
     from gausscert_sim.faults import Faults
     from gausscert_sim.runlog import DccLog, RunLog
     from gausscert_sim.settings import Settings
 
 _DCC_DELAY_S: Final = 2.0
 _OWN_DELAY_S: Final = 8.0
-_THRESHOLD: Final = "ssl_cert_expire_alert_threshold"
-_DEFAULT_THRESHOLD_DAYS: Final = 90
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +31,7 @@ class Loaded:
 
     acceptor: ssl.SSLContext | None = None
     dcc: Credentials | None = None
+    expiry: ExpiryCheck | None = None
 
 
 class StartRefused(Exception):
@@ -74,9 +74,10 @@ def load(settings: Settings, faults: Faults, conf_text: str, log: RunLog) -> Loa
     dcc = _start_dcc(directory, password)
     _check_scripted(directory, faults)
     acceptor = _own_acceptor(directory, password)
-    _check_expiry(directory, conf_text, log)
+    check = _expiry_check(directory, conf_text)
+    check.tell(log)
     log.write("LOG", "[INST] srv_init_ssl: ssl init success.")
-    return Loaded(acceptor, dcc)
+    return Loaded(acceptor, dcc, check)
 
 
 def _password(directory: Path, layout: cm_cipher.Layout) -> bytes:
@@ -109,16 +110,12 @@ def _own_acceptor(directory: Path, password: bytes) -> ssl.SSLContext:
         raise StartRefused(str(cause), "ssl init failed.", delay_s=_OWN_DELAY_S) from cause
 
 
-def _check_expiry(directory: Path, conf_text: str, log: RunLog) -> None:
+def _expiry_check(directory: Path, conf_text: str) -> ExpiryCheck:
     """An expired certificate is logged and no more; a wild threshold ends cm_server (facts section 5)."""
-    written = conf.value(conf_text, _THRESHOLD)
-    threshold = int(written) if written.isdigit() else _DEFAULT_THRESHOLD_DAYS
-    low, high = conf.INT_RANGES[_THRESHOLD]
-    if not low <= threshold <= high:
-        text = f"invalid ssl expire alert threshold {threshold}, must between {low} and {high}"
-        raise StartRefused(text, "ssl init failed.")
-    for level, line in tls.expiry_lines(directory, threshold):
-        log.write(level, line)
+    try:
+        return expiry.load(directory, "server", conf_text)
+    except expiry.WildThreshold as cause:
+        raise StartRefused(str(cause), "ssl init failed.") from cause
 
 
 def _check_scripted(directory: Path, faults: Faults) -> None:

@@ -60,6 +60,11 @@ class NodeRecord:
         return self.home / SET_DIRECTORY
 
     @property
+    def pghost(self) -> Path:
+        """$PGHOST, in which OM marks an upgrade."""
+        return self.home.parent / "tmp"
+
+    @property
     def manual_stop(self) -> Path:
         """The file that means: stop, and stay stopped."""
         return self.home / "bin" / MANUAL_STOP

@@ -6,7 +6,6 @@ import os
 import ssl
 import stat
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from gausscert_sim import cm_cipher, pem
@@ -130,22 +129,6 @@ def failure_text(error: OSError) -> str:
         return f"SSL verify certificate failed: result code is {error.verify_code}, {error.verify_message}"
     reason = getattr(error, "reason", None) or type(error).__name__
     return f"SSL connect failed: SSL error {error.errno or 1}, {reason}"
-
-
-def expiry_lines(directory: Path, threshold_days: int) -> Iterator[tuple[str, str]]:
-    """Level and text of what cm_ssl_ca_cert_expire logs (cs_ssl.cpp:1321-1371)."""
-    now = datetime.now(UTC)
-    server = pem.blocks((directory / "server.crt").read_bytes(), "CERTIFICATE")[:1]
-    for kind, certificates in (
-        ("server certificate", server),
-        ("ca", pem.blocks((directory / "cacert.pem").read_bytes(), "CERTIFICATE")),
-    ):
-        for certificate in certificates:
-            days = (pem.not_after(certificate) - now).days
-            if days < 0:
-                yield "ERROR", f"[cm_ssl_check_cert_expire] The {kind} is expired"
-            elif days <= threshold_days:
-                yield "WARNING", f"[cm_ssl_check_cert_expire] The {kind} will expire in {days} days"
 
 
 def _load(

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from gausscert_common import certset
 from gausscert_coordinator.cli import demo_claims
+from gausscert_sim.faults import Faults
 from support import openssl_bundles, sim_certs, sim_run
 from support.local_cluster import NODES, LocalCluster, wait_until
 
@@ -47,6 +48,24 @@ def test_every_node_serves_the_new_certificate(cluster: LocalCluster, restart: s
     assert after.conf == before.conf
     assert all(demo_claims.holds_bundle(disk, cluster.root / bundle) for disk in after.disks.values())
     assert cluster.in_flight() == []
+
+
+def test_what_a_node_does_is_told_while_it_is_waited_for(cluster: LocalCluster):
+    """The longest phases were the silent ones."""
+    for node in NODES:
+        cluster.script(node, Faults(server_start_delay_s=2.0))
+    cluster.new_bundle("slow")
+
+    done = cluster.replace(bundle="slow")
+
+    cluster.mend()
+    assert done.code == 0, done.err
+    started, told, ended = (
+        next(number for number, line in enumerate(done.err.splitlines()) if line.endswith(words))
+        for words in (" start started", " start n1 note: starting CM (cluster)", " start n1 done")
+    )
+    assert started < told < ended
+    assert done.err.count("starting CM (cluster)") == 1
 
 
 def test_a_retired_set_is_the_former_one_and_no_stage_is_left(cluster: LocalCluster):

@@ -45,3 +45,26 @@ def test_a_cluster_that_is_not_normal_is_refused(steady: LocalCluster):
 
     assert done.code == 2, done.err
     assert "CLUSTER_NOT_NORMAL" in {finding["code"] for finding in done.document["plan"]["findings"]}
+
+
+def test_an_upgrade_is_found_by_an_agent_that_was_not_told_where_it_is_marked(steady: LocalCluster):
+    """Without PGHOST in its configuration an agent saw no upgrade, and said nothing of that."""
+    config = steady.root / "agent-n2.toml"
+    told = config.read_text()
+    mark = steady.node("n2").record.pghost / "binary_upgrade"
+    config.write_text("\n".join(line for line in told.splitlines() if not line.startswith("PGHOST")))
+    mark.touch()
+    try:
+        steady.end_agent("n2")
+        steady.start_agent("n2")
+        done = steady.replace()
+    finally:
+        mark.unlink()
+        config.write_text(told)
+        steady.end_agent("n2")
+        steady.start_agent("n2")
+
+    assert done.code == 2, done.err
+    findings = [(one["node"], one["code"]) for one in done.document["plan"]["findings"]]
+    assert ("n2", "NODE_UPGRADING") in findings
+    assert "NODE_UPGRADE_UNKNOWN" not in {code for _, code in findings}

@@ -2,8 +2,9 @@
 
 To hold a real installation against them, run as its OS user with GAUSSCERT_REAL_CM_HOME set to GAUSSHOME
 (PATH, LD_LIBRARY_PATH, GAUSSLOG and the rest as that user has them). Nothing here stops, starts or changes a
-running cluster, but for one test that stops and starts CM on this node: it runs there only with
-GAUSSCERT_REAL_CM_RESTART=1, too. What else does is in test_simulated_cluster.py.
+running cluster, but for one test that stops and starts CM on this node, and one that pauses the cluster for
+a moment: they run there only with GAUSSCERT_REAL_CM_RESTART=1 and GAUSSCERT_REAL_CM_PAUSE=1, too. What would
+harm a real cluster is put to the simulated CM alone, in TestHarmful and in test_simulated_cluster.py.
 """
 
 import os
@@ -13,6 +14,7 @@ import stat
 import subprocess
 import sys
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -22,15 +24,19 @@ from gausscert_agent.drivers.cm_ctl import os_user
 from gausscert_agent.drivers.cm_logs import CmLogs
 from gausscert_agent.drivers.cm_probe import probe_all
 from gausscert_agent.restart import daemons
+from gausscert_common.certificates import describe
+from gausscert_common.errors import NodeFailure, Reason
 from gausscert_common.model import ServedState, SslValue
 from gausscert_common.protocol.words import RestartScope
 from gausscert_sim import cm_cipher
 from gausscert_sim.cluster import SimulatedCluster
+from gausscert_sim.faults import Faults, StartFault
 from support import sim_certs, sim_run
 from support.sim_run import until
 
 REAL_HOME = "GAUSSCERT_REAL_CM_HOME"
 REAL_RESTART = "GAUSSCERT_REAL_CM_RESTART"
+REAL_PAUSE = "GAUSSCERT_REAL_CM_PAUSE"
 PASSWORD = "Gauss#9Test"
 
 
@@ -41,6 +47,7 @@ class Installation:
     home: Path
     environment: dict[str, str]
     may_restart: bool = True
+    may_pause: bool = True
 
     @property
     def log_path(self) -> Path | None:
@@ -58,12 +65,57 @@ class Installation:
         if not self.may_restart:
             pytest.skip(f"{REAL_RESTART} is not set: this cluster is not stopped")
 
+    def require_pause(self) -> None:
+        if not self.may_pause:
+            pytest.skip(f"{REAL_PAUSE} is not set: this cluster is not paused")
+
+    def logged(self, program: str) -> str:
+        """All that a program of CM has logged here."""
+        assert self.log_path is not None
+        logs = sorted((self.log_path / "cm" / program).glob(f"{program}*.log"))
+        return "".join(log.read_text(errors="replace") for log in logs)
+
     def run(self, *arguments, stdin="", **more):
         argv = [str(self.home / "bin" / "cm_ctl"), *arguments]
         return sim_run.run(argv, {**self.environment, **more}, stdin)
 
 
-class CmCtlContract:
+class ServedContract:
+    """What a running cluster shows, with SSL and without: facts sections 1, 5, 7 and 9."""
+
+    def test_query_shows_one_primary_and_the_clusters_state(self, cm):
+        done = cm.run("query", "-Cv")
+        rows = re.findall(r"^\d+\s+\S+\s+\d+\s+(Primary|Standby|Down)\s*$", done.out, re.MULTILINE)
+        assert done.code == 0
+        assert rows.count("Primary") == 1
+        assert re.search(r"^cluster_state\s*:\s*Normal$", done.out, re.MULTILINE)
+
+    def test_every_cm_server_answers_the_probe_as_enable_ssl_says(self, cm):
+        ca = (cm.home / "share" / "sslcert" / "cm" / "cacert.pem").read_bytes()
+        on = cm.agent.read_ssl().server is SslValue.ON
+        served = probe_all(cm.agent.topology(), os_user(), ca, 10)
+        assert {one.state for one in served} == {ServedState.SSL_ON if on else ServedState.SSL_OFF}
+        assert all(one.chain_verified and one.fingerprint for one in served if on)
+        assert on or not any(one.fingerprint for one in served)
+
+    @pytest.mark.parametrize("component", ["server", "agent"])
+    def test_what_ends_within_the_threshold_is_in_the_log_and_only_with_ssl(self, cm, component):
+        """cm_server tells of server.crt and every CA; cm_agent's words are not known, only that it tells."""
+        ending = ending_soon(cm, component)
+        if not ending:
+            pytest.skip("no certificate of this set ends within the threshold: nothing to compare")
+        logged = cm.logged(f"cm_{component}")
+        if getattr(cm.agent.read_ssl(), component) is not SslValue.ON:
+            assert "[cm_ssl_check_cert_expire]" not in logged
+            return
+        for kind in ending if component == "server" else ():
+            assert re.search(
+                rf"\[cm_ssl_check_cert_expire\] The {kind} (is expired|will expire in \d+ days)", logged
+            )
+        assert re.search(r"expire", logged)
+
+
+class CmCtlContract(ServedContract):
     """Expectations taken from the facts on CM; the section stands beside each."""
 
     @pytest.fixture
@@ -210,13 +262,6 @@ class CmCtlContract:
         assert re.search(r"^cmDataPath :/\S+$", out, re.MULTILINE)
         assert re.search(r"^cmServer 1:\S+\nport :\d+$", out, re.MULTILINE)
 
-    def test_query_shows_one_primary_and_the_clusters_state(self, cm):
-        done = cm.run("query", "-Cv")
-        rows = re.findall(r"^\d+\s+\S+\s+\d+\s+(Primary|Standby|Down)\s*$", done.out, re.MULTILINE)
-        assert done.code == 0
-        assert rows.count("Primary") == 1
-        assert re.search(r"^cluster_state\s*:\s*Normal$", done.out, re.MULTILINE)
-
     # What the agent's own hands make of it
 
     def test_the_agent_reads_who_the_nodes_are(self, cm):
@@ -233,13 +278,6 @@ class CmCtlContract:
         assert roles.count("Primary") == 1
         servers = {node.id for node in cm.agent.topology().nodes if node.server_address}
         assert set(state.server_roles) == servers
-
-    def test_every_cm_server_answers_the_probe_as_enable_ssl_says(self, cm):
-        ca = (cm.home / "share" / "sslcert" / "cm" / "cacert.pem").read_bytes()
-        on = cm.agent.read_ssl().server is SslValue.ON
-        served = probe_all(cm.agent.topology(), os_user(), ca, 10)
-        assert {one.state for one in served} == {ServedState.SSL_ON if on else ServedState.SSL_OFF}
-        assert all(one.chain_verified and one.fingerprint for one in served if on)
 
     def test_the_process_list_shows_the_daemons_and_no_cm_ctl(self, cm):
         names = {process.name for process in cm.agent.processes()}
@@ -266,6 +304,11 @@ class CmCtlContract:
         cm.agent.stop(RestartScope.NODE, 120, lambda pid, ticks: None)
         until(lambda: not daemons(cm.agent), "the process list shows none", 60)
         manual = cm.agent.manually_stopped()
+        until(
+            lambda: cm.agent.query(20).cluster_state != "Normal",
+            "a cluster without this node is not Normal",
+            60,
+        )
         cm.agent.start(RestartScope.NODE, 120, lambda pid, ticks: None)
 
         after = {(one.name, one.pid) for one in cm.agent.processes() if one.name != "om_monitor"}
@@ -274,6 +317,29 @@ class CmCtlContract:
         assert {name for name, _ in after} >= {"cm_agent", "cm_server"}
         assert not before & after
         until(lambda: cm.agent.query(20).cluster_state == "Normal", "it is Normal again", 120)
+
+    def test_a_start_of_what_runs_exits_with_0(self, cm, own_id):
+        """As every start does (section 8.2)."""
+        cm.require_restart()
+        before = {process.pid for process in daemons(cm.agent)}
+        assert cm.run("start", "-n", own_id, "-t", "60").code == 0
+        assert {process.pid for process in daemons(cm.agent)} == before
+
+    # pause, sections 13 and 14
+
+    def test_a_pause_shows_in_a_file_and_in_query_and_is_ended_by_resume(self, cm):
+        cm.require_pause()
+        mark = cm.home / "bin" / "cluster_manual_pause"
+        assert not mark.exists()
+        paused = cm.run("pause")
+        seen = mark.exists(), cm.run("query", "-Cv").out
+        resumed = cm.run("resume")
+        assert (paused.code, "The cluster has been paused." in paused.out) == (0, True)
+        assert seen[0]
+        assert re.search(r"^pausing\s*: Yes$", seen[1], re.MULTILINE)
+        assert resumed.code == 0
+        assert not mark.exists()
+        assert "pausing" not in cm.run("query", "-Cv").out
 
     # check, section 8.2
 
@@ -293,9 +359,20 @@ class CmCtlContract:
 def simulated(tmp_path_factory):
     with SimulatedCluster.create(tmp_path_factory.mktemp("contract"), nodes=2) as cluster:
         for node in cluster.nodes:
-            node.install(sim_certs.old_set())
+            # One leaf and the CA end within the threshold of 90 days.
+            node.install(sim_certs.bent(server_days=(-1, 60), client_days=(-1, 80), authority_days=(-1, 89)))
         cluster.start()
         yield cluster
+
+
+def ending_soon(cm, component):
+    """What CM calls those of the component's certificates that end within its threshold."""
+    directory = cm.home / "share" / "sslcert" / "cm"
+    names = {f"{component.replace('agent', 'client')}.crt": "server certificate", "cacert.pem": "ca"}
+    found = describe({name: (directory / name).read_bytes() for name in names})
+    days = cm.agent.conf(component).alert_threshold_days or 90
+    latest = datetime.now(UTC) + timedelta(days=days)
+    return {names[one.file] for one in found if one.index == 0 and one.not_after < latest}
 
 
 class TestSimulatedCm(CmCtlContract):
@@ -332,13 +409,82 @@ class TestSimulatedCm(CmCtlContract):
         assert not re.search(r"\b(cryptography|grpc|ssl|asyncio)\b", done.err)
 
 
+@pytest.fixture(scope="module")
+def clear(tmp_path_factory):
+    with SimulatedCluster.create(tmp_path_factory.mktemp("clear"), nodes=2, enable_ssl=False) as cluster:
+        for node in cluster.nodes:
+            node.install(sim_certs.bent(server_days=(-1, 60), client_days=(-1, 80)))
+        cluster.start()
+        yield cluster
+
+
+class TestSimulatedCmWithoutSsl(ServedContract):
+    @pytest.fixture
+    def cm(self, clear):
+        return Installation(clear.nodes[0].home, clear.nodes[0].environment())
+
+
+class TestHarmful:
+    """A real cluster would be down or degraded by these: they are put to the simulated CM alone."""
+
+    @pytest.fixture
+    def cluster(self, tmp_path):
+        with SimulatedCluster.create(tmp_path, nodes=3, time_scale=0.02) as cluster:
+            for node in cluster.nodes:
+                node.install(sim_certs.old_set())
+            cluster.start()
+            yield cluster
+
+    @pytest.fixture
+    def cm(self, cluster):
+        node = cluster.nodes[0]
+        return Installation(node.home, node.environment())
+
+    @pytest.mark.parametrize(
+        ("fails", "says"),
+        [
+            (Faults(start=StartFault.FAIL), "start node failed in ("),
+            (Faults(start=StartFault.SILENT), ""),
+            (Faults(start=StartFault.LIE), "start node successfully."),
+            # It saw the process, which then ends, again and again (section 17).
+            (Faults(server_refuses=True), "start node successfully."),
+        ],
+    )
+    def test_a_start_that_fails_exits_with_0_and_leaves_no_cm_server(self, cluster, cm, fails, says):
+        """Sections 8.2 and 17; whatever it says, nothing runs. What the driver does not
+        see, the proof does."""
+        cm.agent.stop(RestartScope.NODE, 60, lambda pid, ticks: None)
+        cluster.nodes[0].faults = fails
+        done = cm.run("start", "-n", "1", "-t", "20")
+        words = re.findall(r"start node (?:failed in \(|successfully\.)", done.out)
+        assert (done.code, words) == (0, [says] if says else [])
+        until(lambda: "cm_server" not in {one.name for one in cm.agent.processes()}, "none runs")
+        if "successfully" not in says:
+            with pytest.raises(NodeFailure) as caught:
+                cm.agent.start(RestartScope.NODE, 20, lambda pid, ticks: None)
+            assert caught.value.reason is Reason.CM_NOT_STARTED
+
+    def test_states_other_than_normal(self, cluster, cm):
+        """Section 7: query exits with 0 all the same, as long as there is a primary."""
+        others = [Installation(node.home, node.environment()) for node in cluster.nodes[1:]]
+        others[1].agent.stop(RestartScope.NODE, 60, lambda pid, ticks: None)
+        until(lambda: cm.agent.query(20).cluster_state == "Degraded", "one node of three is down")
+        assert cm.run("query", "-Cv").code == 0
+        assert set(cm.agent.query(20).server_roles.values()) == {"Primary", "Standby", "Down"}
+
+        others[0].agent.stop(RestartScope.NODE, 60, lambda pid, ticks: None)
+        until(lambda: cm.agent.query(20).cluster_state == "", "there is no majority")
+        assert cm.run("query", "-Cv").code == 255
+        assert "can't connect to cm_server" in cm.agent.query(20).cause
+
+
 @pytest.mark.skipif(not os.environ.get(REAL_HOME), reason=f"{REAL_HOME} is not set: no real CM to compare")
 class TestRealCm(CmCtlContract):
     @pytest.fixture
     def cm(self):
         home = Path(os.environ[REAL_HOME])
-        may_restart = bool(os.environ.get(REAL_RESTART))
-        return Installation(home, {**os.environ, "GAUSSHOME": str(home)}, may_restart)
+        may = [bool(os.environ.get(name)) for name in (REAL_RESTART, REAL_PAUSE)]
+        return Installation(home, {**os.environ, "GAUSSHOME": str(home)}, *may)
 
     def elsewhere(self, cm, tmp_path):
         (tmp_path / "bin").mkdir()

@@ -204,6 +204,47 @@ def test_a_certificate_that_ends_soon_is_warned_about(node):
     assert re.search(r"WARNING: .*server certificate will expire in (19|20) days", sim_run.server_log(node))
 
 
+def every_few_moments(node, role):
+    """CM's daily check, in this simulation's time every third of a second."""
+    conf = node.record.conf(role)
+    kept = [line for line in conf.read_text().splitlines() if "check_interval" not in line]
+    conf.write_text("\n".join([*kept, "ssl_cert_expire_check_interval = 30", ""]))
+
+
+def test_what_was_loaded_is_warned_about_again_each_interval_whatever_lies_on_the_disk(node):
+    every_few_moments(node, "cm_server")
+    node.install(sim_certs.bent(server_days=(-1, 20), authority_days=(-1, 60)))
+    assert start_alone(node) is None
+    for line in (r"server certificate will expire in \d+ days", r"ca will expire in \d+ days"):
+        until(lambda line=line: len(re.findall(line, sim_run.server_log(node))) >= 3, line)
+    node.install(sim_certs.new_set())
+    seen = sim_run.server_log(node).count("will expire")
+    until(lambda: sim_run.server_log(node).count("will expire") >= seen + 2, "it goes on")
+
+
+def test_cm_agent_warns_of_its_own_certificate_and_the_cas_with_tls_among_the_agents_only(cluster, node):
+    every_few_moments(node, "cm_agent")
+    node.install(sim_certs.bent(client_days=(-1, 20), authority_days=(-1, 60)))
+    cluster.start()
+    for line in (r"client certificate will expire in \d+ days", r"ca will expire in \d+ days"):
+        until(lambda line=line: len(re.findall(line, sim_run.agent_log(node))) >= 3, line)
+    assert "client certificate" not in sim_run.server_log(node)
+
+    cluster.stop()
+    conf = node.record.conf("cm_agent")
+    conf.write_text(re.sub(r"(?m)^enable_ssl = on", "enable_ssl = off", conf.read_text()))
+    seen = sim_run.agent_log(node).count("will expire")
+    cluster.start()
+    assert sim_run.agent_log(node).count("will expire") == seen
+
+
+def test_a_wild_threshold_is_only_logged_by_cm_agent(cluster, node):
+    conf = node.record.conf("cm_agent")
+    conf.write_text(re.sub(r"(?m)^(ssl_cert_expire_alert_threshold) = 90", r"\1 = 6", conf.read_text()))
+    cluster.start()
+    assert "invalid ssl expire alert threshold 6, must between 7 and 180" in sim_run.agent_log(node)
+
+
 def test_its_whole_environment_is_in_its_log(node):
     assert start_alone(node) is None
     assert "CANARY=in the environment" in sim_run.server_log(node)

@@ -92,6 +92,10 @@ def test_the_rules_pass_their_tests():
         ("> 0 < 7 *", "> 0 < 1 *"),
         ('kind!="extra"', 'kind!="x"'),
         ("for: 15m", "for: 0m"),
+        ('where!="served"', 'where!="x"'),
+        ("gausscert_served_equals_disk == 0\n          )", "gausscert_served_equals_disk >= 0\n          )"),
+        ("gausscert_cm_server_serves == 0", "gausscert_cm_server_serves == 2"),
+        ("max by (job, cluster)", "min by (job, cluster)"),
     ],
 )
 def test_the_tests_of_the_rules_find_rules_that_are_wrong(tmp_path, right, wrong):

@@ -23,7 +23,7 @@ gets to its end has checked them at each instant. Time is `cluster.now_s`; `clus
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -38,6 +38,7 @@ from gausscert_common.model import (
     ProbeReport,
     RetiredSet,
     TransactionReport,
+    WatchEvent,
 )
 from gausscert_common.protocol.commands import AcquireCommand, Command, PrepareCommand
 from gausscert_common.protocol.node import accept, complete, reconcile
@@ -162,6 +163,11 @@ class FakeAgent:
 
     async def clean(self, command: Command) -> None:
         await self._run(command, {})
+
+    async def watch(self) -> AsyncIterator[WatchEvent]:
+        """Whatever it does, it has done it at once."""
+        for event in ():
+            yield event
 
     async def close(self) -> None:
         self.closed = True

@@ -135,6 +135,7 @@ def _probe(served: Served, node: CmNode, caller: Caller, ca: bytes, deadline: _D
         state=ServedState.SSL_ON,
         fingerprint=hashlib.sha256(shown.leaf).hexdigest(),
         chain_verified=not cause,
+        leaf=shown.leaf,
         not_after=shown.not_after or _not_after(shown.leaf),
         cause=cause,
     )

@@ -117,6 +117,18 @@ def find_processes(home: Path, proc: Path = PROC) -> tuple[CmProcess, ...]:
     return tuple(CmProcess(name, pid, _started_at(stat, booted_at)) for pid, name, stat in sorted(found))
 
 
+def environment_value(pid: int, name: str, proc: Path = PROC) -> str | None:
+    """One variable of the environment that a process was started with; None where it has none, or is somebody
+    else's. Nothing else of it is kept: it may hold secrets."""
+    wanted = os.fsencode(name) + b"="
+    try:
+        body = (proc / str(pid) / "environ").read_bytes()
+    except OSError:
+        return None
+    found = (part for part in body.split(b"\0") if part.startswith(wanted))
+    return next((os.fsdecode(part[len(wanted) :]) for part in found), None)
+
+
 def session_members(session: int, proc: Path = PROC) -> tuple[Stat, ...]:
     """The running processes of a session, without daemons that cm_ctl may have left in it."""
     stats = (read_stat(pid, proc) for pid in _pids(proc))

@@ -169,6 +169,7 @@ def served(value: Served) -> pb.Served:
         chain_verified=value.chain_verified,
         not_after=times.timestamp(value.not_after),
         cause=value.cause,
+        leaf=value.leaf,
     )
 
 
@@ -182,6 +183,7 @@ def as_served(message: pb.Served) -> Served:
         chain_verified=message.chain_verified,
         not_after=times.instant_or_none(message, "not_after"),
         cause=message.cause,
+        leaf=message.leaf,
     )
 
 
@@ -217,6 +219,7 @@ def expiry_report(value: ExpiryReport) -> calls.GetExpiryResponse:
         certificates=[certificate(c) for c in value.certificates],
         alert_threshold_days=value.alert_threshold_days,
         findings=[finding(f) for f in value.findings],
+        served=None if value.served is None else certificate(value.served),
     )
 
 
@@ -228,6 +231,7 @@ def as_expiry_report(message: calls.GetExpiryResponse) -> ExpiryReport:
         certificates=tuple(as_certificate(c) for c in message.certificates),
         alert_threshold_days=message.alert_threshold_days,
         findings=as_findings(message.findings),
+        served=as_certificate(message.served) if message.HasField("served") else None,
     )
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from gausscert_common.errors import GausscertError, Reason, Unreachable
 from gausscert_common.findings import Severity
-from gausscert_common.model import Certificate, CertificateKind, ServedState
+from gausscert_common.model import RESTARTED_IN, Certificate, CertificateKind, ServedState
 from gausscert_common.protocol.exclusion import Return
 from gausscert_common.protocol.words import Phase
 
@@ -99,7 +99,7 @@ def check(status: ClusterStatus, expiries: tuple[NodeExpiry, ...], limits: Limit
     problems = [
         *_silent(status, expiries),
         *_transactions(judge.flights(status), reports),
-        *(problem for node in status.nodes if node.node not in busy for problem in _served(node)),
+        *_served(status, busy),
         *_findings(reports, dated),
         *(problem for name, report in dated.items() for problem in _certificates(name, report, limits)),
     ]
@@ -125,9 +125,10 @@ def _of_error(error: GausscertError) -> CheckState:
 
 
 def _busy(status: ClusterStatus) -> frozenset[str]:
-    """Nodes in a transaction that is neither over nor waits: disk and cm_server differ there on purpose."""
-    flights = (each for each in judge.flights(status) if not each.waits)
-    return frozenset(node for flight in flights for node, _ in flight.phases)
+    """Nodes that somebody restarts: disk and cm_server differ there on purpose. Where nobody is at work on a
+    transaction, and where it is proven, they must not."""
+    flights = (each for each in judge.flights(status) if not each.waits and each.lease_left_s > 0)
+    return frozenset(node for flight in flights for node, phase in flight.phases if phase in RESTARTED_IN)
 
 
 def _transactions(flights: Iterable[InFlight], reports: Mapping[str, NodeReport]) -> Iterator[Problem]:
@@ -157,19 +158,58 @@ def _waiting(flight: InFlight, reports: Mapping[str, NodeReport]) -> Iterator[Pr
             yield Problem(CheckState.CRITICAL, node, Reason.NODES_EXCLUDED.value, text, remedy)
 
 
-def _served(node: NodeStatus) -> Iterator[Problem]:
-    """Of a node that is not in the middle of a transaction."""
-    if node.report is None or node.served is None:
-        return
+def _served(status: ClusterStatus, busy: Collection[str]) -> Iterator[Problem]:
+    """Of the nodes that nobody restarts. A node whose cm_server is down is one standby less; without any
+    there is no cluster."""
+    deaf = _not_serving(status, busy)
+    none_serves = not busy and not any(_serves(node) for node in status.nodes)
+    for node in status.nodes:
+        if node.node in deaf:
+            yield _not_served(node, CheckState.CRITICAL if none_serves else CheckState.WARNING)
+        elif node.node not in busy:
+            yield from _drift(node)
+
+
+def _not_serving(status: ClusterStatus, busy: Collection[str]) -> frozenset[str]:
+    """Nodes whose own cm_server does not serve although one belongs there."""
+    return frozenset(
+        node.node
+        for node in status.nodes
+        if node.node not in busy
+        and node.served is not None
+        and node.served.state in (ServedState.UNREACHABLE, ServedState.REFUSED)
+    )
+
+
+def _serves(node: NodeStatus) -> bool:
+    return node.served is not None and node.served.state in (ServedState.SSL_ON, ServedState.SSL_OFF)
+
+
+def _not_served(node: NodeStatus, state: CheckState) -> Problem:
+    cause = "" if node.served is None else node.served.cause or node.served.state.value
+    text, remedy = f"cm_server does not serve: {cause}", "look at the log of cm_server"
+    if node.report is None or not _runs_server(node.report):
+        text, remedy = "no cm_server runs here, although one belongs here", "start CM: cm_ctl start"
+        if node.report is not None and node.report.manually_stopped:
+            text += "; CM was stopped on purpose"
+    return Problem(state, node.node, "NOT_SERVED", text, remedy)
+
+
+def _drift(node: NodeStatus) -> Iterator[Problem]:
     served = node.served
-    if node.drift:
+    if served is not None and node.drift:
         state = CheckState.WARNING if served.chain_verified else CheckState.CRITICAL
         text = "the running cm_server serves another certificate than lies on the disk"
         text += "" if served.chain_verified else f", which is not accepted: {served.cause}"
         yield Problem(state, node.node, "DRIFT", text, "find out who replaced the files, then restart CM")
-    elif served.state in (ServedState.UNREACHABLE, ServedState.REFUSED) and _runs_server(node.report):
-        text = f"what the running cm_server serves cannot be seen: {served.cause or served.state.value}"
-        yield Problem(CheckState.WARNING, node.node, "NOT_SERVED", text, "look at the log of cm_server")
+    elif served is None and _belongs(node):
+        text = "what cm_server serves could not be looked at"
+        yield Problem(CheckState.WARNING, node.node, "NOT_SERVED", text, "see gausscert status --verbose")
+
+
+def _belongs(node: NodeStatus) -> bool:
+    local = None if node.report is None else node.report.topology.local
+    return local is not None and bool(local.server_address)
 
 
 def _runs_server(report: NodeReport) -> bool:
@@ -204,7 +244,8 @@ def _of(node: str, found: Finding) -> Problem:
 
 def _certificates(name: str, report: ExpiryReport, limits: Limits) -> Iterator[Problem]:
     warning, critical = limits.of(report.alert_threshold_days)
-    for one in report.certificates:
+    # What is served from the disk is told as what lies there.
+    for one in report.certificates if report.served_from_disk else report.everything:
         left = _days_left(report, one)
         what = f"{one.file} ({one.kind} {one.subject})"
         remedy = "make a new bundle and replace the set: gausscert bundle new, gausscert replace"
@@ -234,7 +275,7 @@ def _days(dated: Mapping[str, ExpiryReport], limits: Limits) -> Iterator[Datum]:
     for name, report in dated.items():
         warning, critical = limits.of(report.alert_threshold_days)
         soonest: dict[str, Certificate] = {}
-        for one in report.certificates:
+        for one in report.everything:
             soonest.setdefault(one.file, one)
         for file, one in sorted(soonest.items()):
             days = round(_days_left(report, one), 2)
@@ -248,6 +289,7 @@ def _counts(
     yield Datum("nodes", len(status.nodes))
     yield Datum("silent", len(status.nodes) - len(reports), critical="0")
     yield Datum("drift", drifting, warning="0")
+    yield Datum("not_serving", len(_not_serving(status, busy)), warning="0")
     yield Datum("transactions", len(recovery_view.in_flight(reports)), warning="0")
 
 

@@ -46,6 +46,7 @@ stopped_for_s = 0.5
 PATH = "{path}"
 USER = "{user}"
 HOME = "{own}"
+PGHOST = "{pghost}"
 """
 
 _INVENTORY: Final = """\
@@ -120,6 +121,7 @@ def write_agent_config(root: Path, node: SimulatedNode, port: int = AGENT_PORT) 
         path=environment["PATH"],
         user=environment["USER"],
         own=environment["HOME"],
+        pghost=environment["PGHOST"],
     )
     path = root / f"agent-{node.name}.toml"
     write_private(path, text)

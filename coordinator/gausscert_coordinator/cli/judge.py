@@ -130,7 +130,7 @@ def expiry_lines(nodes: tuple[NodeExpiry, ...]) -> list[ExpiryLine]:
         )
         for node in nodes
         if node.report is not None
-        for each in node.report.certificates
+        for each in node.report.everything
     ]
     return sorted(lines, key=lambda line: (line.certificate.not_after, line.node, line.certificate.file))
 

@@ -81,6 +81,8 @@ class Board:
             self.stage, self.stage_since_s = progress.stage, progress.at_s
         if progress.node and progress.mark is not Mark.NOTE:
             self._take_node(progress)
+        elif progress.node in self.nodes and self.nodes[progress.node].mark is Mark.STARTED:
+            self.nodes[progress.node].detail = progress.detail
 
     def _take_node(self, progress: Progress) -> None:
         line = self.nodes.setdefault(progress.node, NodeLine())

@@ -60,18 +60,20 @@ class GetExpiryRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetExpiryResponse(_message.Message):
-    __slots__ = ("node", "clock", "certificates", "alert_threshold_days", "findings")
+    __slots__ = ("node", "clock", "certificates", "alert_threshold_days", "findings", "served")
     NODE_FIELD_NUMBER: _ClassVar[int]
     CLOCK_FIELD_NUMBER: _ClassVar[int]
     CERTIFICATES_FIELD_NUMBER: _ClassVar[int]
     ALERT_THRESHOLD_DAYS_FIELD_NUMBER: _ClassVar[int]
     FINDINGS_FIELD_NUMBER: _ClassVar[int]
+    SERVED_FIELD_NUMBER: _ClassVar[int]
     node: str
     clock: _timestamp_pb2.Timestamp
     certificates: _containers.RepeatedCompositeFieldContainer[_resources_pb2.Certificate]
     alert_threshold_days: int
     findings: _containers.RepeatedCompositeFieldContainer[_resources_pb2.Finding]
-    def __init__(self, node: _Optional[str] = ..., clock: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., certificates: _Optional[_Iterable[_Union[_resources_pb2.Certificate, _Mapping]]] = ..., alert_threshold_days: _Optional[int] = ..., findings: _Optional[_Iterable[_Union[_resources_pb2.Finding, _Mapping]]] = ...) -> None: ...
+    served: _resources_pb2.Certificate
+    def __init__(self, node: _Optional[str] = ..., clock: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., certificates: _Optional[_Iterable[_Union[_resources_pb2.Certificate, _Mapping]]] = ..., alert_threshold_days: _Optional[int] = ..., findings: _Optional[_Iterable[_Union[_resources_pb2.Finding, _Mapping]]] = ..., served: _Optional[_Union[_resources_pb2.Certificate, _Mapping]] = ...) -> None: ...
 
 class ProbeRequest(_message.Message):
     __slots__ = ("query", "timeout")

@@ -390,7 +390,7 @@ class CmNode(_message.Message):
     def __init__(self, id: _Optional[int] = ..., name: _Optional[str] = ..., server_address: _Optional[str] = ..., server_port: _Optional[int] = ..., agent_address: _Optional[str] = ...) -> None: ...
 
 class Served(_message.Message):
-    __slots__ = ("cm_node_id", "target", "state", "fingerprint", "chain_verified", "not_after", "cause")
+    __slots__ = ("cm_node_id", "target", "state", "fingerprint", "chain_verified", "not_after", "cause", "leaf")
     CM_NODE_ID_FIELD_NUMBER: _ClassVar[int]
     TARGET_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
@@ -398,6 +398,7 @@ class Served(_message.Message):
     CHAIN_VERIFIED_FIELD_NUMBER: _ClassVar[int]
     NOT_AFTER_FIELD_NUMBER: _ClassVar[int]
     CAUSE_FIELD_NUMBER: _ClassVar[int]
+    LEAF_FIELD_NUMBER: _ClassVar[int]
     cm_node_id: int
     target: str
     state: ServedState
@@ -405,7 +406,8 @@ class Served(_message.Message):
     chain_verified: bool
     not_after: _timestamp_pb2.Timestamp
     cause: str
-    def __init__(self, cm_node_id: _Optional[int] = ..., target: _Optional[str] = ..., state: _Optional[_Union[ServedState, str]] = ..., fingerprint: _Optional[str] = ..., chain_verified: bool = ..., not_after: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., cause: _Optional[str] = ...) -> None: ...
+    leaf: bytes
+    def __init__(self, cm_node_id: _Optional[int] = ..., target: _Optional[str] = ..., state: _Optional[_Union[ServedState, str]] = ..., fingerprint: _Optional[str] = ..., chain_verified: bool = ..., not_after: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., cause: _Optional[str] = ..., leaf: _Optional[bytes] = ...) -> None: ...
 
 class ClusterState(_message.Message):
     __slots__ = ("cluster_state", "server_roles", "cause")

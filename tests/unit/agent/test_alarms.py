@@ -6,6 +6,7 @@ import logging
 import threading
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from gausscert_agent.alarms import AlarmWatch, summary
 from gausscert_agent.expiry import expiry_report
 from gausscert_agent.preflight import node_finding
@@ -17,8 +18,8 @@ NOW = datetime(2026, 7, 1, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
 
 
-def certificate(days: float, kind=CertificateKind.SERVER, *, file="server.crt"):
-    return Certificate(file, 0, kind, "CN=server", "CN=ca", "1", "ff", NOW - DAY, NOW + days * DAY)
+def certificate(days: float, kind=CertificateKind.SERVER, *, file="server.crt", fingerprint="ff"):
+    return Certificate(file, 0, kind, "CN=server", "CN=ca", "1", fingerprint, NOW - DAY, NOW + days * DAY)
 
 
 class Records(logging.Handler):
@@ -95,6 +96,46 @@ def test_what_does_not_change_is_told_once_a_day():
         assert wait_s == 3600
         told += [hour] if seen else []
     assert told == [0, 24, 48]
+
+
+@pytest.mark.parametrize(("interval_s", "told_at"), [(600, [0, 144]), (7 * 86_400, [0, 144])])
+def test_what_lasts_is_told_daily_whatever_the_interval_of_cm(interval_s, told_at):
+    """Ten minutes of it must not fill the log, a week of it must not keep silent."""
+    bench = Bench(certificate(9), interval_s=interval_s)
+    told = []
+    for step in range(200):
+        bench.now = 1000.0 + step * 600
+        told += [step] if bench.look()[1] else []
+    assert told == told_at
+
+
+def test_a_second_ca_that_begins_to_expire_is_a_change_of_its_own():
+    """It has code, file and subject in common with the first one, of which nothing is told again."""
+    one = certificate(9, CertificateKind.CA, file="cacert.pem", fingerprint="aa")
+    bench = Bench(one, certificate(300, CertificateKind.CA, file="cacert.pem", fingerprint="bb"))
+    assert bench.look()[1] == [("WARNING", "CA_EXPIRING")]
+    bench.now += 3600
+    bench.certificates = (one, certificate(80, CertificateKind.CA, file="cacert.pem", fingerprint="bb"))
+    assert bench.look()[1] == [("WARNING", "CA_EXPIRING")]
+    bench.now += 3600
+    assert bench.look()[1] == []
+
+
+def test_one_that_begins_or_ends_has_nothing_told_again_of_the_others():
+    ca = certificate(9, CertificateKind.CA, file="cacert.pem", fingerprint="aa")
+    bench = Bench(ca)
+    assert bench.look()[1] == [("WARNING", "CA_EXPIRING")]
+    bench.now += 3600
+    bench.certificates = (ca, certificate(-1))
+    assert bench.look()[1] == [("ERROR", "CERTIFICATE_EXPIRED")]
+    bench.now += 3600
+    bench.certificates = (ca, certificate(999))
+    assert bench.look()[1] == [("INFO", "CERTIFICATE_EXPIRED")]  # it is over
+    told = []
+    for hour in range(2, 30):
+        bench.now = 1000.0 + hour * 3600
+        told += [(hour, *seen) for seen in bench.look()[1]]
+    assert told == [(24, "WARNING", "CA_EXPIRING")]
 
 
 def test_good_news_is_not_repeated():
@@ -181,9 +222,9 @@ def test_it_survives_its_own_errors():
     assert bench.records.taken() == [("ERROR", "")]
 
 
-def shown(fingerprint, *, verified=True, state=ServedState.SSL_ON):
+def shown(fingerprint, *, verified=True, state=ServedState.SSL_ON, days=999):
     cause = "" if verified else "certificate has expired"
-    return Served(1, "10.0.0.1:5000", state, fingerprint, verified, NOW + DAY, cause)
+    return Served(1, "10.0.0.1:5000", state, fingerprint, verified, NOW + days * DAY, cause)
 
 
 def test_what_cm_server_serves_is_part_of_the_alarm():
@@ -199,6 +240,35 @@ def test_what_cm_server_serves_is_part_of_the_alarm():
     bench.served = None
     assert bench.look()[1] == [("INFO", "")]
     assert bench.watch.last.serves_live is None
+
+
+def test_what_is_served_expires_by_itself():
+    """Files that were replaced do not make a running cm_server serve any longer."""
+    bench = Bench(certificate(999))
+    bench.served = shown("00", days=1)
+    assert bench.look()[1] == [("WARNING", "CERTIFICATE_EXPIRING"), ("WARNING", "NODE_DRIFT")]
+    assert [one.file for one in bench.watch.last.alarms] == ["served by cm_server", ""]
+    bench.served = shown("00", days=-1, verified=False)
+    assert bench.look()[1] == [("ERROR", "CERTIFICATE_EXPIRED"), ("ERROR", "NODE_DRIFT_REFUSED")]
+    bench.served = shown("ff")
+    assert bench.look()[1] == [("INFO", "")]
+
+
+def test_what_lies_on_the_disk_and_is_served_is_told_once():
+    bench = Bench(certificate(9))
+    bench.served = shown("ff", days=9)
+    assert bench.look()[1] == [("WARNING", "CERTIFICATE_EXPIRING")]
+    assert bench.watch.last.report.served.not_after == NOW + 9 * DAY
+
+
+def test_whether_cm_server_serves_is_known_where_one_belongs():
+    bench = Bench(certificate(999))
+    bench.look()
+    assert bench.watch.last.serves is None
+    for state, serves in zip(ServedState, (True, True, False, False), strict=True):
+        bench.served = shown("ff" if state is ServedState.SSL_ON else "", state=state)
+        bench.look()
+        assert bench.watch.last.serves is serves, state
 
 
 def test_a_cm_server_that_cannot_be_looked_at_hides_no_certificate():

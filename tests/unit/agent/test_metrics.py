@@ -13,13 +13,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from gausscert_agent import metrics
 from gausscert_agent.alarms import Check
-from gausscert_agent.expiry import expiry_report
+from gausscert_agent.expiry import Alarm, alarms, expiry_report, with_served
 from gausscert_agent.last_end import End
 from gausscert_agent.metrics import METRICS, Seen
 from gausscert_agent.metrics_server import AT_ONCE, MetricsServer
 from gausscert_agent.preflight import node_finding
 from gausscert_common.errors import InvalidInput, Reason
-from gausscert_common.model import Certificate, CertificateKind
+from gausscert_common.model import Certificate, CertificateKind, Served, ServedState
 from gausscert_common.protocol.state import NodeState, Transaction
 from gausscert_common.protocol.words import Outcome, Phase, RestartScope, SslWish, Tombstone
 from prometheus_client.parser import text_string_to_metric_families
@@ -41,9 +41,12 @@ SET = (
 )
 
 
-def seen(*certificates, **changes) -> Seen:
-    report = expiry_report("n1", certificates, NOW, 90)
-    check = Check(NOW, report, True, report.findings, ())
+SERVED = Served(1, "10.0.0.1:5000", ServedState.SSL_ON, "ee", True, NOW + timedelta(days=5))
+
+
+def seen(*certificates, served=None, **changes) -> Seen:
+    report = with_served(expiry_report("n1", certificates, NOW, 90), served)
+    check = Check(NOW, report, True, True, alarms(report), ())
     state = NodeState(tombstones=(Tombstone("tx-2", Outcome.ABORTED), Tombstone("tx-1", Outcome.COMMITTED)))
     whole = Seen("n1", "prod", NOW, check, state, End("tx-2", 1_700_000_000.5), 3600.0, True)
     return replace(whole, **changes)
@@ -96,18 +99,38 @@ def test_all_that_is_documented_is_told_and_nothing_else(endpoint):
 def test_each_certificate_with_the_seconds_it_has_left(endpoint):
     left = endpoint.samples()["gausscert_certificate_expiry_seconds"]
     assert left == {
-        ("server.crt", "0", "server", "CN=server", "00"): 10 * 86_400,
-        ("client.crt", "0", "client", 'CN="odd\\name"', "00"): -86_400,
-        ("cacert.pem", "0", "ca", "CN=server", "00"): 80 * 86_400,
-        ("cacert.pem", "1", "ca", "CN=server", "01"): 80 * 86_400,
+        ("disk", "server.crt", "0", "server", "CN=server", "00"): 10 * 86_400,
+        ("disk", "client.crt", "0", "client", 'CN="odd\\name"', "00"): -86_400,
+        ("disk", "cacert.pem", "0", "ca", "CN=server", "00"): 80 * 86_400,
+        ("disk", "cacert.pem", "1", "ca", "CN=server", "01"): 80 * 86_400,
     }
+
+
+def test_what_is_served_has_seconds_of_its_own_as_long_as_it_is_served(endpoint):
+    endpoint.shown = seen(certificate(999), served=SERVED)
+    told = endpoint.samples()
+    assert told["gausscert_certificate_expiry_seconds"] == {
+        ("disk", "server.crt", "0", "server", "CN=server", "00"): 999 * 86_400,
+        ("served", "served by cm_server", "0", "server", "", ""): 5 * 86_400,
+    }
+    assert told["gausscert_alarm"] == {("CERTIFICATE_EXPIRING", "served by cm_server", "warning"): 1}
+
+    endpoint.shown = seen(certificate(999), served=replace(SERVED, state=ServedState.UNREACHABLE))
+    left = endpoint.samples()["gausscert_certificate_expiry_seconds"]
+    assert [labels[0] for labels in left] == ["disk"]
+
+
+@pytest.mark.parametrize("serves", [True, False])
+def test_whether_cm_server_serves(endpoint, serves):
+    endpoint.shown = replace(endpoint.shown, check=replace(endpoint.shown.check, serves=serves))
+    assert endpoint.samples()["gausscert_cm_server_serves"] == {(): float(serves)}
 
 
 def test_the_metric_of_a_certificate_that_is_gone_disappears(endpoint):
     endpoint.shown = seen(certificate(999))
     told = endpoint.samples()
     assert list(told["gausscert_certificate_expiry_seconds"]) == [
-        ("server.crt", "0", "server", "CN=server", "00")
+        ("disk", "server.crt", "0", "server", "CN=server", "00")
     ]
     assert "gausscert_alarm" not in told
     assert told["gausscert_alarm_state"] == {(): 0}
@@ -163,7 +186,7 @@ def test_a_transaction_that_waits_for_nodes_that_were_left_out(endpoint, phase, 
 
 def test_what_is_not_known_is_not_told(endpoint):
     """A damaged journal, a set that cannot be read, no cm_server, no credential."""
-    check = Check(NOW, None, None, (node_finding("NODE_NOT_OBSERVED"),), ())
+    check = Check(NOW, None, None, None, (Alarm(node_finding("NODE_NOT_OBSERVED")),), ())
     endpoint.shown = seen(check=check, state=None, ended=None, credential_s=None, healthy=False)
     told = endpoint.samples()
     assert set(told) == {

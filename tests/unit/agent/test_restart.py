@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from gausscert_agent.alone import Alone
 from gausscert_agent.restart import Restarter, RestartOrders
 from gausscert_common.errors import NodeFailure, NodeRefusal, Reason
 from gausscert_common.protocol.words import RestartScope
@@ -26,6 +27,11 @@ class Timed(Clock):
                 setattr(self.cm, name, value)
 
 
+def restarter_of(cm, clock, activity):
+    waits = {"monotonic": clock.read, "sleep": clock.sleep, "activity": activity}
+    return Restarter(cm, stopped_for_s=2.0, alone=Alone(cm, **waits), **waits)
+
+
 @pytest.fixture
 def cm():
     return FakeCm()
@@ -45,9 +51,7 @@ def activities():
 
 @pytest.fixture
 def restarter(cm, clock, activities):
-    return Restarter(
-        cm, stopped_for_s=2.0, monotonic=clock.read, sleep=clock.sleep, activity=activities.append
-    )
+    return restarter_of(cm, clock, activities.append)
 
 
 def stop(restarter, scope, *, executor=False, timeout_s=60.0, on_start=lambda pid, ticks: None) -> None:
@@ -128,9 +132,7 @@ def test_a_failure_of_cm_ctl_counts_only_if_cm_has_not_stopped(restarter, cm):
     other = Stops(fail={"stop node": FAILED})
     clock = Clock()
     stop(
-        Restarter(
-            other, stopped_for_s=2.0, monotonic=clock.read, sleep=clock.sleep, activity=lambda text: None
-        ),
+        restarter_of(other, clock, lambda text: None),
         NODE,
     )
     assert other.calls == ["stop node"]

@@ -28,6 +28,15 @@ def test_every_watcher_gets_every_event_in_order():
             assert watcher.get(0) is None
 
 
+def test_a_new_watcher_is_told_what_the_node_is_about():
+    hub = Hub()
+    hub.publish(event("starting CM"))
+    hub.publish(event(""))  # a phase has changed; it is still about that
+    with hub.subscribe() as watcher:
+        assert watcher.get(0).activity == "starting CM"
+        assert watcher.get(0) is None
+
+
 def test_a_slow_watcher_loses_the_oldest_and_holds_up_nobody():
     hub = Hub()
     with hub.subscribe() as watcher:

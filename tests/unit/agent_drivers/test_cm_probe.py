@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding
 from gausscert_agent.drivers.cm_packets import Caller
 from gausscert_agent.drivers.cm_probe import probe, probe_all
 from gausscert_common.model import CmNode, CmTopology, Served, ServedState
@@ -116,6 +117,7 @@ def test_what_is_served_is_seen_and_verified(serving):
         fingerprint=leaf(files).fingerprint(SHA256()).hex(),
         chain_verified=True,
         not_after=leaf(files).not_valid_after_utc,
+        leaf=leaf(files).public_bytes(Encoding.DER),
     )
     assert [len(frame) for frame in server.heard] == [129, 13]
     assert server.heard[0][5:8] == b"omm"

@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 from pathlib import Path
 
 import pytest
+from gausscert_agent.alone import Alone
 from gausscert_agent.cm import LocalCm
 from gausscert_agent.conf_copies import ConfCopies
 from gausscert_agent.config import CmSettings
@@ -72,7 +74,8 @@ class Bench:
     def use(self, disk: Disk) -> None:
         """A new agent with this disk."""
         self.cm = LocalCm(CmSettings(self.home), self.ctl, disk=disk)
-        self.switcher = SslSwitcher(self.cm, ConfCopies(self.state, disk))
+        alone = Alone(self.cm, monotonic=time.monotonic, sleep=time.sleep, activity=lambda text: None)
+        self.switcher = SslSwitcher(self.cm, ConfCopies(self.state, disk), alone)
 
     def files(self) -> dict[str, tuple[bytes, int]]:
         paths = {name: conf_of(self.data, name) for name in ("server", "agent")}

@@ -5,6 +5,7 @@ import os
 import ssl
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from gausscert_agent.preflight import node_finding
 from gausscert_agent.store import Contents, Store
 from gausscert_agent.watch import Hub
 from gausscert_common import VERSION, certset
+from gausscert_common.certificates import describe
 from gausscert_common.errors import NodeFailure, Reason
 from gausscert_common.model import (
     CertificateKind,
@@ -32,7 +34,7 @@ from gausscert_common.model import (
     TransactionReport,
 )
 from gausscert_common.protocol.commands import AcquireCommand
-from gausscert_common.protocol.words import Phase, Step
+from gausscert_common.protocol.words import Fence, Phase, Step
 from support import sim_certs
 
 NOW = datetime(2026, 7, 1, tzinfo=UTC)
@@ -350,18 +352,58 @@ def test_only_the_own_cm_server_is_asked_and_only_while_it_runs(bench, monkeypat
     assert len(bench.observer.probe(query=False, timeout_s=2.0).served) == 1
     assert len(bench.probed.pop()[0].nodes) == 2
 
-    assert bench.observer.served(3.0) is None
+    down = bench.observer.served()
+    assert (down.state, down.cause) == (ServedState.UNREACHABLE, "no cm_server runs here")
     running = (CmProcess("cm_server", 7, NOW), CmProcess("cm_agent", 8, NOW))
     monkeypatch.setattr(bench.cm, "processes", lambda: running)
-    assert bench.observer.served(3.0).state is ServedState.SSL_ON
+    assert bench.observer.served().state is ServedState.SSL_ON
     ((topology, _, _, timeout_s),) = bench.probed
     assert [node.name for node in topology.nodes] == ["db1"]
     assert topology.local is topology.nodes[0]
-    assert timeout_s == 3.0
+    assert timeout_s == 5.0
 
     monkeypatch.setattr(bench.cm, "processes", lambda: running[1:])
-    assert bench.observer.served(3.0) is None
+    assert bench.observer.served().state is ServedState.UNREACHABLE
     assert len(bench.probed) == 1
+
+    bench.ctl.texts["view"] = bench.ctl.texts["view"].replace("cmServer 1:10.0.0.1", "")
+    bench.cm = LocalCm(bench.config.cm, bench.ctl)
+    assert bench.observer.served() is None  # none belongs here
+
+
+@pytest.mark.parametrize("phase", Phase)
+@pytest.mark.parametrize("lease_left_s", [0.0, 30.0])
+def test_what_is_served_is_looked_at_unless_somebody_restarts_cm(bench, monkeypatch, phase, lease_left_s):
+    """A committed transaction that waits for excluded nodes may last for weeks, and so may one in doubt."""
+    monkeypatch.setattr(bench.cm, "processes", lambda: (CmProcess("cm_server", 7, NOW),))
+    bench.transaction = TransactionReport("tx-1", phase, Fence(3, Step.STOP), lease_left_s=lease_left_s)
+    restarted = phase in (Phase.PREPARED, Phase.SWAPPED, Phase.ABORTED) and lease_left_s > 0
+    assert (bench.observer.served() is None) is restarted
+
+
+def test_what_is_served_is_part_of_the_expiry_report(bench, monkeypatch):
+    """Described as what lies on the disk is, whether it lies there or not."""
+    monkeypatch.setattr(bench.cm, "processes", lambda: (CmProcess("cm_server", 7, NOW),))
+    bench.install(sim_certs.new_set())
+    for files in (sim_certs.new_set(), sim_certs.old_set()):
+        leaf = ssl.PEM_cert_to_DER_cert(files["server.crt"].decode())
+        told = Served(1, "10.0.0.1:5000", ServedState.SSL_ON, fingerprint(files), leaf=leaf)
+        monkeypatch.setattr(bench, "probe_all", lambda *_, told=told: (told,))
+        report = bench.observer.expiry()
+        (described,) = describe({"server.crt": files["server.crt"]})
+        assert report.served == replace(described, file="served by cm_server")
+        assert report.served_from_disk is (files is sim_certs.new_set())
+
+
+def test_an_expiry_report_comes_although_cm_server_cannot_be_looked_at(bench, monkeypatch):
+    bench.install(sim_certs.old_set())
+    bench.ctl.broken = True
+    unseen = "part of the node could not be looked at: what cm_server serves"
+    told = bench.observer.expiry().findings
+    assert not [one for one in told if one.cause.startswith(unseen)]  # nobody knows whether one belongs
+    monkeypatch.setattr(bench.cm, "processes", lambda: (CmProcess("cm_server", 7, NOW),))
+    told = bench.observer.expiry().findings
+    assert len([one for one in told if one.cause.startswith(unseen)]) == 1
 
 
 def test_what_is_to_be_said_of_the_agent_is_part_of_every_report(bench):

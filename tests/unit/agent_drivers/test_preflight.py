@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -68,6 +69,7 @@ TABLE = [
     ("NODE_THRESHOLD_INVALID", conf(alert_threshold_days=181)),
     ("NODE_CM_CTL_RUNNING", {"foreign_cm_ctl": (12, 13)}),
     ("NODE_UPGRADING", {"upgrading": True}),
+    ("NODE_UPGRADE_UNKNOWN", {"upgrade_cause": "nothing tells PGHOST"}),
     ("NODE_PAUSED", {"paused": True}),
     ("NODE_MANUALLY_STOPPED", {"manually_stopped": True}),
     ("NODE_VERSION_UNKNOWN", {"version": ""}),
@@ -187,11 +189,13 @@ def node(tmp_path):
         (data / f"cm_{component}").mkdir(parents=True)
         (data / f"cm_{component}" / f"cm_{component}.conf").write_text("enable_ssl = on\n")
     state.mkdir()
+    (tmp_path / "pg").mkdir()
     return tmp_path
 
 
 def seen(node: Path, view: str | None = None, **settings) -> list[str]:
     view = f"node:1\nnode :1\ncmDataPath :{node}/data\n" if view is None else view
+    settings = {"environment": {"PGHOST": str(node / "pg")}} | settings
     cm_settings = CmSettings(node / "home", **settings)
     facts = look(cm_settings, node / "state", LocalCm(cm_settings, FakeCmCtl(view)), EXCHANGE)
     return codes(facts)
@@ -205,17 +209,55 @@ def test_what_is_in_the_way_is_seen(node):
     home_bin = node / "home" / "bin"
     (home_bin / "cluster_manual_pause").touch()
     (home_bin / "cluster_manual_start").touch()
-    (node / "pg").mkdir()
     (node / "pg" / "binary_upgrade").touch()
     (node / "home" / "share" / "sslcert").chmod(0o777)
     (node / "data" / "cm_agent" / "cm_agent.conf").write_text("#enable_ssl = on\n")
-    assert seen(node, environment={"PGHOST": str(node / "pg")}) == [
+    assert seen(node) == [
         "NODE_DIRECTORY_WRITABLE",
         "NODE_SSL_COMMENTED",
         "NODE_UPGRADING",
         "NODE_PAUSED",
         "NODE_MANUALLY_STOPPED",
     ]
+
+
+@pytest.mark.parametrize(
+    ("pghost", "cause"),
+    [
+        ("", "neither the agent's configuration nor a running process of CM tells PGHOST"),
+        ("{}/gone", "there is no such directory"),
+        ("{}/state/file", "there is no such directory"),
+        ("{}/loop", "Too many levels of symbolic links"),
+    ],
+)
+def test_a_node_that_cannot_tell_whether_it_is_upgraded_says_so(node, pghost, cause):
+    """It kept silent, which looked like a node that is not."""
+    (node / "loop").symlink_to("loop")
+    cm_settings = CmSettings(node / "home", environment={"PGHOST": pghost.format(node)} if pghost else {})
+    view = f"node:1\nnode :1\ncmDataPath :{node}/data\n"
+    cm = LocalCm(cm_settings, FakeCmCtl(view), proc=node / "state")
+    (finding,) = judge(look(cm_settings, node / "state", cm, EXCHANGE))
+    assert (finding.code, finding.severity) == ("NODE_UPGRADE_UNKNOWN", Severity.WARNING)
+    assert cause in finding.cause
+    assert "[cm.environment]" in finding.remedy
+
+
+def test_an_agent_that_was_not_told_pghost_learns_it_from_a_running_process_of_cm(node):
+    (node / "pg" / "binary_upgrade").touch()
+    program = node / "home" / "bin" / "cm_agent"
+    program.write_text("#!/bin/sh\necho\nread -r wait\n")
+    program.chmod(0o700)
+    with subprocess.Popen(
+        [program],
+        env={"SECRET": "x", "PGHOST": str(node / "pg")},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as running:
+        assert running.stdout is not None
+        running.stdout.readline()
+        found = seen(node, environment={})
+        running.communicate(b"\n")
+    assert found == ["NODE_UPGRADING"]
 
 
 def test_what_is_missing_is_seen_and_each_only_once(node):
@@ -231,7 +273,7 @@ def test_what_is_missing_is_seen_and_each_only_once(node):
 
 
 def test_a_cm_ctl_that_does_not_work_is_told_in_its_own_words(node):
-    cm_settings = CmSettings(node / "home")
+    cm_settings = CmSettings(node / "home", environment={"PGHOST": str(node / "pg")})
     cm = LocalCm(cm_settings, FakeCmCtl("current user is the root user (uid = 0), exit."))
     (finding,) = judge(look(cm_settings, node / "state", cm, EXCHANGE))
     assert finding.code == "NODE_CM_CTL_FAILS"

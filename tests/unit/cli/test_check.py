@@ -10,7 +10,14 @@ from dataclasses import replace
 import pytest
 from gausscert_common.errors import Denied, InvalidInput, NodeFailure, Reason
 from gausscert_common.findings import Severity
-from gausscert_common.model import CertificateKind, CmProcess, Served, ServedState
+from gausscert_common.model import (
+    CertificateKind,
+    CmNode,
+    CmProcess,
+    CmTopology,
+    Served,
+    ServedState,
+)
 from gausscert_common.protocol.words import Phase
 from gausscert_coordinator.cli.main import run as run_command
 from gausscert_coordinator.report import NodeExpiry, NodeStatus
@@ -72,6 +79,7 @@ def test_a_cluster_in_order():
         "nodes=3",
         "silent=0;;0",
         "drift=0;0",
+        "not_serving=0;0",
         "transactions=0;0",
     ]
     assert len(run.out.splitlines()) == 1
@@ -159,12 +167,14 @@ def test_what_is_wrong_weighs_more_than_what_is_unknown():
 @pytest.mark.parametrize(("lease_left_s", "state"), [(30.0, "WARNING"), (0.0, "CRITICAL")])
 def test_a_transaction_at_work_is_no_doubt(lease_left_s, state):
     busy = status_of("n1", transaction=in_transaction(lease_left_s=lease_left_s))
-    run = check(statuses=[replace(busy, served=served(NEW))])  # and drift is part of it
+    run = check(statuses=[replace(busy, served=served(NEW))])
     found, text, data = first_line(run)
     assert found == state
     assert "20261102t120000z-abc123" in text
-    assert {"transactions=1;0", "drift=0;0"} <= set(data)
-    assert len(run.out.splitlines()) == 2
+    # Drift is part of it as long as somebody is at work; where nobody is, it is told.
+    drift = int(not lease_left_s)
+    assert {"transactions=1;0", f"drift={drift};0"} <= set(data)
+    assert len(run.out.splitlines()) == 2 + drift
 
 
 def test_drift_is_a_warning_until_it_is_refused():
@@ -181,8 +191,71 @@ def test_drift_is_a_warning_until_it_is_refused():
 def test_a_cm_server_that_runs_and_cannot_be_seen():
     deaf = Served(1, "10.0.0.1:5000", ServedState.UNREACHABLE, cause="connection refused")
     assert first_line(check(statuses=[replace(status_of("n2"), served=deaf)]))[0] == "WARNING"
-    stopped = status_of("n2", processes=(CmProcess("om_monitor", 1, NOW),))
-    assert first_line(check(statuses=[replace(stopped, served=deaf)]))[0] == "OK"
+
+
+DOWN = Served(1, "10.0.0.1:5000", ServedState.UNREACHABLE, cause="connection refused")
+
+
+def down(name, **changes):
+    stopped = status_of(name, processes=(CmProcess("om_monitor", 1, NOW),), **changes)
+    return replace(stopped, served=DOWN)
+
+
+def test_a_node_whose_cm_server_does_not_run_is_not_ok():
+    """It was, as long as no other part of the node was wrong."""
+    state, text, data = first_line(check(statuses=[down("n2", manually_stopped=True)]))
+    assert state == "WARNING"
+    assert text == "n2: no cm_server runs here, although one belongs here; CM was stopped on purpose"
+    assert "not_serving=1;0" in data
+
+
+def test_a_cluster_without_any_cm_server_is_critical():
+    state, _, data = first_line(check(statuses=[down(name) for name in NODES]))
+    assert state == "CRITICAL"
+    assert "not_serving=3;0" in data
+    off = replace(status_of("n1"), served=Served(1, "10.0.0.1:5000", ServedState.SSL_OFF))
+    assert first_line(check(statuses=[off, down("n2"), down("n3")]))[0] == "WARNING"
+
+
+@pytest.mark.parametrize(
+    ("phase", "lease_left_s", "told"),
+    [
+        (Phase.PREPARED, 30.0, 0),
+        (Phase.SWAPPED, 30.0, 0),
+        (Phase.ABORTED, 30.0, 0),
+        (Phase.SWAPPED, 0.0, 3),
+        (Phase.COMMITTED, 30.0, 3),
+    ],
+)
+def test_cm_is_down_on_purpose_while_somebody_restarts_it(phase, lease_left_s, told):
+    busy = in_transaction(phase, lease_left_s)
+    run = check(statuses=[down(name, transaction=busy) for name in NODES])
+    assert f"not_serving={told};0" in first_line(run)[2]
+    assert run.out.count("NOT_SERVED") == told
+
+
+def test_a_cm_server_that_no_agent_can_look_at():
+    node = CmNode(1, "db2", "10.0.0.2", 5000, "10.0.0.2")
+    unseen = replace(status_of("n2", topology=CmTopology(1, (node,))), served=None)
+    assert first_line(check(statuses=[unseen]))[:2] == (
+        "WARNING",
+        "n2: what cm_server serves could not be looked at",
+    )
+
+
+def test_what_is_served_counts_by_itself_unless_it_lies_on_the_disk():
+    report = expiry_report("n2").report
+    shown = replace(certificate(fingerprint=NEW, days=-2.0), file="served by cm_server")
+    run = check(expiries=[NodeExpiry("n2", replace(report, served=shown))])
+    state, text, data = first_line(run)
+    assert state == "CRITICAL"
+    assert text == "n2: served by cm_server (server CN=server) expired 2 days ago"
+    assert "'n2 served by cm_server'=-2;90:;30:" in data
+
+    old = certificate(days=50.0)
+    report = expiry_report("n2", old).report
+    same = replace(report, served=replace(old, file="served by cm_server"))
+    assert len(check(expiries=[NodeExpiry("n2", same)]).out.splitlines()) == 2
 
 
 @pytest.mark.parametrize(

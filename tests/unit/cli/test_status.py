@@ -259,6 +259,18 @@ def test_a_certificate_of_tomorrow_is_not_yet_valid():
     assert "not yet valid" in run.out
 
 
+def test_expiry_lists_what_is_served_beside_what_lies_on_the_disk():
+    shown = replace(certificate(fingerprint=NEW, days=3.0), file="served by cm_server")
+    node = expiry_report("n1")
+    given = Given(expiry=(replace(node, report=replace(node.report, served=shown)),))
+    listed = cli("expiry", "--output", "json", given=given).document["certificates"]
+    assert [(each["file"], each["days_left"]) for each in listed] == [
+        ("served by cm_server", 3),
+        ("server.crt", 400),
+    ]
+    assert "served by cm_server" in cli("expiry", given=given).out
+
+
 @pytest.mark.parametrize("json", [True, False])
 def test_expiry_with_a_lost_node_is_four(json):
     given = Given(expiry=(expiry_report("n1"), NodeExpiry("n2", error=unreachable("n2"))))

@@ -94,9 +94,11 @@ NODE = NodeReport(
     topology=CmTopology(1, (CmNode(1, "host", "10.0.0.1", 5000, "10.0.0.2"),)),
     findings=(FINDING,),
 )
-SERVED = Served(1, "h:1", ServedState.SSL_ON, "f" * 64, chain_verified=True, not_after=NOW, cause="x")
+SERVED = Served(
+    1, "h:1", ServedState.SSL_ON, "f" * 64, chain_verified=True, not_after=NOW, cause="x", leaf=b"0"
+)
 PROBE = ProbeReport((SERVED,), ClusterState("Normal", {1: "Primary"}, "why"), (FINDING,))
-EXPIRY = ExpiryReport("n1", NOW, (CERTIFICATE,), 90, (FINDING,))
+EXPIRY = ExpiryReport("n1", NOW, (CERTIFICATE,), 90, (FINDING,), CERTIFICATE)
 EVENT = WatchEvent("tx-00000001", Phase.PREPARING, Fence(1, Step.PREPARE), "staging", NOW)
 
 
