@@ -13,8 +13,8 @@ from gausscert_common.errors import GausscertError, InternalError, Reason
 from gausscert_common.protocol.coordinator import POINT_OF_NO_RETURN, Stage, Verdict
 from gausscert_common.protocol.words import RestartScope
 
-from gausscert_coordinator import proof, recovery_view, running, standing, takeover
-from gausscert_coordinator.hands import Hands
+from gausscert_coordinator import proof, recovery_view, running, sightings, standing, takeover
+from gausscert_coordinator.hands import PROBE_TIMEOUT_S, Hands
 from gausscert_coordinator.interrupt import unless
 from gausscert_coordinator.job import PROOFS, STARTS
 from gausscert_coordinator.merging import merge
@@ -30,6 +30,7 @@ from gausscert_coordinator.objections import (
 )
 from gausscert_coordinator.prover import Prover
 from gausscert_coordinator.report import Mark, Result
+from gausscert_coordinator.start_watch import StartWatch
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -72,6 +73,7 @@ class Engine:
         self._sleep = sleep
         self._hands = Hands(job, clients, reporter)
         self._prover = Prover(self._hands, reporter, clock)
+        self._start_watch = StartWatch(self._hands, reporter, sleep)
         self._granted: tuple[str, ...] = ()
         self._prepare_sent = job.replacement is None
         self._before: Baseline | None = None
@@ -190,7 +192,8 @@ class Engine:
         return await self._hands.command(stage, self._job.participants)
 
     async def _rollback_start(self) -> list[GausscertError]:
-        return self._left_to_proof(await self._hands.restart(Stage.ROLLBACK_START))
+        start = self._hands.restart(Stage.ROLLBACK_START)
+        return self._left_to_proof(await self._start_watch.during(start, self._old_set, None))
 
     async def _stop(self) -> list[GausscertError]:
         return await self._hands.restart(Stage.STOP) or await self._seen_stopped("although it was stopped")
@@ -207,17 +210,26 @@ class Engine:
 
     async def _start(self) -> list[GausscertError]:
         """cm_ctl on one node may have failed because of a cm_server on another: that one is named, too. Where
-        the cluster was accepted as it was, cm_ctl may well wait in vain for it to be Normal."""
-        wrong = await self._hands.restart(Stage.START)
-        if not any(error.reason in _START_REASONS for error in wrong):
+        the cluster was accepted as it was, cm_ctl may well wait in vain for it to be Normal. A start without
+        an answer may not even have begun: then only what runs, and runs wrongly, is named."""
+        start = self._hands.restart(Stage.START)
+        wrong = await self._start_watch.during(start, self._new_set, self._processes_before)
+        tried = any(error.reason in _START_REASONS for error in wrong)
+        if not tried and not any(error.reason is Reason.DEADLINE for error in wrong):
             return wrong
-        if self._job.accept_state and (self._before is None or not self._before.normal):
+        if tried and self._job.accept_state and (self._before is None or not self._before.normal):
             return self._left_to_proof(wrong)
-        read, probes = await self._hands.read(), await self._hands.probe(query=False)
+        read, probes = await self._hands.look(longest_s=PROBE_TIMEOUT_S)
         self._tell_causes(finding for report in probes.good.values() for finding in report.findings)
         blamed = {error.node for error in wrong}
-        silent = proof.silent(read.good, probes.good)
-        return [*wrong, *(error for error in silent if error.node not in blamed)]
+        wanted, before = self._new_set(read.good), self._processes_before
+        look = sightings.after_failed_start if tried else sightings.while_starting
+        seen = look(wanted, before, read.good, probes.good)
+        return [*wrong, *(each for each in seen if not (sightings.is_silence(each) and each.node in blamed))]
+
+    @property
+    def _processes_before(self) -> Processes | None:
+        return self._before.processes if self._before is not None else None
 
     def _left_to_proof(self, wrong: list[GausscertError]) -> list[GausscertError]:
         """With the old set live everywhere it does not matter what cm_ctl says of a start, only what runs:
@@ -285,17 +297,30 @@ class Engine:
             return list(proof.no_longer_normal(before, probes.good))
         return list(standing.worse_than_planned(replacement.planned_state, before, probes.good))
 
+    def _new_set(self, reports: Mapping[str, NodeReport]) -> Expectation:
+        """What must be served after Start."""
+        replacement = self._job.replacement
+        leaf = replacement.leaf if replacement is not None else ""
+        wish = replacement.ssl_wish if replacement is not None else recovery_view.ssl_wish(reports)
+        return proof.new_set(reports, leaf, self._before, wish, self._job.absent)
+
+    def _old_set(self, reports: Mapping[str, NodeReport]) -> Expectation:
+        """What must be served after a rollback."""
+        wanted = proof.old_set(reports, self._before)
+        if self._before is not None and self._before.sound:
+            return standing.least(wanted, self._before)
+        return wanted
+
+    def _live_set(self, reports: Mapping[str, NodeReport]) -> Expectation:
+        return proof.new_set(reports, "", None, absent=self._job.absent)
+
     async def _verify(self) -> list[GausscertError]:
         read = await self._hands.read()
         if not read.complete:
             return list(read.bad.values())
-        replacement = self._job.replacement
-        leaf = replacement.leaf if replacement is not None else ""
-        wish = replacement.ssl_wish if replacement is not None else recovery_view.ssl_wish(read.good)
-        wanted = proof.new_set(read.good, leaf, self._before, wish, self._job.absent)
+        wanted, before = self._new_set(read.good), self._processes_before
         if self._job.joins:
             wanted = replace(wanted, normal=frozenset(read.good))
-        before = self._before.processes if self._before is not None else None
         if not self._job.accept_state:
             return await self._prove(wanted, forward=True, before=before)
         hoped = replace(wanted, normal=frozenset(read.good))
@@ -307,10 +332,7 @@ class Engine:
         read = await self._hands.read()
         if not read.complete:
             return list(read.bad.values())
-        wanted = proof.old_set(read.good, self._before)
-        if self._before is not None and self._before.sound:
-            wanted = standing.least(wanted, self._before)
-        wrong = await self._prove(wanted, forward=False)
+        wrong = await self._prove(self._old_set(read.good), forward=False)
         unknown = self._before is None and self._job.accept_state
         if not unknown and (self._before is None or self._before.sound):
             return wrong
@@ -319,12 +341,12 @@ class Engine:
 
     async def _ensure_up(self) -> list[GausscertError]:
         """The decision is durable everywhere already: what is not proven here is told, no more."""
-        wrong = await self._hands.restart(Stage.ENSURE_UP)
+        start = self._hands.restart(Stage.ENSURE_UP)
+        wrong = await self._start_watch.during(start, self._live_set, None)
         if wrong:
             return wrong
         read = await self._hands.read()
-        expectation = proof.new_set(read.good, "", None, absent=self._job.absent)
-        unproven = [*read.bad.values(), *await self._prove(expectation, forward=False)]
+        unproven = [*read.bad.values(), *await self._prove(self._live_set(read.good), forward=False)]
         self._findings.extend(as_finding(error) for error in unproven)
         return []
 
@@ -349,6 +371,7 @@ class Engine:
             within_s=self._job.timeouts.verify_s,
             pause=pause,
             enough=lambda: forward and self._interrupt.requested,
+            gives_up=forward,
         )
         self._recorder.seen(self._reporter.stage, self._prover.evidence)
         self._findings.extend(as_finding(error) for error in self._prover.short_of)

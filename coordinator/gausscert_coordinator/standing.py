@@ -96,7 +96,7 @@ def least(expectation: Expectation, before: Baseline, *, anyway: frozenset[int] 
     asked = before.answered
     if not asked and len(kept) == len(expectation.servers):
         asked = expectation.normal
-    spared = frozenset(expectation.servers.keys() - kept.keys())
+    spared = {each: want for each, want in expectation.servers.items() if each not in kept}
     return replace(expectation, servers=kept, normal=asked, words=as_good_as(before.words), spared=spared)
 
 
