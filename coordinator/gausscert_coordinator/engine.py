@@ -6,6 +6,7 @@ counts as having gone well, the operator's interruptions, and the words for how 
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -28,15 +29,16 @@ from gausscert_coordinator.objections import (
     told_together,
     unlike_plan,
 )
-from gausscert_coordinator.prover import Prover
+from gausscert_coordinator.prover import POLL_S, Prover
 from gausscert_coordinator.report import Mark, Result
 from gausscert_coordinator.start_watch import StartWatch
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
 
+    from gausscert_common.errors import NodeFailure
     from gausscert_common.findings import Finding
-    from gausscert_common.model import NodeReport, Overlap
+    from gausscert_common.model import NodeReport, Overlap, ProbeReport
     from gausscert_common.protocol.coordinator import Course
 
     from gausscert_coordinator.fanout import Answers
@@ -49,6 +51,9 @@ if TYPE_CHECKING:
     from gausscert_coordinator.takeover import TakenOver
 
 _START_REASONS: Final = frozenset({Reason.CM_NOT_STARTED, Reason.CM_CTL_FAILED, Reason.CM_CTL_TIMEOUT})
+
+_FURTHER_LOOKS: Final = 2
+"""At a cm_server that does not serve before CM is stopped."""
 
 _OUTSIDE: Final = "CM is not started from here: start the cluster now; what it serves is not proven"
 
@@ -283,19 +288,41 @@ class Engine:
         wrong += [staged_another(node) for node, made in staged if replacement.is_another(node, made.stage)]
         if wrong or self._job.restart is RestartScope.NONE:
             return wrong
-        probes, read = await self._hands.probe(query=True), await self._hands.read()
-        summed = proof.baseline(probes.good, proof.WORKING[self._job.whole])
-        before = replace(summed, processes=running.running(read.good))
-        self._before = before
+        return await self._look_before(replacement)
+
+    async def _look_before(self, replacement: Replacement) -> list[GausscertError]:
+        """What "as good as before" is measured by, and whether the cluster still is as it was planned for."""
+        probes, read = await asyncio.gather(self._hands.probe(query=True), self._hands.read())
+        before = proof.baseline(probes.good, proof.WORKING[self._job.whole])
+        if self._job.accept_state:
+            before = await self._look_again(before, probes)
+        self._before = before = replace(before, processes=running.running(read.good))
         self._recorder.seen(Stage.PREPARE, proof.evidence(probes.good))
         if self._job.accept_state:
             self._reporter.tell(Mark.NOTE, detail=f"accepted as it is: {standing.told(probes.good)}")
+            self._tell_exempt(standing.exempt(before, probes.good, self._joining(read.good)))
         unanswered = [*probes.bad.values(), *read.bad.values()]
         if unanswered or self._job.joins:  # its own old set may be what keeps it out
             return unanswered
         if not self._job.accept_state:
             return list(proof.no_longer_normal(before, probes.good))
         return list(standing.worse_than_planned(replacement.planned_state, before, probes.good))
+
+    async def _look_again(self, before: Baseline, probes: Answers[ProbeReport]) -> Baseline:
+        """One that is out of reach for a moment must not be taken for one that did not serve before."""
+        for _ in range(_FURTHER_LOOKS):
+            if not standing.exempt(before, probes.good):
+                break
+            await self._sleep(POLL_S)
+            probes = await self._hands.probe(query=False)
+            seen = proof.baseline(probes.good).served
+            before = replace(before, served=proof.best_of(before.served, seen))
+        return before
+
+    def _tell_exempt(self, exempt: Iterable[NodeFailure]) -> None:
+        for each in exempt:
+            self._reporter.tell(Mark.NOTE, detail=f"{each.message} (do: {each.remedy})")
+            self._findings.append(as_finding(each))
 
     def _new_set(self, reports: Mapping[str, NodeReport]) -> Expectation:
         """What must be served after Start."""
@@ -324,9 +351,15 @@ class Engine:
         if not self._job.accept_state:
             return await self._prove(wanted, forward=True, before=before)
         hoped = replace(wanted, normal=frozenset(read.good))
-        joining = frozenset(each.topology.local_node_id for each in read.good.values() if self._job.joins)
-        least = standing.least(hoped, self._before or proof.Baseline(), anyway=joining)
+        owners = {node: each.topology.local_node_id for node, each in read.good.items()}
+        least = standing.least(
+            hoped, self._before or proof.Baseline(), anyway=self._joining(read.good), owners=owners
+        )
         return await self._prove(hoped, forward=True, before=before, least=least)
+
+    def _joining(self, reports: Mapping[str, NodeReport]) -> frozenset[int]:
+        """cm_servers that the transaction is there to bring back."""
+        return frozenset(each.topology.local_node_id for each in reports.values() if self._job.joins)
 
     async def _verify_rollback(self) -> list[GausscertError]:
         read = await self._hands.read()

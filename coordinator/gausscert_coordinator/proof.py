@@ -109,9 +109,7 @@ def baseline(probes: Mapping[str, ProbeReport], words: frozenset[str] = _NORMAL_
     """
     best: dict[int, Served] = {}
     for report in probes.values():
-        for served in report.served:
-            if _rank(served) > _rank(best.get(served.cm_node_id)):
-                best[served.cm_node_id] = served
+        best = best_of(best, {served.cm_node_id: served for served in report.served if speaks(served)})
     states = {node: report.cluster for node, report in probes.items()}
     said = {node: state.cluster_state for node, state in states.items() if state is not None}
     normal = {node for node, word in said.items() if word in words}
@@ -122,6 +120,15 @@ def baseline(probes: Mapping[str, ProbeReport], words: frozenset[str] = _NORMAL_
         answered=frozenset(answered),
         words=frozenset(said.values()) - {""},
     )
+
+
+def best_of(one: Mapping[int, Served], other: Mapping[int, Served]) -> dict[int, Served]:
+    """By CM node id, the best that was seen in either of two looks."""
+    best = dict(one)
+    for cm_node_id, served in other.items():
+        if _rank(served) > _rank(best.get(cm_node_id)):
+            best[cm_node_id] = served
+    return best
 
 
 def new_set(

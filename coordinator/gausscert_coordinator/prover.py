@@ -10,7 +10,7 @@ from gausscert_coordinator.hands import PROBE_TIMEOUT_S, QUICK_PROBE_S
 from gausscert_coordinator.report import Mark
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
 
     from gausscert_common.errors import GausscertError
     from gausscert_common.findings import Finding
@@ -57,6 +57,7 @@ class Prover:
         self.cluster_state: ClusterState | None = None
         self.causes: tuple[Finding, ...] = ()
         """What CM's logs said when something was last seen to be wrong."""
+        self._asked: Mapping[str, ProbeReport] = {}
         self.short_of: list[GausscertError] = []
         """What was hoped for and not seen, once no less than before was."""
 
@@ -93,7 +94,7 @@ class Prover:
             if not seen.wrong or seen.hopeless or twice or enough():
                 return seen.wrong
             if self._clock() >= deadline_s:
-                return await self._settle_for(least, seen.wrong, before)
+                return await self._settle_for(least, expectation, seen.wrong, before)
             text = _named(seen.wrong)
             if text != said:
                 self._reporter.tell(Mark.NOTE, detail=f"waiting: {text}")
@@ -102,13 +103,20 @@ class Prover:
             await pause(POLL_S)
 
     async def _settle_for(
-        self, least: Expectation | None, wrong: list[GausscertError], before: Processes | None
+        self,
+        least: Expectation | None,
+        hoped: Expectation,
+        wrong: list[GausscertError],
+        before: Processes | None,
     ) -> list[GausscertError]:
+        """Whatever is enough, what it falls short of is told; also what `query` says where it need not say
+        anything."""
         if least is None:
             return wrong
         seen = await self._look(least, before, PROBE_TIMEOUT_S)
         if not seen.wrong:
-            self.short_of = wrong
+            said = proof.state_objections(hoped, self._asked)
+            self.short_of = list({(each.node, each.message): each for each in [*wrong, *said]}.values())
         return seen.wrong
 
     async def _look(self, expectation: Expectation, before: Processes | None, longest_s: float) -> _Seen:
@@ -137,6 +145,7 @@ class Prover:
         if wrong:
             return wrong
         asked = await self._hands.probe(query=True)
+        self._asked = asked.good
         self.cluster_state = proof.cluster_state(asked.good)
         self.evidence = proof.evidence(asked.good)
         self._note_causes(asked.good.values())
