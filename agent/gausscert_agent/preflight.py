@@ -300,6 +300,7 @@ def look(
     """
     home_bin = settings.home / "bin"
     version, cm_ctl_cause = _ask_cm_ctl(cm)
+    paused, upgrading = interference(settings)
     confs, conf_cause = _read_confs(cm)
     return NodeFacts(
         uid=os.geteuid(),
@@ -318,10 +319,15 @@ def look(
         conf_cause=conf_cause,
         ssl_obstacles=_ssl_obstacles(cm),
         foreign_cm_ctl=tuple(process.pid for process in cm.foreign_cm_ctl()),
-        upgrading=_is_upgrading(settings),
-        paused=(home_bin / MANUAL_PAUSE).exists(),
+        upgrading=upgrading,
+        paused=paused,
         manually_stopped=cm.manually_stopped(),
     )
+
+
+def interference(settings: CmSettings) -> tuple[bool, bool]:
+    """Whether CM is paused, and whether it is upgraded, as files say; costs next to nothing."""
+    return (settings.home / "bin" / MANUAL_PAUSE).exists(), _is_upgrading(settings)
 
 
 def _directories(facts: NodeFacts) -> Iterator[Finding]:

@@ -310,6 +310,8 @@ class NodeReport:
     enable_ssl: SslSwitch = SslSwitch()
     processes: tuple[CmProcess, ...] = ()
     manually_stopped: bool = False
+    paused: bool = False
+    upgrading: bool = False
     topology: CmTopology = CmTopology()
     findings: tuple[Finding, ...] = ()
 

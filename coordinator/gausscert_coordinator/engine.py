@@ -23,6 +23,7 @@ from gausscert_coordinator.objections import (
     answers_again,
     as_finding,
     in_doubt,
+    interfered,
     staged_another,
     stays_down,
     still_excluded,
@@ -265,9 +266,12 @@ class Engine:
     def _unlike_plan(
         self, reports: Mapping[str, NodeReport], replacement: Replacement
     ) -> list[GausscertError]:
+        return unlike_plan(reports, replacement, stopped_is_fine=self._stopped_is_fine)
+
+    @property
+    def _stopped_is_fine(self) -> bool:
         """A node that joins may well have been kept from starting CM by hand."""
-        stopped_is_fine = self._job.restart is RestartScope.NONE or bool(self._job.joins)
-        return unlike_plan(reports, replacement, stopped_is_fine=stopped_is_fine)
+        return self._job.restart is RestartScope.NONE or bool(self._job.joins)
 
     async def _release(self, stage: Stage) -> list[GausscertError]:
         """Tell those that granted Acquire that nothing will come. Nothing was prepared anywhere, so a node
@@ -301,9 +305,10 @@ class Engine:
         if self._job.accept_state:
             self._reporter.tell(Mark.NOTE, detail=f"accepted as it is: {standing.told(probes.good)}")
             self._tell_exempt(standing.exempt(before, probes.good, self._joining(read.good)))
-        unanswered = [*probes.bad.values(), *read.bad.values()]
-        if unanswered or self._job.joins:  # its own old set may be what keeps it out
-            return unanswered
+        unfit: list[GausscertError] = [*probes.bad.values(), *read.bad.values()]
+        unfit += interfered(read.good, replacement, stopped_is_fine=self._stopped_is_fine)
+        if unfit or self._job.joins:  # its own old set may be what keeps it out
+            return unfit
         if not self._job.accept_state:
             return list(proof.no_longer_normal(before, probes.good))
         return list(standing.worse_than_planned(replacement.planned_state, before, probes.good))

@@ -108,6 +108,8 @@ class FakeNode:
     """What the running cm_server has in memory; None when CM does not run."""
     ssl_loaded: bool = True
     manual_stop: bool = False
+    paused: bool = False
+    upgrading: bool = False
     starts: int = 0
     cannot_start_with: set[str] = field(default_factory=set)
     """Digests of live sets with which its cm_server ends at once."""

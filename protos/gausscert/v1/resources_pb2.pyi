@@ -182,7 +182,7 @@ SEVERITY_ERROR: Severity
 SEVERITY_WARNING: Severity
 
 class Node(_message.Message):
-    __slots__ = ("cluster", "name", "agent_version", "cm_version", "clock", "paths", "capabilities", "transaction", "live", "stage", "retired", "enable_ssl", "processes", "manually_stopped", "topology", "findings")
+    __slots__ = ("cluster", "name", "agent_version", "cm_version", "clock", "paths", "capabilities", "transaction", "live", "stage", "retired", "enable_ssl", "processes", "manually_stopped", "topology", "findings", "paused", "upgrading")
     CLUSTER_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     AGENT_VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -199,6 +199,8 @@ class Node(_message.Message):
     MANUALLY_STOPPED_FIELD_NUMBER: _ClassVar[int]
     TOPOLOGY_FIELD_NUMBER: _ClassVar[int]
     FINDINGS_FIELD_NUMBER: _ClassVar[int]
+    PAUSED_FIELD_NUMBER: _ClassVar[int]
+    UPGRADING_FIELD_NUMBER: _ClassVar[int]
     cluster: str
     name: str
     agent_version: str
@@ -215,7 +217,9 @@ class Node(_message.Message):
     manually_stopped: bool
     topology: CmTopology
     findings: _containers.RepeatedCompositeFieldContainer[Finding]
-    def __init__(self, cluster: _Optional[str] = ..., name: _Optional[str] = ..., agent_version: _Optional[str] = ..., cm_version: _Optional[str] = ..., clock: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., paths: _Optional[_Union[Paths, _Mapping]] = ..., capabilities: _Optional[_Union[Capabilities, _Mapping]] = ..., transaction: _Optional[_Union[NodeTransaction, _Mapping]] = ..., live: _Optional[_Union[CertificateSet, _Mapping]] = ..., stage: _Optional[_Union[CertificateSet, _Mapping]] = ..., retired: _Optional[_Iterable[_Union[RetiredSet, _Mapping]]] = ..., enable_ssl: _Optional[_Union[SslSwitch, _Mapping]] = ..., processes: _Optional[_Iterable[_Union[CmProcess, _Mapping]]] = ..., manually_stopped: bool = ..., topology: _Optional[_Union[CmTopology, _Mapping]] = ..., findings: _Optional[_Iterable[_Union[Finding, _Mapping]]] = ...) -> None: ...
+    paused: bool
+    upgrading: bool
+    def __init__(self, cluster: _Optional[str] = ..., name: _Optional[str] = ..., agent_version: _Optional[str] = ..., cm_version: _Optional[str] = ..., clock: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., paths: _Optional[_Union[Paths, _Mapping]] = ..., capabilities: _Optional[_Union[Capabilities, _Mapping]] = ..., transaction: _Optional[_Union[NodeTransaction, _Mapping]] = ..., live: _Optional[_Union[CertificateSet, _Mapping]] = ..., stage: _Optional[_Union[CertificateSet, _Mapping]] = ..., retired: _Optional[_Iterable[_Union[RetiredSet, _Mapping]]] = ..., enable_ssl: _Optional[_Union[SslSwitch, _Mapping]] = ..., processes: _Optional[_Iterable[_Union[CmProcess, _Mapping]]] = ..., manually_stopped: bool = ..., topology: _Optional[_Union[CmTopology, _Mapping]] = ..., findings: _Optional[_Iterable[_Union[Finding, _Mapping]]] = ..., paused: bool = ..., upgrading: bool = ...) -> None: ...
 
 class Paths(_message.Message):
     __slots__ = ("cm_home", "set_directory", "state_directory")

@@ -91,6 +91,8 @@ NODE = NodeReport(
     enable_ssl=SslSwitch(SslValue.ON, SslValue.COMMENTED),
     processes=(CmProcess("cm_server", 42, NOW),),
     manually_stopped=True,
+    paused=True,
+    upgrading=True,
     topology=CmTopology(1, (CmNode(1, "host", "10.0.0.1", 5000, "10.0.0.2"),)),
     findings=(FINDING,),
 )
