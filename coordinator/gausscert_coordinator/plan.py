@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["Evidence", "Rollback", "make"]
 
 
-REPLACING: Final = (*RULES, *generations.RULES, *meeting.RULES, *exclusion_rules.RULES)
+REPLACING: Final = (*RULES, *generations.RULES, *exclusion_rules.RULES)
 
 
 def make(

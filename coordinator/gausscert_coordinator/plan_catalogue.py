@@ -17,14 +17,6 @@ PLAN: Final = table(
         "set the clock right, for example with chrony, then plan again",
     ),
     _Rule(
-        "CA_SAME_NAME",
-        WARNING,
-        "The new CA has the name of the old one, and another key",
-        "OpenSSL looks for an issuer by name: a cacert.pem with both makes one of their leaves fail, so old"
-        " and new nodes can never be made to talk to each other, nor to a client that has the old CA.",
-        "nothing for this replacement; give the next CA a subject of its own",
-    ),
-    _Rule(
         "SSL_UNEQUAL",
         ERROR,
         "enable_ssl is not the same on all nodes",

@@ -3,6 +3,6 @@
 `catalogue` has every kind of finding with its meaning and remedy.
 """
 
-from gausscert_common.validate.judge import DEFAULT_THRESHOLD_DAYS, bundle, certificate_set
+from gausscert_common.validate.judge import DEFAULT_THRESHOLD_DAYS, bundle, certificate_set, same_cas
 
-__all__ = ["DEFAULT_THRESHOLD_DAYS", "bundle", "certificate_set"]
+__all__ = ["DEFAULT_THRESHOLD_DAYS", "bundle", "certificate_set", "same_cas"]

@@ -105,6 +105,12 @@ class FactorBuild(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     FACTOR_BUILD_RELEASED: _ClassVar[FactorBuild]
     FACTOR_BUILD_LIBPQ_OFF: _ClassVar[FactorBuild]
 
+class Side(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    SIDE_UNSPECIFIED: _ClassVar[Side]
+    SIDE_FORMER: _ClassVar[Side]
+    SIDE_NEW: _ClassVar[Side]
+
 class Layout(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     LAYOUT_UNSPECIFIED: _ClassVar[Layout]
@@ -174,6 +180,9 @@ CRL_POLICY_DROP: CrlPolicy
 FACTOR_BUILD_UNSPECIFIED: FactorBuild
 FACTOR_BUILD_RELEASED: FactorBuild
 FACTOR_BUILD_LIBPQ_OFF: FactorBuild
+SIDE_UNSPECIFIED: Side
+SIDE_FORMER: Side
+SIDE_NEW: Side
 LAYOUT_UNSPECIFIED: Layout
 LAYOUT_EXCHANGE: Layout
 LAYOUT_DATA_LINK: Layout
@@ -481,9 +490,27 @@ class FactorFiles(_message.Message):
     def __init__(self, server_key_cipher: _Optional[bytes] = ..., server_key_rand: _Optional[bytes] = ..., client_key_cipher: _Optional[bytes] = ..., client_key_rand: _Optional[bytes] = ...) -> None: ...
 
 class Overlap(_message.Message):
-    __slots__ = ("refusals", "unknown")
-    REFUSALS_FIELD_NUMBER: _ClassVar[int]
+    __slots__ = ("unknown", "refusals", "same_ca")
     UNKNOWN_FIELD_NUMBER: _ClassVar[int]
-    refusals: _containers.RepeatedScalarFieldContainer[str]
+    REFUSALS_FIELD_NUMBER: _ClassVar[int]
+    SAME_CA_FIELD_NUMBER: _ClassVar[int]
     unknown: str
-    def __init__(self, refusals: _Optional[_Iterable[str]] = ..., unknown: _Optional[str] = ...) -> None: ...
+    refusals: _containers.RepeatedCompositeFieldContainer[OverlapRefusal]
+    same_ca: bool
+    def __init__(self, unknown: _Optional[str] = ..., refusals: _Optional[_Iterable[_Union[OverlapRefusal, _Mapping]]] = ..., same_ca: bool = ...) -> None: ...
+
+class OverlapRefusal(_message.Message):
+    __slots__ = ("connecting", "refusing", "cause", "detail", "links", "versions")
+    CONNECTING_FIELD_NUMBER: _ClassVar[int]
+    REFUSING_FIELD_NUMBER: _ClassVar[int]
+    CAUSE_FIELD_NUMBER: _ClassVar[int]
+    DETAIL_FIELD_NUMBER: _ClassVar[int]
+    LINKS_FIELD_NUMBER: _ClassVar[int]
+    VERSIONS_FIELD_NUMBER: _ClassVar[int]
+    connecting: Side
+    refusing: Side
+    cause: str
+    detail: str
+    links: _containers.RepeatedScalarFieldContainer[str]
+    versions: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, connecting: _Optional[_Union[Side, str]] = ..., refusing: _Optional[_Union[Side, str]] = ..., cause: _Optional[str] = ..., detail: _Optional[str] = ..., links: _Optional[_Iterable[str]] = ..., versions: _Optional[_Iterable[str]] = ...) -> None: ...
