@@ -302,6 +302,7 @@ class Engine:
             before = await self._look_again(before, probes)
         self._before = before = replace(before, processes=running.running(read.good))
         self._recorder.seen(Stage.PREPARE, proof.evidence(probes.good))
+        self._recorder.before(before.state)
         if self._job.accept_state:
             self._reporter.tell(Mark.NOTE, detail=f"accepted as it is: {standing.told(probes.good)}")
             self._tell_exempt(standing.exempt(before, probes.good, self._joining(read.good)))
@@ -415,7 +416,14 @@ class Engine:
         self._findings.extend(as_finding(error) for error in self._prover.short_of)
         if wrong:
             self._tell_causes(self._prover.causes)
+        elif self._before is not None:
+            self._tell_roles(standing.roles_moved(self._before.state, self._prover.cluster_state))
         return wrong
+
+    def _tell_roles(self, moved: Finding | None) -> None:
+        if moved is not None:
+            self._reporter.tell(Mark.NOTE, detail=f"roles have changed: {moved.cause}")
+            self._findings.append(moved)
 
     def _in_these_words(self, expectation: Expectation) -> Expectation:
         """Without some node a cluster is Degraded at best."""

@@ -100,7 +100,8 @@ def outage(restart: RestartScope, timeouts: Timeouts) -> str:
     longest = timeouts.stop_s + timeouts.start_s + timeouts.verify_s
     return (
         f"CM and the database of all nodes, from stop to start ({who}): usually under a minute,"
-        f" at most {longest:.0f} s before it is turned back"
+        f" at most {longest:.0f} s before it is turned back; turning back takes as long again at most, in all"
+        f" {2 * longest:.0f} s (stop, start and proof, twice)"
     )
 
 

@@ -1,4 +1,4 @@
-"""Every kind of finding that a plan adds to those about the bundle and about single nodes."""
+"""Every kind of finding that a plan, or a result, adds to those about the bundle and about single nodes."""
 
 from __future__ import annotations
 
@@ -170,6 +170,14 @@ PLAN: Final = table(
         "om_monitor starts CM when a machine comes back, with the set that lies there. It is stopped before"
         " the sets are exchanged, and starts with the new one.",
         "nothing; next time keep CM stopped there until it has joined",
+    ),
+    _Rule(
+        "ROLES_MOVED",
+        WARNING,
+        "After the restart cm_servers have other roles than before",
+        "The cm_servers elect their primary anew when they start. It is told in the result, and decides"
+        " nothing.",
+        "nothing; if the former primary is wanted, see cm_ctl switchover",
     ),
     _Rule(
         "SSL_GOES_OFF",

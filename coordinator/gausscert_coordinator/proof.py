@@ -89,6 +89,8 @@ class Baseline:
     """What it said there."""
     processes: Mapping[str, tuple[CmProcess, ...]] = field(default_factory=dict)
     """The processes that held a set in memory, by node."""
+    state: ClusterState | None = None
+    """What `query` said, and the roles, of the first node where it said anything."""
 
     def served_by(self, cm_node_id: int) -> bool:
         """Whether that cm_server did serve."""
@@ -119,6 +121,7 @@ def baseline(probes: Mapping[str, ProbeReport], words: frozenset[str] = _NORMAL_
         normal=frozenset(normal),
         answered=frozenset(answered),
         words=frozenset(said.values()) - {""},
+        state=cluster_state(probes),
     )
 
 

@@ -69,8 +69,24 @@ def told(probes: Mapping[str, ProbeReport]) -> str:
     state = proof.cluster_state(probes)
     if state is None or not state.cluster_state:
         return "cm_ctl query does not tell how the cluster is"
-    roles = ", ".join(f"{node} {role}" for node, role in sorted(state.server_roles.items()))
+    roles = roles_text(state)
     return f"{state.cluster_state}; cm_server {roles}" if roles else state.cluster_state
+
+
+def roles_text(state: ClusterState | None) -> str:
+    """The role of each cm_server by CM node id, as "1 Primary, 2 Standby"; "" where none is known."""
+    roles = state.server_roles if state is not None else {}
+    return ", ".join(f"{node} {role}" for node, role in sorted(roles.items()))
+
+
+def roles_moved(before: ClusterState | None, now: ClusterState | None) -> Finding | None:
+    """A restart may make another cm_server primary. That is no failure, but worth a word."""
+    then, later = roles_text(before), roles_text(now)
+    if not then or not later or then == later:
+        return None
+    from gausscert_coordinator.plan_catalogue import PLAN  # which loads cryptography
+
+    return PLAN["ROLES_MOVED"].finding(f"cm_server before: {then}; now: {later}")
 
 
 def as_good_as(before: Collection[str]) -> frozenset[str]:
