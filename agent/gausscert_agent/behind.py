@@ -10,8 +10,8 @@ from gausscert_common.errors import NodeFailure, Reason
 
 from gausscert_agent.assembly import assemble
 from gausscert_agent.cm import LocalCm
+from gausscert_agent.drivers.overlap import hold
 from gausscert_agent.drivers.process import ProcessRunner
-from gausscert_agent.drivers.rehearsal import hold
 from gausscert_agent.monitoring import Monitoring
 from gausscert_agent.node import LocalNode, transaction_report
 from gausscert_agent.observe import Observer

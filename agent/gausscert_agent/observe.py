@@ -34,6 +34,7 @@ from gausscert_agent.describe import Describer
 from gausscert_agent.drivers import cm_probe
 from gausscert_agent.drivers.cm_ctl import os_user
 from gausscert_agent.expiry import DEFAULT_THRESHOLD_DAYS, expiry_report, with_served
+from gausscert_agent.preflight import interference
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -127,6 +128,7 @@ class Observer:
         retired = look.at("the retired sets", self._retired, _NO_RETIRED)
         processes = look.at("the process list", self._cm.processes, _NO_PROCESSES)
         layout = look.at("the file system", lambda: self._probe_layout(again=preflight), None)
+        paused, upgrading = interference(self._cm)
         return NodeReport(
             cluster=self._config.cluster,
             name=self._config.name,
@@ -146,6 +148,8 @@ class Observer:
             enable_ssl=ssl,
             processes=processes,
             manually_stopped=self._cm.manually_stopped(),
+            paused=paused,
+            upgrading=upgrading,
             topology=topology,
             findings=self._findings(look.findings, live, layout, preflight),
         )

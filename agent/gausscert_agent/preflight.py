@@ -339,9 +339,19 @@ def look(
         dies_with_us=bool(process.find_wrapper()),
         upgrading=upgrading,
         upgrade_cause=upgrade_cause,
-        paused=(home_bin / MANUAL_PAUSE).exists(),
+        paused=is_paused(settings),
         manually_stopped=cm.manually_stopped(),
     )
+
+
+def interference(cm: LocalCm) -> tuple[bool, bool]:
+    """Whether CM is paused, and whether it is upgraded, as far as files say; costs next to nothing."""
+    return is_paused(cm.settings), _look_for_upgrade(cm.pghost())[0]
+
+
+def is_paused(settings: CmSettings) -> bool:
+    """Whether `cm_ctl pause` has left its mark."""
+    return (settings.home / "bin" / MANUAL_PAUSE).exists()
 
 
 def _directories(facts: NodeFacts) -> Iterator[Finding]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from gausscert_agent.assembly import assemble
 from gausscert_agent.config import AgentConfig, CmSettings, TlsFiles
-from gausscert_agent.drivers.rehearsal import hold
+from gausscert_agent.drivers.overlap import hold
 from gausscert_agent.effects import Given
 from gausscert_agent.files import Disk
 from gausscert_agent.restart import RestartOrders

@@ -127,15 +127,47 @@ class CertificateSet:
         return ""
 
 
+class Side(StrEnum):
+    """One of the two sets between which handshakes are rehearsed, and the nodes that have it."""
+
+    FORMER = "former"
+    NEW = "new"
+
+    @property
+    def other(self) -> Side:
+        """The other one."""
+        return Side.NEW if self is Side.FORMER else Side.FORMER
+
+
+@dataclass(frozen=True, slots=True)
+class OverlapRefusal:
+    """Handshakes between the former and the new set that fail in the same way."""
+
+    connecting: Side
+    """Who begins them: the direction."""
+    refusing: Side
+    """Who ends them, or cannot even begin."""
+    detail: str
+    """OpenSSL's word for it."""
+    cause: str = ""
+    """In plain words; "" where only OpenSSL's are known."""
+    links: tuple[str, ...] = ()
+    """Who would talk to whom."""
+    versions: tuple[str, ...] = ()
+    """Of TLS."""
+
+
 @dataclass(frozen=True, slots=True)
 class Overlap:
     """Whether a node with the former set and one with the new set could talk to each other, as rehearsed
     with the files of both."""
 
-    refusals: tuple[str, ...] = ()
-    """What fails between them, for a person; () when nothing does."""
+    refusals: tuple[OverlapRefusal, ...] = ()
+    """What fails between them; () when nothing does."""
     unknown: str = "not rehearsed"
     """Why it is not known; "" when it is."""
+    same_ca: bool = False
+    """Both sets trust the same CAs: of the same names and keys."""
 
     @property
     def can_talk(self) -> bool | None:
@@ -330,6 +362,8 @@ class NodeReport:
     enable_ssl: SslSwitch = SslSwitch()
     processes: tuple[CmProcess, ...] = ()
     manually_stopped: bool = False
+    paused: bool = False
+    upgrading: bool = False
     topology: CmTopology = CmTopology()
     findings: tuple[Finding, ...] = ()
 

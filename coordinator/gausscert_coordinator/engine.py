@@ -6,6 +6,7 @@ counts as having gone well, the operator's interruptions, and the words for how 
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -13,8 +14,8 @@ from gausscert_common.errors import GausscertError, InternalError, Reason
 from gausscert_common.protocol.coordinator import POINT_OF_NO_RETURN, Stage, Verdict
 from gausscert_common.protocol.words import RestartScope
 
-from gausscert_coordinator import proof, recovery_view, running, standing, takeover
-from gausscert_coordinator.hands import Hands
+from gausscert_coordinator import proof, recovery_view, running, sightings, standing, takeover
+from gausscert_coordinator.hands import PROBE_TIMEOUT_S, Hands
 from gausscert_coordinator.interrupt import unless
 from gausscert_coordinator.job import PROOFS, STARTS
 from gausscert_coordinator.merging import merge
@@ -22,20 +23,23 @@ from gausscert_coordinator.objections import (
     answers_again,
     as_finding,
     in_doubt,
+    interfered,
     staged_another,
     stays_down,
     still_excluded,
     told_together,
     unlike_plan,
 )
-from gausscert_coordinator.prover import Prover
+from gausscert_coordinator.prover import POLL_S, Prover
 from gausscert_coordinator.report import Mark, Result
+from gausscert_coordinator.start_watch import StartWatch
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
 
+    from gausscert_common.errors import NodeFailure
     from gausscert_common.findings import Finding
-    from gausscert_common.model import NodeReport, Overlap
+    from gausscert_common.model import NodeReport, Overlap, ProbeReport
     from gausscert_common.protocol.coordinator import Course
 
     from gausscert_coordinator.fanout import Answers
@@ -48,6 +52,9 @@ if TYPE_CHECKING:
     from gausscert_coordinator.takeover import TakenOver
 
 _START_REASONS: Final = frozenset({Reason.CM_NOT_STARTED, Reason.CM_CTL_FAILED, Reason.CM_CTL_TIMEOUT})
+
+_FURTHER_LOOKS: Final = 2
+"""At a cm_server that does not serve before CM is stopped."""
 
 _OUTSIDE: Final = "CM is not started from here: start the cluster now; what it serves is not proven"
 
@@ -72,6 +79,7 @@ class Engine:
         self._sleep = sleep
         self._hands = Hands(job, clients, reporter)
         self._prover = Prover(self._hands, reporter, clock)
+        self._start_watch = StartWatch(self._hands, reporter, sleep)
         self._granted: tuple[str, ...] = ()
         self._prepare_sent = job.replacement is None
         self._before: Baseline | None = None
@@ -196,7 +204,8 @@ class Engine:
         return await self._hands.command(stage, self._job.participants)
 
     async def _rollback_start(self) -> list[GausscertError]:
-        return self._left_to_proof(await self._hands.restart(Stage.ROLLBACK_START))
+        start = self._hands.restart(Stage.ROLLBACK_START)
+        return self._left_to_proof(await self._start_watch.during(start, self._old_set, None))
 
     async def _stop(self) -> list[GausscertError]:
         return await self._hands.restart(Stage.STOP) or await self._seen_stopped("although it was stopped")
@@ -213,17 +222,26 @@ class Engine:
 
     async def _start(self) -> list[GausscertError]:
         """cm_ctl on one node may have failed because of a cm_server on another: that one is named, too. Where
-        the cluster was accepted as it was, cm_ctl may well wait in vain for it to be Normal."""
-        wrong = await self._hands.restart(Stage.START)
-        if not any(error.reason in _START_REASONS for error in wrong):
+        the cluster was accepted as it was, cm_ctl may well wait in vain for it to be Normal. A start without
+        an answer may not even have begun: then only what runs, and runs wrongly, is named."""
+        start = self._hands.restart(Stage.START)
+        wrong = await self._start_watch.during(start, self._new_set, self._processes_before)
+        tried = any(error.reason in _START_REASONS for error in wrong)
+        if not tried and not any(error.reason is Reason.DEADLINE for error in wrong):
             return wrong
-        if self._job.accept_state and (self._before is None or not self._before.normal):
+        if tried and self._job.accept_state and (self._before is None or not self._before.normal):
             return self._left_to_proof(wrong)
-        read, probes = await self._hands.read(), await self._hands.probe(query=False)
+        read, probes = await self._hands.look(longest_s=PROBE_TIMEOUT_S)
         self._tell_causes(finding for report in probes.good.values() for finding in report.findings)
         blamed = {error.node for error in wrong}
-        silent = proof.silent(read.good, probes.good)
-        return [*wrong, *(error for error in silent if error.node not in blamed)]
+        wanted, before = self._new_set(read.good), self._processes_before
+        look = sightings.after_failed_start if tried else sightings.while_starting
+        seen = look(wanted, before, read.good, probes.good)
+        return [*wrong, *(each for each in seen if not (sightings.is_silence(each) and each.node in blamed))]
+
+    @property
+    def _processes_before(self) -> Processes | None:
+        return self._before.processes if self._before is not None else None
 
     def _left_to_proof(self, wrong: list[GausscertError]) -> list[GausscertError]:
         """With the old set live everywhere it does not matter what cm_ctl says of a start, only what runs:
@@ -254,9 +272,12 @@ class Engine:
     def _unlike_plan(
         self, reports: Mapping[str, NodeReport], replacement: Replacement
     ) -> list[GausscertError]:
+        return unlike_plan(reports, replacement, stopped_is_fine=self._stopped_is_fine)
+
+    @property
+    def _stopped_is_fine(self) -> bool:
         """A node that joins may well have been kept from starting CM by hand."""
-        stopped_is_fine = self._job.restart is RestartScope.NONE or bool(self._job.joins)
-        return unlike_plan(reports, replacement, stopped_is_fine=stopped_is_fine)
+        return self._job.restart is RestartScope.NONE or bool(self._job.joins)
 
     async def _release(self, stage: Stage) -> list[GausscertError]:
         """Tell those that granted Acquire that nothing will come. Nothing was prepared anywhere, so a node
@@ -277,46 +298,86 @@ class Engine:
         wrong += [staged_another(node) for node, made in staged if replacement.is_another(node, made.stage)]
         if wrong or self._job.restart is RestartScope.NONE:
             return wrong
-        probes, read = await self._hands.probe(query=True), await self._hands.read()
-        summed = proof.baseline(probes.good, proof.WORKING[self._job.whole])
-        before = replace(summed, processes=running.running(read.good))
-        self._before = before
+        return await self._look_before(replacement)
+
+    async def _look_before(self, replacement: Replacement) -> list[GausscertError]:
+        """What "as good as before" is measured by, and whether the cluster still is as it was planned for."""
+        probes, read = await asyncio.gather(self._hands.probe(query=True), self._hands.read())
+        before = proof.baseline(probes.good, proof.WORKING[self._job.whole])
+        if self._job.accept_state:
+            before = await self._look_again(before, probes)
+        self._before = before = replace(before, processes=running.running(read.good))
         self._recorder.seen(Stage.PREPARE, proof.evidence(probes.good))
+        self._recorder.before(before.state)
         if self._job.accept_state:
             self._reporter.tell(Mark.NOTE, detail=f"accepted as it is: {standing.told(probes.good)}")
-        unanswered = [*probes.bad.values(), *read.bad.values()]
-        if unanswered or self._job.joins:  # its own old set may be what keeps it out
-            return unanswered
+            self._tell_exempt(standing.exempt(before, probes.good, self._joining(read.good)))
+        unfit: list[GausscertError] = [*probes.bad.values(), *read.bad.values()]
+        unfit += interfered(read.good, replacement, stopped_is_fine=self._stopped_is_fine)
+        if unfit or self._job.joins:  # its own old set may be what keeps it out
+            return unfit
         if not self._job.accept_state:
             return list(proof.no_longer_normal(before, probes.good))
         return list(standing.worse_than_planned(replacement.planned_state, before, probes.good))
+
+    async def _look_again(self, before: Baseline, probes: Answers[ProbeReport]) -> Baseline:
+        """One that is out of reach for a moment must not be taken for one that did not serve before."""
+        for _ in range(_FURTHER_LOOKS):
+            if not standing.exempt(before, probes.good):
+                break
+            await self._sleep(POLL_S)
+            probes = await self._hands.probe(query=False)
+            seen = proof.baseline(probes.good).served
+            before = replace(before, served=proof.best_of(before.served, seen))
+        return before
+
+    def _tell_exempt(self, exempt: Iterable[NodeFailure]) -> None:
+        for each in exempt:
+            self._reporter.tell(Mark.NOTE, detail=f"{each.message} (do: {each.remedy})")
+            self._findings.append(as_finding(each))
+
+    def _new_set(self, reports: Mapping[str, NodeReport]) -> Expectation:
+        """What must be served after Start."""
+        replacement = self._job.replacement
+        leaf = replacement.leaf if replacement is not None else ""
+        wish = replacement.ssl_wish if replacement is not None else recovery_view.ssl_wish(reports)
+        return proof.new_set(reports, leaf, self._before, wish, self._job.absent)
+
+    def _old_set(self, reports: Mapping[str, NodeReport]) -> Expectation:
+        """What must be served after a rollback."""
+        wanted = proof.old_set(reports, self._before)
+        if self._before is not None and self._before.sound:
+            return standing.least(wanted, self._before)
+        return wanted
+
+    def _live_set(self, reports: Mapping[str, NodeReport]) -> Expectation:
+        return proof.new_set(reports, "", None, absent=self._job.absent)
 
     async def _verify(self) -> list[GausscertError]:
         read = await self._hands.read()
         if not read.complete:
             return list(read.bad.values())
-        replacement = self._job.replacement
-        leaf = replacement.leaf if replacement is not None else ""
-        wish = replacement.ssl_wish if replacement is not None else recovery_view.ssl_wish(read.good)
-        wanted = proof.new_set(read.good, leaf, self._before, wish, self._job.absent)
+        wanted, before = self._new_set(read.good), self._processes_before
         if self._job.joins:
             wanted = replace(wanted, normal=frozenset(read.good))
-        before = self._before.processes if self._before is not None else None
         if not self._job.accept_state:
             return await self._prove(wanted, forward=True, before=before)
         hoped = replace(wanted, normal=frozenset(read.good))
-        joining = frozenset(each.topology.local_node_id for each in read.good.values() if self._job.joins)
-        least = standing.least(hoped, self._before or proof.Baseline(), anyway=joining)
+        owners = {node: each.topology.local_node_id for node, each in read.good.items()}
+        least = standing.least(
+            hoped, self._before or proof.Baseline(), anyway=self._joining(read.good), owners=owners
+        )
         return await self._prove(hoped, forward=True, before=before, least=least)
+
+    def _joining(self, reports: Mapping[str, NodeReport]) -> frozenset[int]:
+        """cm_servers that the transaction is there to bring back."""
+        return frozenset(each.topology.local_node_id for each in reports.values() if self._job.joins)
 
     async def _verify_rollback(self) -> list[GausscertError]:
         read = await self._hands.read()
         if not read.complete:
             return list(read.bad.values())
-        wanted = proof.old_set(read.good, self._before)
-        if self._before is not None and self._before.sound:
-            wanted = standing.least(wanted, self._before)
-        wrong = await self._prove(wanted, forward=False) or await self._told_to_stop()
+        wrong = await self._prove(self._old_set(read.good), forward=False) or await self._told_to_stop()
         unknown = self._before is None and self._job.accept_state
         if not unknown and (self._before is None or self._before.sound):
             return wrong
@@ -332,12 +393,12 @@ class Engine:
 
     async def _ensure_up(self) -> list[GausscertError]:
         """The decision is durable everywhere already: what is not proven here is told, no more."""
-        wrong = await self._hands.restart(Stage.ENSURE_UP)
+        start = self._hands.restart(Stage.ENSURE_UP)
+        wrong = await self._start_watch.during(start, self._live_set, None)
         if wrong:
             return wrong
         read = await self._hands.read()
-        expectation = proof.new_set(read.good, "", None, absent=self._job.absent)
-        unproven = [*read.bad.values(), *await self._prove(expectation, forward=False)]
+        unproven = [*read.bad.values(), *await self._prove(self._live_set(read.good), forward=False)]
         self._findings.extend(as_finding(error) for error in unproven)
         return []
 
@@ -362,12 +423,20 @@ class Engine:
             within_s=self._job.timeouts.verify_s,
             pause=pause,
             enough=lambda: forward and self._interrupt.requested,
+            gives_up=forward,
         )
         self._recorder.seen(self._reporter.stage, self._prover.evidence)
         self._findings.extend(as_finding(error) for error in self._prover.short_of)
         if wrong:
             self._tell_causes(self._prover.causes)
+        elif self._before is not None:
+            self._tell_roles(standing.roles_moved(self._before.state, self._prover.cluster_state))
         return wrong
+
+    def _tell_roles(self, moved: Finding | None) -> None:
+        if moved is not None:
+            self._reporter.tell(Mark.NOTE, detail=f"roles have changed: {moved.cause}")
+            self._findings.append(moved)
 
     def _in_these_words(self, expectation: Expectation) -> Expectation:
         """Without some node a cluster is Degraded at best."""

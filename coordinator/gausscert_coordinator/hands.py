@@ -3,6 +3,7 @@ Knows how a stage is carried out, never what comes next."""
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -11,7 +12,6 @@ from gausscert_common.protocol.commands import Command, PurgeCommand
 from gausscert_common.protocol.coordinator import TABLE, Stage
 from gausscert_common.protocol.words import Fence
 
-from gausscert_coordinator import takeover
 from gausscert_coordinator.fanout import Answers, ask
 from gausscert_coordinator.job import STARTS, waves
 from gausscert_coordinator.ports import Preparation, RestartOrders
@@ -32,6 +32,9 @@ T = TypeVar("T")
 
 PROBE_TIMEOUT_S: Final = 5.0
 """Longest time for one cm_server; a healthy one answers within milliseconds (facts section 17)."""
+
+QUICK_PROBE_S: Final = 3.0
+"""The same where others are to be named within 5 s although one cm_server hangs."""
 
 
 class Hands:
@@ -54,18 +57,24 @@ class Hands:
         refused = [node for node, error in read.bad.items() if not isinstance(error, Unreachable)]
         return sorted([*read.good, *refused])
 
-    async def probe(self, *, query: bool) -> Answers[ProbeReport]:
-        """What every participant, and who else is to look, sees of the running cluster."""
-        timeout_s = min(PROBE_TIMEOUT_S, self._job.timeouts.verify_s)
+    async def probe(self, *, query: bool, longest_s: float = PROBE_TIMEOUT_S) -> Answers[ProbeReport]:
+        """What every participant, and who else is to look, sees of the running cluster.
+
+        Args:
+            query: Also what `cm_ctl query` says there.
+            longest_s: For one cm_server.
+        """
+        timeout_s = min(longest_s, self._job.timeouts.verify_s)
         return await ask(
             self._of((*self._job.participants, *self._job.witnesses)),
             lambda client: client.probe(query=query, timeout_s=timeout_s),
         )
 
-    async def fenced_out(self) -> list[GausscertError]:
-        """Whether another coordinator has taken over: a refusal for each node of which that is so."""
-        read = await self.read()
-        return takeover.fenced_out(read.good, self.epoch)
+    async def look(
+        self, *, longest_s: float = QUICK_PROBE_S
+    ) -> tuple[Answers[NodeReport], Answers[ProbeReport]]:
+        """Reports and what is served, side by side: neither waits for the other."""
+        return await asyncio.gather(self.read(), self.probe(query=False, longest_s=longest_s))
 
     async def acquire(self) -> Answers[NodeReport]:
         """Take the fence and the lease everywhere.

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gausscert_common.findings import Finding
-    from gausscert_common.model import NodeReport, PreparedSet
+    from gausscert_common.model import ClusterState, NodeReport, PreparedSet
     from gausscert_common.protocol.coordinator import Stage
 
     from gausscert_coordinator.history_clerk import Make, Open
@@ -100,6 +100,10 @@ class History:
     def staged(self, prepared: Mapping[str, PreparedSet]) -> None:
         """See `Recorder`."""
         self._pending.append(partial(rows.staged, dict(prepared)))
+
+    def before(self, state: ClusterState | None) -> None:
+        """See `Recorder`."""
+        self._pending.append(partial(rows.before, state))
 
     def seen(self, stage: Stage, evidence: Sequence[Proof]) -> None:
         """See `Recorder`."""

@@ -54,6 +54,16 @@ class Run:
     cluster_state: str | None
     generation: str | None
     """What a rollback went back to; None for everything else."""
+    accept_state: bool | None
+    """None, as all that follows: an older gausscert wrote it."""
+    excluded: str | None
+    """Names with commas."""
+    state_before: str | None
+    """What `query` said before CM was stopped; None, too, where it did not come to that."""
+    roles_before: str | None
+    """For example "1 Primary, 2 Standby"; likewise."""
+    roles: str | None
+    """Those at the end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +233,7 @@ def _account(book: sqlite3.Connection, run: Run) -> Account:
 
 def _run(row: sqlite3.Row) -> Run:
     told = dict(zip(row.keys(), row, strict=True))
-    for name in ("drop_crls", "take_over", "interrupted"):
+    for name in ("drop_crls", "take_over", "interrupted", "accept_state"):
         told[name] = bool(told[name]) if told[name] is not None else None
     for name in ("begun_at", "ended_at"):
         told[name] = _moment(told[name])

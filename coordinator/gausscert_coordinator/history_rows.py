@@ -14,12 +14,13 @@ from gausscert_common.protocol.words import LiveState, Phase
 from gausscert_common.source import Generation
 
 from gausscert_coordinator import history_schema as schema
+from gausscert_coordinator import standing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from gausscert_common.findings import Finding
-    from gausscert_common.model import Certificate, NodeReport, PreparedSet
+    from gausscert_common.model import Certificate, ClusterState, NodeReport, PreparedSet
     from gausscert_common.protocol.coordinator import Stage
 
     from gausscert_coordinator.job import Job
@@ -56,6 +57,8 @@ def begun(kind: Kind, cluster: str, job: Job, at: datetime) -> Iterator[Row]:
             new.leaf if new is not None else None,
             moment(at),
             new.source.name if new is not None and isinstance(new.source, Generation) else None,
+            job.accept_state,
+            ",".join(job.excluded),
         ),
     )
 
@@ -107,6 +110,15 @@ def steps(changed: Iterable[tuple[Cell, ...]]) -> Iterator[Row]:
         yield (schema.PUT_STEP, each)
 
 
+def before(state: ClusterState | None) -> Iterator[Row]:
+    """How the cluster was before CM was stopped."""
+    yield (schema.SET_BEFORE, (_said(state), standing.roles_text(state)))
+
+
+def _said(state: ClusterState | None) -> str | None:
+    return (state.cluster_state or state.cause) if state is not None else None
+
+
 def seen(stage: Stage, evidence: Sequence[Proof]) -> Iterator[Row]:
     """What was served, seen from where."""
     for number, proof in enumerate(evidence):
@@ -129,7 +141,6 @@ def found(findings: Sequence[Finding]) -> Iterator[Row]:
 
 def ended(result: Result, at: datetime) -> Iterator[Row]:
     """How it ended, and why."""
-    state = result.cluster_state
     yield (
         schema.END_RUN,
         (
@@ -139,7 +150,8 @@ def ended(result: Result, at: datetime) -> Iterator[Row]:
             result.why,
             result.interrupted,
             result.last_stage.value if result.last_stage is not None else None,
-            (state.cluster_state or state.cause) if state is not None else None,
+            _said(result.cluster_state),
+            standing.roles_text(result.cluster_state),
         ),
     )
     objections = [finding for failure in result.failures for finding in failure.findings]

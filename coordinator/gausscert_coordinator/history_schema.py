@@ -120,7 +120,17 @@ _V1: Final = (
 _V2: Final = ("ALTER TABLE run ADD COLUMN generation TEXT",)
 """What a rollback went back to."""
 
-MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_V1, _V2)
+_V3: Final = (
+    "ALTER TABLE run ADD COLUMN accept_state INTEGER",
+    "ALTER TABLE run ADD COLUMN excluded TEXT",
+    "ALTER TABLE run ADD COLUMN state_before TEXT",
+    "ALTER TABLE run ADD COLUMN roles_before TEXT",
+    "ALTER TABLE run ADD COLUMN roles TEXT",
+)
+"""What the operator accepted and left out (node names, with commas), and how the cluster was before CM was
+stopped; roles as "1 Primary, 2 Standby"."""
+
+MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_V1, _V2, _V3)
 """The statements that lead from schema version N (`PRAGMA user_version`) to N + 1, at index N."""
 
 VERSION: Final = len(MIGRATIONS)
@@ -129,13 +139,14 @@ VERSION: Final = len(MIGRATIONS)
 # the latter only since 3.24, and what we are given is the operating system's.
 BEGIN_RUN: Final = (
     "INSERT INTO run (run, transaction_id, cluster, kind, holder, version, participants, restart, ssl_wish,"
-    " drop_crls, take_over, bundle_digest, new_server, begun_at, generation)"
-    " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+    " drop_crls, take_over, bundle_digest, new_server, begun_at, generation, accept_state, excluded)"
+    " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
 )
 SET_EPOCH: Final = "UPDATE run SET epoch = ?2 WHERE run = ?1"
+SET_BEFORE: Final = "UPDATE run SET state_before = ?2, roles_before = ?3 WHERE run = ?1"
 END_RUN: Final = (
     "UPDATE run SET ended_at = ?2, duration_s = ?3, verdict = ?4, why = ?5, interrupted = ?6,"
-    " last_stage = ?7, cluster_state = ?8 WHERE run = ?1"
+    " last_stage = ?7, cluster_state = ?8, roles = ?9 WHERE run = ?1"
 )
 PUT_NODE: Final = "INSERT OR REPLACE INTO node VALUES (?,?,?,?,?,?)"
 SET_STAGED: Final = "UPDATE node SET new_digest = ?3, new_server = ?4 WHERE run = ?1 AND node = ?2"

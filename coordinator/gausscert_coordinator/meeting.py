@@ -8,17 +8,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gausscert_common.model import CertificateKind, SslValue
+from gausscert_common.model import SslValue
 from gausscert_common.protocol.words import RestartScope
 
-from gausscert_coordinator.plan_catalogue import PLAN
-from gausscert_coordinator.report import Meeting, OverlapVerdict
+from gausscert_coordinator.report import Meeting, NodesRefusal, OverlapVerdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Mapping
 
-    from gausscert_common.findings import Finding
-    from gausscert_common.model import CertificateSet
+    from gausscert_common.model import Overlap, OverlapRefusal, Side
 
     from gausscert_coordinator.plan_rules import Evidence
 
@@ -28,54 +26,38 @@ def verdict(seen: Evidence) -> OverlapVerdict | None:
     answers = {node: judged.overlap for node, judged in seen.judged.items()}
     if seen.only_ssl or not answers:
         return None
-    refusals = {f"{node}: {text}": text for node, found in answers.items() for text in found.refusals}
     unknown = {f"{node}: {found.unknown}": found.unknown for node, found in answers.items() if found.unknown}
-    if refusals:
-        meeting = Meeting.REFUSED
-    elif unknown:
-        meeting = Meeting.UNKNOWN
-    else:
-        meeting = Meeting.SAME_CA if _same_cas(seen) else Meeting.OVERLAPPING_CAS
+    refusing = {refusal.refusing for found in answers.values() for refusal in found.refusals}
+    meeting = _meeting(answers.values(), refusing)
     return OverlapVerdict(
         meeting,
-        refusals=_told_once(refusals, len(answers)),
+        accepting=refusing.pop().other if meeting is Meeting.ONE_WAY else None,
+        refusals=_refusals(answers),
         unknown=_told_once(unknown, len(answers)),
         meaning=_meaning(seen, meeting),
     )
 
 
-def same_name(seen: Evidence) -> Iterator[Finding]:
-    """A new CA with the name of an old one and another key: both in one file, one of them always fails."""
-    told: set[str] = set()
-    for node, judged in seen.judged.items():
-        old = _cas(seen.reports[node].live) if node in seen.reports else {}
-        for subject, fingerprints in _cas(judged.set).items():
-            if subject in old and not fingerprints & old[subject] and subject not in told:
-                told.add(subject)
-                yield PLAN["CA_SAME_NAME"].finding(f"both are {subject}")
+def _meeting(answers: Collection[Overlap], refusing: Collection[Side]) -> Meeting:
+    """Whoever refuses says so in both directions: it is asked for its word first as the one that connects,
+    and hears the other's first as the one that accepts."""
+    if refusing:
+        return Meeting.REFUSED if len(refusing) > 1 else Meeting.ONE_WAY
+    if any(found.unknown for found in answers):
+        return Meeting.UNKNOWN
+    return Meeting.SAME_CA if all(found.same_ca for found in answers) else Meeting.OVERLAPPING_CAS
 
 
-RULES = (same_name,)
-
-
-def _same_cas(seen: Evidence) -> bool:
-    return all(
-        node in seen.reports and _fingerprints(seen.reports[node].live) == _fingerprints(judged.set)
-        for node, judged in seen.judged.items()
+def _refusals(answers: Mapping[str, Overlap]) -> tuple[NodesRefusal, ...]:
+    """Each different one, with the nodes that say so unless all do."""
+    by_refusal: dict[OverlapRefusal, list[str]] = {}
+    for node, found in answers.items():
+        for refusal in found.refusals:
+            by_refusal.setdefault(refusal, []).append(node)
+    return tuple(
+        NodesRefusal(refusal, () if len(nodes) == len(answers) else tuple(nodes))
+        for refusal, nodes in by_refusal.items()
     )
-
-
-def _cas(held: CertificateSet) -> dict[str, set[str]]:
-    """Fingerprints by subject."""
-    found: dict[str, set[str]] = {}
-    for each in held.certificates:
-        if each.kind is CertificateKind.CA:
-            found.setdefault(each.subject, set()).add(each.fingerprint)
-    return found
-
-
-def _fingerprints(held: CertificateSet) -> set[str]:
-    return {each.fingerprint for each in held.certificates if each.kind is CertificateKind.CA}
 
 
 def _told_once(by_node: dict[str, str], nodes: int) -> tuple[str, ...]:
@@ -101,6 +83,7 @@ def _meaning(seen: Evidence, meeting: Meeting) -> str:
 _LEFT_OUT = {
     Meeting.SAME_CA: "could talk to the others with the old set until it is brought over",
     Meeting.OVERLAPPING_CAS: "could talk to the others with the old set until it is brought over",
+    Meeting.ONE_WAY: "is cut off from the others until it is brought over",
     Meeting.REFUSED: "is cut off from the others until it is brought over",
     Meeting.UNKNOWN: "may be cut off from the others until it is brought over",
 }

@@ -13,7 +13,7 @@ from gausscert_common.protocol.words import Phase
 from gausscert_coordinator import recovery_view
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from gausscert_common.model import NodeReport, TransactionReport
 
@@ -137,7 +137,7 @@ def leased(node: str, told: TransactionReport) -> NodeRefusal:
 def unlike_plan(
     reports: Mapping[str, NodeReport], replacement: Replacement, *, stopped_is_fine: bool
 ) -> list[GausscertError]:
-    """Nodes that somebody else has changed, begun to change or stopped since the plan was made."""
+    """Nodes that somebody else has changed, begun to change, or steers since the plan was made."""
     wrong: list[GausscertError] = []
     begun = {node: flight for flight in recovery_view.flights(reports) for node, _ in flight.phases}
     for node, report in reports.items():
@@ -153,16 +153,55 @@ def unlike_plan(
                     remedy="find out who changes certificates here, then plan again",
                 )
             )
-        elif report.manually_stopped and not stopped_is_fine and node not in replacement.stopped:
-            wrong.append(
-                NodeRefusal(
-                    Reason.NODE_UNFIT,
-                    "somebody has stopped CM here since the plan was made; it will not be started again",
-                    node=node,
-                    remedy="find out who stopped it and why, then plan again",
-                )
-            )
+        else:
+            wrong.extend(_interfered(node, report, replacement, stopped_is_fine=stopped_is_fine))
     return wrong
+
+
+def interfered(
+    reports: Mapping[str, NodeReport], replacement: Replacement, *, stopped_is_fine: bool
+) -> list[GausscertError]:
+    """Nodes on which somebody steers CM since the plan was made: has stopped or paused it, or upgrades it.
+
+    Args:
+        reports: By node.
+        replacement: What was accepted is in it.
+        stopped_is_fine: It may have been stopped, accepted or not.
+    """
+    return [
+        each
+        for node, report in reports.items()
+        for each in _interfered(node, report, replacement, stopped_is_fine=stopped_is_fine)
+    ]
+
+
+def _interfered(
+    node: str, report: NodeReport, replacement: Replacement, *, stopped_is_fine: bool
+) -> Iterator[NodeRefusal]:
+    accepted = {each.code for each in replacement.accepted if each.node == node}
+    if report.manually_stopped and not stopped_is_fine and node not in replacement.stopped:
+        yield _unfit(
+            node,
+            "somebody has stopped CM here since the plan was made; it will not be started again",
+            "find out who stopped it and why, then plan again",
+        )
+    if report.paused and "NODE_PAUSED" not in accepted:
+        yield _unfit(
+            node,
+            "somebody has paused CM since the plan was made",
+            "find out who paused it and why; end the pause (cm_ctl resume) or accept it (--accept-state),"
+            " then plan again",
+        )
+    if report.upgrading and "NODE_UPGRADING" not in accepted:
+        yield _unfit(
+            node,
+            "an upgrade has begun since the plan was made",
+            "let it end, or accept it (--accept-state), then plan again",
+        )
+
+
+def _unfit(node: str, message: str, remedy: str) -> NodeRefusal:
+    return NodeRefusal(Reason.NODE_UNFIT, message, node=node, remedy=remedy)
 
 
 def staged_another(node: str) -> NodeFailure:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["Evidence", "Rollback", "make"]
 
 
-REPLACING: Final = (*RULES, *generations.RULES, *meeting.RULES, *exclusion_rules.RULES)
+REPLACING: Final = (*RULES, *generations.RULES, *exclusion_rules.RULES)
 
 
 def make(
@@ -100,7 +100,8 @@ def outage(restart: RestartScope, timeouts: Timeouts) -> str:
     longest = timeouts.stop_s + timeouts.start_s + timeouts.verify_s
     return (
         f"CM and the database of all nodes, from stop to start ({who}): usually under a minute,"
-        f" at most {longest:.0f} s before it is turned back"
+        f" at most {longest:.0f} s before it is turned back; turning back takes as long again at most, in all"
+        f" {2 * longest:.0f} s (stop, start and proof, twice)"
     )
 
 

@@ -1,4 +1,4 @@
-"""Every kind of finding that a plan adds to those about the bundle and about single nodes."""
+"""Every kind of finding that a plan, or a result, adds to those about the bundle and about single nodes."""
 
 from __future__ import annotations
 
@@ -15,14 +15,6 @@ PLAN: Final = table(
         "Certificates are judged by each node's own clock: one node refuses what another accepts. A"
         " warning from 60 s, an error from 300 s.",
         "set the clock right, for example with chrony, then plan again",
-    ),
-    _Rule(
-        "CA_SAME_NAME",
-        WARNING,
-        "The new CA has the name of the old one, and another key",
-        "OpenSSL looks for an issuer by name: a cacert.pem with both makes one of their leaves fail, so old"
-        " and new nodes can never be made to talk to each other, nor to a client that has the old CA.",
-        "nothing for this replacement; give the next CA a subject of its own",
     ),
     _Rule(
         "SSL_UNEQUAL",
@@ -178,6 +170,14 @@ PLAN: Final = table(
         "om_monitor starts CM when a machine comes back, with the set that lies there. It is stopped before"
         " the sets are exchanged, and starts with the new one.",
         "nothing; next time keep CM stopped there until it has joined",
+    ),
+    _Rule(
+        "ROLES_MOVED",
+        WARNING,
+        "After the restart cm_servers have other roles than before",
+        "The cm_servers elect their primary anew when they start. It is told in the result, and decides"
+        " nothing.",
+        "nothing; if the former primary is wanted, see cm_ctl switchover",
     ),
     _Rule(
         "SSL_GOES_OFF",

@@ -16,7 +16,7 @@ from gausscert_common.protocol.words import SslWish
 from gausscert_coordinator.report import Proof
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from gausscert_common.model import ClusterState, CmProcess, NodeReport, ProbeReport, Served
 
@@ -64,8 +64,9 @@ class Expectation:
     """Nodes on which `cm_ctl query` must say one of `words`; it tells that the node's client certificate is
     accepted, too."""
     words: frozenset[str] = _NORMAL_ONLY
-    spared: frozenset[int] = frozenset()
-    """Listed cm_servers that need not serve, because they did not before."""
+    spared: Mapping[int, Wanted] = field(default_factory=dict)
+    """Listed cm_servers that need not serve, because they did not before; but what they must serve if they
+    do: nodes that run with another set than the others are no cluster."""
     absent: frozenset[int] = frozenset()
     """Of nodes that are left out; on the way forward none may be seen to serve, for it serves another set."""
     others: Wanted | None = None
@@ -88,12 +89,12 @@ class Baseline:
     """What it said there."""
     processes: Mapping[str, tuple[CmProcess, ...]] = field(default_factory=dict)
     """The processes that held a set in memory, by node."""
+    state: ClusterState | None = None
+    """What `query` said, and the roles, of the first node where it said anything."""
 
     def served_by(self, cm_node_id: int) -> bool:
         """Whether that cm_server did serve."""
         return _rank(self.served.get(cm_node_id)) > 0
-
-    """Nodes on which `cm_ctl query` said what it must say again."""
 
     @property
     def sound(self) -> bool:
@@ -110,9 +111,7 @@ def baseline(probes: Mapping[str, ProbeReport], words: frozenset[str] = _NORMAL_
     """
     best: dict[int, Served] = {}
     for report in probes.values():
-        for served in report.served:
-            if _rank(served) > _rank(best.get(served.cm_node_id)):
-                best[served.cm_node_id] = served
+        best = best_of(best, {served.cm_node_id: served for served in report.served if speaks(served)})
     states = {node: report.cluster for node, report in probes.items()}
     said = {node: state.cluster_state for node, state in states.items() if state is not None}
     normal = {node for node, word in said.items() if word in words}
@@ -122,7 +121,17 @@ def baseline(probes: Mapping[str, ProbeReport], words: frozenset[str] = _NORMAL_
         normal=frozenset(normal),
         answered=frozenset(answered),
         words=frozenset(said.values()) - {""},
+        state=cluster_state(probes),
     )
+
+
+def best_of(one: Mapping[int, Served], other: Mapping[int, Served]) -> dict[int, Served]:
+    """By CM node id, the best that was seen in either of two looks."""
+    best = dict(one)
+    for cm_node_id, served in other.items():
+        if _rank(served) > _rank(best.get(cm_node_id)):
+            best[cm_node_id] = served
+    return best
 
 
 def new_set(
@@ -185,7 +194,8 @@ def objections(expectation: Expectation, probes: Mapping[str, ProbeReport]) -> l
         if expectation.forward:
             present = sorted(expectation.absent & seen.keys())
             found.extend(_came_back(node, seen[each]) for each in present if is_alive(seen[each]))
-        looked_at = expectation.servers.keys() | expectation.spared | expectation.absent
+        found.extend(_spared_but_wrong(node, expectation.spared, seen))
+        looked_at = expectation.servers.keys() | expectation.spared.keys() | expectation.absent
         for cm_node_id in sorted(seen.keys() - looked_at):
             if expectation.others is not None:
                 found.extend(_judge(node, cm_node_id, expectation.others, seen[cm_node_id]))
@@ -214,18 +224,6 @@ def unowned(reports: Iterable[NodeReport]) -> frozenset[int]:
     answered = tuple(reports)
     listed = {node.id for report in answered for node in report.topology.nodes}
     return frozenset(listed - {report.topology.local_node_id for report in answered})
-
-
-def silent(reports: Mapping[str, NodeReport], probes: Mapping[str, ProbeReport]) -> list[NodeFailure]:
-    """Nodes whose own cm_server does not serve, as seen from the node itself."""
-    found: list[NodeFailure] = []
-    for node, report in sorted(reports.items()):
-        seen = probes[node].served if node in probes else ()
-        for served in seen:
-            if served.cm_node_id == report.topology.local_node_id and not _rank(served):
-                text = f"its cm_server at {served.target} is {served.state}: {served.cause or 'no answer'}"
-                found.append(NodeFailure(Reason.CM_NOT_STARTED, text, node=node, remedy=_SEE_LOG))
-    return found
 
 
 def no_longer_normal(before: Baseline, probes: Mapping[str, ProbeReport]) -> list[NodeRefusal]:
@@ -304,22 +302,46 @@ def _rank(served: Served | None) -> int:
     return 2 if served.chain_verified else 1
 
 
+def speaks(served: Served) -> bool:
+    """Whether the cm_server answered: with a certificate, or that SSL is off."""
+    return _rank(served) > 0
+
+
+def answers_wrongly(wanted: Wanted, served: Served) -> bool:
+    """Whether a cm_server serves another certificate than it must, or one instead of none, or none instead of
+    one. Where it is not known what it must serve nothing is said."""
+    if not wanted.leaves or not speaks(served):
+        return False
+    return (SSL_OFF if served.state is ServedState.SSL_OFF else served.fingerprint) not in wanted.leaves
+
+
+def objection_to(wanted: Wanted, served: Served) -> str:
+    """What is not as wanted, for a person; "" when nothing is."""
+    where = f"cm_server {served.cm_node_id} at {served.target}"
+    if served.state is ServedState.SSL_OFF:
+        return "" if SSL_OFF in wanted.leaves else f"{where} has SSL off, must serve {_names(wanted)}"
+    if served.state is not ServedState.SSL_ON:
+        return f"{where} is {served.state}: {served.cause or 'no answer'}"
+    if served.fingerprint not in wanted.leaves:
+        return f"{where} serves {served.fingerprint[:_SHOWN]}, must serve {_names(wanted)}"
+    if wanted.chain and not served.chain_verified:
+        return f"{where} serves the right certificate, but its chain does not verify: {served.cause}"
+    return ""
+
+
 def _judge(node: str, cm_node_id: int, wanted: Wanted, served: Served | None) -> list[NodeFailure]:
     if served is None:
         return [_not_proven(node, f"did not probe the cm_server of CM node {cm_node_id}")]
-    where = f"cm_server {cm_node_id} at {served.target}"
-    if served.state is ServedState.SSL_OFF:
-        accepted = SSL_OFF in wanted.leaves
-        return [] if accepted else [_not_proven(node, f"{where} has SSL off, must serve {_names(wanted)}")]
-    if served.state is not ServedState.SSL_ON:
-        return [_not_proven(node, f"{where} is {served.state}: {served.cause or 'no answer'}")]
-    if served.fingerprint not in wanted.leaves:
-        text = f"{where} serves {served.fingerprint[:_SHOWN]}, must serve {_names(wanted)}"
-        return [_not_proven(node, text)]
-    if wanted.chain and not served.chain_verified:
-        text = f"{where} serves the right certificate, but its chain does not verify: {served.cause}"
-        return [_not_proven(node, text)]
-    return []
+    objection = objection_to(wanted, served)
+    return [_not_proven(node, objection)] if objection else []
+
+
+def _spared_but_wrong(
+    node: str, spared: Mapping[int, Wanted], seen: Mapping[int, Served]
+) -> Iterator[NodeFailure]:
+    for each in sorted(spared.keys() & seen.keys()):
+        if answers_wrongly(spared[each], seen[each]):
+            yield _not_proven(node, objection_to(spared[each], seen[each]))
 
 
 def _came_back(node: str, served: Served) -> NodeFailure:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from gausscert_coordinator import proof, running
+from gausscert_coordinator import proof, running, sightings, takeover
+from gausscert_coordinator.hands import PROBE_TIMEOUT_S, QUICK_PROBE_S
 from gausscert_coordinator.report import Mark
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
 
     from gausscert_common.errors import GausscertError
     from gausscert_common.findings import Finding
     from gausscert_common.model import ClusterState, ProbeReport
 
+    from gausscert_coordinator.fanout import Answers
     from gausscert_coordinator.hands import Hands
     from gausscert_coordinator.proof import Expectation
     from gausscert_coordinator.report import Proof
@@ -24,8 +27,22 @@ POLL_S: Final = 1.0
 """Between two looks; cm_server serves 1 to 2 s after its start (facts section 17)."""
 
 
-_TOLD: Final = 6
-"""Things that are wrong and named while there is still time; the result has all."""
+_TOLD: Final = 20
+"""Things that are wrong and named while there is still time; the result has all. A cluster of CM has nine
+nodes at most (facts section 7), of each of which one or two things are said."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What one look has brought."""
+
+    wrong: list[GausscertError] = field(default_factory=list)
+    hopeless: bool = False
+    """Waiting mends nothing."""
+    wrongly: frozenset[int] = frozenset()
+    """cm_servers that answered wrongly."""
+    taken: list[GausscertError] = field(default_factory=list)
+    """Another coordinator has taken over."""
 
 
 class Prover:
@@ -40,6 +57,7 @@ class Prover:
         self.cluster_state: ClusterState | None = None
         self.causes: tuple[Finding, ...] = ()
         """What CM's logs said when something was last seen to be wrong."""
+        self._asked: Mapping[str, ProbeReport] = {}
         self.short_of: list[GausscertError] = []
         """What was hoped for and not seen, once no less than before was."""
 
@@ -52,6 +70,7 @@ class Prover:
         within_s: float,
         pause: Callable[[float], Awaitable[None]],
         enough: Callable[[], bool],
+        gives_up: bool,
     ) -> list[GausscertError]:
         """Everything that is still not as wanted at the end; [] is the proof.
 
@@ -62,56 +81,71 @@ class Prover:
             within_s: How long the cluster gets.
             pause: Waits between two looks, or less.
             enough: Asked after each look; True ends the looking at once.
+            gives_up: End at once, too, where a cm_server was seen twice to answer wrongly: it has read its
+                files, and all that waiting brings is a longer outage.
         """
         deadline_s = self._clock() + within_s
-        said = ""
+        said, wrongly, longest_s = "", frozenset[int](), QUICK_PROBE_S
         while True:
-            wrong, hopeless = await self._look(expectation, before)
-            if not wrong or hopeless or enough():
-                return wrong
+            seen = await self._look(expectation, before, longest_s)
+            twice = gives_up and bool(seen.wrongly & wrongly)
+            if seen.wrong and seen.taken:
+                return seen.taken
+            if not seen.wrong or seen.hopeless or twice or enough():
+                return seen.wrong
             if self._clock() >= deadline_s:
-                return await self._settle_for(least, wrong, before)
-            taken = await self._hands.fenced_out()
-            if taken:
-                return taken
-            text = _named(wrong)
+                return await self._settle_for(least, expectation, seen.wrong, before)
+            text = _named(seen.wrong)
             if text != said:
                 self._reporter.tell(Mark.NOTE, detail=f"waiting: {text}")
                 said = text
+            wrongly, longest_s = seen.wrongly, PROBE_TIMEOUT_S
             await pause(POLL_S)
 
     async def _settle_for(
-        self, least: Expectation | None, wrong: list[GausscertError], before: Processes | None
+        self,
+        least: Expectation | None,
+        hoped: Expectation,
+        wrong: list[GausscertError],
+        before: Processes | None,
     ) -> list[GausscertError]:
+        """Whatever is enough, what it falls short of is told; also what `query` says where it need not say
+        anything."""
         if least is None:
             return wrong
-        worse, _ = await self._look(least, before)
-        if not worse:
-            self.short_of = wrong
-        return worse
+        seen = await self._look(least, before, PROBE_TIMEOUT_S)
+        if not seen.wrong:
+            said = proof.state_objections(hoped, self._asked)
+            self.short_of = list({(each.node, each.message): each for each in [*wrong, *said]}.values())
+        return seen.wrong
 
-    async def _look(
-        self, expectation: Expectation, before: Processes | None
-    ) -> tuple[list[GausscertError], bool]:
-        """Everything that is wrong, what the process lists show first, and whether waiting is in vain."""
-        wrong = await self._look_at_servers(expectation)
+    async def _look(self, expectation: Expectation, before: Processes | None, longest_s: float) -> _Seen:
+        """Everything that is wrong, what the process lists show first."""
+        read, probes = await self._hands.look(longest_s=longest_s)
+        wrong = await self._look_at_servers(expectation, probes)
         if before is None and not wrong:
-            return [], False
-        read = await self._hands.read()
+            return _Seen()
         stale = running.not_restarted(read.good, before or {})
         gone = running.absent(read.good) if wrong else []
-        return [*stale, *gone, *wrong, *read.bad.values()], bool(stale)
+        return _Seen(
+            [*stale, *gone, *wrong, *read.bad.values()],
+            hopeless=bool(stale),
+            wrongly=sightings.definite(expectation, probes.good),
+            taken=takeover.fenced_out(read.good, self._hands.epoch),
+        )
 
-    async def _look_at_servers(self, expectation: Expectation) -> list[GausscertError]:
+    async def _look_at_servers(
+        self, expectation: Expectation, probes: Answers[ProbeReport]
+    ) -> list[GausscertError]:
         """`query` is asked only once every handshake is right: before that cm_ctl may hang for 91 s on a
         connection that is refused (facts section 17)."""
-        probes = await self._hands.probe(query=False)
         self.evidence = proof.evidence(probes.good)
         self._note_causes(probes.good.values())
         wrong = [*probes.bad.values(), *proof.objections(expectation, probes.good)]
         if wrong:
             return wrong
         asked = await self._hands.probe(query=True)
+        self._asked = asked.good
         self.cluster_state = proof.cluster_state(asked.good)
         self.evidence = proof.evidence(asked.good)
         self._note_causes(asked.good.values())

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from gausscert_common.findings import Finding
-    from gausscert_common.model import NodeReport, PreparedSet
+    from gausscert_common.model import ClusterState, NodeReport, PreparedSet
     from gausscert_common.protocol.coordinator import Stage
 
     from gausscert_coordinator.job import Job
@@ -57,6 +57,9 @@ class Recorder(Protocol):
     def told(self, told: Told) -> None:
         """A stage or a command began, ended or is repeated, or there was something to say."""
 
+    def before(self, state: ClusterState | None) -> None:
+        """State and roles before CM was stopped."""
+
     def seen(self, stage: Stage, evidence: Sequence[Proof]) -> None:
         """Who saw which cm_server serve what, in that stage."""
 
@@ -89,6 +92,9 @@ class _Nobody:
         pass
 
     def told(self, told: Told) -> None:
+        pass
+
+    def before(self, state: ClusterState | None) -> None:
         pass
 
     def seen(self, stage: Stage, evidence: Sequence[Proof]) -> None:

@@ -15,8 +15,10 @@ from gausscert_common.model import (
     ExpiryReport,
     NodeReport,
     Overlap,
+    OverlapRefusal,
     Served,
     ServedState,
+    Side,
     SslSwitch,
 )
 from gausscert_common.protocol.coordinator import Stage, Verdict
@@ -83,9 +85,20 @@ class Meeting(StrEnum):
     """They can talk."""
     OVERLAPPING_CAS = "overlapping CAs"
     """They can talk: each side trusts the other's CA."""
+    ONE_WAY = "one way"
+    """One side refuses the other, which would have it."""
     REFUSED = "refused"
-    """At least one side refuses the other."""
+    """Each side refuses the other."""
     UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class NodesRefusal:
+    """What fails in the same way on these nodes."""
+
+    refusal: OverlapRefusal
+    nodes: tuple[str, ...] = ()
+    """() for all of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +106,12 @@ class OverlapVerdict:
     """Whether old and new nodes could talk, as the nodes have rehearsed it."""
 
     meeting: Meeting
-    refusals: tuple[str, ...] = ()
-    """What fails, for a person; with the node where nodes differ."""
+    accepting: Side | None = None
+    """With ONE_WAY, who would have the other."""
+    refusals: tuple[NodesRefusal, ...] = ()
+    """What fails."""
     unknown: tuple[str, ...] = ()
-    """Why it is not known; likewise."""
+    """Why it is not known; with the node where nodes differ."""
     meaning: str = ""
     """For a person: what follows for this replacement."""
 

@@ -15,7 +15,7 @@ from gausscert_common.errors import (
     Unreachable,
 )
 from gausscert_common.identity import Role
-from gausscert_common.model import JudgedSet, Overlap
+from gausscert_common.model import JudgedSet
 from gausscert_common.protocol.commands import AcquireCommand, Command
 from gausscert_common.protocol.words import RestartScope, SslWish, Step
 from gausscert_common.source import Generation, LiveSet
@@ -47,7 +47,7 @@ async def test_what_would_be_staged_is_judged(edge, operator, source):
     async with connected(edge.inventory(operator)) as agent:
         judged = await agent.judge(source, drop_crls=True)
 
-    assert judged == JudgedSet(edge.node.live, (WARNING,), Overlap(("one side refuses",), ""))
+    assert judged == JudgedSet(edge.node.live, (WARNING,), OVERLAP)
     assert edge.node.seen == [("judge", (source, True))]
 
 

@@ -36,7 +36,16 @@ from gausscert_common import certset
 from gausscert_common.bundle import Bundle, FactorFiles
 from gausscert_common.errors import NodeFailure
 from gausscert_common.findings import Finding
-from gausscert_common.model import CmProcess, FactorBuild, Layout, Overlap, SslSwitch, SslValue
+from gausscert_common.model import (
+    CmProcess,
+    FactorBuild,
+    Layout,
+    Overlap,
+    OverlapRefusal,
+    Side,
+    SslSwitch,
+    SslValue,
+)
 from gausscert_common.protocol.commands import AcquireCommand, Command, PrepareCommand
 from gausscert_common.protocol.state import NodeState
 from gausscert_common.protocol.words import RestartScope, SslWish, Step
@@ -48,7 +57,7 @@ HOLDER = "alice@host:1"
 OLD = {name: f"old {name}\n".encode() for name in certset.NAMES}
 NEW = {name: f"new {name}\n".encode() for name in certset.NAMES}
 
-OVERLAP = Overlap(("they do not trust each other",), unknown="")
+OVERLAP = Overlap((OverlapRefusal(Side.NEW, Side.FORMER, "unknown CA"),), unknown="")
 
 FORWARD = (Step.ACQUIRE, Step.PREPARE, Step.STOP, Step.SWAP, Step.START, Step.COMMIT, Step.PURGE)
 BACKWARD = (Step.ROLLBACK_STOP, Step.ABORT, Step.ROLLBACK_START, Step.CLEAN)

@@ -34,9 +34,11 @@ from gausscert_common.model import (
     JudgedSet,
     NodeReport,
     Overlap,
+    OverlapRefusal,
     PreparedSet,
     ProbeReport,
     SetState,
+    Side,
     SslSwitch,
     SslValue,
     WatchEvent,
@@ -49,7 +51,7 @@ CLUSTER = "prod"
 NODE = "N_1"
 THEN = datetime(2026, 1, 1, tzinfo=UTC)
 EVENT = WatchEvent("tx-00000001", Phase.PREPARED, Fence(1, Step.PREPARE), "waiting", THEN)
-OVERLAP = Overlap(("old to new: refused",), unknown="")
+OVERLAP = Overlap((OverlapRefusal(Side.NEW, Side.FORMER, "unknown CA"),), unknown="")
 WARNING = Finding("EXPIRES_SOON", Severity.WARNING, "in 3 days", node=NODE)
 
 
@@ -92,7 +94,7 @@ class FakeNode:
 
     def judge(self, source, *, drop_crls: bool) -> JudgedSet:
         self._called("judge", (source, drop_crls))
-        return JudgedSet(self.live, (WARNING,), Overlap(("one side refuses",), ""))
+        return JudgedSet(self.live, (WARNING,), OVERLAP)
 
     def expiry(self) -> ExpiryReport:
         self._called("expiry", None)

@@ -204,6 +204,8 @@ class FakeAgent:
             enable_ssl=self.node.switch(),
             processes=self.node.processes(),
             manually_stopped=self.node.manual_stop,
+            paused=self.node.paused,
+            upgrading=self.node.upgrading,
             topology=self._cluster.topology(self.node),
         )
 

@@ -22,6 +22,8 @@ from support.fake_agents import FakeAgent, Fault
 from support.fake_node import EPOCH, FakeNode, FakeSet, bundle
 
 ALWAYS = 1_000_000
+TICKS = 50
+"""Of the event loop: more than any command takes that is carried out at once."""
 COMMITTED = Outcome.COMMITTED
 
 
@@ -149,8 +151,10 @@ class FakeCluster:
         return EPOCH + timedelta(seconds=self.now_s)
 
     async def sleep(self, seconds: float) -> None:
+        """Whatever takes no time is done before time passes."""
+        for _ in range(TICKS):
+            await asyncio.sleep(0)
         self.now_s += seconds
-        await asyncio.sleep(0)
 
     def snapshot(self) -> dict[str, tuple[object, ...]]:
         """What must be as before after a refusal or a rollback: sets, switches, and what runs."""

@@ -21,9 +21,11 @@ from gausscert_common.model import (
     CmProcess,
     JudgedSet,
     Overlap,
+    OverlapRefusal,
     Served,
     ServedState,
     SetState,
+    Side,
     SslSwitch,
     SslValue,
 )
@@ -108,6 +110,8 @@ class FakeNode:
     """What the running cm_server has in memory; None when CM does not run."""
     ssl_loaded: bool = True
     manual_stop: bool = False
+    paused: bool = False
+    upgrading: bool = False
     starts: int = 0
     cannot_start_with: set[str] = field(default_factory=set)
     """Digests of live sets with which its cm_server ends at once."""
@@ -184,7 +188,10 @@ class FakeNode:
     def _overlap(self, new: FakeSet) -> Overlap:
         if self.live is None:
             return Overlap(unknown="there is no former set")
-        return Overlap((), "") if self.live.ca == new.ca else Overlap(("neither trusts the other's CA",), "")
+        if self.live.ca == new.ca:
+            return Overlap((), "", same_ca=True)
+        refused = (OverlapRefusal(each, each, "unknown CA") for each in Side)
+        return Overlap(tuple(refused), "")
 
     def make_live(self, wanted: str, other: str) -> None:
         """Ensure, never toggle; refuses what is neither. I7 and I10 are asserted here."""

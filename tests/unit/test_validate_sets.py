@@ -167,6 +167,27 @@ def test_a_serial_number_of_the_live_set_must_not_come_again():
     assert found[0].severity is Severity.WARNING
 
 
+def same_name(old: tuple[pki.Issued, ...], new: tuple[pki.Issued, ...]) -> list[str]:
+    live = as_set(pki.bundle(old, *(pki.leaf(old[0], role) for role in ("server", "client"))))
+    made = pki.bundle(new, *(pki.leaf(new[0], role) for role in ("server", "client")))
+    found = validate.bundle(made, now=pki.NOW, live=live)
+    return [each.cause for each in found if each.code == "CA_SAME_NAME"]
+
+
+def test_a_new_ca_with_the_name_of_a_live_one_and_another_key_is_a_trap():
+    one, other = (pki.ca("one CA", key=pki.key("ec", each)) for each in ("first", "second"))
+    assert same_name((one,), (other,)) == ["both are CN=one CA"]
+
+
+def test_a_renewed_ca_another_name_or_both_of_them_are_no_such_trap():
+    """The same key is the same CA, whatever else was renewed; two in one file are judged by their leaves."""
+    one, other = (pki.ca("one CA", key=pki.key("ec", each)) for each in ("first", "second"))
+    renewed = pki.ca("one CA", key=pki.key("ec", "first"), end=pki.NOW + timedelta(days=3000))
+    assert same_name((one,), (renewed,)) == []
+    assert same_name((one,), (pki.ca("another CA"),)) == []
+    assert same_name((one,), (other, one)) == []
+
+
 def test_an_unreadable_live_set_does_not_disturb():
     live = dict.fromkeys(certset.NAMES, b"\x30\x82garbage")
 

@@ -22,14 +22,13 @@ from typing import TYPE_CHECKING, Final, Literal
 from gausscert_common import certset, pem
 from gausscert_common.errors import GausscertError
 from gausscert_common.findings import Finding, Severity
-from gausscert_common.model import Overlap
 
 from gausscert_agent.drivers.memory_file import memory_file
-from gausscert_agent.ports import Rehearsal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 Role = Literal["server", "client"]
+End = Literal["accepting", "connecting"]
 
 CODE: Final = "REHEARSAL_FAILED"
 
@@ -40,16 +39,15 @@ _CIPHERS: Final = (
 )
 """CM's list for TLS 1.2, and no minimum for keys (cs_ssl.cpp:69-98, 1264-1267)."""
 
-_VERSIONS: Final = (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3)
-_FORMER_ACCEPTS: Final = "from the new set to the former one"
-_NEW_ACCEPTS: Final = "from the former set to the new one"
+VERSIONS: Final = (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3)
+VERSION_NAMES: Final = {ssl.TLSVersion.TLSv1_2: "TLS 1.2", ssl.TLSVersion.TLSv1_3: "TLS 1.3"}
 
 _ROUNDS: Final = 12
 """A full handshake takes three flights each way; whatever needs more than this is stuck."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Link:
+class Link:
     """One row of the table above."""
 
     accepting: Role
@@ -59,20 +57,26 @@ class _Link:
     purpose: str
 
 
-_LINKS: Final = (
-    _Link("server", "client", True, "cm_agent or cm_ctl to cm_server"),
-    _Link("server", "server", False, "cm_server to cm_server (DCC)"),
-    _Link("client", "client", False, "cm_agent to cm_agent (MES)"),
+LINKS: Final = (
+    Link("server", "client", True, "cm_agent or cm_ctl to cm_server"),
+    Link("server", "server", False, "cm_server to cm_server (DCC)"),
+    Link("client", "client", False, "cm_agent to cm_agent (MES)"),
 )
 
 
-class _Failure(Exception):
+class Failure(Exception):
     """A side could not be set up or refused the other one."""
 
-    def __init__(self, cause: str, file: str = "") -> None:
+    def __init__(
+        self, cause: str, file: str = "", *, by: End = "connecting", code: int | None = None
+    ) -> None:
         super().__init__(cause)
         self.cause = cause
         self.file = file
+        self.by: End = by
+        """Whose failure it is."""
+        self.code = code
+        """OpenSSL's verify result, where the other side's certificate was refused."""
 
 
 def rehearse(files: Mapping[str, bytes], peer: Mapping[str, bytes] | None = None) -> tuple[Finding, ...]:
@@ -86,65 +90,31 @@ def rehearse(files: Mapping[str, bytes], peer: Mapping[str, bytes] | None = None
         One REHEARSAL_FAILED for every handshake that fails, with OpenSSL's reason; () when none does.
     """
     try:
-        own = _side(files)
-        other = own if peer is None else _side(peer)
-    except _Failure as failure:
-        return (_finding(failure.cause, failure.file),)
+        own = party(files)
+        other = own if peer is None else party(peer)
+    except Failure as failure:
+        return (failure_finding(failure),)
     return _rehearse(own, other)
 
 
-def overlap(former: Mapping[str, bytes] | None, new: Mapping[str, bytes]) -> Overlap:
-    """Whether nodes with the former and with the new set could talk, both ways.
-
-    Args:
-        former: The live set by name, None if there is none.
-        new: A set for which `rehearse` has found nothing.
-    """
-    try:
-        return _overlap(former, _side(new))
-    except _Failure as failure:
-        return Overlap(unknown=f"{failure.file}: {failure.cause}" if failure.file else failure.cause)
+def rehearse_with(side: Party) -> tuple[Finding, ...]:
+    """As `rehearse` of a set with itself."""
+    return _rehearse(side, side)
 
 
-def _overlap(former: Mapping[str, bytes] | None, new: _Side) -> Overlap:
-    if former is None:
-        return Overlap(unknown="there is no former set")
-    try:
-        sides = _side(former), new
-    except _Failure as failure:
-        return Overlap(unknown=f"{failure.file}: {failure.cause}" if failure.file else failure.cause)
-    refusals = [
-        f"{words}: {finding.cause}"
-        for (accepting, connecting), words in ((sides, _FORMER_ACCEPTS), (sides[::-1], _NEW_ACCEPTS))
-        for link in _LINKS
-        for finding in _rehearse_link(link, accepting, connecting)
-    ]
-    return Overlap(tuple(dict.fromkeys(refusals)), unknown="")
-
-
-def hold(new: Mapping[str, bytes], former: Mapping[str, bytes] | None) -> Rehearsal:
-    """All handshakes that a staged set is tried with: `ports.Rehearse`."""
-    try:
-        side = _side(new)
-    except _Failure as failure:
-        return Rehearsal((_finding(failure.cause, failure.file),))
-    found = _rehearse(side, side)
-    return Rehearsal(found, Overlap() if found else _overlap(former, side))
-
-
-def _rehearse(own: _Side, other: _Side) -> tuple[Finding, ...]:
+def _rehearse(own: Party, other: Party) -> tuple[Finding, ...]:
     pairs = [(own, other)] if own is other else [(own, other), (other, own)]
     found = [
         finding
         for accepting, connecting in pairs
-        for link in _LINKS
+        for link in LINKS
         for finding in _rehearse_link(link, accepting, connecting)
     ]
     return tuple(dict.fromkeys(found))
 
 
 @dataclass(frozen=True, slots=True)
-class _Side:
+class Party:
     """One set with the passwords that its factor files hold."""
 
     files: Mapping[str, bytes]
@@ -153,31 +123,42 @@ class _Side:
     """Made once: each one opens a key again, which takes most of the time."""
 
     def __repr__(self) -> str:
-        return "_Side()"
+        return "Party()"
 
 
-def _side(files: Mapping[str, bytes]) -> _Side:
-    return _Side(files, _passwords(files))
+def party(files: Mapping[str, bytes]) -> Party:
+    """Raises Failure: files are missing, or a password cannot be read."""
+    return Party(files, _passwords(files))
 
 
-def _rehearse_link(link: _Link, own: _Side, peer: _Side) -> Iterator[Finding]:
-    for version in _VERSIONS:
-        try:
-            _handshake(
-                _context(ssl.PROTOCOL_TLS_SERVER, link.accepting, own, version, link.crls),
-                _context(ssl.PROTOCOL_TLS_CLIENT, link.connecting, peer, version, link.crls),
-            )
-        except _Failure as failure:
-            name = "TLS 1.2" if version is ssl.TLSVersion.TLSv1_2 else "TLS 1.3"
-            where = "" if failure.file else f"{link.purpose}, {name}: "
+def _rehearse_link(link: Link, own: Party, peer: Party) -> Iterator[Finding]:
+    for version in VERSIONS:
+        failure = attempt(link, own, peer, version)
+        if failure is not None:
+            where = "" if failure.file else f"{link.purpose}, {VERSION_NAMES[version]}: "
             yield _finding(where + failure.cause, failure.file)
+
+
+def attempt(link: Link, accepting: Party, connecting: Party, version: ssl.TLSVersion) -> Failure | None:
+    """One handshake; why it fails, or None."""
+    try:
+        server = _context(ssl.PROTOCOL_TLS_SERVER, link.accepting, accepting, version, link.crls)
+    except Failure as failure:
+        failure.by = "accepting"
+        return failure
+    try:
+        client = _context(ssl.PROTOCOL_TLS_CLIENT, link.connecting, connecting, version, link.crls)
+        _handshake(server, client)
+    except Failure as failure:
+        return failure
+    return None
 
 
 def _passwords(files: Mapping[str, bytes]) -> dict[str, str]:
     """The key passwords, as CM gets them (cs_ssl.cpp:2000-2030)."""
     missing = [name for name in certset.NAMES if name not in files]
     if missing:
-        raise _Failure(f"missing: {', '.join(missing)}")
+        raise Failure(f"missing: {', '.join(missing)}")
     from gausscert_common import factors
 
     passwords = {}
@@ -186,11 +167,11 @@ def _passwords(files: Mapping[str, bytes]) -> dict[str, str]:
         try:
             passwords[role] = factors.read(files[name], files[f"{role}.key.rand"])
         except GausscertError as error:
-            raise _Failure(error.message, name) from None
+            raise Failure(error.message, name) from None
     return passwords
 
 
-def _context(protocol: int, role: Role, side: _Side, version: ssl.TLSVersion, crls: bool) -> ssl.SSLContext:
+def _context(protocol: int, role: Role, side: Party, version: ssl.TLSVersion, crls: bool) -> ssl.SSLContext:
     crls = crls and bool(_first_crl(side, role))  # without one, one context does for both
     context = side.contexts.get((protocol, role, crls))
     if context is None:
@@ -202,7 +183,7 @@ def _context(protocol: int, role: Role, side: _Side, version: ssl.TLSVersion, cr
     return context
 
 
-def _new_context(protocol: int, role: Role, side: _Side, crls: bool) -> ssl.SSLContext:
+def _new_context(protocol: int, role: Role, side: Party, crls: bool) -> ssl.SSLContext:
     context = ssl.SSLContext(protocol)
     context.set_ciphers(_CIPHERS)
     context.check_hostname = False
@@ -212,22 +193,22 @@ def _new_context(protocol: int, role: Role, side: _Side, crls: bool) -> ssl.SSLC
     return context
 
 
-def _load_own(context: ssl.SSLContext, role: Role, side: _Side) -> None:
+def _load_own(context: ssl.SSLContext, role: Role, side: Party) -> None:
     """Certificate and key; of the .crt the first certificate alone, as CM does (cs_ssl.cpp:1117-1152)."""
     name = f"{role}.crt"
     certificates = pem.split(side.files[name]).of(pem.CERTIFICATE_LABELS)
     if not certificates:
-        raise _Failure("holds no certificate in PEM", name)
+        raise Failure("holds no certificate in PEM", name)
     with ExitStack() as stack:
         certificate = stack.enter_context(memory_file(certificates[0].text))
         key = stack.enter_context(memory_file(side.files[f"{role}.key"]))
         try:
             context.load_cert_chain(certificate, key, side.passwords[role])
         except (ssl.SSLError, ValueError) as error:
-            raise _Failure(f"cannot be used with {name}: {_reason(error)}", f"{role}.key") from None
+            raise Failure(f"cannot be used with {name}: {_reason(error)}", f"{role}.key") from None
 
 
-def _load_trusted(context: ssl.SSLContext, role: Role, side: _Side, crls: bool) -> None:
+def _load_trusted(context: ssl.SSLContext, role: Role, side: Party, crls: bool) -> None:
     """All of cacert.pem, and the first CRL for the leaf alone (cs_ssl.cpp:952-1003)."""
     _load_locations(context, side.files["cacert.pem"], "cacert.pem")
     if crls:
@@ -235,7 +216,7 @@ def _load_trusted(context: ssl.SSLContext, role: Role, side: _Side, crls: bool) 
         context.verify_flags |= ssl.VerifyFlags.VERIFY_CRL_CHECK_LEAF
 
 
-def _first_crl(side: _Side, role: Role) -> bytes:
+def _first_crl(side: Party, role: Role) -> bytes:
     lists = pem.split(side.files.get(f"{role}.crl", b"")).of(pem.CRL_LABELS)
     return lists[0].text if lists else b""
 
@@ -245,14 +226,14 @@ def _load_locations(context: ssl.SSLContext, body: bytes, name: str) -> None:
         try:
             context.load_verify_locations(path)
         except ssl.SSLError as error:
-            raise _Failure(f"cannot be loaded: {_reason(error)}", name) from None
+            raise Failure(f"cannot be loaded: {_reason(error)}", name) from None
 
 
 def _handshake(accepting: ssl.SSLContext, connecting: ssl.SSLContext) -> None:
     """Let both talk through memory until both are done; with TLS 1.3 the connecting side is done
     before the accepting one has judged its certificate."""
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
-    sides = [
+    sides: list[tuple[End, ssl.SSLObject]] = [
         ("connecting", connecting.wrap_bio(to_client, to_server)),
         ("accepting", accepting.wrap_bio(to_server, to_client, server_side=True)),
     ]
@@ -260,17 +241,18 @@ def _handshake(accepting: ssl.SSLContext, connecting: ssl.SSLContext) -> None:
         sides = [(name, side) for name, side in sides if not _advance(name, side)]
         if not sides:
             return
-    raise _Failure("the handshake does not end")
+    raise Failure("the handshake does not end")
 
 
-def _advance(name: str, side: ssl.SSLObject) -> bool:
+def _advance(name: End, side: ssl.SSLObject) -> bool:
     """Go on as far as the bytes reach; whether this side is done."""
     try:
         side.do_handshake()
     except ssl.SSLWantReadError:
         return False
     except ssl.SSLError as error:
-        raise _Failure(f"the {name} side refuses: {_reason(error)}") from None
+        code = error.verify_code if isinstance(error, ssl.SSLCertVerificationError) else None
+        raise Failure(f"the {name} side refuses: {_reason(error)}", by=name, code=code) from None
     return True
 
 
@@ -280,6 +262,11 @@ def _reason(error: Exception) -> str:
     if isinstance(error, ssl.SSLError) and error.reason:
         return error.reason.replace("_", " ").lower()
     return type(error).__name__
+
+
+def failure_finding(failure: Failure) -> Finding:
+    """A side that could not be set up, as a finding."""
+    return _finding(failure.cause, failure.file)
 
 
 def _finding(cause: str, file: str = "") -> Finding:

@@ -3,6 +3,12 @@
 `catalogue` has every kind of finding with its meaning and remedy.
 """
 
-from gausscert_common.validate.judge import DEFAULT_THRESHOLD_DAYS, bundle, certificate_set, factor_files
+from gausscert_common.validate.judge import (
+    DEFAULT_THRESHOLD_DAYS,
+    bundle,
+    certificate_set,
+    factor_files,
+    same_cas,
+)
 
-__all__ = ["DEFAULT_THRESHOLD_DAYS", "bundle", "certificate_set", "factor_files"]
+__all__ = ["DEFAULT_THRESHOLD_DAYS", "bundle", "certificate_set", "factor_files", "same_cas"]

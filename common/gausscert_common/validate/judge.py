@@ -9,7 +9,7 @@ from gausscert_common import certset
 from gausscert_common.findings import Severity
 from gausscert_common.validate import chain, crls, keys, leaves, passwords
 from gausscert_common.validate.catalogue import finding
-from gausscert_common.validate.gather import ROLES, gather
+from gausscert_common.validate.gather import CACERT, ROLES, gather
 from gausscert_common.validate.passwords import Secrets
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from gausscert_common.bundle import Bundle
     from gausscert_common.findings import Finding
     from gausscert_common.model import FactorBuild
+    from gausscert_common.validate.certificate import Cert, Name
     from gausscert_common.validate.gather import Material
     from gausscert_common.validate.passwords import Opened
 
@@ -43,7 +44,8 @@ def bundle(
         bundle: What the operator handed in.
         now: By which clock certificates are judged; with a time zone.
         threshold_days: Fewer days left than these make a warning.
-        live: The files of the live set, to find repeated serial numbers and an unchanged set; None to skip.
+        live: The files of the live set, to find repeated serial numbers, a CA's name with another key, and
+            an unchanged set; None to skip.
         carried_crls: CRLs of the live set that would stay; those whose names the bundle has too do not count.
         build: The factor file format of the node's CM; None when unknown.
     """
@@ -79,7 +81,8 @@ def certificate_set(
         modes: st_mode by name, permission bits at least; None to skip.
         now: By which clock certificates are judged; with a time zone.
         threshold_days: Fewer days left than these make a warning.
-        live: The files of the live set, to find repeated serial numbers; None to skip.
+        live: The files of the live set, to find repeated serial numbers and a CA's name with another key;
+            None to skip.
         build: The factor file format of the node's CM; None when unknown.
     """
     material = gather(files)
@@ -93,6 +96,7 @@ def certificate_set(
             *opened.findings,
             *_substance(material, opened, frozenset(), now, threshold_days),
             *_serials_reused(material, live or {}),
+            *_same_name(material, live or {}),
         ]
     )
 
@@ -202,6 +206,35 @@ def _against_live(
             yield finding("SET_UNCHANGED", "every certificate, key and CRL is byte by byte the live one")
         return
     yield from _serials_reused(material, live)
+    yield from _same_name(material, live)
+
+
+def same_cas(one: Mapping[str, bytes], other: Mapping[str, bytes]) -> bool:
+    """Whether two sets trust the same CAs: of the same names and keys, whatever else was renewed."""
+    mine = _keys_of_cas(one)
+    return bool(mine) and mine == _keys_of_cas(other)
+
+
+def _same_name(material: Material, live: Mapping[str, bytes]) -> Iterator[Finding]:
+    old = _keys_of_cas(live)
+    new = _by_name(material.cas)
+    for subject, cas in new.items():
+        before = old.get(subject, frozenset())
+        if before and not before & {ca.spki for ca in cas}:
+            yield finding("CA_SAME_NAME", f"both are {cas[0].x509.subject.rfc4514_string()}", CACERT)
+
+
+def _keys_of_cas(files: Mapping[str, bytes]) -> dict[Name, frozenset[bytes]]:
+    cas = gather({CACERT: files.get(CACERT, b"")}).cas
+    return {subject: frozenset(ca.spki for ca in found) for subject, found in _by_name(cas).items()}
+
+
+def _by_name(cas: Iterable[Cert]) -> dict[Name, list[Cert]]:
+    found: dict[Name, list[Cert]] = {}
+    for ca in cas:
+        if ca.spki:
+            found.setdefault(ca.subject, []).append(ca)
+    return found
 
 
 def _serials_reused(material: Material, live: Mapping[str, bytes]) -> Iterator[Finding]:

@@ -196,6 +196,16 @@ CHAINS: Final = table(
         "leave one of them, or use a CA with another subject and leaves with an authority key identifier",
     ),
     Rule(
+        "CA_SAME_NAME",
+        WARNING,
+        "A CA has the name of one of the live set, and another key",
+        "OpenSSL looks for an issuer by name. In a cacert.pem with both it tells them apart only where leaves"
+        " have an authority key identifier; without, a leaf fails (verify result 7), so that such a file"
+        " cannot make old and new nodes, or a client that has the old CA, trust each other.",
+        "nothing for this replacement; give the next CA a subject of its own, or its leaves an authority key"
+        " identifier",
+    ),
+    Rule(
         "AKID_MISMATCH",
         ERROR,
         "An authority key identifier names another CA certificate",

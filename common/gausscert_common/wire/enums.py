@@ -9,7 +9,7 @@ from gausscert.v1 import resources_pb2 as pb
 
 from gausscert_common.errors import InvalidInput, Reason
 from gausscert_common.findings import Severity
-from gausscert_common.model import CertificateKind, FactorBuild, Layout, ServedState, SetState, SslValue
+from gausscert_common.model import CertificateKind, FactorBuild, Layout, ServedState, SetState, Side, SslValue
 from gausscert_common.protocol.words import LiveState, Outcome, Phase, RestartScope, SslWish, Step
 
 if TYPE_CHECKING:
@@ -75,5 +75,6 @@ SSL_VALUE: Final = Words(SslValue, "SSL_VALUE", pb.SslValue.items())
 SSL_WISH: Final = Words(SslWish, "SSL_WISH", pb.SslWish.items())
 RESTART_SCOPE: Final = Words(RestartScope, "RESTART_SCOPE", pb.RestartScope.items())
 FACTOR_BUILD: Final = Words(FactorBuild, "FACTOR_BUILD", pb.FactorBuild.items())
+SIDE: Final = Words(Side, "SIDE", pb.Side.items())
 LAYOUT: Final = Words(Layout, "LAYOUT", pb.Layout.items())
 SEVERITY: Final = Words(Severity, "SEVERITY", pb.Severity.items())

@@ -35,6 +35,8 @@ def node(value: NodeReport) -> pb.Node:
         enable_ssl=values.ssl_switch(value.enable_ssl),
         processes=[_process(one) for one in value.processes],
         manually_stopped=value.manually_stopped,
+        paused=value.paused,
+        upgrading=value.upgrading,
         topology=_topology(value.topology),
         findings=[values.finding(one) for one in value.findings],
     )
@@ -57,6 +59,8 @@ def as_node(message: pb.Node) -> NodeReport:
         enable_ssl=values.as_ssl_switch(message.enable_ssl),
         processes=tuple(CmProcess(o.name, o.pid, times.instant(o, "started_at")) for o in message.processes),
         manually_stopped=message.manually_stopped,
+        paused=message.paused,
+        upgrading=message.upgrading,
         topology=_as_topology(message.topology),
         findings=values.as_findings(message.findings),
     )

@@ -19,6 +19,7 @@ from gausscert_common.model import (
     ExpiryReport,
     JudgedSet,
     Overlap,
+    OverlapRefusal,
     ProbeReport,
     Served,
     SetFile,
@@ -79,12 +80,34 @@ def as_judged(message: calls.JudgeResponse) -> JudgedSet:
 
 def overlap(value: Overlap) -> pb.Overlap:
     """To the wire."""
-    return pb.Overlap(refusals=value.refusals, unknown=value.unknown)
+    refusals = [
+        pb.OverlapRefusal(
+            connecting=enums.SIDE.name(each.connecting),
+            refusing=enums.SIDE.name(each.refusing),
+            cause=each.cause,
+            detail=each.detail,
+            links=each.links,
+            versions=each.versions,
+        )
+        for each in value.refusals
+    ]
+    return pb.Overlap(refusals=refusals, unknown=value.unknown, same_ca=value.same_ca)
 
 
 def as_overlap(message: pb.Overlap) -> Overlap:
     """From the wire."""
-    return Overlap(tuple(message.refusals), message.unknown)
+    refusals = tuple(
+        OverlapRefusal(
+            connecting=enums.SIDE.value(each.connecting),
+            refusing=enums.SIDE.value(each.refusing),
+            cause=each.cause,
+            detail=each.detail,
+            links=tuple(each.links),
+            versions=tuple(each.versions),
+        )
+        for each in message.refusals
+    )
+    return Overlap(refusals, message.unknown, message.same_ca)
 
 
 def certificate(value: Certificate) -> pb.Certificate:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         ClusterState,
         NodeReport,
         Overlap,
+        OverlapRefusal,
         Served,
         SslSwitch,
         TransactionReport,
@@ -257,7 +258,8 @@ def plan(shown: Plan) -> Document:
 def _overlap_verdict(shown: OverlapVerdict) -> Document:
     return {
         "meeting": shown.meeting.value,
-        "refusals": list(shown.refusals),
+        "accepting": shown.accepting.value if shown.accepting is not None else None,
+        "refusals": [{"nodes": list(each.nodes), **_refusal(each.refusal)} for each in shown.refusals],
         "unknown": list(shown.unknown),
         "meaning": shown.meaning,
     }
@@ -308,4 +310,20 @@ def result(shown: Result) -> Document:
 
 def overlap(shown: Overlap) -> Document:
     """Whether the former and the new set of a node could talk; null where it is not known."""
-    return {"can_talk": shown.can_talk, "refusals": list(shown.refusals), "unknown": shown.unknown}
+    return {
+        "can_talk": shown.can_talk,
+        "same_ca": shown.same_ca,
+        "refusals": [_refusal(each) for each in shown.refusals],
+        "unknown": shown.unknown,
+    }
+
+
+def _refusal(shown: OverlapRefusal) -> Document:
+    return {
+        "connecting": shown.connecting.value,
+        "refusing": shown.refusing.value,
+        "cause": shown.cause,
+        "detail": shown.detail,
+        "links": list(shown.links),
+        "versions": list(shown.versions),
+    }

@@ -57,11 +57,15 @@ def _run(shown: Run) -> Document:
             "restart": shown.restart,
             "drop_crls": shown.drop_crls,
             "take_over": shown.take_over,
+            "accept_state": shown.accept_state,
+            "exclude": shown.excluded.split(",") if shown.excluded else [],
         },
         "bundle_digest": shown.bundle_digest,
         "generation": shown.generation,
         "new_server_fingerprint": shown.new_server,
         "cluster_state": shown.cluster_state,
+        "server_roles": shown.roles or None,
+        "before": {"cluster_state": shown.state_before, "server_roles": shown.roles_before or None},
     }
 
 

@@ -11,7 +11,7 @@ from gausscert_common.protocol.words import Phase
 from gausscert_coordinator import objections
 from gausscert_coordinator.cli import judge
 from gausscert_coordinator.cli.layout import BAD, DOUBTFUL, FAINT, GOOD, STRONG, cell, counted, fitted, short
-from gausscert_coordinator.report import Meeting
+from gausscert_coordinator.cli.overlap_text import overlap_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
         InFlight,
         NodeExpiry,
         NodeStatus,
-        OverlapVerdict,
         Plan,
         PlannedNode,
     )
@@ -229,7 +228,7 @@ def plan(shown: Plan, width: int) -> list[RenderableType]:
     if shown.outage:
         parts.append(cell(f"outage: {shown.outage}"))
     if shown.overlap is not None:
-        parts.append(cell(f"old and new nodes: {_met(shown.overlap)}"))
+        parts.extend(cell(line) for line in overlap_text(shown.overlap))
         parts.append(cell(f"that means: {shown.overlap.meaning}"))
     if shown.cluster_state is not None:
         now = shown.cluster_state.cluster_state or "unknown: `cm_ctl query` works on no node"
@@ -266,15 +265,6 @@ def in_flight(flights: Iterable[InFlight]) -> list[RenderableType]:
         parts.append(cell(f"it is {state}", BAD if bad else DOUBTFUL))
         parts.append(cell(f"  do: {objections.end_of(flight)}", FAINT))
     return parts
-
-
-def _met(verdict: OverlapVerdict) -> str:
-    match verdict.meeting:
-        case Meeting.REFUSED:
-            return f"could not talk: {'; '.join(verdict.refusals)}"
-        case Meeting.UNKNOWN:
-            return f"it is not known whether they could talk: {'; '.join(verdict.unknown)}"
-    return f"could talk ({verdict.meeting})"
 
 
 def _planned_row(node: PlannedNode, wish: str) -> list[Text]:

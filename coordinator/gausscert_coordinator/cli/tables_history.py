@@ -98,12 +98,17 @@ def _head(shown: Run) -> list[Text]:
         options.append(f"enable_ssl {shown.ssl_wish}")
     options += ["CRLs dropped"] if shown.drop_crls else []
     options += ["nodes taken over"] if shown.take_over else []
+    options += ["state accepted"] if shown.accept_state else []
+    options += [f"without {shown.excluded.replace(',', ', ')}"] if shown.excluded else []
     epoch = f", epoch {shown.epoch}" if shown.epoch is not None else ""
     lines = [
         cell(f"{shown.kind} of cluster {shown.cluster}, transaction {shown.transaction_id}", STRONG),
         cell(f"begun {_second(shown.begun_at)} UTC by {shown.holder}, gausscert {shown.version}"),
         cell(f"{counted(shown.participants, 'node')}{epoch}, {', '.join(options)}"),
     ]
+    if shown.state_before:
+        roles = f"; cm_server {shown.roles_before}" if shown.roles_before else ""
+        lines.append(cell(f"cluster before: {shown.state_before}{roles}"))
     if shown.generation:
         lines.append(cell(f"back to generation {shown.generation}"))
     if shown.bundle_digest:
@@ -201,7 +206,8 @@ def _end(shown: Account) -> Text:
     notes = [f"ended {_second(run.ended_at)} UTC after {_took(run.duration_s)}"]
     notes += [f"at {run.last_stage}"] if run.last_stage else []
     notes += ["interrupted"] if run.interrupted else []
-    notes += [f"cluster {run.cluster_state}"] if run.cluster_state else []
+    roles = f", cm_server {run.roles}" if run.roles else ""
+    notes += [f"cluster {run.cluster_state}{roles}"] if run.cluster_state else []
     notes += [f"the nodes' answers: {run.why}"] if run.why else []
     text.append(cell(f" ({', '.join(notes)})"))
     return text

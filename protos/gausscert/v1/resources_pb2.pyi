@@ -105,6 +105,12 @@ class FactorBuild(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     FACTOR_BUILD_RELEASED: _ClassVar[FactorBuild]
     FACTOR_BUILD_LIBPQ_OFF: _ClassVar[FactorBuild]
 
+class Side(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    SIDE_UNSPECIFIED: _ClassVar[Side]
+    SIDE_FORMER: _ClassVar[Side]
+    SIDE_NEW: _ClassVar[Side]
+
 class Layout(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     LAYOUT_UNSPECIFIED: _ClassVar[Layout]
@@ -174,6 +180,9 @@ CRL_POLICY_DROP: CrlPolicy
 FACTOR_BUILD_UNSPECIFIED: FactorBuild
 FACTOR_BUILD_RELEASED: FactorBuild
 FACTOR_BUILD_LIBPQ_OFF: FactorBuild
+SIDE_UNSPECIFIED: Side
+SIDE_FORMER: Side
+SIDE_NEW: Side
 LAYOUT_UNSPECIFIED: Layout
 LAYOUT_EXCHANGE: Layout
 LAYOUT_DATA_LINK: Layout
@@ -182,7 +191,7 @@ SEVERITY_ERROR: Severity
 SEVERITY_WARNING: Severity
 
 class Node(_message.Message):
-    __slots__ = ("cluster", "name", "agent_version", "cm_version", "clock", "paths", "capabilities", "transaction", "live", "stage", "retired", "enable_ssl", "processes", "manually_stopped", "topology", "findings")
+    __slots__ = ("cluster", "name", "agent_version", "cm_version", "clock", "paths", "capabilities", "transaction", "live", "stage", "retired", "enable_ssl", "processes", "manually_stopped", "topology", "findings", "paused", "upgrading")
     CLUSTER_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     AGENT_VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -199,6 +208,8 @@ class Node(_message.Message):
     MANUALLY_STOPPED_FIELD_NUMBER: _ClassVar[int]
     TOPOLOGY_FIELD_NUMBER: _ClassVar[int]
     FINDINGS_FIELD_NUMBER: _ClassVar[int]
+    PAUSED_FIELD_NUMBER: _ClassVar[int]
+    UPGRADING_FIELD_NUMBER: _ClassVar[int]
     cluster: str
     name: str
     agent_version: str
@@ -215,7 +226,9 @@ class Node(_message.Message):
     manually_stopped: bool
     topology: CmTopology
     findings: _containers.RepeatedCompositeFieldContainer[Finding]
-    def __init__(self, cluster: _Optional[str] = ..., name: _Optional[str] = ..., agent_version: _Optional[str] = ..., cm_version: _Optional[str] = ..., clock: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., paths: _Optional[_Union[Paths, _Mapping]] = ..., capabilities: _Optional[_Union[Capabilities, _Mapping]] = ..., transaction: _Optional[_Union[NodeTransaction, _Mapping]] = ..., live: _Optional[_Union[CertificateSet, _Mapping]] = ..., stage: _Optional[_Union[CertificateSet, _Mapping]] = ..., retired: _Optional[_Iterable[_Union[RetiredSet, _Mapping]]] = ..., enable_ssl: _Optional[_Union[SslSwitch, _Mapping]] = ..., processes: _Optional[_Iterable[_Union[CmProcess, _Mapping]]] = ..., manually_stopped: bool = ..., topology: _Optional[_Union[CmTopology, _Mapping]] = ..., findings: _Optional[_Iterable[_Union[Finding, _Mapping]]] = ...) -> None: ...
+    paused: bool
+    upgrading: bool
+    def __init__(self, cluster: _Optional[str] = ..., name: _Optional[str] = ..., agent_version: _Optional[str] = ..., cm_version: _Optional[str] = ..., clock: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., paths: _Optional[_Union[Paths, _Mapping]] = ..., capabilities: _Optional[_Union[Capabilities, _Mapping]] = ..., transaction: _Optional[_Union[NodeTransaction, _Mapping]] = ..., live: _Optional[_Union[CertificateSet, _Mapping]] = ..., stage: _Optional[_Union[CertificateSet, _Mapping]] = ..., retired: _Optional[_Iterable[_Union[RetiredSet, _Mapping]]] = ..., enable_ssl: _Optional[_Union[SslSwitch, _Mapping]] = ..., processes: _Optional[_Iterable[_Union[CmProcess, _Mapping]]] = ..., manually_stopped: bool = ..., topology: _Optional[_Union[CmTopology, _Mapping]] = ..., findings: _Optional[_Iterable[_Union[Finding, _Mapping]]] = ..., paused: bool = ..., upgrading: bool = ...) -> None: ...
 
 class Paths(_message.Message):
     __slots__ = ("cm_home", "set_directory", "state_directory")
@@ -479,9 +492,27 @@ class FactorFiles(_message.Message):
     def __init__(self, server_key_cipher: _Optional[bytes] = ..., server_key_rand: _Optional[bytes] = ..., client_key_cipher: _Optional[bytes] = ..., client_key_rand: _Optional[bytes] = ...) -> None: ...
 
 class Overlap(_message.Message):
-    __slots__ = ("refusals", "unknown")
-    REFUSALS_FIELD_NUMBER: _ClassVar[int]
+    __slots__ = ("unknown", "refusals", "same_ca")
     UNKNOWN_FIELD_NUMBER: _ClassVar[int]
-    refusals: _containers.RepeatedScalarFieldContainer[str]
+    REFUSALS_FIELD_NUMBER: _ClassVar[int]
+    SAME_CA_FIELD_NUMBER: _ClassVar[int]
     unknown: str
-    def __init__(self, refusals: _Optional[_Iterable[str]] = ..., unknown: _Optional[str] = ...) -> None: ...
+    refusals: _containers.RepeatedCompositeFieldContainer[OverlapRefusal]
+    same_ca: bool
+    def __init__(self, unknown: _Optional[str] = ..., refusals: _Optional[_Iterable[_Union[OverlapRefusal, _Mapping]]] = ..., same_ca: bool = ...) -> None: ...
+
+class OverlapRefusal(_message.Message):
+    __slots__ = ("connecting", "refusing", "cause", "detail", "links", "versions")
+    CONNECTING_FIELD_NUMBER: _ClassVar[int]
+    REFUSING_FIELD_NUMBER: _ClassVar[int]
+    CAUSE_FIELD_NUMBER: _ClassVar[int]
+    DETAIL_FIELD_NUMBER: _ClassVar[int]
+    LINKS_FIELD_NUMBER: _ClassVar[int]
+    VERSIONS_FIELD_NUMBER: _ClassVar[int]
+    connecting: Side
+    refusing: Side
+    cause: str
+    detail: str
+    links: _containers.RepeatedScalarFieldContainer[str]
+    versions: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, connecting: _Optional[_Union[Side, str]] = ..., refusing: _Optional[_Union[Side, str]] = ..., cause: _Optional[str] = ..., detail: _Optional[str] = ..., links: _Optional[_Iterable[str]] = ..., versions: _Optional[_Iterable[str]] = ...) -> None: ...

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
-from gausscert_agent.drivers.rehearsal import hold
+from gausscert_agent.drivers.overlap import hold
 from gausscert_agent.judging import explain_bundle, judge_set
 from gausscert_common import factors
 from gausscert_common.bundle import Bundle
-from gausscert_common.model import SetState
+from gausscert_common.model import SetState, Side
 from gausscert_common.source import LiveSet
 from support import pki
 from support.agent_core import Node
@@ -51,6 +53,25 @@ def test_leaves_of_one_ca_can_talk_to_each_other(node_with):
 
     assert (judged.overlap.refusals, judged.overlap.unknown) == ((), "")
     assert judged.overlap.can_talk is True
+    assert judged.overlap.same_ca is True
+
+
+def test_a_renewed_ca_of_the_same_name_and_key_is_the_same_ca(node_with):
+    old = pki.ca("CA", key=pki.key("ec", "the CA's"))
+    renewed = pki.ca("CA", key=pki.key("ec", "the CA's"), end=pki.NOW + timedelta(days=3000))
+    judged = judge(node_with(files_of(pki.of_ca(old))), pki.of_ca(renewed))
+
+    assert (judged.overlap.can_talk, judged.overlap.same_ca) == (True, True)
+    assert "CA_SAME_NAME" not in {each.code for each in judged.findings}
+
+
+def test_another_ca_of_the_same_name_is_named_as_a_trap(node_with):
+    old, new = (pki.ca("CA", key=pki.key("ec", each)) for each in ("one", "other"))
+    judged = judge(node_with(files_of(pki.of_ca(old))), pki.of_ca(new))
+
+    assert (judged.overlap.can_talk, judged.overlap.same_ca) == (False, False)
+    assert "CA_SAME_NAME" in {each.code for each in judged.findings}
+    assert {each.cause.partition(":")[0] for each in judged.overlap.refusals} == {"the CAs differ"}
 
 
 def test_two_cas_that_do_not_know_each_other_refuse_each_other_in_both_directions(node_with):
@@ -58,10 +79,11 @@ def test_two_cas_that_do_not_know_each_other_refuse_each_other_in_both_direction
     judged = judge(node_with(files_of(pki.of_ca(pki.good_ca()))), other)
 
     assert judged.overlap.can_talk is False
-    assert {text.partition(":")[0] for text in judged.overlap.refusals} == {
-        "from the new set to the former one",
-        "from the former set to the new one",
+    assert {(each.connecting, each.refusing) for each in judged.overlap.refusals} == {
+        (Side.NEW, Side.NEW),
+        (Side.FORMER, Side.FORMER),
     }
+    assert judged.overlap.same_ca is False
 
 
 def test_a_node_without_a_set_does_not_know(node_with):

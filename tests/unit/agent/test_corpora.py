@@ -6,7 +6,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
-from gausscert_agent.drivers.rehearsal import hold
+from gausscert_agent.drivers.overlap import hold
 from gausscert_agent.judging import explain_bundle, judge_set
 from gausscert_agent.staging import Material
 from gausscert_common import factors

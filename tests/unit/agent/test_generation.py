@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from gausscert_agent.drivers.rehearsal import hold
+from gausscert_agent.drivers.overlap import hold
 from gausscert_agent.files import Disk
 from gausscert_agent.judging import judge_set
 from gausscert_agent.staging import Material

@@ -7,10 +7,11 @@ import sys
 import pytest
 from cryptography import x509
 from gausscert_agent.drivers.memory_file import memory_file
-from gausscert_agent.drivers.rehearsal import CODE, hold, overlap, rehearse
+from gausscert_agent.drivers.overlap import hold, overlap
+from gausscert_agent.drivers.rehearsal import CODE, rehearse
 from gausscert_common import certset
 from gausscert_common.findings import Severity
-from gausscert_common.model import Overlap
+from gausscert_common.model import Overlap, Side
 from support import sim_certs
 
 SERVER_AUTH = (x509.oid.ExtendedKeyUsageOID.SERVER_AUTH,)
@@ -149,16 +150,27 @@ def test_an_empty_set_is_told():
 
 def test_sets_of_one_ca_can_talk():
     found = overlap(sim_certs.old_set(), sim_certs.bent(serial=7))
-    assert found == Overlap(unknown="")
+    assert found == Overlap(unknown="", same_ca=True)
     assert found.can_talk is True
 
 
 def test_sets_of_two_cas_cannot_talk_either_way():
     found = overlap(sim_certs.old_set(), sim_certs.new_set())
     assert found.can_talk is False
-    for direction in ("from the new set to the former one", "from the former set to the new one"):
-        for link in (CLIENTS, SERVERS, AGENTS):
-            assert any(refusal.startswith(f"{direction}: {link}") for refusal in found.refusals)
+    assert found.same_ca is False
+    assert [(each.connecting, each.refusing) for each in found.refusals] == [
+        (Side.NEW, Side.NEW),
+        (Side.FORMER, Side.FORMER),
+    ], "twelve handshakes that fail alike are two refusals"
+    for each in found.refusals:
+        assert each.links == (CLIENTS, SERVERS, AGENTS)
+        assert each.versions == ("TLS 1.2", "TLS 1.3")
+        other = each.refusing.other
+        said = (
+            f"the CAs differ: cacert.pem of the {each.refusing} set does not have the CA of the {other} one"
+        )
+        assert each.cause == said
+        assert "the connecting side refuses: " in each.detail
 
 
 def both_cas(own: dict[str, bytes], other: dict[str, bytes]) -> dict[str, bytes]:
@@ -173,8 +185,23 @@ def test_sets_that_trust_both_cas_can_talk():
 def test_trust_on_one_side_is_not_enough():
     """Both sides show a certificate."""
     old, new = sim_certs.old_set(), sim_certs.new_set()
-    assert overlap(old, both_cas(new, old)).can_talk is False
-    assert overlap(both_cas(old, new), new).can_talk is False
+    for found, refusing in (
+        (overlap(old, both_cas(new, old)), Side.FORMER),
+        (overlap(both_cas(old, new), new), Side.NEW),
+    ):
+        assert found.can_talk is False
+        assert {each.refusing for each in found.refusals} == {refusing}, "only one side refuses"
+        assert {each.connecting for each in found.refusals} == set(Side), "and does so both ways"
+        assert all(each.cause.startswith("not all CAs are the same") for each in found.refusals)
+
+
+def test_a_former_leaf_without_a_purpose_is_told_in_plain_words_and_by_its_links():
+    old = sim_certs.bent(server_usage=SERVER_AUTH)
+    found = overlap(old, sim_certs.bent(serial=7))
+    assert {(each.connecting, each.refusing, each.links) for each in found.refusals} == {
+        (Side.FORMER, Side.NEW, (SERVERS,))
+    }
+    assert all("lacks a purpose (extended key usage)" in each.cause for each in found.refusals)
 
 
 def test_a_revocation_list_of_one_ca_cuts_off_the_other():
@@ -183,7 +210,8 @@ def test_a_revocation_list_of_one_ca_cuts_off_the_other():
     former = both_cas(old, new) | {"client.crl": sim_certs.revocation_list("old")}
     found = overlap(former, both_cas(new, old))
     assert found.can_talk is False
-    assert all("(3)" in refusal for refusal in found.refusals)
+    assert all("(3)" in each.detail for each in found.refusals)
+    assert all(each.cause.startswith("a CRL of the former set") for each in found.refusals)
 
 
 @pytest.mark.parametrize(

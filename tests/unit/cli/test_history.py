@@ -159,7 +159,7 @@ def test_the_document_of_one_transaction_is_stable(path: Path):
     assert set(run) == {
         *("transaction_id", "kind", "holder", "gausscert_version", "begun_at", "ended_at", "duration_s"),
         *("verdict", "why", "interrupted", "last_stage", "epoch", "participants", "options"),
-        *("bundle_digest", "generation", "new_server_fingerprint", "cluster_state"),
+        *("bundle_digest", "generation", "new_server_fingerprint", "cluster_state", "server_roles", "before"),
         *("nodes", "certificates", "steps", "evidence", "findings", "failures"),
     }
     assert (run["begun_at"], run["verdict"], run["interrupted"]) == (
@@ -172,7 +172,10 @@ def test_the_document_of_one_transaction_is_stable(path: Path):
         "restart": "cluster",
         "drop_crls": False,
         "take_over": False,
+        "accept_state": False,
+        "exclude": [],
     }
+    assert run["before"] == {"cluster_state": "Normal", "server_roles": None}
     node = run["nodes"][0]
     assert (node["node"], node["old_server_fingerprint"], node["new_server_fingerprint"]) == (
         "node-a",

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from gausscert_common.bundle import Bundle, FactorFiles
 from gausscert_common.findings import Finding, Severity
-from gausscert_common.model import PreparedSet
+from gausscert_common.model import ClusterState, PreparedSet
 from gausscert_common.protocol.coordinator import Stage, Verdict
 from gausscert_common.protocol.recovery import Choice
 from gausscert_common.protocol.words import RestartScope, SslWish
@@ -57,6 +57,51 @@ def accounts(path: Path, beginning: str) -> tuple[history_reader.Account, ...]:
 
 def told(account: history_reader.Account, node: str) -> list[tuple[str, str, str]]:
     return [(step.stage, step.mark, step.reason) for step in account.steps if step.node == node]
+
+
+def with_roles(cluster: FakeCluster, word: str, *, moves: bool = False) -> None:
+    """cm_server 1 is primary, and after the restart cm_server 2 where it moves."""
+
+    def seen_by(_: object) -> ClusterState:
+        moved = moves and any(rpc == "start" for rpc, _ in cluster.calls)
+        first, second = ("Standby", "Primary") if moved else ("Primary", "Standby")
+        return ClusterState(word, {1: first, 2: second, 3: "Standby"})
+
+    cluster.state_seen_by = seen_by
+
+
+async def test_how_the_cluster_was_before_is_recorded_though_nothing_was_accepted(path: Path):
+    cluster = FakeCluster()
+    with_roles(cluster, "Normal", moves=True)
+
+    result = await replaced(cluster, History(lambda: path))
+
+    (account,) = accounts(path, result.transaction_id)
+    run = account.run
+    assert (run.state_before, run.roles_before) == ("Normal", "1 Primary, 2 Standby, 3 Standby")
+    assert (run.cluster_state, run.roles) == ("Normal", "1 Standby, 2 Primary, 3 Standby")
+    assert (run.accept_state, run.excluded) == (False, "")
+    assert [found.code for found in account.findings] == ["ROLES_MOVED"], "told, and no more"
+    assert result.verdict is Verdict.COMMITTED
+
+
+async def test_roles_that_stay_are_not_worth_a_word(path: Path):
+    cluster = FakeCluster()
+    with_roles(cluster, "Normal")
+
+    assert (await replaced(cluster, History(lambda: path))).findings == ()
+
+
+async def test_what_was_accepted_and_left_out_is_recorded(path: Path):
+    cluster = FakeCluster()
+    cluster.power_off("node-c")
+    with_roles(cluster, "Degraded")
+    options = ReplaceOptions(restart=RestartScope.NODE, accept_state=True, exclude=("node-c",))
+
+    result = await replaced(cluster, History(lambda: path), options)
+
+    (account,) = accounts(path, result.transaction_id)
+    assert (account.run.accept_state, account.run.excluded) == (True, "node-c")
 
 
 async def test_a_replacement_is_recorded_from_the_first_command_to_the_proof(path: Path):

@@ -94,9 +94,10 @@ async def test_waiting_for_the_proof_ends_at_once():
     normal_sleep = cluster.sleep
 
     async def sleep(seconds: float) -> None:
-        looks.append(seconds)
-        if len(looks) == 3:
-            interrupt.request()
+        if [rpc for rpc, _ in cluster.calls[-3:]] == ["start"] * 3:  # all have started: it is the proof's
+            looks.append(seconds)
+            if len(looks) == 3:
+                interrupt.request()
         await normal_sleep(seconds)
 
     cluster.sleep = sleep

@@ -6,37 +6,34 @@ from dataclasses import replace
 
 import pytest
 from gausscert_common.errors import Reason, Unreachable
-from gausscert_common.model import CertificateKind, CertificateSet, JudgedSet, Overlap, SslSwitch, SslValue
+from gausscert_common.model import (
+    JudgedSet,
+    Overlap,
+    OverlapRefusal,
+    Side,
+    SslSwitch,
+    SslValue,
+)
 from gausscert_common.protocol.words import RestartScope
 from gausscert_coordinator import meeting
 from gausscert_coordinator.plan_rules import Evidence
-from gausscert_coordinator.report import Meeting, ReplaceOptions
+from gausscert_coordinator.report import Meeting, NodesRefusal, ReplaceOptions
 from support.fake_cluster import FakeCluster
-from support.fake_node import bundle, server_certificate
 
 TALK = Overlap((), "")
-REFUSED = Overlap(("from the new set to the former one: unknown CA",), "")
+NEW_REFUSES = OverlapRefusal(Side.NEW, Side.NEW, "unknown CA")
+FORMER_REFUSES = OverlapRefusal(Side.FORMER, Side.FORMER, "unknown CA")
+REFUSED = Overlap((NEW_REFUSES, FORMER_REFUSES), "")
+FORMER_ONLY = Overlap((replace(FORMER_REFUSES, connecting=Side.NEW), FORMER_REFUSES), "")
 NOT_KNOWN = Overlap(unknown="there is no former set")
 
 
-def holding(*cas: tuple[str, str]) -> CertificateSet:
-    """A set with CAs of these subjects and fingerprints."""
-    base = server_certificate(bundle("any"))
-    made = (
-        replace(base, file="cacert.pem", kind=CertificateKind.CA, subject=subject, fingerprint=fingerprint)
-        for subject, fingerprint in cas
-    )
-    return CertificateSet(certificates=(base, *made))
-
-
-OLD = holding(("CN=old", "01"))
-NEW = holding(("CN=new", "02"))
-
-
-def seen(*overlaps: Overlap, old=OLD, new=NEW, options: ReplaceOptions | None = None, **changes) -> Evidence:
+def seen(*overlaps: Overlap, options: ReplaceOptions | None = None, **changes) -> Evidence:
     cluster = FakeCluster()
-    reports = {name: replace(agent.report(), live=old) for name, agent in cluster.agents.items()}
-    judged = {name: JudgedSet(new, (), overlap) for name, overlap in zip(reports, overlaps, strict=True)}
+    reports = {name: agent.report() for name, agent in cluster.agents.items()}
+    judged = {
+        name: JudgedSet(findings=(), overlap=overlap) for name, overlap in zip(reports, overlaps, strict=True)
+    }
     evidence = Evidence(cluster.inventory(), options or ReplaceOptions(), "d", reports, judged=judged)
     return replace(evidence, **changes)
 
@@ -48,6 +45,8 @@ def seen(*overlaps: Overlap, old=OLD, new=NEW, options: ReplaceOptions | None = 
         ((TALK, REFUSED, TALK), Meeting.REFUSED),
         ((NOT_KNOWN, REFUSED, TALK), Meeting.REFUSED),
         ((NOT_KNOWN, TALK, TALK), Meeting.UNKNOWN),
+        ((FORMER_ONLY, FORMER_ONLY, FORMER_ONLY), Meeting.ONE_WAY),
+        ((FORMER_ONLY, REFUSED, TALK), Meeting.REFUSED),
     ],
 )
 def test_the_worst_answer_counts(overlaps, expected):
@@ -55,13 +54,21 @@ def test_the_worst_answer_counts(overlaps, expected):
 
 
 def test_with_one_ca_that_is_said():
-    assert meeting.verdict(seen(TALK, TALK, TALK, new=OLD)).meeting is Meeting.SAME_CA
+    same = replace(TALK, same_ca=True)
+    assert meeting.verdict(seen(same, same, same)).meeting is Meeting.SAME_CA
+    assert meeting.verdict(seen(same, TALK, same)).meeting is Meeting.OVERLAPPING_CAS
+
+
+def test_one_way_says_who_would_have_the_other():
+    assert meeting.verdict(seen(FORMER_ONLY, FORMER_ONLY, FORMER_ONLY)).accepting is Side.NEW
+    assert meeting.verdict(seen(REFUSED, REFUSED, REFUSED)).accepting is None
 
 
 def test_what_all_nodes_say_is_said_once_and_else_with_the_node():
     everywhere = meeting.verdict(seen(REFUSED, REFUSED, REFUSED))
-    assert everywhere.refusals == REFUSED.refusals
-    assert meeting.verdict(seen(TALK, REFUSED, TALK)).refusals == (f"node-b: {REFUSED.refusals[0]}",)
+    assert everywhere.refusals == (NodesRefusal(NEW_REFUSES), NodesRefusal(FORMER_REFUSES))
+    some = meeting.verdict(seen(TALK, REFUSED, TALK))
+    assert [each.nodes for each in some.refusals] == [("node-b",), ("node-b",)]
     assert meeting.verdict(seen(NOT_KNOWN, TALK, TALK)).unknown == ("node-a: there is no former set",)
 
 
@@ -93,22 +100,15 @@ def test_where_ssl_is_off_nobody_uses_the_old_set(value):
 
 
 @pytest.mark.parametrize(
-    ("overlap", "said"), [(TALK, "could talk"), (REFUSED, "is cut off"), (NOT_KNOWN, "may be cut off")]
+    ("overlap", "said"),
+    [
+        (TALK, "could talk"),
+        (REFUSED, "is cut off"),
+        (FORMER_ONLY, "is cut off"),
+        (NOT_KNOWN, "may be cut off"),
+    ],
 )
 def test_what_becomes_of_a_node_that_is_left_out_is_said(overlap, said):
     away = {"node-d": Unreachable(Reason.UNREACHABLE, "no route", node="node-d")}
     meaning = meeting.verdict(seen(overlap, overlap, overlap, excluded=away)).meaning
     assert f"node-d: {said}" in meaning
-
-
-def test_a_new_ca_with_the_name_of_the_old_one_is_a_trap_and_named_once():
-    again = holding(("CN=old", "09"), ("CN=new", "02"))
-    (found,) = meeting.same_name(seen(REFUSED, REFUSED, REFUSED, new=again))
-    assert (found.code, found.cause) == ("CA_SAME_NAME", "both are CN=old")
-    assert found.remedy
-
-
-@pytest.mark.parametrize("new", [OLD, NEW, holding(("CN=old", "01"), ("CN=old", "09"))])
-def test_the_same_ca_another_name_or_both_of_them_are_no_such_trap(new):
-    """Two of one name in one file are CA_DN_AMBIGUOUS already."""
-    assert list(meeting.same_name(seen(TALK, TALK, TALK, new=new))) == []

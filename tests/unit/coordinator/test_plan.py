@@ -10,6 +10,7 @@ from gausscert_common.model import ClusterState, CmTopology, JudgedSet, ProbeRep
 from gausscert_common.protocol.words import Phase, RestartScope, SslWish
 from gausscert_coordinator import plan
 from gausscert_coordinator.exit_codes import ExitCode, exit_code
+from gausscert_coordinator.inventory import Timeouts
 from gausscert_coordinator.plan_rules import Evidence, clock_offset_s
 from gausscert_coordinator.report import ReplaceOptions
 from support.fake_cluster import FakeCluster
@@ -322,6 +323,13 @@ def test_the_outage_is_told_for_every_way_of_restarting(restart):
     text = plan.outage(restart, seen().inventory.timeouts)
 
     assert ("none by gausscert" in text) == (restart is RestartScope.NONE)
+
+
+def test_the_worst_outage_is_that_of_a_proof_that_fails_at_its_end_and_a_rollback():
+    text = plan.outage(RestartScope.CLUSTER, Timeouts(stop_s=100, start_s=200, verify_s=50))
+
+    assert "at most 350 s before it is turned back" in text
+    assert "in all 700 s" in text
 
 
 async def test_planning_changes_nothing_and_locks_nothing():

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 from gausscert_common.errors import Reason
+from gausscert_common.findings import Finding, Severity
 from gausscert_common.model import (
     CertificateSet,
     ClusterState,
@@ -17,8 +18,9 @@ from gausscert_common.model import (
 )
 from gausscert_common.protocol.coordinator import Stage, Verdict
 from gausscert_common.protocol.words import RestartScope, SslWish
-from gausscert_coordinator import proof
+from gausscert_coordinator import objections, proof
 from gausscert_coordinator.exit_codes import ExitCode, exit_code
+from gausscert_coordinator.job import Replacement
 from gausscert_coordinator.report import Mark, Progress, ReplaceOptions, Result
 from support.fake_agents import Fault
 from support.fake_cluster import ALWAYS, FakeCluster
@@ -306,6 +308,45 @@ async def test_a_node_that_somebody_has_stopped_since_the_plan_is_not_started_ag
     assert result.verdict is Verdict.NOTHING_DONE
     assert [(error.node, error.reason) for error in result.failures] == [("node-b", Reason.NODE_UNFIT)]
     assert not cluster.nodes["node-b"].running
+
+
+STEERED = [("paused", "has paused CM"), ("upgrading", "an upgrade has begun"), ("manual_stop", "stopped CM")]
+
+
+@pytest.mark.parametrize(("how", "said"), STEERED)
+@pytest.mark.parametrize("at", ["acquire", "prepare"])
+async def test_a_cluster_that_somebody_steers_since_the_plan_is_not_stopped(how, said, at):
+    """Also one of which somebody has paused or upgraded CM while the set was staged."""
+    cluster = FakeCluster()
+
+    def on_command(rpc: str, node: str) -> None:
+        if (rpc, node) == (at, "node-b"):
+            setattr(cluster.nodes["node-b"], how, True)
+
+    cluster.on_command = on_command
+    result = await plan_then(cluster, lambda: None)
+
+    assert result.verdict is Verdict.NOTHING_DONE
+    assert [(error.node, error.reason) for error in result.failures] == [("node-b", Reason.NODE_UNFIT)]
+    assert said in result.failures[0].message
+    assert exit_code(result) is ExitCode.REFUSED
+    assert not any(rpc == "stop" for rpc, _ in cluster.calls)
+
+
+@pytest.mark.parametrize(("how", "code"), [("paused", "NODE_PAUSED"), ("upgrading", "NODE_UPGRADING")])
+async def test_what_was_accepted_of_a_node_is_no_news_there_and_news_elsewhere(how, code):
+    cluster = FakeCluster()
+    for each in cluster.nodes.values():
+        setattr(each, how, True)
+    async with cluster.coordinator() as coordinator:
+        status = await coordinator.status()
+    reports = {each.node: each.report for each in status.nodes}
+    accepted = (Finding(code, Severity.WARNING, "accepted (--accept-state): so it is", node="node-a"),)
+    replacement = Replacement(NEW, NEW.digest, SslWish.KEEP, False, {}, NEW_LEAF, accepted=accepted)
+
+    found = objections.interfered(reports, replacement, stopped_is_fine=False)
+
+    assert [each.node for each in found] == ["node-b", "node-c"]
 
 
 async def test_a_rollback_after_which_nothing_serves_is_in_doubt_whatever_query_said_before():

@@ -108,6 +108,47 @@ def test_expired_servers_that_nobody_could_ask_must_be_askable_afterwards():
     assert least.normal == {"n1", "n2"}
 
 
+OF_THREE = Expectation(
+    {number: Wanted(frozenset({"ab"})) for number in (1, 2, 3)},
+    normal=frozenset({"n1", "n2", "n3"}),
+    forward=True,
+)
+OWNERS = {"n1": 1, "n2": 2, "n3": 3}
+
+
+def expired(*numbers: int) -> Baseline:
+    """All handshakes fail, and so does `cm_ctl query`."""
+    return Baseline({number: replace(served(number), chain_verified=False) for number in numbers})
+
+
+def test_one_dead_cm_server_of_an_expired_cluster_does_not_exempt_the_others_from_being_asked():
+    least = standing.least(OF_THREE, expired(1, 2), owners=OWNERS)
+    assert set(least.servers) == {1, 2}
+    assert least.normal == {"n1", "n2"}
+    assert least.words == {"Degraded", "NormalCNDeleted", "Normal"}
+
+
+@pytest.mark.parametrize("word", ["Unknown", "Unavailable", "Starting"])
+def test_where_nothing_was_said_before_not_every_answer_will_do(word):
+    for before in (Baseline(), expired(1, 2, 3), expired(1, 2)):
+        assert word not in standing.least(OF_THREE, before, owners=OWNERS).words
+
+
+def test_a_minority_that_can_have_no_primary_is_not_asked():
+    least = standing.least(OF_THREE, expired(1), owners=OWNERS)
+    assert set(least.servers) == {1}
+    assert least.normal == frozenset()
+
+
+def test_whoever_need_not_serve_is_told_unless_nothing_served():
+    dead = Served(3, "10.0.0.3:5000", ServedState.UNREACHABLE, cause="connection refused")
+    probes = {"n1": ProbeReport((served(1), dead)), "n2": ProbeReport((served(1), dead))}
+    (told,) = standing.exempt(expired(1), probes)
+    assert "cm_server 3 at 10.0.0.3:5000 does not serve before CM is stopped" in told.message
+    assert standing.exempt(Baseline(), probes) == []
+    assert standing.exempt(expired(1), probes, frozenset({3})) == []
+
+
 def test_without_a_primary_the_usual_reasons_are_told():
     state = ClusterState(cause="can't connect", server_roles={1: "Standby", 2: "Standby"})
     expected = Expectation({}, normal=frozenset({"n1"}))
@@ -258,6 +299,54 @@ async def test_one_that_served_before_must_serve_again_whatever_was_accepted():
     result = await run(cluster)
 
     assert (result.verdict, result.last_stage) == (Verdict.ROLLED_BACK, Stage.VERIFY)
+
+
+async def test_an_expired_cluster_with_one_dead_cm_server_that_nobody_can_ask_afterwards_is_turned_back():
+    """Right certificates on the wire do not show that the new client certificates are accepted."""
+    cluster = FakeCluster()
+    cluster.nodes["node-c"].deaf = True
+    cluster.state_seen_by = said("")
+
+    result = await run(cluster)
+
+    assert (result.verdict, result.last_stage) == (Verdict.ROLLED_BACK, Stage.VERIFY)
+    assert {each.node for each in result.failures} == {"node-a", "node-b"}
+    assert all("cm_ctl query says nothing" in each.message for each in result.failures)
+
+
+async def test_a_cm_server_out_of_reach_for_a_moment_is_held_to_serve_again():
+    cluster, told = FakeCluster(), []
+    cluster.nodes["node-c"].deaf = True
+    cluster.state_seen_by = said("Degraded")
+    normal = cluster.sleep
+
+    async def sleep(seconds: float) -> None:
+        cluster.nodes["node-c"].deaf = any(rpc == "start" for rpc, _ in cluster.calls)
+        await normal(seconds)
+
+    def on_command(rpc: str, _: str) -> None:
+        if rpc == "rollback_start":
+            cluster.calls.clear()
+
+    cluster.sleep, cluster.on_command = sleep, on_command
+    result = await run(cluster, told=told)
+
+    assert (result.verdict, result.last_stage) == (Verdict.ROLLED_BACK, Stage.VERIFY)
+    assert any("cm_server 3 at 10.0.0.3:5000 is unreachable" in each.message for each in result.failures)
+    assert not any("does not count" in each.detail for each in told)
+
+
+async def test_one_that_is_exempt_is_told_before_cm_is_stopped():
+    cluster, told = FakeCluster(), []
+    cluster.nodes["node-c"].deaf = True
+    cluster.state_seen_by = said("Degraded")
+
+    result = await run(cluster, told=told)
+
+    assert result.verdict is Verdict.COMMITTED
+    text = "cm_server 3 at 10.0.0.3:5000 does not serve before CM is stopped"
+    assert [each.stage for each in told if text in each.detail] == [Stage.PREPARE]
+    assert any(text in found.cause for found in result.findings)
 
 
 def dead(cluster: FakeCluster) -> None:

@@ -24,6 +24,7 @@ from gausscert_common.model import (
     Layout,
     NodeReport,
     Overlap,
+    OverlapRefusal,
     Paths,
     ProbeReport,
     RetiredSet,
@@ -31,6 +32,7 @@ from gausscert_common.model import (
     ServedState,
     SetFile,
     SetState,
+    Side,
     SslSwitch,
     SslValue,
     TransactionReport,
@@ -57,7 +59,15 @@ CERTIFICATE = Certificate(
 LIVE = CertificateSet(
     SetState.WHOLE, "d" * 64, "b" * 64, (SetFile("server.crt", 0o400, 1234),), (CERTIFICATE,)
 )
-JUDGED = JudgedSet(LIVE, (FINDING,), Overlap(("one side refuses",), "unknown"))
+JUDGED = JudgedSet(
+    LIVE,
+    (FINDING,),
+    Overlap(
+        (OverlapRefusal(Side.NEW, Side.FORMER, "unknown CA", "the CAs differ", ("a link",), ("TLS 1.2",)),),
+        "unknown",
+        same_ca=True,
+    ),
+)
 TRANSACTION = TransactionReport(
     transaction_id="tx-00000001",
     phase=Phase.SWAPPED,
@@ -91,6 +101,8 @@ NODE = NodeReport(
     enable_ssl=SslSwitch(SslValue.ON, SslValue.COMMENTED),
     processes=(CmProcess("cm_server", 42, NOW),),
     manually_stopped=True,
+    paused=True,
+    upgrading=True,
     topology=CmTopology(1, (CmNode(1, "host", "10.0.0.1", 5000, "10.0.0.2"),)),
     findings=(FINDING,),
 )

@@ -1,0 +1,152 @@
+"""What is seen of the cm_servers while CM starts, and after a start that failed. Pure.
+
+`cm_ctl start` for the whole cluster waits until all is Normal, up to its timeout, and cm_ctl on one node
+knows nothing of what a cm_server on another one serves. Only looking beside it tells, and tells which node.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+from gausscert_common.errors import NodeFailure, Reason
+
+from gausscert_coordinator import proof, running
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from datetime import datetime
+
+    from gausscert_common.model import NodeReport, ProbeReport, Served
+
+    from gausscert_coordinator.proof import Expectation, Wanted
+    from gausscert_coordinator.running import Processes
+
+_LISTENS_WITHIN: Final = timedelta(seconds=3)
+"""A cm_server serves 1 to 2 s after its start (facts section 17)."""
+
+_REMEDY: Final = "look at cm_server's log there: $GAUSSLOG/cm/cm_server"
+
+
+def definite(expectation: Expectation, probes: Mapping[str, ProbeReport]) -> frozenset[int]:
+    """cm_servers, by CM node id, that answer, and answer wrongly: with another certificate, or with SSL on
+    instead of off or the other way round. A cm_server reads its files once (facts section 3), so that no
+    waiting mends that; what is not there yet may still come."""
+    return frozenset(
+        served.cm_node_id
+        for report in probes.values()
+        for served in report.served
+        if (wanted := _wanted(expectation, served.cm_node_id)) is not None
+        and proof.answers_wrongly(wanted, served)
+    )
+
+
+def while_starting(
+    expectation: Expectation,
+    before: Processes | None,
+    reports: Mapping[str, NodeReport],
+    probes: Mapping[str, ProbeReport],
+) -> list[NodeFailure]:
+    """What can be said before the start is over, each by the node it is about: processes of before, wrong
+    answers, and cm_servers that have run long enough to listen and do not.
+
+    Args:
+        expectation: What all must serve.
+        before: The processes that must be gone, by node; None: not looked at.
+        reports: By node.
+        probes: By node.
+    """
+    wrong = definite(expectation, probes)
+    late = {
+        report.topology.local_node_id
+        for node, report in reports.items()
+        if _should_listen(report) and _is_silent(report, probes.get(node))
+    }
+    named = wrong | late & expectation.servers.keys()
+    return [
+        *running.not_restarted(reports, before or {}),
+        *(each for one in sorted(named) for each in _about(one, expectation, reports, probes)),
+    ]
+
+
+def after_failed_start(
+    expectation: Expectation,
+    before: Processes | None,
+    reports: Mapping[str, NodeReport],
+    probes: Mapping[str, ProbeReport],
+) -> list[NodeFailure]:
+    """All that is not as it must be once a start has failed, each by the node it is about, as
+    `while_starting`."""
+    named = definite(expectation, probes) | expectation.servers.keys()
+    return [
+        *running.not_restarted(reports, before or {}),
+        *(each for one in sorted(named) for each in _about(one, expectation, reports, probes)),
+    ]
+
+
+def is_silence(failure: NodeFailure) -> bool:
+    """Whether it only says that a cm_server does not serve, as cm_ctl may have said in its own words."""
+    return failure.reason is Reason.CM_NOT_STARTED
+
+
+def _about(
+    cm_node_id: int,
+    expectation: Expectation,
+    reports: Mapping[str, NodeReport],
+    probes: Mapping[str, ProbeReport],
+) -> list[NodeFailure]:
+    """One failure for each different thing that is seen, told of the cm_server's own node where that is one
+    of ours. What all others say of a cm_server that its own node cannot talk to adds nothing."""
+    wanted = _wanted(expectation, cm_node_id)
+    if wanted is None:
+        return []
+    owner = next((node for node, each in reports.items() if each.topology.local_node_id == cm_node_id), "")
+    texts: dict[str, list[str]] = {}
+    for node, report in sorted(probes.items()):
+        served = _served(cm_node_id, report)
+        if served is not None and (text := proof.objection_to(wanted, served)):
+            texts.setdefault(text, []).append(node)
+    own = _served(cm_node_id, probes[owner]) if owner in probes else None
+    if own is not None and not proof.speaks(own):
+        text = f"{proof.objection_to(wanted, own)}{_since(reports[owner])}"
+        return [NodeFailure(Reason.CM_NOT_STARTED, text, node=owner, remedy=_REMEDY)]
+    return [
+        NodeFailure(
+            Reason.NOT_PROVEN, f"{text}{_seen_from(seers, probes)}", node=owner or seers[0], remedy=_REMEDY
+        )
+        for text, seers in texts.items()
+    ]
+
+
+def _wanted(expectation: Expectation, cm_node_id: int) -> Wanted | None:
+    if cm_node_id in expectation.absent:
+        return None
+    return expectation.servers.get(cm_node_id, expectation.others)
+
+
+def _served(cm_node_id: int, report: ProbeReport) -> Served | None:
+    return next((each for each in report.served if each.cm_node_id == cm_node_id), None)
+
+
+def _seen_from(seers: Iterable[str], probes: Mapping[str, ProbeReport]) -> str:
+    names = sorted(seers)
+    return "" if len(names) == len(probes) else f" (seen from {', '.join(names)})"
+
+
+def _should_listen(report: NodeReport) -> bool:
+    born = _born(report)
+    return born is not None and report.clock - born >= _LISTENS_WITHIN
+
+
+def _is_silent(report: NodeReport, seen: ProbeReport | None) -> bool:
+    own = _served(report.topology.local_node_id, seen) if seen is not None else None
+    return own is not None and not proof.speaks(own)
+
+
+def _born(report: NodeReport) -> datetime | None:
+    return min((each.started_at for each in report.processes if each.name == "cm_server"), default=None)
+
+
+def _since(report: NodeReport) -> str:
+    born = _born(report)
+    return f"; it runs since {born:%H:%M:%S}" if born is not None else ""

@@ -1,0 +1,78 @@
+"""Looks at the cluster beside a start that runs: what is wrong is named while cm_ctl still waits for it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from gausscert_coordinator import sightings
+from gausscert_coordinator.report import Mark
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine, Mapping
+    from typing import Any
+
+    from gausscert_common.errors import NodeFailure
+    from gausscert_common.model import NodeReport
+
+    from gausscert_coordinator.hands import Hands
+    from gausscert_coordinator.proof import Expectation
+    from gausscert_coordinator.reporter import Reporter
+    from gausscert_coordinator.running import Processes
+
+T = TypeVar("T")
+
+EVERY_S: Final = 1.0
+"""Between two looks; with the longest look (`hands.QUICK_PROBE_S`) a cm_server that serves what it must not
+is named within 5 s."""
+
+_logger = logging.getLogger(__name__)
+
+
+class StartWatch:
+    """Tells what it sees as notes, each once. Decides nothing: the command that runs is left alone."""
+
+    def __init__(self, hands: Hands, reporter: Reporter, sleep: Callable[[float], Awaitable[None]]) -> None:
+        self._hands = hands
+        self._reporter = reporter
+        self._sleep = sleep
+
+    async def during(
+        self,
+        start: Coroutine[Any, Any, T],
+        wanted: Callable[[Mapping[str, NodeReport]], Expectation],
+        before: Processes | None,
+    ) -> T:
+        """Carry out `start` and look beside it until it is over.
+
+        Args:
+            start: The commands.
+            wanted: What must be served, by what the nodes hold.
+            before: The processes that must be gone, by node; None: not looked at.
+        """
+        looking = asyncio.ensure_future(self._look_on(wanted, before))
+        try:
+            return await start
+        finally:
+            looking.cancel()
+            (ended,) = await asyncio.gather(looking, return_exceptions=True)
+            if not isinstance(ended, asyncio.CancelledError):
+                _logger.error("looking beside the start failed", exc_info=ended)
+
+    async def _look_on(
+        self, wanted: Callable[[Mapping[str, NodeReport]], Expectation], before: Processes | None
+    ) -> BaseException:
+        told: set[tuple[str, str]] = set()
+        while True:
+            await self._sleep(EVERY_S)
+            for failure in await self._look(wanted, before):
+                if (failure.node, failure.message) not in told:
+                    told.add((failure.node, failure.message))
+                    self._reporter.tell(Mark.NOTE, failure.node, failure.message)
+
+    async def _look(
+        self, wanted: Callable[[Mapping[str, NodeReport]], Expectation], before: Processes | None
+    ) -> list[NodeFailure]:
+        read, probes = await self._hands.look()
+        return sightings.while_starting(wanted(read.good), before, read.good, probes.good)
