@@ -18,8 +18,8 @@ from support.workloads import Ground
 from support.zygote import Zygote
 
 CHUNKS = 6
-SAMPLED = {Ground.PLAIN: 2}
-"""Chunks in `make test`: elsewhere all."""
+SAMPLED = {Ground.EXCHANGE: CHUNKS, Ground.DATA_LINK: CHUNKS, Ground.PLAIN: 1}
+"""Chunks in `make test`."""
 
 SHARED = dict.fromkeys(("backward", "turned back", *workloads.STAGE_ONLY), "forward")
 """Workloads that begin as another one; what they have in common is killed there."""
@@ -33,7 +33,9 @@ def chunks() -> Iterator[object]:
     """By ground, workload and chunk."""
     for ground in Ground:
         for workload in WORKLOADS:
-            sampled = 1 if workload == workloads.REQUEST else SAMPLED.get(ground, CHUNKS)
+            sampled = SAMPLED[ground]
+            if workload == workloads.REQUEST:
+                sampled = int(ground is Ground.EXCHANGE)
             for chunk in range(CHUNKS):
                 marks = () if chunk < sampled else (pytest.mark.faults,)
                 yield pytest.param(ground, workload, chunk, marks=marks)

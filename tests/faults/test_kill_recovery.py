@@ -19,7 +19,8 @@ from support.recovering import Scene, decide, which_is_live
 from support.workloads import Ground
 from support.zygote import Zygote
 
-CHUNKS = 6
+CHUNKS = 8
+"""Of them `make test` has one for each moment."""
 
 RECORD = r"^pwrite64.*journal\.json"
 STAGED_KEY = rf"^openat.*\.cm\.({TX}|{workloads.REQUEST_ID}), server\.key\)"
@@ -101,18 +102,31 @@ CONVERTED: dict[str, tuple[Moment, Left]] = {
 MOMENTS = SETTLED | CONVERTED
 
 
-def cases() -> Iterator[tuple[Ground, str]]:
+def cases() -> Iterator[object]:
+    """By ground and name; each in a group of its own, whose process makes its node once."""
+    for ground, name in _cases():
+        yield pytest.param(ground, name, marks=_group(ground, name))
+
+
+def chunks() -> Iterator[object]:
+    """The same by chunk."""
+    for number, (ground, name) in enumerate(_cases()):
+        for chunk in range(CHUNKS):
+            marks = [_group(ground, name)]
+            if chunk != number % CHUNKS:
+                marks.append(pytest.mark.faults)
+            yield pytest.param(ground, name, chunk, marks=marks)
+
+
+def _cases() -> Iterator[tuple[Ground, str]]:
     for ground in Ground:
         for name in MOMENTS:
             if name in SETTLED or ground is Ground.PLAIN:
                 yield ground, name
 
 
-def chunks() -> Iterator[object]:
-    for number, (ground, name) in enumerate(cases()):
-        for chunk in range(CHUNKS):
-            marks = () if chunk == number % CHUNKS else (pytest.mark.faults,)
-            yield pytest.param(ground, name, chunk, marks=marks)
+def _group(ground: Ground, name: str) -> pytest.MarkDecorator:
+    return pytest.mark.xdist_group(f"settle-{ground}-{name}")
 
 
 @pytest.fixture(scope="module")

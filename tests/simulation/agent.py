@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any, Final
 
+from gausscert_agent.alone import Alone
 from gausscert_agent.effects import Effects, Given
 from gausscert_agent.lease import Lease
 from gausscert_agent.ledger import Ledger
@@ -85,14 +86,21 @@ class Agent:
         store = disk_parts.SimStore(self)
         cm = cm_parts.SimCm(self)
         builder = disk_parts.SimBuilder(self)
+        alone = Alone(
+            cm,  # type: ignore[arg-type]
+            monotonic=loop.time,
+            sleep=self.wait,
+            activity=ledger.activity,
+        )
         restarter = Restarter(
             cm,  # type: ignore[arg-type]
             stopped_for_s=STOPPED_FOR_S,
             monotonic=loop.time,
             sleep=self.wait,
             activity=ledger.activity,
+            alone=alone,
         )
-        switcher = SslSwitcher(cm, disk_parts.SimCopies(machine))  # type: ignore[arg-type]
+        switcher = SslSwitcher(cm, disk_parts.SimCopies(machine), alone)  # type: ignore[arg-type]
         effects = Effects(
             store,  # type: ignore[arg-type]
             builder,  # type: ignore[arg-type]

@@ -18,6 +18,7 @@ from gausscert_common.model import (
     NodeReport,
     PreparedSet,
     ProbeReport,
+    WatchEvent,
 )
 from gausscert_common.protocol.commands import AcquireCommand, Command, PrepareCommand
 from gausscert_common.protocol.words import Step
@@ -31,7 +32,7 @@ from gausscert_coordinator.ports import OnRetry, Preparation, RestartOrders
 from simulation.machine import Machine
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
 
     from simulation.agent import Agent
     from simulation.captain import Captain
@@ -124,6 +125,12 @@ class SimClient:
 
     async def judge(self, source: Source, *, drop_crls: bool) -> JudgedSet:
         return await self._look(Call.JUDGE, lambda agent: agent.machine.judge(source, ()))
+
+    async def watch(self) -> AsyncIterator[WatchEvent]:
+        """What it does is in the trace already."""
+        events: tuple[WatchEvent, ...] = ()
+        for event in events:
+            yield event
 
     async def get_expiry(self) -> ExpiryReport:
         raise NotImplementedError

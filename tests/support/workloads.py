@@ -55,7 +55,7 @@ ADDED: Final = {"client.crl": b"another crl\n"}
 """Only the new set has it."""
 AFTER: Final = NEW | EXTRAS | ADDED
 FORMER_TX: Final = "tx-00000000"
-FORMER: Final = {name: f"former {name}\n".encode() for name in certset.NAMES}
+FORMER: Final = {name: f"former {name}\n".encode() for name in (*certset.NAMES, "server.crl")}
 """A generation retired earlier, which Purge gives up."""
 
 MODULES: Final = (factors,)
