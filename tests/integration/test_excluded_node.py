@@ -6,6 +6,7 @@ import pytest
 from gausscert_agent.journal import Journal
 from gausscert_common.protocol.words import Outcome, Phase
 from gausscert_coordinator.cli import demo_claims
+from support import sim_certs
 from support.local_cluster import NODES, LocalCluster, Picture, wait_until
 
 pytestmark = pytest.mark.xdist_group("excluded")
@@ -75,6 +76,18 @@ def test_from_the_death_of_a_machine_to_one_set_everywhere(degraded: LocalCluste
     checked = cluster.run("check")
     assert checked.code == 2  # a node that does not answer
     assert "NODES_EXCLUDED" in checked.out
+    assert "DRIFT" not in checked.out
+    assert cluster.picture() == after
+
+    # It may stand for weeks: what is served is looked at all the same.
+    kept = cluster.node("n1").installed()
+    cluster.node("n1").install(sim_certs.old_set())
+    drifting = cluster.run("check")
+    expiry = cluster.run("expiry", "--output", "json").document
+    cluster.node("n1").install(kept)
+    assert "CRITICAL DRIFT n1" in drifting.out
+    shown = {each["node"]: each["fingerprint"] for each in expiry["certificates"] if "served" in each["file"]}
+    assert shown == {node: after.served[node] for node in LEFT}
     assert cluster.picture() == after
 
     # It is back, with the old set: om_monitor was quicker than everybody.

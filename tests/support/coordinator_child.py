@@ -145,7 +145,7 @@ class FatefulAgent:
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._agent, name)
-        if name in ("name", "close"):
+        if name in ("name", "close", "watch"):
             return found
 
         async def call(*given: Any, **options: Any) -> Any:
