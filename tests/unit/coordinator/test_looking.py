@@ -1,4 +1,4 @@
-"""One look: reports and probes at once, so that a cm_server that hangs does not hold up the names of others."""
+"""One look: reports and probes at once, so that one that hangs does not keep others from being named."""
 
 from __future__ import annotations
 
