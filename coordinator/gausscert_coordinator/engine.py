@@ -6,7 +6,6 @@ counts as having gone well, the operator's interruptions, and the words for how 
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -18,28 +17,27 @@ from gausscert_coordinator import proof, recovery_view, running, sightings, stan
 from gausscert_coordinator.hands import PROBE_TIMEOUT_S, Hands
 from gausscert_coordinator.interrupt import unless
 from gausscert_coordinator.job import PROOFS, STARTS
+from gausscert_coordinator.looking_before import LookBefore
 from gausscert_coordinator.merging import merge
 from gausscert_coordinator.objections import (
     answers_again,
     as_finding,
     in_doubt,
-    interfered,
     staged_another,
     stays_down,
     still_excluded,
     told_together,
     unlike_plan,
 )
-from gausscert_coordinator.prover import POLL_S, Prover
+from gausscert_coordinator.prover import Prover
 from gausscert_coordinator.report import Mark, Result
 from gausscert_coordinator.start_watch import StartWatch
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
 
-    from gausscert_common.errors import NodeFailure
     from gausscert_common.findings import Finding
-    from gausscert_common.model import NodeReport, Overlap, ProbeReport
+    from gausscert_common.model import NodeReport, Overlap
     from gausscert_common.protocol.coordinator import Course
 
     from gausscert_coordinator.fanout import Answers
@@ -52,9 +50,6 @@ if TYPE_CHECKING:
     from gausscert_coordinator.takeover import TakenOver
 
 _START_REASONS: Final = frozenset({Reason.CM_NOT_STARTED, Reason.CM_CTL_FAILED, Reason.CM_CTL_TIMEOUT})
-
-_FURTHER_LOOKS: Final = 2
-"""At a cm_server that does not serve before CM is stopped."""
 
 _OUTSIDE: Final = "CM is not started from here: start the cluster now; what it serves is not proven"
 
@@ -301,40 +296,11 @@ class Engine:
         return await self._look_before(replacement)
 
     async def _look_before(self, replacement: Replacement) -> list[GausscertError]:
-        """What "as good as before" is measured by, and whether the cluster still is as it was planned for."""
-        probes, read = await asyncio.gather(self._hands.probe(query=True), self._hands.read())
-        before = proof.baseline(probes.good, proof.WORKING[self._job.whole])
-        if self._job.accept_state:
-            before = await self._look_again(before, probes)
-        self._before = before = replace(before, processes=running.running(read.good))
-        self._recorder.seen(Stage.PREPARE, proof.evidence(probes.good))
-        self._recorder.before(before.state)
-        if self._job.accept_state:
-            self._reporter.tell(Mark.NOTE, detail=f"accepted as it is: {standing.told(probes.good)}")
-            self._tell_exempt(standing.exempt(before, probes.good, self._joining(read.good)))
-        unfit: list[GausscertError] = [*probes.bad.values(), *read.bad.values()]
-        unfit += interfered(read.good, replacement, stopped_is_fine=self._stopped_is_fine)
-        if unfit or self._job.joins:  # its own old set may be what keeps it out
-            return unfit
-        if not self._job.accept_state:
-            return list(proof.no_longer_normal(before, probes.good))
-        return list(standing.worse_than_planned(replacement.planned_state, before, probes.good))
-
-    async def _look_again(self, before: Baseline, probes: Answers[ProbeReport]) -> Baseline:
-        """One that is out of reach for a moment must not be taken for one that did not serve before."""
-        for _ in range(_FURTHER_LOOKS):
-            if not standing.exempt(before, probes.good):
-                break
-            await self._sleep(POLL_S)
-            probes = await self._hands.probe(query=False)
-            seen = proof.baseline(probes.good).served
-            before = replace(before, served=proof.best_of(before.served, seen))
-        return before
-
-    def _tell_exempt(self, exempt: Iterable[NodeFailure]) -> None:
-        for each in exempt:
-            self._reporter.tell(Mark.NOTE, detail=f"{each.message} (do: {each.remedy})")
-            self._findings.append(as_finding(each))
+        looking = LookBefore(self._job, self._hands, self._reporter, self._sleep)
+        wrong = await looking.look(replacement, stopped_is_fine=self._stopped_is_fine)
+        self._before = looking.baseline
+        self._findings.extend(looking.findings)
+        return wrong
 
     def _new_set(self, reports: Mapping[str, NodeReport]) -> Expectation:
         """What must be served after Start."""
@@ -365,13 +331,9 @@ class Engine:
         hoped = replace(wanted, normal=frozenset(read.good))
         owners = {node: each.topology.local_node_id for node, each in read.good.items()}
         least = standing.least(
-            hoped, self._before or proof.Baseline(), anyway=self._joining(read.good), owners=owners
+            hoped, self._before or proof.Baseline(), anyway=self._job.joining(read.good), owners=owners
         )
         return await self._prove(hoped, forward=True, before=before, least=least)
-
-    def _joining(self, reports: Mapping[str, NodeReport]) -> frozenset[int]:
-        """cm_servers that the transaction is there to bring back."""
-        return frozenset(each.topology.local_node_id for each in reports.values() if self._job.joins)
 
     async def _verify_rollback(self) -> list[GausscertError]:
         read = await self._hands.read()

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from gausscert_common.findings import Finding
-    from gausscert_common.model import CertificateSet, ClusterState
+    from gausscert_common.model import CertificateSet, ClusterState, NodeReport
     from gausscert_common.source import Source
 
     from gausscert_coordinator.inventory import Timeouts
@@ -96,6 +96,10 @@ class Job:
     def unsettled(self) -> tuple[str, ...]:
         """Excluded nodes that Purge has to wait for, sorted."""
         return tuple(sorted(set(self.excluded) - set(self.settled)))
+
+    def joining(self, reports: Mapping[str, NodeReport]) -> frozenset[int]:
+        """cm_servers, by CM's numbers, that the transaction is there to bring back."""
+        return frozenset(each.topology.local_node_id for each in reports.values() if self.joins)
 
     @property
     def executor(self) -> str:

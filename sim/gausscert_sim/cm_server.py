@@ -115,7 +115,10 @@ def _start(config: settings.Settings, log: runlog.RunLog) -> None:
     time.sleep(scripted.server_start_delay_s)
     if scripted.server_refuses:
         raise StartRefused("scripted fault: no start", "ssl init failed.", delay_s=2.0)
-    loaded = load(config, scripted, config.local.conf("cm_server").read_text(), log)
+    conf_text = config.local.conf("cm_server").read_text()
+    if scripted.server_ssl:
+        conf_text = f"enable_ssl = {scripted.server_ssl}\n"
+    loaded = load(config, scripted, conf_text, log)
     if loaded.expiry is not None:
         loaded.expiry.keep_telling(config, log)
     if scripted.server_serves_nothing:

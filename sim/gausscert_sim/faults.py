@@ -105,6 +105,9 @@ class Faults:
     server_loads_from: str = ""
     """A directory: cm_server uses the set in it instead of the live one, as one does that was started for
     another home. What is started "successfully" then serves whatever lies there."""
+    server_ssl: str = ""
+    """"on" or "off": cm_server takes this for its enable_ssl, whatever cm_server.conf says, as one does that
+    reads another file."""
     server_serves_nothing: bool = False
     """cm_server runs and listens nowhere."""
     server_survives_stop: bool = False

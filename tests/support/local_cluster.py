@@ -106,17 +106,42 @@ class LocalCluster(DemoCluster):
     """The demo's cluster, with what tests need beside."""
 
     @classmethod
-    def started(cls, root: Path, nodes: int = 3) -> Self:
-        """A running cluster that serves its first set."""
+    def started(
+        cls,
+        root: Path,
+        nodes: int = 3,
+        *,
+        time_scale: float = 0.1,
+        timeouts: Mapping[str, float] | None = None,
+    ) -> Self:
+        """A running cluster that serves its first set.
+
+        Args:
+            root: An empty directory.
+            nodes: How many.
+            time_scale: Every delay of real CM is multiplied by this.
+            timeouts: Of the inventory, in place of the demo's.
+        """
         homes = root / "nodes"
         homes.mkdir(mode=0o700)
-        made = cls(root, SimulatedCluster.create(homes, nodes), show=False)
+        simulated = SimulatedCluster.create(homes, nodes, time_scale=time_scale)
+        made = cls(root, simulated, show=False)
         try:
             made.start()
+            made.set_timeouts(timeouts or {})
         except BaseException:
             made.stop()
             raise
         return made
+
+    def set_timeouts(self, timeouts: Mapping[str, float]) -> None:
+        """Change the inventory."""
+        inventory = self.root / "gausscert.toml"
+        lines = inventory.read_text().splitlines()
+        for name, seconds in timeouts.items():
+            (at,) = (number for number, line in enumerate(lines) if line.startswith(f"{name} = "))
+            lines[at] = f"{name} = {seconds}"
+        inventory.write_text("\n".join(lines) + "\n")
 
     @property
     def passwords(self) -> tuple[str, ...]:

@@ -193,6 +193,8 @@ def _report(shown: NodeReport) -> Document:
         ],
         "cm_running": judge.cm_running(shown),
         "manually_stopped": shown.manually_stopped,
+        "paused": shown.paused,
+        "upgrading": shown.upgrading,
         "transaction": transaction(shown.transaction),
         "retired": [
             {
