@@ -30,7 +30,7 @@ class FakeNode:
         self.serves = "ab" * 32
 
     def environment(self):
-        return {"PATH": "/usr/bin", "USER": "someone", "HOME": str(self.home)}
+        return {"PATH": "/usr/bin", "USER": "someone", "HOME": str(self.home), "PGHOST": "/run/pg"}
 
     def install(self, files):
         for name, body in files.items():
@@ -125,6 +125,7 @@ def test_the_inventory_and_the_agents_configuration_can_be_read(node, tmp_path):
     written = tomllib.loads(config.read_text())
     assert Path(written["tls"]["key"]).is_file()
     assert written["agent"]["name"] == "n1"
+    assert written["cm"]["environment"]["PGHOST"] == "/run/pg"
     assert all(not path.stat().st_mode & 0o077 for path in root.rglob("*"))
 
 
