@@ -23,7 +23,7 @@ from support.zygote import Zygote
 WORKLOADS = ("forward", "backward", "turned back")
 CM = "home/share/sslcert/cm"
 PARTS = ("converting", "copied over")
-"""Where links are made of files. What comes after is as if there had been links before: `make faults` has it."""
+"""Where links are made of files. What comes after is as if there had been some before: in `make faults`."""
 CAP = 16
 """Combinations tried after each operation; `make soak` tries more."""
 
