@@ -68,6 +68,7 @@ STEPS: Final = {
     "turned back": (*FORWARD[:2], Step.ABORT, Step.CLEAN),
     "encrypting": FORWARD[:2],
     "from a generation": (*FORWARD[:2], Step.ABORT, Step.CLEAN),
+    "converting": FORWARD[:2],
     "copied over": FORWARD[:5],
     "start": (),
 }
