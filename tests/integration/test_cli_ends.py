@@ -138,5 +138,8 @@ def test_recover_can_finish_where_all_have_voted(cluster: LocalCluster):
 def test_expiry_lists_every_certificate_of_every_node_soonest_first(steady: LocalCluster):
     lines = steady.run("expiry", "--output", "json").document["certificates"]
 
-    assert len(lines) == 3 * len(steady.nodes)
+    for node in steady.nodes:
+        files = {line["file"] for line in lines if line["node"] == node.name}
+        assert files == {"server.crt", "client.crt", "cacert.pem", "served by cm_server"}
+    assert len(lines) == 4 * len(steady.nodes)
     assert [line["not_after"] for line in lines] == sorted(line["not_after"] for line in lines)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from gausscert_agent import journal_codec
-from gausscert_agent.journal import FILE
+from gausscert_agent.journal_file import FILE
 from gausscert_common.protocol.words import Fence, Outcome, Phase, Step
 from support.agent_core import (
     BACKWARD,
