@@ -112,7 +112,7 @@ def common_beginning(ops: Sequence[Op], others: Sequence[Op]) -> int:
 
 
 def part(workload: str, ops: Sequence[Op]) -> tuple[int, int]:
-    """Of one of `PARTS`, where the agent makes links: from the end of the copy that they lead to until there is
+    """Of one of `PARTS`, where links are made: from the end of the copy that they lead to until there is
     a stage; or until the swap is to be durable. What a copying leaves that is cut short is none of its."""
     if workload == "converting":
         copied = next(at for at, op in enumerate(ops) if op.kind == "sync" and "/.cm.former." in op.path)
