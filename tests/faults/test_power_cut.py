@@ -112,10 +112,13 @@ def common_beginning(ops: Sequence[Op], others: Sequence[Op]) -> int:
 
 
 def part(workload: str, ops: Sequence[Op]) -> tuple[int, int]:
-    """Of one of `PARTS`, where the agent makes links: until there is a stage, or until the swap is to be
-    durable. What the copying leaves when it is cut short is not the agent's."""
+    """Of one of `PARTS`, where links are made: from the end of the copy that they lead to until there is
+    a stage; or until the swap is to be durable. What a copying leaves that is cut short is none of its."""
     if workload == "converting":
-        return 0, next(at for at, op in enumerate(ops) if str(op) == f"mkdir {CM}/.cm.{TX}")
+        copied = next(at for at, op in enumerate(ops) if op.kind == "sync" and "/.cm.former." in op.path)
+        while ops[copied + 1].path != CM:
+            copied += 1
+        return copied, next(at for at, op in enumerate(ops) if str(op) == f"mkdir {CM}/.cm.{TX}")
     synced = [at for at, op in enumerate(ops) if op.kind == "sync" and op.path == CM]
     copied, _links, _ready, swapped = synced[-4:]
     assert ops[copied - 1].kind == "remove"
@@ -150,7 +153,7 @@ def count_states(bench: Bench, cap: int) -> int:
     return count
 
 
-LEAST = {"forward": 600, "backward": 200, "turned back": 60, "converting": 200, "copied over": 100}
+LEAST = {"forward": 600, "backward": 200, "turned back": 60, "converting": 60, "copied over": 100}
 """States, at least; more than 1,300 over all."""
 
 
