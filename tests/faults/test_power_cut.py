@@ -93,7 +93,7 @@ class Bench:
         )
 
 
-def _group(ground: Ground, workload: str) -> object:
+def _group(ground: Ground, workload: str):
     marks = [pytest.mark.xdist_group(f"power-{ground}-{workload}")]
     if ground is Ground.PLAIN and workload in WORKLOADS:
         marks.append(pytest.mark.faults)
@@ -101,6 +101,8 @@ def _group(ground: Ground, workload: str) -> object:
 
 
 WHOLE = [_group(ground, workload) for ground in Ground for workload in WORKLOADS]
+SOAKED = [pytest.param(*each.values) for each in WHOLE]
+"""Without the mark that would have `make faults` run soaks."""
 GROUPS = [*WHOLE, *(_group(Ground.PLAIN, workload) for workload in PARTS)]
 """What is known of a state is known to the tests of one process."""
 
@@ -239,7 +241,7 @@ def test_every_fsync_is_missed_when_it_is_left_out(benches, ground, workload):
 
 @pytest.mark.soak
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize(("ground", "workload"), WHOLE)
+@pytest.mark.parametrize(("ground", "workload"), SOAKED)
 def test_those_that_are_said_to_be_needless_are(benches, ground, workload):
     bench = benches(ground, workload)
     needless = [what for at, what in syncs(bench) if what in NEEDLESS and at >= bench.first]
@@ -286,6 +288,6 @@ def test_anything_but_an_exchange_is_found_out(benches, how):
 
 @pytest.mark.soak
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize(("ground", "workload"), GROUPS)
+@pytest.mark.parametrize(("ground", "workload"), SOAKED)
 def test_many_more_states(benches, ground, workload):
     assert count_states(benches(ground, workload), 2_000) > 5_000
