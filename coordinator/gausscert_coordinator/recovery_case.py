@@ -7,7 +7,7 @@ are put into what the engine needs, or into why nothing may be touched.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from gausscert_common.errors import GausscertError, InDoubt, InvalidInput, Reason, Unreachable
 from gausscert_common.protocol import exclusion
@@ -16,9 +16,9 @@ from gausscert_common.protocol.exclusion import Return
 from gausscert_common.protocol.recovery import Choice, decide
 from gausscert_common.protocol.words import Outcome, RestartScope
 
-from gausscert_coordinator import joining, proof, recovery_view
+from gausscert_coordinator import joining, live_sets, proof, recovery_view
 from gausscert_coordinator.joining import Joining
-from gausscert_coordinator.objections import waiting_text
+from gausscert_coordinator.objections import locked, waiting_text
 from gausscert_coordinator.report import Result
 
 if TYPE_CHECKING:
@@ -31,6 +31,12 @@ if TYPE_CHECKING:
 
     from gausscert_coordinator.fanout import Answers
     from gausscert_coordinator.inventory import Timeouts
+
+_BY_HAND: Final = (
+    "put the old or the new set back by hand (docs/runbook.md, In doubt), then run: gausscert recover"
+)
+
+_SETS_DIFFER: Final = "no transaction is in doubt, but the nodes hold different sets"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +94,10 @@ class Case:
 
     def decide(self, reports: Mapping[str, NodeReport], prefer: Choice) -> Decision:
         """By what those say that are commanded, and what others remember."""
+        subject = self.subject
+        told = recovery_view.answers(reports, subject.transaction_id, outside=subject.outside)
         return decide(
-            {**self.remembered, **recovery_view.answers(reports, self.subject.transaction_id)},
+            {**self.remembered, **told},
             self.restart,
             prefer,
             waits=self.waits,
@@ -128,7 +136,7 @@ def examine(
         why = f"{len(reports)} of {len(inventory)} nodes answered; recovery needs all of them"
         return refused("", lost, why)
     if subject.contradiction:
-        return untouchable("", subject.contradiction)
+        return _held_by_others(wish, reports) or untouchable("", subject.contradiction, subject.said)
     strangers = [_stranger(node) for node in subject.nodes if node not in reports]
     if strangers:
         return refused(subject.transaction_id, strangers, "a node is not in the inventory")
@@ -193,11 +201,19 @@ def _ordinary(
     )
     decision = case.decide(involved, wish.prefer)
     if decision.course is None:
-        return untouchable(subject.transaction_id, decision.why)
+        held = _held_by_others(wish, involved, subject.transaction_id)
+        return held or untouchable(subject.transaction_id, decision.why, decision.said)
     if not decision.course.over:
-        return replace(case, course=decision.course, why=decision.why)
+        held = _held_by_others(wish, involved, subject.transaction_id)
+        return held or replace(case, course=decision.course, why=decision.why)
+    if live_sets.differ(reports):
+        said = {node: live_sets.told(report) for node, report in sorted(reports.items())}
+        return _held_by_others(wish, reports) or untouchable("", _SETS_DIFFER, said, live_sets.REMEDY)
     if restart is RestartScope.NONE or all(map(recovery_view.cm_stays_up, reports.values())):
         return Result("", Verdict.NOTHING_DONE, why=decision.why)
+    held = _held_by_others(wish, reports)
+    if held is not None:
+        return held
     # Abort leaves only a tombstone at a node without a transaction: it ends the lease that Start needs.
     start = Course(Stage.ABORT, restart, touched_cm=True, recovering=True)
     why = f"{decision.why}, but CM does not run on every node: it is started"
@@ -255,15 +271,41 @@ def refused(transaction_id: str, errors: Iterable[GausscertError], why: str) -> 
     return Result(transaction_id, Verdict.NOTHING_DONE, failures=tuple(errors), why=why)
 
 
-def untouchable(transaction_id: str, why: str) -> Result:
-    """Nothing may be touched before a person has looked."""
-    error = InDoubt(
-        Reason.IN_DOUBT,
-        f"{why}; nothing was touched",
-        remedy="put the old or the new set back by hand (docs/runbook.md, In doubt),"
-        " then run: gausscert recover",
-    )
-    return Result(transaction_id, Verdict.IN_DOUBT, failures=(error,), why=why)
+def untouchable(
+    transaction_id: str, why: str, said: Mapping[str, str] | None = None, remedy: str = _BY_HAND
+) -> Result:
+    """Nothing may be touched before a person has looked.
+
+    Args:
+        transaction_id: "" where it is not one transaction.
+        why: What cannot be.
+        said: What each node answered, by name; each is told of.
+        remedy: What that person can do.
+    """
+    errors = [
+        InDoubt(Reason.IN_DOUBT, f"{told}; {why}; nothing was touched", node=node, remedy=remedy)
+        for node, told in (said or {"": "the nodes contradict each other"}).items()
+    ]
+    return Result(transaction_id, Verdict.IN_DOUBT, failures=tuple(errors), why=why)
+
+
+def _held_by_others(wish: Wish, reports: Mapping[str, NodeReport], transaction_id: str = "") -> Result | None:
+    """A refusal where another coordinator holds one of these nodes, and may be at work; None where nobody
+    does, or the operator takes over.
+
+    Acquire would be refused by that node, too, but not by one whose agent was started again since: the lease
+    lives in its memory. Taking the fence there would put a coordinator out of action that works.
+    """
+    if wish.take_over:
+        return None
+    errors = [
+        locked(node, report.transaction)
+        for node, report in sorted(reports.items())
+        if report.transaction.lease_left_s > 0
+        and report.transaction.holder != wish.holder
+        and not wish.is_gone(report.transaction.holder)
+    ]
+    return refused(transaction_id, errors, "another coordinator holds nodes") if errors else None
 
 
 def _not_as_one() -> InvalidInput:
@@ -274,10 +316,10 @@ def _not_as_one() -> InvalidInput:
     )
 
 
-def _stranger(node: str) -> InvalidInput:
-    return InvalidInput(
+def _stranger(node: str) -> InDoubt:
+    return InDoubt(
         Reason.CONFIG_INVALID,
-        "takes part in the transaction, but is not in the inventory",
+        "takes part in the transaction in doubt, but is not in the inventory",
         node=node,
         remedy="use the inventory that the transaction was begun with",
     )
