@@ -19,7 +19,8 @@ from gausscert_coordinator.job import Job
 from gausscert_coordinator.joining import Joining
 from gausscert_coordinator.objections import as_finding
 from gausscert_coordinator.plan import objections_to
-from gausscert_coordinator.recovery_case import Case, Waiting, Wish, examine, refused, untouchable
+from gausscert_coordinator.recovery_case import Case, Waiting, Wish, examine
+from gausscert_coordinator.recovery_refusals import refused, untouchable
 from gausscert_coordinator.report import Result
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ are put into what the engine needs, or into why nothing may be touched.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from gausscert_common.errors import GausscertError, InDoubt, InvalidInput, Reason, Unreachable
+from gausscert_common.errors import GausscertError, Unreachable
 from gausscert_common.protocol import exclusion
 from gausscert_common.protocol.coordinator import Course, Stage, Verdict
 from gausscert_common.protocol.exclusion import Return
@@ -18,7 +18,16 @@ from gausscert_common.protocol.words import Outcome, RestartScope
 
 from gausscert_coordinator import joining, live_sets, proof, recovery_view
 from gausscert_coordinator.joining import Joining
-from gausscert_coordinator.objections import locked, waiting_text
+from gausscert_coordinator.objections import waiting_text
+from gausscert_coordinator.recovery_refusals import (
+    SETS_DIFFER,
+    held_by_others,
+    not_as_one,
+    refused,
+    still_listed,
+    stranger,
+    untouchable,
+)
 from gausscert_coordinator.report import Result
 
 if TYPE_CHECKING:
@@ -31,12 +40,6 @@ if TYPE_CHECKING:
 
     from gausscert_coordinator.fanout import Answers
     from gausscert_coordinator.inventory import Timeouts
-
-_BY_HAND: Final = (
-    "put the old or the new set back by hand (docs/runbook.md, In doubt), then run: gausscert recover"
-)
-
-_SETS_DIFFER: Final = "no transaction is in doubt, but the nodes hold different sets"
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,13 +139,13 @@ def examine(
         why = f"{len(reports)} of {len(inventory)} nodes answered; recovery needs all of them"
         return refused("", lost, why)
     if subject.contradiction:
-        return _held_by_others(wish, reports) or untouchable("", subject.contradiction, subject.said)
-    strangers = [_stranger(node) for node in subject.nodes if node not in reports]
+        return held_by_others(wish, reports) or untouchable("", subject.contradiction, subject.said)
+    strangers = [stranger(node) for node in subject.nodes if node not in reports]
     if strangers:
         return refused(subject.transaction_id, strangers, "a node is not in the inventory")
     apart = bool(subject.excluded) or subject.outside
     if apart and wish.restart is RestartScope.CLUSTER:
-        return refused(subject.transaction_id, [_not_as_one()], "nodes were excluded")
+        return refused(subject.transaction_id, [not_as_one()], "nodes were excluded")
     restart = wish.restart or recovery_view.restart_of(reports, subject.transaction_id)
     if restart is None or (apart and restart is RestartScope.CLUSTER):
         restart = RestartScope.NODE if apart else RestartScope.CLUSTER
@@ -168,7 +171,7 @@ def _standing(
         return what
     if not back:
         wrong = [read.bad[node] for node in exclusion.having(returns, Return.AWAY)]
-        wrong += _still_listed(reports, returns)
+        wrong += still_listed(reports, returns)
     if not wrong:
         return None
     flights = recovery_view.flights(reports, inventory=inventory)
@@ -201,17 +204,17 @@ def _ordinary(
     )
     decision = case.decide(involved, wish.prefer)
     if decision.course is None:
-        held = _held_by_others(wish, involved, subject.transaction_id)
+        held = held_by_others(wish, involved, subject.transaction_id)
         return held or untouchable(subject.transaction_id, decision.why, decision.said)
     if not decision.course.over:
-        held = _held_by_others(wish, involved, subject.transaction_id)
+        held = held_by_others(wish, involved, subject.transaction_id)
         return held or replace(case, course=decision.course, why=decision.why)
     if live_sets.differ(reports):
         said = {node: live_sets.told(report) for node, report in sorted(reports.items())}
-        return _held_by_others(wish, reports) or untouchable("", _SETS_DIFFER, said, live_sets.REMEDY)
+        return held_by_others(wish, reports) or untouchable("", SETS_DIFFER, said, live_sets.REMEDY)
     if restart is RestartScope.NONE or all(map(recovery_view.cm_stays_up, reports.values())):
         return Result("", Verdict.NOTHING_DONE, why=decision.why)
-    held = _held_by_others(wish, reports)
+    held = held_by_others(wish, reports)
     if held is not None:
         return held
     # Abort leaves only a tombstone at a node without a transaction: it ends the lease that Start needs.
@@ -248,78 +251,3 @@ def _absent(
 
 def _may_be_lost(node: str, error: GausscertError, subject: Subject) -> bool:
     return node in subject.may_miss and isinstance(error, Unreachable)
-
-
-def _still_listed(reports: Mapping[str, NodeReport], returns: Mapping[str, Return]) -> list[GausscertError]:
-    """A node that was taken out of the inventory, while CM still has it, would come back with its old set."""
-    gone, away = exclusion.having(returns, Return.GONE), exclusion.having(returns, Return.AWAY)
-    if not gone or len(proof.unowned(reports.values())) <= len(away):
-        return []
-    return [
-        InvalidInput(
-            Reason.CONFIG_INVALID,
-            "is no longer in the inventory, but CM still lists a node more than the inventory has",
-            node=node,
-            remedy="take it out of CM, too; or put it back into the inventory",
-        )
-        for node in gone
-    ]
-
-
-def refused(transaction_id: str, errors: Iterable[GausscertError], why: str) -> Result:
-    """Nothing was touched."""
-    return Result(transaction_id, Verdict.NOTHING_DONE, failures=tuple(errors), why=why)
-
-
-def untouchable(
-    transaction_id: str, why: str, said: Mapping[str, str] | None = None, remedy: str = _BY_HAND
-) -> Result:
-    """Nothing may be touched before a person has looked.
-
-    Args:
-        transaction_id: "" where it is not one transaction.
-        why: What cannot be.
-        said: What each node answered, by name; each is told of.
-        remedy: What that person can do.
-    """
-    errors = [
-        InDoubt(Reason.IN_DOUBT, f"{told}; {why}; nothing was touched", node=node, remedy=remedy)
-        for node, told in (said or {"": "the nodes contradict each other"}).items()
-    ]
-    return Result(transaction_id, Verdict.IN_DOUBT, failures=tuple(errors), why=why)
-
-
-def _held_by_others(wish: Wish, reports: Mapping[str, NodeReport], transaction_id: str = "") -> Result | None:
-    """A refusal where another coordinator holds one of these nodes, and may be at work; None where nobody
-    does, or the operator takes over.
-
-    Acquire would be refused by that node, too, but not by one whose agent was started again since: the lease
-    lives in its memory. Taking the fence there would put a coordinator out of action that works.
-    """
-    if wish.take_over:
-        return None
-    errors = [
-        locked(node, report.transaction)
-        for node, report in sorted(reports.items())
-        if report.transaction.lease_left_s > 0
-        and report.transaction.holder != wish.holder
-        and not wish.is_gone(report.transaction.holder)
-    ]
-    return refused(transaction_id, errors, "another coordinator holds nodes") if errors else None
-
-
-def _not_as_one() -> InvalidInput:
-    return InvalidInput(
-        Reason.ARGUMENT_INVALID,
-        "nodes were excluded: cm_ctl for the whole cluster would reach for those, too",
-        remedy="use --restart node, or leave it out",
-    )
-
-
-def _stranger(node: str) -> InDoubt:
-    return InDoubt(
-        Reason.CONFIG_INVALID,
-        "takes part in the transaction in doubt, but is not in the inventory",
-        node=node,
-        remedy="use the inventory that the transaction was begun with",
-    )
