@@ -16,7 +16,9 @@ from gausscert_common.protocol.words import Fence, LiveState, Phase, RestartScop
 
 _ID: Final = "transaction"
 _LIVE: Final = (LiveState.OLD, LiveState.NEW)
-_TRANSACTION: Final = Transaction(_ID, (), LiveState.OLD, SslWish.KEEP, RestartScope.NODE, 0.0, LiveState.NEW)
+_TRANSACTION: Final = Transaction(
+    _ID, (), LiveState.OLD, SslWish.KEEP, RestartScope.NODE, 0.0, LiveState.NEW, abort_ended=True
+)
 
 _FLAGS: Final = {
     "touched_cm": (False, "CM untouched"),

@@ -33,6 +33,13 @@ STAGED = [
     ),
 ]
 
+_WHOSE_ERROR = """\
+A name that was mistyped is the caller's error: `rollback --to` a generation and `history` of a transaction
+that nobody knows end with 2. What the *nodes* say and cannot be is no such error, whoever asks: different
+transactions, a foreign set, nodes that contradict each other, a journal that is damaged or gone, and a
+participant that the inventory lacks end with 3; each node is told of, nothing is touched.
+"""
+
 
 def findings_page() -> str:
     """Every finding there is."""
@@ -89,6 +96,7 @@ def errors_page() -> str:
             "`gausscert_coordinator.exit_codes`.\n",
             "## Exit codes of gausscert\n",
             table(["exit", "meaning"], codes),
+            _WHOSE_ERROR,
             "## Exit codes of gausscert check\n",
             "Those of a monitoring plugin, whatever goes wrong.\n",
             table(["exit", "meaning"], [[str(int(code)), said] for code, said in CHECK_MEANING.items()]),

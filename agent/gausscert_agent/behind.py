@@ -84,7 +84,7 @@ def _recover(core: Core) -> NodeFailure | None:
         if failure.reason is not Reason.JOURNAL_DAMAGED:
             raise
         logger.error(
-            "the journal is damaged; nothing is done here but looking at certificates",
+            "the journal is damaged or gone; nothing is done here but looking at certificates",
             extra={"file": failure.file, "cause": failure.message, "remedy": failure.remedy},
         )
         return failure

@@ -20,7 +20,7 @@ from gausscert_common.errors import NodeFailure, Reason
 
 from gausscert_agent import journal_slots, state_directory
 from gausscert_agent.files import Disk
-from gausscert_agent.journal_file import MAX_BYTES, RESTORE, JournalFile, failed
+from gausscert_agent.journal_file import LOST, MAX_BYTES, RESTORE, JournalFile, failed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,6 +55,12 @@ class Journal:
         self._directory: int | None = None
         self._lock: int | None = None
         self._record: Record | None = None
+        self._begins_anew = False
+
+    @property
+    def begins_anew(self) -> bool:
+        """Whether there was no file when it was loaded last: the first start, or a file that is lost."""
+        return self._begins_anew
 
     @property
     def path(self) -> Path:
@@ -106,6 +112,7 @@ class Journal:
         """
         self._file.forget()
         values = self._read_steady()
+        self._begins_anew = values is None
         self._record = _fresh() if values is None else self._decoded(values)
         return self._record.node
 
@@ -193,6 +200,19 @@ class Journal:
             raise self._other_version(str(error)) from error
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise self._damaged("is damaged") from error
+
+    def gone(self, what_is_left: str) -> NodeFailure:
+        """There is no file, and there was one: something on disk shows it.
+
+        Args:
+            what_is_left: What shows it, for a person.
+        """
+        return NodeFailure(
+            Reason.JOURNAL_DAMAGED,
+            f"the journal is gone, but {what_is_left}",
+            file=str(self.path),
+            remedy=LOST,
+        )
 
     def _damaged(self, message: str) -> NodeFailure:
         return NodeFailure(Reason.JOURNAL_DAMAGED, message, file=str(self.path), remedy=RESTORE)

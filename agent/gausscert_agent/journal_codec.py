@@ -87,13 +87,17 @@ def decode(values: object) -> Record:
 
 
 def _encode_transaction(transaction: Transaction) -> Values:
-    """What an agent before exclusions would not know of is written only where there is something to say: such
-    an agent reads all else, and stops at what it could not honour."""
+    """What older agents would not know of is written only where there is something to say: such an agent
+    reads all else, and stops at what it could not honour."""
     said: Values = {}
     if transaction.excluded:
         said["excluded"] = list(transaction.excluded)
     if transaction.joins:
         said["joins"] = transaction.joins
+    if transaction.begun_by:
+        said["begun_by"] = transaction.begun_by
+    if transaction.abort_ended:
+        said["abort_ended"] = True
     return said | {
         "transaction_id": transaction.transaction_id,
         "participants": list(transaction.participants),
@@ -115,7 +119,7 @@ def _decode_transaction(values: object) -> Transaction:
         values,
         "transaction_id participants old_digest ssl_wish restart begun_at new_digest bundle_digest"
         " previous_ssl",
-        or_also="excluded joins",
+        or_also="excluded joins begun_by abort_ended",
     )
     previous = _exactly(found["previous_ssl"], "server agent")
     return Transaction(
@@ -129,7 +133,9 @@ def _decode_transaction(values: object) -> Transaction:
         bundle_digest=_typed(found["bundle_digest"], str),
         excluded=_texts(found.get("excluded", [])),
         joins=_typed(found.get("joins", ""), str),
+        begun_by=_typed(found.get("begun_by", ""), str),
         previous_ssl=SslSetting(_switch(previous["server"]), _switch(previous["agent"])),
+        abort_ended=_typed(found.get("abort_ended", False), bool),
     )
 
 

@@ -36,6 +36,11 @@ RESTORE: Final = (
     " if none is, move the file away and start the agent again"
 )
 
+LOST: Final = (
+    "put the file back as it was and start the agent again;"
+    " if it is lost for good, see docs/runbook.md, A damaged journal"
+)
+
 
 class _File(NamedTuple):
     """The file that this agent has made, and where its next record goes."""

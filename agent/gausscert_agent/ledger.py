@@ -13,7 +13,7 @@ from gausscert_common.model import WatchEvent
 from gausscert_agent.journal_codec import REQUESTS_KEPT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from gausscert_common.protocol.state import NodeState
 
@@ -66,6 +66,19 @@ class Ledger:
         """
         self._journal.lock()
         return self._journal.load()
+
+    def require_empty(self, left: Sequence[str]) -> None:
+        """Where there was no record to load, nothing may be left of a transaction or request: its promises
+        would be forgotten, and a transaction in doubt would look as if it had never been here.
+
+        Args:
+            left: What is, for a person.
+
+        Raises:
+            NodeFailure: JOURNAL_DAMAGED; nothing was written in place of the record.
+        """
+        if self._journal.begins_anew and left:
+            raise self._journal.gone("; ".join(left))
 
     def save(self, state: NodeState) -> None:
         """Make a state durable, if it is not already. Raises NodeFailure JOURNAL_FAILED."""

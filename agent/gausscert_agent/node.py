@@ -225,6 +225,7 @@ def transaction_report(runner: Runner, store: Store) -> TransactionReport:
         participants=transaction.participants,
         excluded=transaction.excluded,
         joins=transaction.joins,
+        begun_by=transaction.begun_by,
         old_digest=transaction.old_digest,
         new_digest=transaction.new_digest,
         live_state=_live_state(transaction, store),

@@ -38,7 +38,7 @@ from gausscert_common.protocol.script import (
 from gausscert_common.protocol.state import Operation, View
 from gausscert_common.protocol.words import Step
 
-from gausscert_agent import restart
+from gausscert_agent import restart, set_names
 from gausscert_agent.drivers.process_list import boot_mark, is_same_boot
 from gausscert_agent.effects import Given, Prepared, Task
 
@@ -368,10 +368,20 @@ class Runner:
             raise NodeRefusal(Reason.LOCKED, f"locked by {self._lease.holder}", remedy="wait for it to end")
 
     def _settle(self) -> None:
-        perform(settle(self._ledger.load()), self._finish_swap)
+        state = self._ledger.load()
+        self._ledger.require_empty(self._left_behind())
+        perform(settle(state), self._finish_swap)
         self._ledger.forget_request()
         if self.state.transaction is None:
             self._effects.tidy()
+
+    def _left_behind(self) -> list[str]:
+        """Nothing where the disk cannot be read: an agent starts all the same, and its commands say why."""
+        try:
+            return [set_names.told(name) for name in self._store.unretired()]
+        except (NodeRefusal, NodeFailure) as error:
+            logger.warning("what lies beside the live set is not known", extra={"reason": error.reason})
+            return []
 
     def _settle_at_once(self) -> None:
         """After a record that failed, find out what is durable: a node that reports less than it has promised

@@ -1,4 +1,5 @@
-"""A node whose journal is damaged: its agent serves what needs no journal, and refuses everything else.
+"""A node whose journal is damaged, or gone beside what a transaction has left: its agent serves what needs no
+journal, and refuses everything else.
 
 Nobody knows whether such a node takes part in a transaction, so no phase is told of it: `recover` would act
 on a guess. An agent that did not serve at all would only look like a machine that is down.

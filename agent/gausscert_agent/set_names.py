@@ -84,6 +84,13 @@ def is_set(name: str) -> bool:
     return is_former(name) or (identifier != name and _ID.fullmatch(identifier) is not None)
 
 
+def told(name: str) -> str:
+    """Who has left a directory for which `is_set` holds, for a person."""
+    if is_former(name):
+        return f"the set {name} that was live before a transaction is still here"
+    return f"transaction {name.removeprefix(PREFIX)} has left its stage here"
+
+
 def scratch_name(transaction_id: str) -> str:
     """Where cm_ctl encrypt writes. Raises InvalidInput ARGUMENT_INVALID."""
     return f"{PREFIX}{_checked(transaction_id)}.encrypt"

@@ -340,6 +340,15 @@ class Store:
         with self._shelf("sync the live set") as shelf:
             self._disk.sync(shelf.fd)
 
+    def unretired(self) -> list[str]:
+        """The directories of sets that are neither live nor retired: stages, and former sets that nobody has
+        given up."""
+        if not self._has_parent():
+            return []
+        with self._shelf("look for stages") as shelf:
+            found = [each.name for each in files.entries(shelf.fd) if each.is_dir(follow_symlinks=False)]
+            return sorted(name for name in found if set_names.is_set(name) and name != shelf.live)
+
     def probe_layout(self) -> LayoutProbe:
         """How the live set can be swapped here, found out without changing what is seen of it."""
         with self._probing:

@@ -309,6 +309,8 @@ class TransactionReport:
     """Nodes that the transaction was begun without."""
     joins: str = ""
     """The transaction whose excluded nodes this one brings over."""
+    begun_by: str = ""
+    """Who prepared it; "" where an older release did. `holder` has the fence now."""
     old_digest: str = ""
     new_digest: str = ""
     live_state: LiveState | None = None

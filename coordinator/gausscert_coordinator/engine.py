@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from gausscert_common.findings import Finding
     from gausscert_common.model import NodeReport, Overlap
     from gausscert_common.protocol.coordinator import Course
+    from gausscert_common.protocol.words import Step
 
     from gausscert_coordinator.fanout import Answers
     from gausscert_coordinator.interrupt import Interrupt
@@ -113,6 +114,17 @@ class Engine:
         wrong = list(answers.bad.values())
         self._reporter.tell(Mark.FAILED if wrong else Mark.DONE, detail=told_together(wrong))
         return answers
+
+    async def let_go(self) -> None:
+        """Give back what `acquire` was granted, where nothing is to follow. The fence stays where it is. A
+        node that does not hear of it keeps its lease until that runs out."""
+        for error in await self._hands.give_back(self._granted):
+            self._reporter.tell(Mark.NOTE, error.node, f"keeps its lease until it runs out: {error.message}")
+
+    @property
+    def done(self) -> Mapping[str, tuple[Step, ...]]:
+        """What each node has carried out so far, by name."""
+        return {node: tuple(steps) for node, steps in self._hands.done.items()}
 
     async def run(self, course: Course) -> Result:
         """Follow the course to its end. Raises nothing that nodes do: it is in the result."""
@@ -339,6 +351,11 @@ class Engine:
         read = await self._hands.read()
         if not read.complete:
             return list(read.bad.values())
+        if self._before is None:
+            mixed = proof.unlike(read.good)
+            if mixed and not self._job.accept_state:  # waiting mends nothing
+                return mixed
+            self._findings.extend(map(as_finding, mixed))
         wrong = await self._prove(self._old_set(read.good), forward=False) or await self._told_to_stop()
         unknown = self._before is None and self._job.accept_state
         if not unknown and (self._before is None or self._before.sound):

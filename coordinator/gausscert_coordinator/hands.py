@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from gausscert_common.model import NodeReport, PreparedSet, ProbeReport
+    from gausscert_common.protocol.words import Step
 
     from gausscert_coordinator.job import Job, Replacement
     from gausscert_coordinator.ports import AgentClient
@@ -35,6 +36,8 @@ PROBE_TIMEOUT_S: Final = 5.0
 
 QUICK_PROBE_S: Final = 3.0
 """The same where others are to be named within 5 s although one cm_server hangs."""
+_AT_ONCE_S: Final = 0.001
+"""A lease must last for some time."""
 
 
 class Hands:
@@ -46,6 +49,8 @@ class Hands:
         self._reporter = reporter
         self.epoch = 0
         """Goes with every command; known once the nodes have been read."""
+        self.done: dict[str, list[Step]] = {}
+        """What each node has carried out, as far as it was heard, each once."""
 
     async def read(self) -> Answers[NodeReport]:
         """Every participant's report, without preflight."""
@@ -97,6 +102,17 @@ class Hands:
             answers = Answers({**answers.good, **others.good}, others.bad)
         self._reporter.recorder.granted(answers.good)
         return answers
+
+    async def give_back(self, names: Iterable[str]) -> list[GausscertError]:
+        """Let go of the leases that Acquire has given: repeated with one that runs out at once. No other
+        command ends a lease and leaves a transaction as it is. The fence stays."""
+        job = self._job
+        command = self._command(Stage.ACQUIRE)
+
+        async def call(client: AgentClient) -> NodeReport:
+            return await client.acquire(command, holder=job.holder, lease_s=_AT_ONCE_S, take_over=False)
+
+        return list((await ask(self._of(names), call)).bad.values())
 
     async def prepare(self, replacement: Replacement) -> Answers[PreparedSet]:
         """Have the new set staged everywhere."""
@@ -165,6 +181,9 @@ class Hands:
                 self._reporter.failed(client.name, error)
                 raise
             self._reporter.tell(Mark.DONE, client.name)
+            step, done = TABLE[self._reporter.stage].step, self.done.setdefault(client.name, [])
+            if step is not None and step not in done:
+                done.append(step)
             return answer
 
         return await ask(self._of(names), told)

@@ -197,9 +197,11 @@ def version_of(path: Path, connection: sqlite3.Connection, newest: int = schema.
     """The schema version of a file of ours.
 
     Raises:
-        InvalidInput: HISTORY_UNUSABLE: a newer gausscert wrote it.
+        InvalidInput: HISTORY_UNUSABLE: a newer gausscert wrote it, or it is damaged.
     """
     version = _number(connection, "user_version")
+    if version < 0:
+        raise _unusable(path, f"it is corrupt: its schema has version {version}", "move the file away")
     if version > newest:
         raise _unusable(
             path,

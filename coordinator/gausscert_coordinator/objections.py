@@ -45,9 +45,12 @@ def not_over(node: str, phase: Phase, flight: InFlight) -> GausscertError:
         return NodeRefusal(Reason.NODES_EXCLUDED, said, node=node, remedy=end_of(flight))
     since = f" since {flight.since:%Y-%m-%d %H:%M:%S %Z}" if flight.since is not None else ""
     said = f"transaction {flight.transaction_id} of {flight.holder} is in phase {phase}{since}"
+    said += f"; {flight.held_by} has taken it over" if flight.held_by else ""
     if flight.lease_left_s <= 0:
         return InDoubt(Reason.IN_DOUBT, said, node=node, remedy=end_of(flight))
-    lease = f"its coordinator holds the nodes for at most {flight.lease_left_s:.0f} s more"
+    lease = (
+        f"{flight.held_by or 'its coordinator'} holds the nodes for at most {flight.lease_left_s:.0f} s more"
+    )
     return NodeRefusal(Reason.LOCKED, f"{said}; {lease}", node=node, remedy=end_of(flight))
 
 
@@ -131,6 +134,21 @@ def leased(node: str, told: TransactionReport) -> NodeRefusal:
         node=node,
         remedy="wait for it to end; if you know that it is dead: --take-over takes the nodes on which it"
         " has begun no transaction",
+    )
+
+
+def locked(node: str, told: TransactionReport) -> NodeRefusal:
+    """A node of a transaction, held by another coordinator that may be at work."""
+    what = (
+        f"phase {told.phase} of transaction {told.transaction_id}"
+        if told.transaction_id
+        else "no transaction"
+    )
+    return NodeRefusal(
+        Reason.LOCKED,
+        f"locked by {told.holder} for at most {told.lease_left_s:.0f} s more, in {what}; nothing was touched",
+        node=node,
+        remedy="wait for it to end; if you know that it is dead: gausscert recover --take-over",
     )
 
 

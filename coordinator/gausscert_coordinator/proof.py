@@ -9,10 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from gausscert_common.errors import NodeFailure, NodeRefusal, Reason
+from gausscert_common.errors import GausscertError, NodeFailure, NodeRefusal, Reason
 from gausscert_common.model import CertificateKind, ServedState, SslValue
 from gausscert_common.protocol.words import SslWish
 
+from gausscert_coordinator import live_sets
 from gausscert_coordinator.report import Proof
 
 if TYPE_CHECKING:
@@ -169,7 +170,9 @@ def new_set(
 
 def old_set(reports: Mapping[str, NodeReport], before: Baseline | None) -> Expectation:
     """What is wanted after a rollback: what was there before, no more. A cm_server that served nothing
-    then, or a chain that did not verify then, must not hold the rollback up."""
+    then, or a chain that did not verify then, must not hold the rollback up. Where nobody has seen the
+    cluster before, all that was live must be served, and every chain verify (`unlike` says whether it is one
+    set)."""
     servers: dict[int, Wanted] = {}
     for cm_node_id, owner in _owners(reports).items():
         seen = _seen(before, cm_node_id)
@@ -180,8 +183,25 @@ def old_set(reports: Mapping[str, NodeReport], before: Baseline | None) -> Expec
             accepted |= {seen.fingerprint}
         if not accepted:  # there was no set before, so there is nothing to serve again
             continue
-        servers[cm_node_id] = Wanted(accepted, chain=seen is not None and seen.chain_verified)
+        chain = before is None or (seen is not None and seen.chain_verified)
+        servers[cm_node_id] = Wanted(accepted, chain=chain)
     return Expectation(servers, normal=frozenset() if before is None else before.normal)
+
+
+def unlike(reports: Mapping[str, NodeReport]) -> list[GausscertError]:
+    """Where the nodes do not hold one set: each of them, with what it holds. Whether cm_servers serve what
+    lies beside them proves nothing then."""
+    if not live_sets.differ(reports):
+        return []
+    return [
+        NodeFailure(
+            Reason.NOT_PROVEN,
+            f"{live_sets.told(report)}, and other nodes hold another one: this is no cluster as it was",
+            node=node,
+            remedy="find out which set belongs there and put it back by hand (docs/runbook.md, In doubt)",
+        )
+        for node, report in sorted(reports.items())
+    ]
 
 
 def objections(expectation: Expectation, probes: Mapping[str, ProbeReport]) -> list[NodeFailure]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from gausscert_common.errors import Reason
+from gausscert_common.errors import InDoubt, Reason
 from gausscert_common.protocol.coordinator import Verdict, begin
 
 from gausscert_coordinator import recovery_view
@@ -19,17 +19,21 @@ from gausscert_coordinator.job import Job
 from gausscert_coordinator.joining import Joining
 from gausscert_coordinator.objections import as_finding
 from gausscert_coordinator.plan import objections_to
-from gausscert_coordinator.recovery_case import Case, Waiting, Wish, examine, refused, untouchable
+from gausscert_coordinator.recovery_case import Case, Waiting, Wish, examine
+from gausscert_coordinator.recovery_refusals import refused, untouchable
 from gausscert_coordinator.report import Result
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
+    from gausscert_common.errors import GausscertError
     from gausscert_common.model import NodeReport
 
     from gausscert_coordinator.engine import Engine
+    from gausscert_coordinator.fanout import Answers
     from gausscert_coordinator.joining import Joiner
     from gausscert_coordinator.ports import AgentClient
+    from gausscert_coordinator.report import NodeRecovery
 
 __all__ = ["Recoverer", "Wish"]
 
@@ -60,6 +64,9 @@ class Recoverer:
         self._ended = ended
         self._done: list[Result] = []
         """Pieces after which it went on."""
+        self._begun: set[tuple[str, recovery_view.Standing]] = set()
+        """Each piece that was begun, with how it stood with the nodes then."""
+        self._seen: dict[str, NodeRecovery] = {}
 
     async def recover(self) -> Result:
         """Read all nodes, decide, take the fence, decide again by what the nodes said then, and act; until
@@ -67,10 +74,13 @@ class Recoverer:
         while True:
             read = await ask(self._clients.values(), lambda client: client.get_node())
             piece = examine(self._wish, read, self._clients, [each.transaction_id for each in self._done])
+            self._note(read.good)
             if isinstance(piece, Result):
                 return self._summed(piece)
             if isinstance(piece, Waiting):
                 return self._summed(self._waiting(piece))
+            if self._was_in_vain(piece, read.good):
+                return self._summed(_in_vain(piece))
             result = await (
                 self._join(piece) if isinstance(piece, Joining) else self._settle(piece, read.good)
             )
@@ -80,18 +90,22 @@ class Recoverer:
 
     async def _settle(self, case: Case, reports: Mapping[str, NodeReport]) -> Result:
         engine = self._engine_for(self._job(case))
-        return await self._ended(await self._carried_out(case, reports, engine))
+        result = await self._carried_out(case, reports, engine)
+        self._note_done(engine)
+        return await self._ended(result)
 
     async def _carried_out(self, case: Case, reports: Mapping[str, NodeReport], engine: Engine) -> Result:
         acquired = await engine.acquire(recovery_view.promised_epoch(reports) + 1)
         if not acquired.complete:
-            return refused(case.transaction_id, acquired.bad.values(), case.why)
-        course, why = case.course, case.why
+            await engine.let_go()
+            return _not_granted(case, acquired)
+        course, why, said = case.course, case.why, None
         if not case.start_as:
             decision = case.decide(acquired.good, self._wish.prefer)
-            course, why = decision.course, decision.why
+            course, why, said = decision.course, decision.why, decision.said
         if course is None:
-            return untouchable(case.transaction_id, why)
+            await engine.let_go()
+            return untouchable(case.transaction_id, why, said)
         result = await engine.run(course)
         only_started = bool(case.start_as) and result.verdict is Verdict.ROLLED_BACK
         return replace(result, why=why, verdict=Verdict.NOTHING_DONE if only_started else result.verdict)
@@ -106,7 +120,9 @@ class Recoverer:
         if not plan.feasible:
             return replace(refused(what.of, objections_to(plan), why), findings=plan.findings)
         job = self._joiner.job(what, plan, bundle, self._wish.fresh_id(), self._wish.holder)
-        result = await self._engine_for(job).run(begin(job.restart, outside=True))
+        engine = self._engine_for(job)
+        result = await engine.run(begin(job.restart, outside=True))
+        self._note_done(engine)
         return await self._ended(replace(result, why=why, findings=(*plan.findings, *result.findings)))
 
     def _job(self, case: Case) -> Job:
@@ -123,6 +139,24 @@ class Recoverer:
             joins=case.subject.joins,
             absent=case.absent,
         )
+
+    def _was_in_vain(self, piece: Case | Joining, reports: Mapping[str, NodeReport]) -> bool:
+        """Whether the same was begun before and has left every node as it was: it would go on for ever."""
+        begun = (_transaction_of(piece), recovery_view.standing(reports))
+        again = begun in self._begun
+        self._begun.add(begun)
+        return again
+
+    def _note(self, reports: Mapping[str, NodeReport]) -> None:
+        """What is seen first counts: later on it is this recovery's own work."""
+        for seen in recovery_view.seen(reports):
+            self._seen.setdefault(seen.node, seen)
+
+    def _note_done(self, engine: Engine) -> None:
+        for node, steps in engine.done.items():
+            seen = self._seen.get(node)
+            if seen is not None:
+                self._seen[node] = replace(seen, did=(*seen.did, *steps))
 
     def _waiting(self, piece: Waiting) -> Result:
         """Where something was done before, that it waits is no refusal; and that no bundle was given is told,
@@ -151,7 +185,43 @@ class Recoverer:
             duration_s=sum(piece.duration_s for piece in pieces),
             proof=seen.proof,
             cluster_state=seen.cluster_state,
+            nodes=tuple(self._seen.values()),
         )
+
+
+def _transaction_of(piece: Case | Joining) -> str:
+    """A start has a new name each time."""
+    if isinstance(piece, Joining):
+        return f"join {piece.of}"
+    return "" if piece.start_as else piece.subject.transaction_id
+
+
+def _in_vain(piece: Case | Joining) -> Result:
+    """It ended as it should, and has changed nothing."""
+    name = _transaction_of(piece)
+    error = InDoubt(
+        Reason.IN_DOUBT,
+        f"{name or 'starting CM'}: what was to settle it ended well, but left every node as it was",
+        remedy="look at gausscert status and at the agents' logs; docs/runbook.md, In doubt",
+    )
+    transaction_id = "" if isinstance(piece, Joining) else piece.transaction_id
+    return Result(transaction_id, Verdict.IN_DOUBT, failures=(error,), why="nothing changed any more")
+
+
+def _not_granted(case: Case, acquired: Answers[NodeReport]) -> Result:
+    """Where some nodes have granted the fence, and then another one did not, all is as it was but for that:
+    whoever was at work can go on at none of them."""
+    failures: tuple[GausscertError, ...] = tuple(acquired.bad.values())
+    if not acquired.good or not case.subject.transaction_id:
+        return refused(case.transaction_id, failures, case.why)
+    taken = ", ".join(sorted(acquired.good))
+    fenced = InDoubt(
+        Reason.IN_DOUBT,
+        f"the fence of {taken} was taken, so that whoever began {case.transaction_id} can do no more there;"
+        " no set was touched, and the leases were given back",
+        remedy="run gausscert recover once all nodes answer and nobody holds one",
+    )
+    return Result(case.transaction_id, Verdict.IN_DOUBT, failures=(*failures, fenced), why=case.why)
 
 
 def _goes_on(piece: Case | Joining, result: Result) -> bool:

@@ -9,16 +9,25 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from gausscert_common.errors import GausscertError, InDoubt, InvalidInput, Reason, Unreachable
+from gausscert_common.errors import GausscertError, Unreachable
 from gausscert_common.protocol import exclusion
 from gausscert_common.protocol.coordinator import Course, Stage, Verdict
 from gausscert_common.protocol.exclusion import Return
 from gausscert_common.protocol.recovery import Choice, decide
 from gausscert_common.protocol.words import Outcome, RestartScope
 
-from gausscert_coordinator import joining, proof, recovery_view
+from gausscert_coordinator import joining, live_sets, proof, recovery_view
 from gausscert_coordinator.joining import Joining
 from gausscert_coordinator.objections import waiting_text
+from gausscert_coordinator.recovery_refusals import (
+    SETS_DIFFER,
+    held_by_others,
+    not_as_one,
+    refused,
+    still_listed,
+    stranger,
+    untouchable,
+)
 from gausscert_coordinator.report import Result
 
 if TYPE_CHECKING:
@@ -88,8 +97,10 @@ class Case:
 
     def decide(self, reports: Mapping[str, NodeReport], prefer: Choice) -> Decision:
         """By what those say that are commanded, and what others remember."""
+        subject = self.subject
+        told = recovery_view.answers(reports, subject.transaction_id, outside=subject.outside)
         return decide(
-            {**self.remembered, **recovery_view.answers(reports, self.subject.transaction_id)},
+            {**self.remembered, **told},
             self.restart,
             prefer,
             waits=self.waits,
@@ -128,13 +139,13 @@ def examine(
         why = f"{len(reports)} of {len(inventory)} nodes answered; recovery needs all of them"
         return refused("", lost, why)
     if subject.contradiction:
-        return untouchable("", subject.contradiction)
-    strangers = [_stranger(node) for node in subject.nodes if node not in reports]
+        return held_by_others(wish, reports) or untouchable("", subject.contradiction, subject.said)
+    strangers = [stranger(node) for node in subject.nodes if node not in reports]
     if strangers:
         return refused(subject.transaction_id, strangers, "a node is not in the inventory")
     apart = bool(subject.excluded) or subject.outside
     if apart and wish.restart is RestartScope.CLUSTER:
-        return refused(subject.transaction_id, [_not_as_one()], "nodes were excluded")
+        return refused(subject.transaction_id, [not_as_one()], "nodes were excluded")
     restart = wish.restart or recovery_view.restart_of(reports, subject.transaction_id)
     if restart is None or (apart and restart is RestartScope.CLUSTER):
         restart = RestartScope.NODE if apart else RestartScope.CLUSTER
@@ -160,7 +171,7 @@ def _standing(
         return what
     if not back:
         wrong = [read.bad[node] for node in exclusion.having(returns, Return.AWAY)]
-        wrong += _still_listed(reports, returns)
+        wrong += still_listed(reports, returns)
     if not wrong:
         return None
     flights = recovery_view.flights(reports, inventory=inventory)
@@ -193,11 +204,19 @@ def _ordinary(
     )
     decision = case.decide(involved, wish.prefer)
     if decision.course is None:
-        return untouchable(subject.transaction_id, decision.why)
+        held = held_by_others(wish, involved, subject.transaction_id)
+        return held or untouchable(subject.transaction_id, decision.why, decision.said)
     if not decision.course.over:
-        return replace(case, course=decision.course, why=decision.why)
+        held = held_by_others(wish, involved, subject.transaction_id)
+        return held or replace(case, course=decision.course, why=decision.why)
+    if live_sets.differ(reports):
+        said = {node: live_sets.told(report) for node, report in sorted(reports.items())}
+        return held_by_others(wish, reports) or untouchable("", SETS_DIFFER, said, live_sets.REMEDY)
     if restart is RestartScope.NONE or all(map(recovery_view.cm_stays_up, reports.values())):
         return Result("", Verdict.NOTHING_DONE, why=decision.why)
+    held = held_by_others(wish, reports)
+    if held is not None:
+        return held
     # Abort leaves only a tombstone at a node without a transaction: it ends the lease that Start needs.
     start = Course(Stage.ABORT, restart, touched_cm=True, recovering=True)
     why = f"{decision.why}, but CM does not run on every node: it is started"
@@ -232,52 +251,3 @@ def _absent(
 
 def _may_be_lost(node: str, error: GausscertError, subject: Subject) -> bool:
     return node in subject.may_miss and isinstance(error, Unreachable)
-
-
-def _still_listed(reports: Mapping[str, NodeReport], returns: Mapping[str, Return]) -> list[GausscertError]:
-    """A node that was taken out of the inventory, while CM still has it, would come back with its old set."""
-    gone, away = exclusion.having(returns, Return.GONE), exclusion.having(returns, Return.AWAY)
-    if not gone or len(proof.unowned(reports.values())) <= len(away):
-        return []
-    return [
-        InvalidInput(
-            Reason.CONFIG_INVALID,
-            "is no longer in the inventory, but CM still lists a node more than the inventory has",
-            node=node,
-            remedy="take it out of CM, too; or put it back into the inventory",
-        )
-        for node in gone
-    ]
-
-
-def refused(transaction_id: str, errors: Iterable[GausscertError], why: str) -> Result:
-    """Nothing was touched."""
-    return Result(transaction_id, Verdict.NOTHING_DONE, failures=tuple(errors), why=why)
-
-
-def untouchable(transaction_id: str, why: str) -> Result:
-    """Nothing may be touched before a person has looked."""
-    error = InDoubt(
-        Reason.IN_DOUBT,
-        f"{why}; nothing was touched",
-        remedy="put the old or the new set back by hand (docs/runbook.md, In doubt),"
-        " then run: gausscert recover",
-    )
-    return Result(transaction_id, Verdict.IN_DOUBT, failures=(error,), why=why)
-
-
-def _not_as_one() -> InvalidInput:
-    return InvalidInput(
-        Reason.ARGUMENT_INVALID,
-        "nodes were excluded: cm_ctl for the whole cluster would reach for those, too",
-        remedy="use --restart node, or leave it out",
-    )
-
-
-def _stranger(node: str) -> InvalidInput:
-    return InvalidInput(
-        Reason.CONFIG_INVALID,
-        "takes part in the transaction, but is not in the inventory",
-        node=node,
-        remedy="use the inventory that the transaction was begun with",
-    )

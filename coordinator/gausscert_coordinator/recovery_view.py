@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from gausscert_common.model import SslValue
 from gausscert_common.protocol.exclusion import Part, Return
 from gausscert_common.protocol.recovery import Answer
 from gausscert_common.protocol.words import LiveState, Phase, SslWish
 
-from gausscert_coordinator.report import InFlight
+from gausscert_coordinator import live_sets
+from gausscert_coordinator.report import InFlight, NodeRecovery
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from gausscert_common.model import NodeReport
+    from gausscert_common.model import NodeReport, TransactionReport
     from gausscert_common.protocol.words import Outcome, RestartScope
+
+    from gausscert_coordinator.live_sets import Bundles
 
 CM_PROCESSES: Final = frozenset({"cm_server", "cm_agent"})
 """What must be gone before a set is exchanged; om_monitor may stay (facts section 14)."""
@@ -117,15 +120,24 @@ def _flight(
         for node, report in reports.items()
         if report.transaction.transaction_id == transaction_id and report.transaction.phase is not Phase.NONE
     }
+    holder = next((each.holder for each in told.values() if each.holder), "")
+    begun_by = next((each.begun_by for each in told.values() if each.begun_by), holder)
     begun = [since for each in told.values() if (since := each.begun_at or each.held_since) is not None]
     return InFlight(
         transaction_id=transaction_id,
-        holder=next((each.holder for each in told.values() if each.holder), ""),
+        holder=begun_by,
         since=min(begun, default=None),
         phases=tuple((node, each.phase) for node, each in told.items()),
         lease_left_s=max(0.0 if each.holder in gone else each.lease_left_s for each in told.values()),
         excluded=tuple(returns(reports, transaction_id, inventory).items()),
+        held_by=_later_holder(told, begun_by),
     )
+
+
+def _later_holder(told: Mapping[str, TransactionReport], begun_by: str) -> str:
+    """Who has taken the fence of the highest epoch, if not the one who began it."""
+    last = max(told.values(), key=lambda each: each.fence)
+    return "" if last.holder == begun_by else last.holder
 
 
 def participants(reports: Mapping[str, NodeReport], transaction_id: str) -> tuple[str, ...]:
@@ -156,23 +168,77 @@ def promised_epoch(reports: Mapping[str, NodeReport]) -> int:
     return max((report.transaction.fence.epoch for report in reports.values()), default=0)
 
 
-def answers(reports: Mapping[str, NodeReport], transaction_id: str) -> dict[str, Answer]:
-    """One answer per node, for `recovery.decide`."""
-    return {name: _answer(report, transaction_id) for name, report in reports.items()}
+Standing: TypeAlias = tuple[tuple[object, ...], ...]
+"""All of the nodes that a recovery can change, but fence and lease."""
+
+
+def standing(reports: Mapping[str, NodeReport]) -> Standing:
+    """How it stands with the nodes, to be compared."""
+    return tuple(
+        (
+            node,
+            report.transaction.transaction_id,
+            report.transaction.phase,
+            report.transaction.tombstones,
+            report.live.digest,
+            report.enable_ssl,
+            cm_stays_up(report),
+        )
+        for node, report in sorted(reports.items())
+    )
+
+
+def seen(reports: Mapping[str, NodeReport]) -> tuple[NodeRecovery, ...]:
+    """What a recovery sees of each node, before it does anything."""
+    flying = in_flight(reports)
+    subject = flying[0] if len(flying) == 1 else ""
+    told = answers(reports, subject)
+    return tuple(
+        NodeRecovery(
+            node,
+            phase=report.transaction.phase,
+            transaction_id=report.transaction.transaction_id,
+            live=told[node].live if subject else report.transaction.live_state,
+            outcome=outcome_at(report, subject) if subject else None,
+            holder=report.transaction.holder,
+            lease_left_s=report.transaction.lease_left_s,
+            begun_by=report.transaction.begun_by,
+        )
+        for node, report in reports.items()
+    )
+
+
+def answers(
+    reports: Mapping[str, NodeReport], transaction_id: str, *, outside: bool = False
+) -> dict[str, Answer]:
+    """One answer per node, for `recovery.decide`.
+
+    Args:
+        reports: Of the nodes of the transaction.
+        transaction_id: The transaction.
+        outside: Another one was begun without these nodes, so that they need not have had the same set.
+    """
+    held = live_sets.of_transaction(reports, transaction_id)
+    return {
+        name: _answer(report, transaction_id, held, comparable=not outside)
+        for name, report in reports.items()
+    }
 
 
 def remembered(reports: Mapping[str, NodeReport], transaction_id: str) -> dict[str, Answer]:
     """The answers of nodes that are in another transaction by now: how this one ended there, if it did."""
     return {
-        name: Answer(Phase.NONE, outcome=outcome_at(report, transaction_id))
+        name: Answer(Phase.NONE, outcome=outcome_at(report, transaction_id), through=True)
         for name, report in reports.items()
     }
 
 
-def _answer(report: NodeReport, transaction_id: str) -> Answer:
+def _answer(report: NodeReport, transaction_id: str, held: Bundles, *, comparable: bool) -> Answer:
     told = report.transaction
     if told.phase is Phase.NONE:
-        return Answer(Phase.NONE, outcome=outcome_at(report, transaction_id), running=cm_stays_up(report))
+        outcome = outcome_at(report, transaction_id)
+        live = held.state_of(report.live.bundle_digest, comparable=comparable and outcome is None)
+        return Answer(Phase.NONE, live=live, outcome=outcome, running=cm_stays_up(report))
     return Answer(
         phase=_voted_phase(report),
         transaction_id=told.transaction_id,

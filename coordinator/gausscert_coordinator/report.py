@@ -23,7 +23,7 @@ from gausscert_common.model import (
 )
 from gausscert_common.protocol.coordinator import Stage, Verdict
 from gausscert_common.protocol.exclusion import Return
-from gausscert_common.protocol.words import Phase, RestartScope, SslWish
+from gausscert_common.protocol.words import LiveState, Outcome, Phase, RestartScope, SslWish, Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +63,7 @@ class InFlight:
 
     transaction_id: str
     holder: str
+    """Who began it, as far as the nodes know; else who has the fence."""
     since: datetime | None
     phases: tuple[tuple[str, Phase], ...]
     """Of each node that takes part in it, by name."""
@@ -71,6 +72,8 @@ class InFlight:
     them: then the transaction is in doubt."""
     excluded: tuple[tuple[str, Return], ...] = ()
     """Nodes that it was begun without, and what has become of them, by name."""
+    held_by: str = ""
+    """Who has the fence now, if that is somebody else."""
 
     @property
     def waits(self) -> bool:
@@ -196,6 +199,27 @@ class Proof:
 
 
 @dataclass(frozen=True, slots=True)
+class NodeRecovery:
+    """One node in a recovery."""
+
+    node: str
+    phase: Phase
+    """As all else but `did`, when the recovery began."""
+    transaction_id: str
+    live: LiveState | None
+    """Which of the two sets; of a node in no transaction, by what the others hold. None: not comparable."""
+    outcome: Outcome | None
+    """How the transaction that others are in ended here."""
+    holder: str
+    """Who has the fence."""
+    lease_left_s: float
+    begun_by: str = ""
+    """Who began the transaction, "" if there is none or that is not known."""
+    did: tuple[Step, ...] = ()
+    """What this recovery had it carry out, in order."""
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
     """How a transaction ended, and the evidence."""
 
@@ -220,6 +244,8 @@ class Result:
     """Recovery only: what the nodes' answers showed."""
     waiting: tuple[str, ...] = ()
     """Committed, but without these nodes, which it waits for."""
+    nodes: tuple[NodeRecovery, ...] = ()
+    """Recovery only: what was seen of each node that answered, and done there."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from gausscert_common.protocol import coordinator, exclusion, node, recovery
+from gausscert_common.protocol import contradiction, coordinator, exclusion, node, recovery
 from gausscert_common.protocol.coordinator import Stage, Verdict, begin
 from gausscert_common.protocol.exclusion import Return, subject
 from gausscert_common.protocol.rules import RULES, Effect, StageFacts
@@ -234,12 +234,18 @@ def _row(stage: Stage, **changes: object) -> Change:
 
 _SWAP_UNGUARDED: Final = tuple(e for e in RULES[Step.SWAP].effects if e is not Effect.REQUIRE_STOPPED)
 
+
+def _sees_nothing(answers: object) -> str:
+    """Recovery stops at what a missing fence leads to (I9); what it would come to is worth seeing, too."""
+    return ""
+
+
 MUTANTS: Final = (
     Mutant(
         "noepoch",
         "the fence is checked on every command (and with it that the epoch was acquired)",
         "I3",
-        ((node, "_check_fence", _no_check),),
+        ((node, "_check_fence", _no_check), (contradiction, "_forgotten", _sees_nothing)),
         BOUNDED,
         fences_hold=False,
     ),

@@ -10,7 +10,7 @@ from gausscert_common.protocol.commands import AcquireCommand, Command, PrepareC
 from gausscert_common.protocol.exclusion import Part
 from gausscert_common.protocol.recovery import Answer
 from gausscert_common.protocol.state import NodeState, Operation, View, live_state
-from gausscert_common.protocol.words import Outcome, Phase, RestartScope, SslWish, Step, Tombstone
+from gausscert_common.protocol.words import LiveState, Outcome, Phase, RestartScope, SslWish, Step, Tombstone
 
 OLD: Final = "old"
 TORN: Final = "torn"
@@ -75,7 +75,9 @@ class Site(NamedTuple):
         outcome = self.state.outcome_of(transaction_id)
         transaction = self.state.transaction
         if transaction is None:
-            return Answer(Phase.NONE, outcome=outcome, running=cm_stays_up(self))
+            new = outcome is None and self.live == NEW.get(transaction_id)
+            live = LiveState.NEW if new else None
+            return Answer(Phase.NONE, live=live, outcome=outcome, running=cm_stays_up(self))
         return Answer(
             self.state.phase,
             transaction.transaction_id,

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from collections.abc import Callable
+from dataclasses import replace as replace_
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Final
 
 import pytest
+from gausscert_agent.journal import Journal
 from gausscert_common.identity import Role
+from gausscert_common.protocol.state import NodeState
+from gausscert_common.protocol.words import Phase
 from gausscert_coordinator import pki
 from gausscert_coordinator.cli.demo_cluster import AGENT
-from support.local_cluster import Done, LocalCluster
+from support.local_cluster import NODES, Done, LocalCluster
 
 pytestmark = pytest.mark.xdist_group("bad-input")
 
@@ -219,7 +225,133 @@ def test_files_replaced_under_a_running_cm_server_are_drift_to_a_monitoring_syst
         path.write_bytes(served)
         path.chmod(0o400)
 
-    # What is served still fits the cacert.pem on the disk: it is refused once that is replaced, too.
-    assert alarmed.code == 1
-    assert [(each["node"], each["code"]) for each in alarmed.document["problems"]] == [("n2", "DRIFT")]
+    # What is served still fits the cacert.pem on the disk: it is refused once that is replaced, too. But
+    # with a set that no other node has CM is no part of the cluster any more once it starts there again.
+    assert alarmed.code == 2
+    assert [(each["state"], each["node"], each["code"]) for each in alarmed.document["problems"]] == [
+        ("CRITICAL", "", "SETS_DIFFER"),
+        ("WARNING", "n2", "DRIFT"),
+    ]
     assert steady.run("check").code == 0
+
+
+@pytest.fixture(scope="module")
+def doubtful(cluster: LocalCluster) -> LocalCluster:
+    """In doubt until the last test of all ends it."""
+    done = cluster.replace(on={"start started": lambda run: run.process.kill()})
+    assert done.code == -9
+    assert cluster.in_flight() == list(NODES)
+    return cluster
+
+
+class TestNodesThatCannotBeBelieved:
+    """The coordinator has died with all nodes swapped; then somebody tampers with one of them."""
+
+    @pytest.mark.parametrize(
+        "kind",
+        [
+            "unknown transaction",
+            "foreign set",
+            "disagreeing nodes",
+            "forgotten transaction",
+            "tampered journal",
+            "lost journal",
+        ],
+    )
+    def test_they_are_told_of_one_by_one_and_nothing_is_touched(self, doubtful: LocalCluster, kind: str):
+        kept = tamper(doubtful, kind)
+        before = doubtful.picture()
+        journals = {name: records(doubtful, name) for name in NODES}
+        try:
+            ended = [
+                doubtful.run("recover", "--take-over", choice, "--output", "json")
+                for choice in ("--roll-back", "--finish")
+            ]
+            assert doubtful.picture() == before
+            assert {name: records(doubtful, name) for name in NODES} == journals
+            assert doubtful.run("status").code == 3
+        finally:
+            mend(doubtful, kept)
+
+        for done in ended:
+            assert done.code == 3, done.out + done.err
+            told = done.document["failures"]
+            sealed = kind in ("tampered journal", "lost journal")
+            assert {each["node"] for each in told} == ({"n2"} if sealed else set(NODES)), told
+            assert {each["reason"] for each in told} == {"JOURNAL_DAMAGED" if sealed else "IN_DOUBT"}
+            assert all(each["message"] and each["remedy"] for each in told)
+
+    def test_once_it_is_as_it_was_it_is_rolled_back(self, doubtful: LocalCluster):
+        done = doubtful.run("recover", "--take-over", "--output", "json")
+
+        assert done.code == 1, done.out + done.err
+        assert [(each["phase"], each["live"]) for each in done.document["nodes"]] == [("SWAPPED", "NEW")] * 3
+        assert all(each["did"][-1] == "CLEAN" and each["begun_by"] for each in done.document["nodes"])
+        assert doubtful.run("status").code == 0
+
+
+def records(cluster: LocalCluster, name: str) -> bytes | None:
+    path = cluster.root / f"agent-{name}" / "journal.json"
+    return path.read_bytes() if path.exists() else None
+
+
+def tamper(cluster: LocalCluster, kind: str) -> dict[Path, bytes]:
+    """Answers what was where, to be put back."""
+    journal = {name: cluster.root / f"agent-{name}" / "journal.json" for name in NODES}
+    certificate = cluster.node("n2").set_directory / "cacert.pem"
+    if kind == "foreign set":
+        kept = {certificate: certificate.read_bytes()}
+        certificate.chmod(0o600)
+        certificate.write_bytes(kept[certificate] + b"\n")
+        certificate.chmod(0o400)
+        return kept
+    touched = ("n1", "n2") if kind == "disagreeing nodes" else ("n2",)
+    for name in touched:
+        cluster.end_agent(name)
+    kept = {journal[name]: journal[name].read_bytes() for name in touched}
+    if kind == "lost journal":
+        journal["n2"].unlink()
+    elif kind == "tampered journal":
+        whole = kept[journal["n2"]]
+        journal["n2"].write_bytes(whole[:100] + bytes([whole[100] ^ 1]) + whole[101:])
+    else:
+        for name, changed in zip(touched, CHANGES[kind], strict=True):
+            rewrite(cluster.root / f"agent-{name}", changed)
+    for name in touched:
+        cluster.start_agent(name)
+    return kept
+
+
+def rewrite(directory: Path, changed: Callable[[NodeState], NodeState]) -> None:
+    with Journal(directory) as journal:
+        journal.lock()
+        journal.save(changed(journal.load()))
+
+
+def mend(cluster: LocalCluster, kept: dict[Path, bytes]) -> None:
+    for path, body in kept.items():
+        name = path.parent.name.removeprefix("agent-")
+        is_journal = path.name == "journal.json"
+        if is_journal:
+            cluster.end_agent(name)
+        if path.exists():
+            path.chmod(0o600)
+        path.write_bytes(body)
+        path.chmod(0o600 if is_journal else 0o400)
+        if is_journal:
+            cluster.start_agent(name)
+
+
+def another_transaction(state: NodeState) -> NodeState:
+    assert state.transaction is not None
+    return replace_(state, transaction=replace_(state.transaction, transaction_id="20250101t000000z-unknown"))
+
+
+CHANGES: Final[dict[str, list[Callable[[NodeState], NodeState]]]] = {
+    "unknown transaction": [another_transaction],
+    "disagreeing nodes": [
+        lambda state: replace_(state, phase=Phase.COMMITTED),
+        lambda state: replace_(state, phase=Phase.ABORTED),
+    ],
+    "forgotten transaction": [lambda state: replace_(state, phase=Phase.NONE, transaction=None)],
+}

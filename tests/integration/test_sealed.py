@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+
+import pytest
 from support.agent_core import snapshot
 from support.lone_agent import LoneAgent, set_of
 
@@ -49,6 +52,45 @@ def test_an_agent_with_a_damaged_journal_serves_what_needs_none_and_is_told_of_e
     assert [(record["level"], record["file"]) for record in told] == [("ERROR", str(journal))]
 
     journal.write_bytes(whole)
+    with agent:
+        assert agent.health() == "SERVING"
+        assert agent.gausscert("status").code == 0
+
+
+@pytest.mark.parametrize("lost", ["the journal", "the state directory"])
+def test_an_agent_that_has_lost_its_journal_beside_a_stage_is_sealed_too(tmp_path, lost):
+    """It would look as if no transaction had ever been here, while it may have voted in one."""
+    agent = LoneAgent(tmp_path, set_of(days=400))
+    with agent:
+        pass
+    stage = agent.live.parent / ".cm.20261102t120000z-abc123"
+    shutil.copytree(agent.live, stage)
+    kept = tmp_path / "kept"
+    agent.state_dir.rename(kept)
+    if lost == "the journal":
+        agent.state_dir.mkdir(mode=0o700)
+    before = snapshot(tmp_path / "home")
+
+    for _ in range(2):  # it is not forgotten by starting once more
+        with agent:
+            recovered = agent.gausscert("recover", "--take-over", "--output", "json")
+            assert recovered.code == 3
+            (failure,) = recovered.document["failures"]
+            assert (failure["reason"], failure["node"]) == ("JOURNAL_DAMAGED", "n1")
+            assert "transaction 20261102t120000z-abc123 has left its stage here" in failure["message"]
+            assert agent.gausscert("status").code == 3
+            assert agent.gausscert("check").code == 2
+        assert not (agent.state_dir / "journal.json").exists()
+        assert snapshot(tmp_path / "home") == before
+
+    (kept / "journal.json").rename(agent.state_dir / "journal.json")
+    with agent:
+        assert agent.gausscert("status").code == 0
+
+
+def test_an_agent_that_starts_for_the_first_time_beside_retired_sets_is_no_such_case(tmp_path):
+    agent = LoneAgent(tmp_path, set_of(days=400))
+    shutil.copytree(agent.live, agent.live.parent / ".cm.retired.20261102t120000z-abc123")
     with agent:
         assert agent.health() == "SERVING"
         assert agent.gausscert("status").code == 0

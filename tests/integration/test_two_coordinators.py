@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 
 import pytest
@@ -57,4 +58,31 @@ def test_take_over_in_mid_flight_fences_the_first_one_out(
     after = set(cluster.picture().served.values())
     assert len(after) == 1
     assert (after == before) == (code == 1)
+    assert cluster.run("status").code == 0
+
+
+@pytest.mark.parametrize("restarted", ["n1", "n2"])
+def test_an_agent_that_was_restarted_meanwhile_lets_no_second_one_in(cluster: LocalCluster, restarted: str):
+    """The lease lives in the agent's memory. The others still have it: nobody's fence is moved, and who is at
+    work goes on."""
+    bundle = cluster.new_bundle(f"restarted-{restarted}")
+    seconds: list[Done] = []
+
+    def act(run: Run) -> None:
+        run.process.send_signal(signal.SIGSTOP)
+        try:
+            cluster.end_agent(restarted, signal.SIGKILL)
+            cluster.start_agent(restarted)
+            seconds.append(cluster.run("recover", "--output", "json"))
+        finally:
+            run.process.send_signal(signal.SIGCONT)
+
+    first = cluster.replace(bundle=bundle, on={"swap done": act})
+
+    (second,) = seconds
+    assert second.code == 4, second.out + second.err
+    said = second.document["failures"]
+    assert {each["reason"] for each in said} == {"LOCKED"}
+    assert restarted not in {each["node"] for each in said}
+    assert first.code == 0, first.out + first.err
     assert cluster.run("status").code == 0

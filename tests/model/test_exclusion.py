@@ -226,6 +226,30 @@ def test_all_else_is_a_contradiction(parts):
 
     assert "different transactions" in found.contradiction
     assert found.nodes == ()
+    assert found.said.keys() == parts.keys()
+
+
+def mutual(first: Phase, second: Phase) -> dict[str, Part | None]:
+    """Each was begun without the nodes of the other."""
+    parts = {node: Part(JOIN, second, ("b", "c"), ("a",)) for node in ("b", "c")}
+    return {"a": Part(T, first, ("a",), ("b", "c")), **parts}
+
+
+def test_two_that_are_committed_without_each_other_are_a_contradiction():
+    found = exclusion.subject(mutual(Phase.COMMITTED, Phase.COMMITTED))
+
+    assert "committed, each without the nodes of the other" in found.contradiction
+    assert found.said == {
+        "a": f"phase COMMITTED of transaction {T}, begun without b, c",
+        "b": f"phase COMMITTED of transaction {JOIN}, begun without a",
+        "c": f"phase COMMITTED of transaction {JOIN}, begun without a",
+    }
+
+
+@pytest.mark.parametrize("phase", [Phase.PREPARED, Phase.SWAPPED, Phase.ABORTED])
+def test_of_two_without_each_other_the_one_that_is_committed_stands(phase):
+    assert exclusion.subject(mutual(phase, Phase.COMMITTED)).transaction_id == T
+    assert exclusion.subject(mutual(Phase.COMMITTED, phase)).transaction_id == JOIN
 
 
 def test_a_leftover_is_rolled_back_because_the_others_are_through():

@@ -37,6 +37,8 @@ def state(phase: Phase, *, step: Step = Step.ACQUIRE, **changes: object) -> Node
     told = None if phase is Phase.NONE else transaction()
     if phase is Phase.PREPARING:
         told = transaction(new_digest="")
+    if phase is Phase.ABORTED:
+        told = transaction(abort_ended=True)
     whole = NodeState(Fence(1, step), owner=T, holder="op", phase=phase, transaction=told)
     return replace(whole, **changes)
 
@@ -484,3 +486,23 @@ def test_prepared_without_a_swap_stays_prepared(live):
 @pytest.mark.parametrize("phase", [Phase.SWAPPED, Phase.COMMITTED, Phase.ABORTED])
 def test_other_phases_survive_a_restart(phase):
     assert reconcile(state(phase), NEW) == state(phase)
+
+
+def test_clean_is_refused_until_abort_has_ended():
+    """ABORTED is journalled before the old set and enable_ssl are restored: a Clean that comes after an Abort
+    that failed in between would forget what they were."""
+    began = accept(state(Phase.SWAPPED), view(NEW), command(Step.ABORT)).intent
+    assert began.phase is Phase.ABORTED
+    assert refused(began, view(OLD), command(Step.CLEAN)) is Reason.WRONG_PHASE
+
+    ended = carried_out(began, view(OLD), command(Step.ABORT))
+
+    assert accept(ended, view(OLD), command(Step.CLEAN)).effects == (Effect.REMOVE_STAGE,)
+
+
+def test_the_first_holder_is_remembered_as_who_began_it():
+    acquired = carried_out(NodeState(), view(), acquire(1, holder="alice"))
+    prepared = carried_out(acquired, view(), prepare(), StageFacts(NEW, "b", SslSetting()))
+    taken = carried_out(prepared, view(), acquire(2, holder="bob"))
+
+    assert (taken.holder, taken.transaction.begun_by) == ("bob", "alice")

@@ -46,7 +46,8 @@ def test_somebody_knows_of_the_abort_so_it_is_rolled_back_without_an_outage(know
     found = course(knows, other, prefer=prefer)
 
     assert found.now is Stage.ABORT
-    assert not found.touched_cm
+    # All aborted and none cleaned up: what a proof that failed leaves. CM runs, so starting it is no outage.
+    assert found.touched_cm is (knows is other is ABORTED)
 
 
 @pytest.mark.parametrize("knows", [ABORTED, ABORTED_NEW])
@@ -73,6 +74,54 @@ def test_all_staged_is_rolled_back_or_finished_from_stop(other):
 @pytest.mark.parametrize(("other", "back"), [(PREPARED, Stage.ABORT), (SWAPPED, Stage.ROLLBACK_STOP)])
 def test_a_finishing_that_fails_to_stop_cm_goes_back_by_what_is_live(other, back):
     assert course(PREPARED, other, prefer=Choice.FINISH).failed().now is back
+
+
+NONE_OLD = Answer(Phase.NONE, live=LiveState.OLD)
+NONE_NEW = Answer(Phase.NONE, live=LiveState.NEW)
+NONE_FOREIGN = Answer(Phase.NONE, live=LiveState.FOREIGN)
+THROUGH = Answer(Phase.NONE, through=True)
+BLANK = {"not compared": NONE, "old": NONE_OLD, "new": NONE_NEW, "foreign": NONE_FOREIGN}
+OTHERS = {
+    "preparing": PREPARING,
+    "prepared": PREPARED,
+    "prepared, new live": Answer(Phase.PREPARED, T, LiveState.NEW, running=False),
+    "swapped": SWAPPED,
+    "committed": COMMITTED,
+    "aborted": ABORTED,
+    "aborted, new live": ABORTED_NEW,
+    "ended committed": TOMB_COMMIT,
+    "ended aborted": TOMB_ABORT,
+}
+HARMLESS = {"preparing", "prepared", "aborted", "ended aborted"}
+"""What a node may be in while another one was never prepared: no set was swapped anywhere yet."""
+
+
+@pytest.mark.parametrize("prefer", list(Choice))
+@pytest.mark.parametrize("third", [None, *OTHERS])
+@pytest.mark.parametrize("other", list(OTHERS))
+@pytest.mark.parametrize("blank", list(BLANK))
+def test_a_node_that_remembers_nothing_beside_everything(blank, other, third, prefer):
+    """Swap is sent only when all are PREPARED: beside one that went further it has forgotten."""
+    beside = {other} | ({third} if third else set())
+    found = [BLANK[blank], *(OTHERS[each] for each in beside)]
+    answers = {f"node-{number}": answer for number, answer in enumerate(found)}
+
+    decision = decide(answers, CLUSTER, prefer)
+
+    if blank in ("not compared", "old") and beside <= HARMLESS:
+        assert decision.course.now is Stage.ABORT
+        assert not decision.course.touched_cm
+        assert decision.said == {}
+    else:
+        assert decision.course is None
+        assert decision.said.keys() == answers.keys()
+        assert all(decision.said.values())
+
+
+@pytest.mark.parametrize("other", list(OTHERS))
+def test_one_that_is_in_another_transaction_by_now_may_have_forgotten(other):
+    """Its tombstones are many, but not endless; and what is left of this one concerns the others alone."""
+    assert decide({"a": OTHERS[other], "b": THROUGH}, CLUSTER, outside=True).course is not None
 
 
 @pytest.mark.parametrize("prefer", list(Choice))
@@ -112,6 +161,17 @@ def test_what_cannot_be_is_not_touched_and_is_explained(answers, prefer):
         decision = decide({f"node-{n}": each for n, each in enumerate(order)}, CLUSTER, prefer)
         assert decision.course is None
         assert decision.why
+        assert sorted(decision.said) == [f"node-{n}" for n in range(len(answers))]
+
+
+def test_each_node_is_told_with_phase_outcome_and_live_set():
+    said = decide({"a": SWAPPED, "b": NONE_OLD, "c": TOMB_COMMIT}, CLUSTER).said
+
+    assert said == {
+        "a": "phase SWAPPED of transaction transaction-1; live set NEW",
+        "b": "phase NONE, remembers no end of the transaction; live set OLD",
+        "c": "remembers that it ended COMMITTED; live set not compared",
+    }
 
 
 def test_who_holds_a_foreign_set_is_named():

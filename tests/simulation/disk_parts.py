@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Final
 
-from gausscert_agent import journal_codec
+from gausscert_agent import journal_codec, set_names
 from gausscert_agent.drivers.conf_file import ConfFile
 from gausscert_agent.journal_codec import Record
 from gausscert_agent.ports import Component
@@ -45,6 +45,13 @@ class SimJournal:
     def close(self) -> None:
         pass
 
+    @property
+    def begins_anew(self) -> bool:
+        return not self._machine.record
+
+    def gone(self, left: str) -> NodeFailure:
+        return NodeFailure(Reason.JOURNAL_DAMAGED, f"there is none, but {left}")
+
     def load(self) -> NodeState:
         text = self._machine.record
         self.record = journal_codec.decode(json.loads(text)) if text else Record()
@@ -76,6 +83,9 @@ class SimStore:
 
     def live_digest(self) -> str:
         return self._machine.live.digest
+
+    def unretired(self) -> list[str]:
+        return [set_names.stage_name(transaction_id) for transaction_id in sorted(self._machine.beside)]
 
     def ensure_live(self, transaction_id: str, wanted: str, other: str) -> None:
         agent, machine = self._agent, self._machine

@@ -189,6 +189,7 @@ class FakeAgent:
                 participants=() if told is None else told.participants,
                 excluded=() if told is None else told.excluded,
                 joins="" if told is None else told.joins,
+                begun_by="" if told is None else told.begun_by,
                 old_digest="" if told is None else told.old_digest,
                 new_digest="" if told is None else told.new_digest,
                 live_state=None if told is None else live_state(told, self.node.live_digest),
@@ -219,7 +220,9 @@ class FakeAgent:
         return "" if ended or self._cluster.now_s >= self.lease_until_s else self.state.holder
 
     def restart(self) -> None:
-        """The agent dies and comes back; a torn stage is thrown away, as the real one does."""
+        """The agent dies and comes back; a torn stage is thrown away, and the lease is forgotten, as the real
+        one does."""
+        self.lease_until_s = 0.0
         if self.state.phase is Phase.PREPARING:
             self.node.stage = None
         self.state = reconcile(self.state, self.node.live_digest)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -138,14 +138,8 @@ class FakeCluster:
             self.died.set()
 
     def expire_leases(self) -> None:
-        """Time passes until all leases have run out; PREPARED nodes then abort on their own."""
+        """Time passes until all leases have run out. Nothing else comes of it: no timer aborts anything."""
         self.now_s += 3600
-        for agent in self.agents.values():
-            told = agent.state.transaction
-            old_live = told is not None and agent.node.live_digest == told.old_digest
-            if agent.state.phase is Phase.PREPARED and old_live:
-                agent.state = replace(agent.state, phase=Phase.ABORTED)
-        self.check_invariants()
 
     def now(self) -> datetime:
         return EPOCH + timedelta(seconds=self.now_s)

@@ -10,7 +10,7 @@ join that was cut short, or what they were in when they went away. `subject` say
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
@@ -53,6 +53,8 @@ class Subject:
     """That one, where this one brings its nodes to its set."""
     contradiction: str = ""
     """Why nothing may be touched; "" if nothing speaks against it."""
+    said: Mapping[str, str] = field(default_factory=dict)
+    """Then: what each node is in, by name."""
 
 
 class Return(StrEnum):
@@ -76,7 +78,8 @@ def subject(parts: Mapping[str, Part | None]) -> Subject:
 
     Two are no contradiction where one of them was begun without all the nodes that are in the other: its
     participants are through with the other, so that what they remember of it decides it. It is settled first,
-    on the nodes that are in it still.
+    on the nodes that are in it still. Where each was begun without the nodes of the other, the one that is
+    committed stands; if both are, the nodes hold two sets for good, and only a person can choose.
 
     Args:
         parts: By node, all that answer; None for a node in no transaction.
@@ -87,12 +90,17 @@ def subject(parts: Mapping[str, Part | None]) -> Subject:
     if len(found) == 1:
         (transaction_id,) = found
         return _alone(transaction_id, found[transaction_id])
-    for standing in sorted(found):
-        excluded = _excluded(found[standing])
+    names = ", ".join(sorted(found))
+    candidates = [each for each in sorted(found) if _leaves_out_all_others(each, found)]
+    committed = [each for each in candidates if _is_committed(found[each])]
+    if len(committed) > 1:
+        return _contradictory(
+            f"transactions {names} are committed, each without the nodes of the other", parts
+        )
+    for standing in (committed or candidates)[:1]:
         others = sorted(found.keys() - {standing})
-        if all(found[other].keys() <= excluded for other in others):
-            return _beside(others[0], standing, found, frozenset(parts))
-    return Subject(contradiction=f"the nodes take part in different transactions: {', '.join(sorted(found))}")
+        return _beside(others[0], standing, found, frozenset(parts))
+    return _contradictory(f"the nodes take part in different transactions: {names}", parts)
 
 
 def settled(returns: Mapping[str, Return]) -> tuple[str, ...]:
@@ -111,6 +119,26 @@ def _by_transaction(parts: Mapping[str, Part | None]) -> dict[str, dict[str, Par
         if part is not None:
             found.setdefault(part.transaction_id, {})[node] = part
     return found
+
+
+def _leaves_out_all_others(standing: str, found: Mapping[str, Mapping[str, Part]]) -> bool:
+    excluded = _excluded(found[standing])
+    return all(found[other].keys() <= excluded for other in found.keys() - {standing})
+
+
+def _is_committed(parts: Mapping[str, Part]) -> bool:
+    return any(part.phase is Phase.COMMITTED for part in parts.values())
+
+
+def _contradictory(why: str, parts: Mapping[str, Part | None]) -> Subject:
+    return Subject(contradiction=why, said={node: _told(part) for node, part in sorted(parts.items())})
+
+
+def _told(part: Part | None) -> str:
+    if part is None:
+        return "in no transaction"
+    without = f", begun without {', '.join(part.excluded)}" if part.excluded else ""
+    return f"phase {part.phase} of transaction {part.transaction_id}{without}"
 
 
 def _alone(transaction_id: str, parts: Mapping[str, Part]) -> Subject:

@@ -70,6 +70,7 @@ def accept(state: NodeState, view: View, command: Command) -> Accepted:
         return _accept_without_transaction(fenced, command, rule)
     _check_live(state.transaction, view, rule)
     _check_settled(state.transaction, command, rule)
+    _check_restored(state.transaction, rule)
     intent = fenced if rule.intent is None else replace(fenced, phase=rule.intent)
     return Accepted(intent, _guarded(state, state.transaction, view, command, rule), rule.afterwards)
 
@@ -94,6 +95,8 @@ def complete(intent: NodeState, command: Command, facts: StageFacts | None = Non
             previous_ssl=facts.previous_ssl,
         )
         state = replace(state, transaction=transaction)
+    if command.step is Step.ABORT and state.transaction is not None:
+        state = replace(state, transaction=replace(state.transaction, abort_ended=True))
     if rule.ends is not None and state.phase is not Phase.NONE:
         return _ended(state, command.transaction_id, rule.ends)
     if rule.result is not None and state.phase is not Phase.NONE:
@@ -159,6 +162,7 @@ def _accept_prepare(fenced: NodeState, view: View, command: PrepareCommand) -> A
         begun_at=command.begun_at,
         excluded=command.excluded,
         joins=command.joins,
+        begun_by=fenced.holder,
     )
     intent = replace(fenced, phase=Phase.PREPARING, transaction=transaction)
     return Accepted(intent, RULES[Step.PREPARE].effects)
@@ -245,6 +249,15 @@ def _check_settled(transaction: Transaction, command: Command, rule: Rule) -> No
             f"transaction {transaction.transaction_id} was begun without {', '.join(waiting)};"
             " the old set is kept until each of them has joined",
             remedy="bring them back, then run: gausscert recover --bundle DIR",
+        )
+
+
+def _check_restored(transaction: Transaction, rule: Rule) -> None:
+    if rule.needs_restored and not transaction.abort_ended:
+        raise _refusal(
+            Reason.WRONG_PHASE,
+            "Abort has not ended here: enable_ssl may not be restored yet",
+            remedy="run gausscert recover",
         )
 
 

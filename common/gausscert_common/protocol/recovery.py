@@ -6,10 +6,11 @@ decides from a history of its own: the nodes' answers are all there is.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from gausscert_common.protocol.contradiction import contradiction, is_aborted, is_committed, told
 from gausscert_common.protocol.coordinator import Course, Stage, Verdict
 from gausscert_common.protocol.words import LiveState, Outcome, Phase, RestartScope
 
@@ -25,12 +26,16 @@ class Answer:
     transaction_id: str = ""
     """"" in phase NONE."""
     live: LiveState | None = None
-    """None when the node has no transaction to compare with."""
+    """None when there is nothing to compare with. In phase NONE by what the others hold: OLD and NEW are
+    theirs, FOREIGN is a set that none of them has."""
     outcome: Outcome | None = None
     """Its tombstone for the transaction in doubt."""
     participants: tuple[str, ...] = ()
     running: bool = True
     """CM runs on the node, and no stop of it has been asked for."""
+    through: bool = False
+    """It is in another transaction by now, which the nodes of this one were left out of: only what it
+    remembers counts, and it may have forgotten."""
 
 
 class Choice(StrEnum):
@@ -48,6 +53,8 @@ class Decision:
     """None: touch nothing and report."""
     why: str
     """For the operator: what the answers showed."""
+    said: Mapping[str, str] = field(default_factory=dict)
+    """Where nothing may be touched: what each node answered, by name."""
 
 
 def decide(
@@ -80,12 +87,12 @@ def decide(
 
 def _first_row(answers: Mapping[str, Answer], restart: RestartScope, prefer: Choice) -> Decision:
     found = list(answers.values())
-    contradiction = _contradiction(answers)
-    if contradiction:
-        return Decision(None, contradiction)
-    if any(_is_committed(answer) for answer in found):
+    wrong = contradiction(answers)
+    if wrong:
+        return Decision(None, wrong, {name: told(answer) for name, answer in sorted(answers.items())})
+    if any(is_committed(answer) for answer in found):
         return _go(Stage.COMMIT, restart, "a node knows that the transaction is committed", ensure_up=True)
-    if any(_is_aborted(answer) for answer in found):
+    if any(is_aborted(answer) for answer in found):
         return _roll_back(found, restart, "a node knows that the transaction is aborted")
     phases = {answer.phase for answer in found}
     if phases == {Phase.NONE}:
@@ -112,7 +119,13 @@ def _roll_back(found: list[Answer], restart: RestartScope, why: str) -> Decision
     if any(answer.live is LiveState.NEW for answer in found):
         return _go(Stage.ROLLBACK_STOP, restart, why, touched_cm=True)
     down = not all(answer.running for answer in found)
-    return _go(Stage.ABORT, restart, why, touched_cm=down)
+    return _go(Stage.ABORT, restart, why, touched_cm=down or _was_not_proven(found))
+
+
+def _was_not_proven(found: list[Answer]) -> bool:
+    """Nobody cleans up before the old set is proven to be served again, if CM was touched. Where all nodes
+    have aborted and none has cleaned up, that proof may have failed: it is asked for again."""
+    return all(answer.phase is Phase.ABORTED for answer in found)
 
 
 def _go(
@@ -126,24 +139,3 @@ def _go(
 ) -> Decision:
     course = Course(stage, restart, touched_cm=touched_cm, ensure_up=ensure_up, recovering=True, moved=moved)
     return Decision(course, why)
-
-
-def _is_committed(answer: Answer) -> bool:
-    return answer.phase is Phase.COMMITTED or answer.outcome is Outcome.COMMITTED
-
-
-def _is_aborted(answer: Answer) -> bool:
-    return answer.phase is Phase.ABORTED or answer.outcome is Outcome.ABORTED
-
-
-def _contradiction(answers: Mapping[str, Answer]) -> str:
-    foreign = sorted(name for name, answer in answers.items() if answer.live is LiveState.FOREIGN)
-    if foreign:
-        return f"the live set of {', '.join(foreign)} is neither the old nor the new one"
-    ids = {answer.transaction_id for answer in answers.values() if answer.transaction_id}
-    if len(ids) > 1:
-        return f"the nodes take part in different transactions: {', '.join(sorted(ids))}"
-    found = list(answers.values())
-    if any(_is_committed(answer) for answer in found) and any(_is_aborted(answer) for answer in found):
-        return "one node is committed and another is aborted"
-    return ""

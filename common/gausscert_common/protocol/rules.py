@@ -62,6 +62,8 @@ class Rule:
     """The live set the command demands before it does anything."""
     needs_settled: bool = False
     """Every node that the transaction was begun without must have joined or be gone."""
+    needs_restored: bool = False
+    """Abort must have ended here: what is forgotten afterwards could not be restored from any more."""
 
 
 def depends_on_processes(step: Step) -> bool:
@@ -123,5 +125,6 @@ RULES: Final[dict[Step, Rule]] = {
         ends=Outcome.ABORTED,
         needs_live=LiveState.OLD,
         ended_as=Outcome.ABORTED,
+        needs_restored=True,
     ),
 }

@@ -55,7 +55,12 @@ class Transaction:
     """Nodes that it was begun without; the old set is kept until each of them is settled."""
     joins: str = ""
     """The transaction whose excluded nodes it brings over; "" for one of its own."""
+    begun_by: str = ""
+    """The coordinator that prepared it, whoever holds the fence later; "" in records of older releases. Told
+    to operators, decides nothing."""
     previous_ssl: SslSetting = SslSetting()
+    abort_ended: bool = False
+    """The old set and enable_ssl are restored. ABORTED alone says only that restoring has begun."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from gausscert_common.errors import GausscertError, Reason, Unreachable
 from gausscert_common.findings import Severity
-from gausscert_common.model import RESTARTED_IN, Certificate, CertificateKind, ServedState
+from gausscert_common.model import RESTARTED_IN, Certificate, CertificateKind, ServedState, SslValue
 from gausscert_common.protocol.exclusion import Return
 from gausscert_common.protocol.words import Phase
 
@@ -101,6 +101,7 @@ def check(status: ClusterStatus, expiries: tuple[NodeExpiry, ...], limits: Limit
         *_transactions(judge.flights(status), reports),
         *_served(status, busy),
         *_findings(reports, dated),
+        *_of_all(status, reports),
         *(problem for name, report in dated.items() for problem in _certificates(name, report, limits)),
     ]
     ranked = sorted(dict.fromkeys(problems), key=lambda each: _WORST_FIRST.index(each.state))
@@ -229,6 +230,14 @@ def _findings(reports: Mapping[str, NodeReport], dated: Mapping[str, ExpiryRepor
             )
             text = f"files of the live set are not 0400: {wrong}"
             yield Problem(CheckState.WARNING, name, "NODE_SET_MODE", text, "chmod 0400")
+
+
+def _of_all(status: ClusterStatus, reports: Mapping[str, NodeReport]) -> Iterator[Problem]:
+    """Nodes with different sets do not talk to each other any more once they use them."""
+    on = any(SslValue.ON in (each.enable_ssl.server, each.enable_ssl.agent) for each in reports.values())
+    for found in judge.cluster_findings(status):
+        state = CheckState.CRITICAL if on else _OF_FINDING[found.severity]
+        yield Problem(state, found.node, found.code, found.cause, found.remedy)
 
 
 def _is_judged_here(found: Finding) -> bool:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         ClusterStatus,
         InFlight,
         NodeExpiry,
+        NodeRecovery,
         NodeStatus,
         OverlapVerdict,
         Plan,
@@ -147,6 +148,7 @@ def transaction(shown: TransactionReport) -> Document | None:
         "restart": shown.restart.value if shown.restart is not None else None,
         "ssl_wish": shown.ssl_wish.value,
         "begun_at": time(shown.begun_at),
+        "begun_by": shown.begun_by,
     }
 
 
@@ -158,6 +160,7 @@ def status(shown: ClusterStatus) -> Document:
         "waiting": [_in_flight(each) for each in judge.flights(shown) if each.waits],
         "unreachable": [node.node for node in shown.nodes if node.report is None],
         "nodes": [_node_status(node) for node in shown.nodes],
+        "findings": [finding(found) for found in judge.cluster_findings(shown)],
     }
 
 
@@ -276,6 +279,7 @@ def _in_flight(shown: InFlight) -> Document:
         "lease_left_s": shown.lease_left_s,
         "waits": shown.waits,
         "excluded": {node: each.value for node, each in shown.excluded},
+        "held_by": shown.held_by,
     }
 
 
@@ -307,6 +311,21 @@ def result(shown: Result) -> Document:
         "cluster_state": cluster_state(shown.cluster_state),
         "findings": [finding(found) for found in shown.findings],
         "overlap": {node: overlap(found) for node, found in shown.overlaps.items()},
+        "nodes": [_recovered_node(node) for node in shown.nodes],
+    }
+
+
+def _recovered_node(shown: NodeRecovery) -> Document:
+    return {
+        "node": shown.node,
+        "phase": shown.phase.value,
+        "transaction_id": shown.transaction_id,
+        "live": shown.live.value if shown.live is not None else None,
+        "outcome": shown.outcome.value if shown.outcome is not None else None,
+        "begun_by": shown.begun_by,
+        "holder": shown.holder,
+        "lease_left_s": shown.lease_left_s,
+        "did": [step.name for step in shown.did],
     }
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.text import Text
 
-    from gausscert_coordinator.report import Proof, Result
+    from gausscert_coordinator.report import NodeRecovery, Proof, Result
 
 _SENTENCE: Final = {
     Verdict.COMMITTED: ("committed: every node has the new certificates", GOOD),
@@ -52,6 +52,8 @@ def result(
     parts: list[RenderableType] = []
     if shown.why:
         parts.append(cell(f"the nodes' answers: {shown.why}"))
+    if shown.nodes and any(each.transaction_id or each.did for each in shown.nodes):
+        parts.append(nodes(shown.nodes, width))
     if shown.proof:
         parts.append(proof(shown.proof, width))
     if shown.cluster_state is not None:
@@ -82,6 +84,28 @@ def _verdict(shown: Result, generation: str | None, ssl_wish: SslWish | None) ->
 
 def _turned(shown: Result) -> bool:
     return shown.verdict is not Verdict.COMMITTED
+
+
+def nodes(seen: Sequence[NodeRecovery], width: int) -> RenderableType:
+    """What a recovery has seen of each node when it began, and what it did there."""
+    rows = [
+        [
+            cell(each.node),
+            cell(each.phase.value),
+            cell(each.live.value.lower() if each.live is not None else "-"),
+            cell(each.outcome.value.lower() if each.outcome is not None else "-"),
+            cell(_holder(each)),
+            cell(", ".join(step.name.lower() for step in each.did) or "nothing"),
+        ]
+        for each in seen
+    ]
+    return fitted(("node", "phase", "live set", "ended", "held by", "done now"), rows, width, flexible=20)
+
+
+def _holder(seen: NodeRecovery) -> str:
+    if not seen.holder:
+        return "nobody"
+    return f"{seen.holder}, {seen.lease_left_s:.0f} s more" if seen.lease_left_s > 0 else f"({seen.holder})"
 
 
 def proof(seen: Sequence[Proof], width: int) -> RenderableType:

@@ -10,7 +10,7 @@ from gausscert_common import certset
 from gausscert_common.findings import Finding, Severity
 from gausscert_common.model import CertificateKind, SetState
 
-from gausscert_coordinator import recovery_view
+from gausscert_coordinator import live_sets, recovery_view
 from gausscert_coordinator.exit_codes import ExitCode, exit_code
 
 if TYPE_CHECKING:
@@ -82,6 +82,13 @@ def node_findings(report: NodeReport) -> tuple[Finding, ...]:
         remedy = "run gausscert-agent check-config there, and `cm_ctl view` as the agent's user"
         found.append(Finding("NODE_CM_CTL_FAILS", Severity.WARNING, cause, remedy, report.name))
     return tuple(found)
+
+
+def cluster_findings(status: ClusterStatus) -> tuple[Finding, ...]:
+    """What only all nodes together show."""
+    reports = {node.node: node.report for node in status.nodes if node.report is not None}
+    found = live_sets.finding(reports)
+    return () if found is None else (found,)
 
 
 def beyond_inventory(status: ClusterStatus) -> tuple[str, ...]:

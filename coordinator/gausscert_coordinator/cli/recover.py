@@ -36,7 +36,8 @@ from gausscert_coordinator.exit_codes import ExitCode, exit_code
         ExitCode.DONE: "finished, or nothing was in doubt",
         ExitCode.ROLLED_BACK: "rolled back, the cluster is as before",
         ExitCode.REFUSED: "no usable inventory, credential or bundle; nothing changed",
-        ExitCode.IN_DOUBT: "still in doubt; what it says of each node tells why",
+        ExitCode.IN_DOUBT: "still in doubt, or nodes contradict each other or hold different sets; what is"
+        " said of each node tells why",
         ExitCode.UNREACHABLE: "nodes unreachable or locked, nothing changed; or excluded nodes are still"
         " away, and those that are back were brought over",
         ExitCode.OWN_ERROR: "an error of gausscert's own; look at gausscert status",

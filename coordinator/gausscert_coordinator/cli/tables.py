@@ -60,6 +60,8 @@ def status(shown: ClusterStatus, width: int, *, verbose: bool = False) -> list[R
     found = [each for report in answered for each in judge.node_findings(report)]
     if found:
         parts.append(findings(found, width))
+    if of_all := judge.cluster_findings(shown):
+        parts.append(findings(of_all, width, about="the cluster"))
     if others := judge.beyond_inventory(shown):
         names = ", ".join(others)
         parts.append(cell(f"CM also lists {names}, which the inventory does not have: add it", DOUBTFUL))
@@ -257,10 +259,13 @@ def in_flight(flights: Iterable[InFlight]) -> list[RenderableType]:
         since = f" since {flight.since:%Y-%m-%d %H:%M:%S %Z}" if flight.since is not None else ""
         state = objections.waiting_text(flight) if flight.waits else "in doubt"
         if not flight.waits and flight.lease_left_s > 0:
-            state = f"not over; its coordinator holds the nodes for at most {flight.lease_left_s:.0f} s more"
+            who = flight.held_by or "its coordinator"
+            state = f"not over; {who} holds the nodes for at most {flight.lease_left_s:.0f} s more"
         parts.append(
             cell(f"transaction {flight.transaction_id} of {flight.holder or 'nobody known'}{since}: {phases}")
         )
+        if flight.held_by and flight.lease_left_s <= 0:
+            parts.append(cell(f"{flight.held_by} has taken it over", DOUBTFUL))
         bad = flight.lease_left_s <= 0 and not flight.waits
         parts.append(cell(f"it is {state}", BAD if bad else DOUBTFUL))
         parts.append(cell(f"  do: {objections.end_of(flight)}", FAINT))
@@ -280,6 +285,10 @@ def _planned_row(node: PlannedNode, wish: str) -> list[Text]:
     ]
 
 
+_OF_HISTORY: Final = "HISTORY_"
+"""Begins the codes of findings about this machine's record of what was done."""
+
+
 def findings(found: Iterable[Finding], width: int, about: str = "bundle") -> RenderableType:
     """All of them, worst first, each with what to do; those of no node are about what all nodes get."""
     ranked = sorted(found, key=lambda each: each.severity is not Severity.ERROR)
@@ -287,7 +296,7 @@ def findings(found: Iterable[Finding], width: int, about: str = "bundle") -> Ren
         [
             cell(each.severity.value, BAD if each.severity is Severity.ERROR else DOUBTFUL),
             cell(each.code),
-            cell(each.node or about),
+            cell(each.node or ("history" if each.code.startswith(_OF_HISTORY) else about)),
             cell(each.file),
             _cause_and_remedy(each.cause, each.remedy),
         ]

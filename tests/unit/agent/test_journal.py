@@ -37,7 +37,9 @@ FULL = NodeState(
         bundle_digest="2" * 64,
         excluded=("c", "d"),
         joins="tx-0000000y",
+        begun_by="alice@host:41",
         previous_ssl=SslSetting(server=None, agent=False),
+        abort_ended=True,
     ),
     operation=Operation("stop", 4711, 123456789012, "boot pid:[1] 7"),
     tombstones=(Tombstone("tx-00000000", Outcome.ABORTED), Tombstone("tx-0000000z", Outcome.COMMITTED)),
@@ -57,7 +59,9 @@ def saved(directory: Path, state: NodeState = FULL) -> Path:
         return journal.path
 
 
-WHOLE = replace(FULL, transaction=replace(FULL.transaction, excluded=(), joins=""))
+WHOLE = replace(
+    FULL, transaction=replace(FULL.transaction, excluded=(), joins="", begun_by="", abort_ended=False)
+)
 
 
 @pytest.mark.parametrize("state", [NodeState(), FULL, MINIMAL, WHOLE])
@@ -75,7 +79,7 @@ def test_the_codec_makes_a_round_trip_through_json(state):
 def test_a_record_from_before_exclusions_is_read():
     values = journal_codec.encode(Record(WHOLE))
 
-    assert not values["transaction"].keys() & {"excluded", "joins"}
+    assert not values["transaction"].keys() & {"excluded", "joins", "begun_by", "abort_ended"}
     assert journal_codec.decode(values).node == WHOLE
 
 

@@ -212,6 +212,7 @@ def test_the_document_of_a_plan_keeps_what_the_text_leaves_out(bundle, passwords
             "lease_left_s": 90.0,
             "waits": False,
             "excluded": {},
+            "held_by": "",
         }
     ]
 

@@ -192,7 +192,15 @@ def test_the_status_document_is_whole():
     document = run.document
 
     assert run.code == 4
-    assert list(document) == ["schema", "cluster", "in_doubt", "waiting", "unreachable", "nodes"]
+    assert list(document) == [
+        "schema",
+        "cluster",
+        "in_doubt",
+        "waiting",
+        "unreachable",
+        "nodes",
+        "findings",
+    ]
     assert document["unreachable"] == ["n2"]
     node, other = document["nodes"]
     assert other["reachable"] is False

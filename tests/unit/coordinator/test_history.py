@@ -292,14 +292,27 @@ async def test_a_recovery_that_gets_no_node_is_recorded_with_its_end(path: Path)
     cluster.die_after(11)
     assert await until_death(cluster, replaced(cluster, History(lambda: path))) is None
     cluster.bring_back()
-    cluster.script("node-b", "acquire", Fault.REFUSED)
+    cluster.script("node-a", "acquire", Fault.REFUSED)
 
     result = await recovered(cluster, History(lambda: path))
 
     assert result.verdict is Verdict.NOTHING_DONE
     account = accounts(path, result.transaction_id)[-1]
     assert account.run.verdict == "nothing done"
-    assert ("acquire", "failed", "BUSY") in told(account, "node-b")
+    assert ("acquire", "failed", "BUSY") in told(account, "node-a")
+
+
+async def test_one_that_gets_some_nodes_has_moved_their_fence_and_is_no_longer_nothing(path: Path):
+    cluster = FakeCluster()
+    cluster.die_after(11)
+    assert await until_death(cluster, replaced(cluster, History(lambda: path))) is None
+    cluster.bring_back()
+    cluster.script("node-b", "acquire", Fault.REFUSED)
+
+    result = await recovered(cluster, History(lambda: path))
+
+    assert result.verdict is Verdict.IN_DOUBT
+    assert accounts(path, result.transaction_id)[-1].run.verdict == "in doubt"
 
 
 async def test_what_never_began_is_not_recorded(path: Path):

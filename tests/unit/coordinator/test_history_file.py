@@ -226,6 +226,18 @@ class TestVersions:
             assert f"a newer gausscert wrote it: its schema has version {schema.VERSION + 1}" in cause
         assert path.read_bytes() == before
 
+    def test_a_file_whose_version_cannot_be_is_told_of_as_damaged(self, path: Path):
+        replaced(path)
+        with sqlite3.connect(path) as damaged:
+            damaged.execute("PRAGMA user_version = -3")
+        damaged.close()
+
+        (warning,) = replaced(path)
+        error = refusal(lambda: listed(path))
+
+        for cause in (warning.cause, error.message):
+            assert "corrupt: its schema has version -3" in cause
+
     def test_a_reader_shows_an_older_file_without_changing_it(
         self, path: Path, monkeypatch: pytest.MonkeyPatch
     ):

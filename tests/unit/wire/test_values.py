@@ -78,6 +78,7 @@ TRANSACTION = TransactionReport(
     participants=("n1", "n2"),
     excluded=("n3",),
     joins="tx-00000002",
+    begun_by="alice@ops:6",
     old_digest="0" * 64,
     new_digest="1" * 64,
     live_state=LiveState.NEW,

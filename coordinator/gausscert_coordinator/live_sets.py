@@ -1,0 +1,95 @@
+"""Which nodes hold the same set, and whose set it is. Pure.
+
+Sets are compared by their bundle digests: the digests of the sets themselves differ from node to node,
+because each has factor files of its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from gausscert_common.findings import Finding, Severity
+from gausscert_common.protocol.words import LiveState, Phase
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gausscert_common.model import NodeReport
+
+SETS_DIFFER: Final = "SETS_DIFFER"
+"""Code of the finding that nodes hold different sets although nobody is in a transaction."""
+
+REMEDY: Final = "put one set on every node: gausscert replace; until then start CM nowhere"
+
+_SHOWN: Final = 16
+"""Hex digits of a digest that people compare."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bundles:
+    """What the nodes of a transaction hold, by bundle digest."""
+
+    old: frozenset[str]
+    new: frozenset[str]
+
+    def state_of(self, bundle_digest: str, *, comparable: bool = True) -> LiveState | None:
+        """Whose set a node holds that is in no transaction; None where that cannot be told.
+
+        Nodes that all had one set before must have it still, or the new one. If they differed, or one has not
+        told, a further set shows nothing.
+
+        Args:
+            bundle_digest: Of its live set.
+            comparable: Whether the nodes had one set before; those that were left out before need not.
+        """
+        if bundle_digest in self.old:
+            return LiveState.OLD
+        if bundle_digest in self.new:
+            return LiveState.NEW
+        return LiveState.FOREIGN if comparable and len(self.old) == 1 else None
+
+
+def of_transaction(reports: Mapping[str, NodeReport], transaction_id: str) -> Bundles:
+    """The sets of a transaction, from the nodes that are in it: one of the two is live there, the other is
+    the stage."""
+    old: set[str] = set()
+    new: set[str] = set()
+    for report in reports.values():
+        told = report.transaction
+        if told.transaction_id != transaction_id or told.phase is Phase.NONE:
+            continue
+        for held in (report.live, report.stage):
+            if held.digest and held.digest == told.old_digest:
+                old.add(held.bundle_digest)
+            elif held.digest and held.digest == told.new_digest:
+                new.add(held.bundle_digest)
+    return Bundles(frozenset(old), frozenset(new))
+
+
+def groups(reports: Mapping[str, NodeReport]) -> tuple[tuple[str, ...], ...]:
+    """The nodes, those with the same live set together, in the order of the reports."""
+    found: dict[str, list[str]] = {}
+    for node, report in reports.items():
+        found.setdefault(report.live.bundle_digest, []).append(node)
+    return tuple(map(tuple, found.values()))
+
+
+def differ(reports: Mapping[str, NodeReport]) -> bool:
+    """Whether some node holds another live set than the others."""
+    return len(groups(reports)) > 1
+
+
+def told(report: NodeReport) -> str:
+    """Which set is live, for a person to compare."""
+    digest = report.live.bundle_digest
+    return f"live set {digest[:_SHOWN]}" if digest else "no live set that can be read"
+
+
+def finding(reports: Mapping[str, NodeReport]) -> Finding | None:
+    """SETS_DIFFER, where nobody is in a transaction; None where the nodes are alike or one is under way."""
+    if any(report.transaction.phase is not Phase.NONE for report in reports.values()) or not differ(reports):
+        return None
+    alike = "; ".join(" and ".join(names) for names in groups(reports))
+    cause = f"the nodes hold different sets, and no transaction is under way; alike are: {alike}"
+    return Finding(SETS_DIFFER, Severity.WARNING, cause, REMEDY)

@@ -1,0 +1,108 @@
+"""Why a recovery does not begin, in the words of its result. Pure.
+
+Two kinds: what is refused (`refused`), which waiting or another option mends; and what cannot be
+(`untouchable`), before a person has looked.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from gausscert_common.errors import GausscertError, InDoubt, InvalidInput, Reason
+from gausscert_common.protocol import exclusion
+from gausscert_common.protocol.coordinator import Verdict
+from gausscert_common.protocol.exclusion import Return
+
+from gausscert_coordinator import proof
+from gausscert_coordinator.objections import locked
+from gausscert_coordinator.report import Result
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from gausscert_common.model import NodeReport
+
+    from gausscert_coordinator.recovery_case import Wish
+
+_BY_HAND: Final = (
+    "put the old or the new set back by hand (docs/runbook.md, In doubt), then run: gausscert recover"
+)
+
+SETS_DIFFER: Final = "no transaction is in doubt, but the nodes hold different sets"
+
+
+def still_listed(reports: Mapping[str, NodeReport], returns: Mapping[str, Return]) -> list[GausscertError]:
+    """A node that was taken out of the inventory, while CM still has it, would come back with its old set."""
+    gone, away = exclusion.having(returns, Return.GONE), exclusion.having(returns, Return.AWAY)
+    if not gone or len(proof.unowned(reports.values())) <= len(away):
+        return []
+    return [
+        InvalidInput(
+            Reason.CONFIG_INVALID,
+            "is no longer in the inventory, but CM still lists a node more than the inventory has",
+            node=node,
+            remedy="take it out of CM, too; or put it back into the inventory",
+        )
+        for node in gone
+    ]
+
+
+def refused(transaction_id: str, errors: Iterable[GausscertError], why: str) -> Result:
+    """Nothing was touched."""
+    return Result(transaction_id, Verdict.NOTHING_DONE, failures=tuple(errors), why=why)
+
+
+def untouchable(
+    transaction_id: str, why: str, said: Mapping[str, str] | None = None, remedy: str = _BY_HAND
+) -> Result:
+    """Nothing may be touched before a person has looked.
+
+    Args:
+        transaction_id: "" where it is not one transaction.
+        why: What cannot be.
+        said: What each node answered, by name; each is told of.
+        remedy: What that person can do.
+    """
+    errors = [
+        InDoubt(Reason.IN_DOUBT, f"{told}; {why}; nothing was touched", node=node, remedy=remedy)
+        for node, told in (said or {"": "the nodes contradict each other"}).items()
+    ]
+    return Result(transaction_id, Verdict.IN_DOUBT, failures=tuple(errors), why=why)
+
+
+def held_by_others(wish: Wish, reports: Mapping[str, NodeReport], transaction_id: str = "") -> Result | None:
+    """A refusal where another coordinator holds one of these nodes, and may be at work; None where nobody
+    does, or the operator takes over.
+
+    Acquire would be refused by that node, too, but not by one whose agent was started again since: the lease
+    lives in its memory. Taking the fence there would put a coordinator out of action that works.
+    """
+    if wish.take_over:
+        return None
+    errors = [
+        locked(node, report.transaction)
+        for node, report in sorted(reports.items())
+        if report.transaction.lease_left_s > 0
+        and report.transaction.holder != wish.holder
+        and not wish.is_gone(report.transaction.holder)
+    ]
+    return refused(transaction_id, errors, "another coordinator holds nodes") if errors else None
+
+
+def not_as_one() -> InvalidInput:
+    """One cm_ctl for the whole cluster was asked for, and some nodes were left out."""
+    return InvalidInput(
+        Reason.ARGUMENT_INVALID,
+        "nodes were excluded: cm_ctl for the whole cluster would reach for those, too",
+        remedy="use --restart node, or leave it out",
+    )
+
+
+def stranger(node: str) -> InDoubt:
+    """A participant that nobody here can ask."""
+    return InDoubt(
+        Reason.CONFIG_INVALID,
+        "takes part in the transaction in doubt, but is not in the inventory",
+        node=node,
+        remedy="use the inventory that the transaction was begun with",
+    )
