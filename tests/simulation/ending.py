@@ -48,7 +48,8 @@ async def clean_end(world: World) -> None:
             machine.put_back()
     await _recovered(world)
     foreign = [machine for machine in world.machines.values() if machine.foreign]
-    if foreign and world.in_flight:  # the proof of the old set says which nodes keep it back
+    down = any(machine.manual_stop or machine.loaded is None for machine in world.machines.values())
+    if foreign and (world.in_flight or down):  # the proof, or the refusal, says which nodes keep it back
         await _put_right(world, foreign)
     _look(world)
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from gausscert_common.protocol.state import NodeState, SslSetting
-from gausscert_common.protocol.words import Fence
+from gausscert_common.protocol.words import Fence, Tombstone
 from support.fake_node import FakeSet
 
 from simulation.content import FOREIGN, Content, content
@@ -33,6 +33,8 @@ class Machine(Processes):
         self.children: dict[int, Child] = {}
         self.displaced: Content | None = None
         """What was live where somebody else's set is now."""
+        self.put_back_after: tuple[Tombstone, ...] = ()
+        """The newest one when somebody has put another set in the place of the one that it tells of."""
         self.skew_s = 0.0
         self.copies: dict[tuple[str, str], bool] = {}
         self._before_exchange: tuple[Content, dict[str, Content], dict[str, FakeSet]] | None = None
@@ -115,6 +117,7 @@ class Machine(Processes):
         if self.displaced is None:
             return
         self.live = self.displaced
+        self.put_back_after = self.state.tombstones[:1]
         self.world.told(self.name, f"somebody puts {self.live.name} back")
         if self.runs_foreign:
             self.die()

@@ -117,6 +117,8 @@ class Referee:
         if self.lenient or state.phase is not Phase.NONE or not state.tombstones or machine.foreign:
             return
         newest = state.tombstones[0]
+        if newest in machine.put_back_after:
+            return
         old, new = self.sets.get((newest.transaction_id, machine.name), ("", ""))
         wanted = new if newest.outcome is Outcome.COMMITTED else old
         if wanted and machine.live.digest != wanted:
