@@ -8,7 +8,7 @@ from pathlib import Path
 
 from diagrams import coordinator_diagram, node_diagram
 from gausscert_agent.drivers.cm_signatures import SIGNATURES
-from gausscert_agent.preflight import NODE_FINDINGS
+from gausscert_agent.node_findings import NODE_FINDINGS
 from gausscert_common.errors import KIND_OF_REASON
 from gausscert_common.validate.catalogue import catalogue_markdown
 from gausscert_common.wire.errors import CODES

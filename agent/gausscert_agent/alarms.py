@@ -16,7 +16,7 @@ from gausscert_common.errors import GausscertError
 from gausscert_common.findings import Finding, Severity
 
 from gausscert_agent.expiry import Alarm, alarms, judge_served, serves, serves_live, with_served
-from gausscert_agent.preflight import node_finding
+from gausscert_agent.node_findings import node_finding
 
 if TYPE_CHECKING:
     from collections.abc import Callable

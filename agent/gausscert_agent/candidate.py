@@ -15,16 +15,16 @@ from gausscert_common.model import FactorBuild, JudgedSet
 from gausscert_common.source import Generation
 
 from gausscert_agent import contents
+from gausscert_agent.examination import set_of
 from gausscert_agent.judging import is_unusable
 from gausscert_agent.observe import describe_set
-from gausscert_agent.set_on_disk import SetOnDisk
 
 if TYPE_CHECKING:
     from gausscert_common.source import Source
 
     from gausscert_agent.examination import Examiner
     from gausscert_agent.ports import Cm
-    from gausscert_agent.stage import Contents
+    from gausscert_agent.set_on_disk import SetOnDisk
     from gausscert_agent.store import Store
 
 
@@ -75,7 +75,7 @@ class CandidateJudge:
 
     def _judge_generation(self, generation: Generation, *, drop_crls: bool) -> JudgedSet:
         retired, live = self._store.read_retired(generation.name), self._store.read_live()
-        new = _on_disk(contents.of_generation(retired, live, drop_crls=drop_crls))
+        new = set_of(contents.of_generation(retired, live, drop_crls=drop_crls))
         examined = self._examiner.examine(new, live)
         return JudgedSet(describe_set(new), (*examined.findings, *odd_modes(retired)), examined.overlap)
 
@@ -83,7 +83,8 @@ class CandidateJudge:
         live = self._store.read_live()
         if is_unusable(bundle):
             return JudgedSet(findings=self._examiner.explain(bundle, live, drop_crls=drop_crls))
-        new = _on_disk(contents.of_bundle(bundle, self._factor_files(bundle), live, drop_crls=drop_crls))
+        made = contents.factor_files(bundle, self._cm.factor_build() or FactorBuild.RELEASED)
+        new = set_of(contents.of_bundle(bundle, made, live, drop_crls=drop_crls))
         examined = self._examiner.examine(new, live)
         found = examined.findings
         if errors(found):
@@ -93,23 +94,6 @@ class CandidateJudge:
         if bundle.factor_files is None:
             described = replace(described, digest="")
         return JudgedSet(described, found, examined.overlap)
-
-    def _factor_files(self, bundle: Bundle) -> dict[str, bytes]:
-        """Ours in place of those that `cm_ctl encrypt` makes for a stage."""
-        if bundle.factor_files is not None:
-            return bundle.factor_files.as_files()
-        from gausscert_common import factors
-
-        build = self._cm.factor_build() or FactorBuild.RELEASED
-        made: dict[str, bytes] = {}
-        for mode, password in (("server", bundle.server_password), ("client", bundle.client_password)):
-            pair = factors.write(password or "", build)
-            made |= zip((f"{mode}.key.cipher", f"{mode}.key.rand"), pair, strict=True)
-        return made
-
-
-def _on_disk(made: Contents) -> SetOnDisk:
-    return SetOnDisk(dict(made.files), dict(made.modes))
 
 
 def odd_modes(retired: SetOnDisk) -> tuple[Finding, ...]:

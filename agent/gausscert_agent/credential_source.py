@@ -90,7 +90,7 @@ class CredentialSource:
         left, not_after = self.left(), self._not_after
         if left is None or not_after is None or left >= EXPIRY_ALARM:
             return ()
-        from gausscert_agent.preflight import node_finding
+        from gausscert_agent.node_findings import node_finding
 
         code = "NODE_CREDENTIAL_EXPIRING" if left >= LAST_DAY else "NODE_CREDENTIAL_LAST_DAY"
         if left < timedelta():

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from gausscert_common.findings import Finding, Severity
 from gausscert_common.model import SERVED_FILE, Certificate, CertificateKind, ExpiryReport, ServedState
 
-from gausscert_agent.preflight import node_finding
+from gausscert_agent.node_findings import node_finding
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from gausscert_common.errors import GausscertError
 
 from gausscert_agent.drivers.process_list import read_stat
-from gausscert_agent.preflight import node_finding
+from gausscert_agent.node_findings import node_finding
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

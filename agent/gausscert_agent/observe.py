@@ -29,12 +29,12 @@ from gausscert_common.model import (
     TransactionReport,
 )
 
-from gausscert_agent import preflight
+from gausscert_agent import preflight, preflight_look
 from gausscert_agent.describe import Describer
 from gausscert_agent.drivers import cm_probe
 from gausscert_agent.drivers.cm_ctl import os_user
 from gausscert_agent.expiry import DEFAULT_THRESHOLD_DAYS, expiry_report, with_served
-from gausscert_agent.preflight import interference
+from gausscert_agent.node_findings import node_finding
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -128,7 +128,7 @@ class Observer:
         retired = look.at("the retired sets", self._retired, _NO_RETIRED)
         processes = look.at("the process list", self._cm.processes, _NO_PROCESSES)
         layout = look.at("the file system", lambda: self._probe_layout(again=preflight), None)
-        paused, upgrading = interference(self._cm)
+        paused, upgrading = preflight_look.interference(self._cm)
         return NodeReport(
             cluster=self._config.cluster,
             name=self._config.name,
@@ -209,7 +209,7 @@ class Observer:
         try:
             return self.with_served(report, self.served())
         except GausscertError as error:
-            unseen = preflight.node_finding("NODE_NOT_OBSERVED", f"what cm_server serves: {error}")
+            unseen = node_finding("NODE_NOT_OBSERVED", f"what cm_server serves: {error}")
             return replace(report, findings=(*report.findings, unseen))
 
     def with_served(self, report: ExpiryReport, served: Served | None) -> ExpiryReport:
@@ -251,7 +251,7 @@ class Observer:
     ) -> tuple[Finding, ...]:
         judged: tuple[Finding, ...] = ()
         if full:
-            facts = preflight.look(self._config.cm, self._config.state_dir, self._cm, layout)
+            facts = preflight_look.look(self._config.cm, self._config.state_dir, self._cm, layout)
             judged = preflight.judge(facts)
         if live is not None:
             judged += preflight.judge_live(live.files, live.modes, live.strays)
@@ -309,7 +309,7 @@ class _Look:
         return otherwise
 
     def _note(self, what: str, cause: str) -> None:
-        self.findings.append(preflight.node_finding("NODE_NOT_OBSERVED", f"{what}: {cause}"))
+        self.findings.append(node_finding("NODE_NOT_OBSERVED", f"{what}: {cause}"))
 
 
 def _is_well(served: Served) -> bool:

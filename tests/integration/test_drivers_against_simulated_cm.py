@@ -7,7 +7,7 @@ import stat
 import time
 
 import pytest
-from gausscert_agent import preflight
+from gausscert_agent import preflight, preflight_look
 from gausscert_agent.cm import LocalCm
 from gausscert_agent.config import CmSettings
 from gausscert_agent.drivers.cm_ctl import os_user
@@ -72,7 +72,7 @@ def test_the_topology_and_the_version_are_read(laid_out):
 def test_a_node_of_the_simulated_cluster_passes_the_preflight(node, tmp_path):
     # Nothing runs, of which the agent could learn where an upgrade is marked.
     cm = cm_of(node, environment={"PGHOST": str(node.record.pghost)})
-    assert preflight.judge(preflight.look(cm.settings, tmp_path, cm, EXCHANGE)) == ()
+    assert preflight.judge(preflight_look.look(cm.settings, tmp_path, cm, EXCHANGE)) == ()
 
 
 def test_encrypt_makes_factor_files_that_hold_the_password(node, tmp_path):

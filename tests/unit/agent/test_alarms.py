@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from gausscert_agent.alarms import AlarmWatch, summary
 from gausscert_agent.expiry import expiry_report
-from gausscert_agent.preflight import node_finding
+from gausscert_agent.node_findings import node_finding
 from gausscert_common.errors import NodeFailure, Reason
 from gausscert_common.findings import Severity
 from gausscert_common.model import Certificate, CertificateKind, Served, ServedState

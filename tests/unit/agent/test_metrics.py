@@ -17,7 +17,7 @@ from gausscert_agent.expiry import Alarm, alarms, expiry_report, with_served
 from gausscert_agent.last_end import End
 from gausscert_agent.metrics import METRICS, Seen
 from gausscert_agent.metrics_server import AT_ONCE, MetricsServer
-from gausscert_agent.preflight import node_finding
+from gausscert_agent.node_findings import node_finding
 from gausscert_common.errors import InvalidInput, Reason
 from gausscert_common.model import Certificate, CertificateKind, Served, ServedState
 from gausscert_common.protocol.state import NodeState, Transaction

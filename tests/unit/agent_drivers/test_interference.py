@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from gausscert_agent.cm import LocalCm
 from gausscert_agent.config import CmSettings
-from gausscert_agent.preflight import interference
+from gausscert_agent.preflight_look import interference
 
 
 @pytest.mark.parametrize("paused", [False, True])

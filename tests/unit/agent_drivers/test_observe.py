@@ -15,8 +15,8 @@ from gausscert_agent.cm import LocalCm
 from gausscert_agent.config import AgentConfig, CmSettings, TlsFiles
 from gausscert_agent.drivers.process import Completed
 from gausscert_agent.node import LocalNode
+from gausscert_agent.node_findings import node_finding
 from gausscert_agent.observe import Observer
-from gausscert_agent.preflight import node_finding
 from gausscert_agent.store import Contents, Store
 from gausscert_agent.watch import Hub
 from gausscert_common import VERSION, certset

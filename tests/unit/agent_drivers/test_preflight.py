@@ -12,15 +12,15 @@ from gausscert_agent.config import CmSettings
 from gausscert_agent.drivers.cm_conf import Conf
 from gausscert_agent.drivers.process import Completed
 from gausscert_agent.layout_probe import EXCHANGE, LayoutProbe
+from gausscert_agent.node_findings import NODE_FINDINGS
 from gausscert_agent.preflight import (
     MIN_FREE_BYTES,
-    NODE_FINDINGS,
     DirectoryFacts,
     NodeFacts,
     judge,
     judge_live,
-    look,
 )
+from gausscert_agent.preflight_look import look
 from gausscert_common import certset
 from gausscert_common.findings import Severity
 from gausscert_common.model import Layout, SslValue
