@@ -7,12 +7,12 @@ import threading
 import time
 
 import pytest
-from support.local_cluster import NODES, LocalCluster, Run, wait_until
+from support.local_cluster import EACH_NODE, LocalCluster, Run, wait_until
 
 pytestmark = pytest.mark.xdist_group("agent-dies")
 
 
-@pytest.mark.parametrize("node", NODES)
+@pytest.mark.parametrize("node", EACH_NODE)
 def test_an_agent_killed_at_swap_and_started_again_takes_part_in_the_rollback_or_the_swap(
     steady: LocalCluster, node: str
 ):

@@ -59,8 +59,21 @@ def test_every_claim_holds_and_nothing_is_left(place):
     assert time.monotonic() - began < 120
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-@pytest.mark.parametrize("words", [b"1. 3 nodes", b"swap started"])
+@pytest.mark.parametrize(
+    ("words", "number"),
+    [
+        (b"1. 3 nodes", signal.SIGINT),
+        (b"swap started", signal.SIGTERM),
+        *(
+            pytest.param(b"swap started", each, marks=pytest.mark.soak)
+            for each in (signal.SIGINT, signal.SIGHUP)
+        ),
+        *(
+            pytest.param(b"1. 3 nodes", each, marks=pytest.mark.soak)
+            for each in (signal.SIGTERM, signal.SIGHUP)
+        ),
+    ],
+)
 def test_stopped_at_any_time_nothing_is_left(place, number, words):
     process = demo()
     for line in process.stdout:

@@ -10,8 +10,17 @@ from support.local_cluster import LocalCluster, Run
 pytestmark = pytest.mark.xdist_group("interrupts")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("stage", ["acquire", "prepare", "stop", "swap", "start", "verify"])
+STAGES = ("acquire", "prepare", "stop", "swap", "start", "verify")
+
+
+@pytest.mark.parametrize(
+    ("stage", "number"),
+    [
+        *((stage, signal.SIGINT) for stage in STAGES),
+        ("swap", signal.SIGTERM),
+        *(pytest.param(each, signal.SIGTERM, marks=pytest.mark.soak) for each in STAGES if each != "swap"),
+    ],
+)
 def test_an_interruption_before_commit_ends_as_before(
     steady: LocalCluster, stage: str, number: signal.Signals
 ):

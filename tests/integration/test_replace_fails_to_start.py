@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 from gausscert_sim.faults import Faults, StartFault
-from support.local_cluster import NODES, LocalCluster, Run, on_each_node
+from support.local_cluster import EACH_NODE, NODES, LocalCluster, Run, on_each_node
 
 pytestmark = pytest.mark.xdist_group("replace-start")
 
 
-@pytest.mark.parametrize("node", NODES)
+@pytest.mark.parametrize("node", EACH_NODE)
 def test_a_cm_server_that_refuses_the_new_set_turns_all_back(steady: LocalCluster, node: str):
     served = steady.node(node).served_fingerprint()
     steady.script(node, Faults(server_accepts_only=(served,)))
@@ -46,7 +46,7 @@ def test_a_start_that_fails_or_lies_turns_all_back(steady: LocalCluster, node: s
     assert result["last_stage"] in ("start", "verify")
 
 
-@pytest.mark.parametrize("node", NODES)
+@pytest.mark.parametrize("node", EACH_NODE)
 def test_a_cm_server_that_serves_nothing_is_not_believed(steady: LocalCluster, node: str):
     def break_it(_: Run) -> None:
         steady.script(node, Faults(server_serves_nothing=True))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from gausscert_sim.faults import Faults, SetFault, StopFault
-from support.local_cluster import NODES, LocalCluster, on_each_node
+from support.local_cluster import EACH_NODE, LocalCluster, on_each_node
 
 pytestmark = pytest.mark.xdist_group("replace-stop")
 
@@ -30,7 +30,7 @@ def test_a_cluster_that_stops_only_partly_turns_back(steady: LocalCluster):
     assert done.document["result"]["last_stage"] == "stop"
 
 
-@pytest.mark.parametrize("node", NODES)
+@pytest.mark.parametrize("node", EACH_NODE)
 def test_a_cm_server_that_survives_the_stop_is_seen_in_the_process_list(steady: LocalCluster, node: str):
     steady.script(node, Faults(server_survives_stop=True))
 

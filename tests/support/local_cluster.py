@@ -24,6 +24,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+import pytest
 from gausscert_agent.journal import Journal
 from gausscert_coordinator.cli import demo_claims
 from gausscert_coordinator.cli.demo_cluster import GAUSSCERT, DemoCluster
@@ -33,6 +34,8 @@ from gausscert_sim.faults import Faults
 COMMAND_S = 100.0
 
 NODES = ("n1", "n2", "n3")
+EACH_NODE = [pytest.param("n1", marks=pytest.mark.soak), "n2", pytest.param("n3", marks=pytest.mark.soak)]
+"""One node, and in the soak the others, too."""
 
 Act = Callable[["Run"], None]
 
@@ -237,9 +240,10 @@ class LocalCluster(DemoCluster):
         return (self.root / f"agent-{name}.log").read_text()
 
 
-def on_each_node(*faults: Any) -> list[tuple[Any, str]]:
-    """The first kind of failure on every node, the others on one: any node will do for those."""
-    return [(faults[0], node) for node in NODES] + [(fault, NODES[1]) for fault in faults[1:]]
+def on_each_node(*faults: Any) -> list[Any]:
+    """Every kind of failure on one node; in the soak the first kind on the others, too."""
+    first = [pytest.param(faults[0], node, marks=pytest.mark.soak) for node in (NODES[0], NODES[2])]
+    return [*((fault, NODES[1]) for fault in faults), *first]
 
 
 def wait_until(holds: Callable[[], bool], within_s: float = 20.0) -> None:

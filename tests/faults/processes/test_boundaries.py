@@ -84,11 +84,8 @@ def every_boundary() -> Iterator[Boundary]:
 SAMPLE = tuple(
     Boundary(rpc, node, moment)
     for rpc, node, moment in (
-        ("PREPARE", "n2", Moment.AFTER_SEND),
         ("SWAP", "n3", Moment.AFTER_SEND),
-        ("COMMIT", "n1", Moment.BEFORE_SEND),
         ("COMMIT", "n1", Moment.AFTER_SEND),
-        ("ABORT", "n2", Moment.AFTER_REPLY),
     )
 )
 """Those of `make test`."""

@@ -42,7 +42,7 @@ CASES = [
     *((rpc, HELD[rpc], OVER) for rpc in ("STOP", "SWAP", "START", "COMMIT", "ABORT")),
     *((rpc, HELD[rpc], ACQUIRED) for rpc in ("PREPARE", "SWAP", "COMMIT", "PURGE", "ABORT")),
 ]
-SAMPLE = [("SWAP", "n2", OVER), ("COMMIT", "n2", ACQUIRED)]
+SAMPLE = [("SWAP", "n2", OVER)]
 """Those of `make test`."""
 
 
