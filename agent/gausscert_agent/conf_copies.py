@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from gausscert_agent.files import Disk
     from gausscert_agent.ports import Component
 
-_NAME: Final = re.compile(r"conf\.(server|agent)\.[a-z0-9-]{8,64}(\.new)?")
+_NAME: Final = re.compile(r"conf\.(server|agent)\.(?P<owner>[a-z0-9-]{8,64})(\.new)?")
 _MODE: Final = 0o600
 _LIMIT: Final = 2 * MAX_BYTES
 """base64 and the rest."""
@@ -71,6 +71,16 @@ class ConfCopies:
             except FileNotFoundError:
                 return None
         return _decoded(body, self._path / name)
+
+    def owners(self) -> list[str]:
+        """The transactions whose copies are here.
+
+        Raises:
+            OSError: The directory cannot be read.
+        """
+        with files.opened(self._path) as place:
+            found = (_NAME.fullmatch(name) for name in os.listdir(place))
+            return sorted({match["owner"] for match in found if match})
 
     def drop_all(self) -> None:
         """Remove all copies, while no transaction needs one. Not durable; success when there are none.

@@ -121,6 +121,10 @@ class Effects:
         """Remove what a Prepare that did not come to its end has left."""
         self._store.remove_stage(transaction_id)
 
+    def unforgotten(self) -> list[str]:
+        """The transactions whose copies of CM's configuration are kept. Raises OSError."""
+        return self._switcher.unforgotten()
+
     def tidy(self) -> None:
         """Remove former sets beyond those that are kept, and copies of configuration files, while there is
         no transaction. Never fails."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -377,11 +377,15 @@ class Runner:
 
     def _left_behind(self) -> list[str]:
         """Nothing where the disk cannot be read: an agent starts all the same, and its commands say why."""
+        left: list[str] = []
         try:
-            return [set_names.told(name) for name in self._store.unretired()]
+            left += [set_names.told(name) for name in self._store.unretired()]
         except (NodeRefusal, NodeFailure) as error:
             logger.warning("what lies beside the live set is not known", extra={"reason": error.reason})
-            return []
+        with suppress(OSError):  # there is no state directory to look into
+            owners = self._effects.unforgotten()
+            left += [f"transaction {each} has left copies of CM's configuration here" for each in owners]
+        return left
 
     def _settle_at_once(self) -> None:
         """After a record that failed, find out what is durable: a node that reports less than it has promised

@@ -123,6 +123,10 @@ class SslSwitcher:
                 raise
             return failure.message
 
+    def unforgotten(self) -> list[str]:
+        """The transactions that have changed the files, and of which copies are kept. Raises OSError."""
+        return self._copies.owners()
+
     def forget(self) -> None:
         """Remove the copies, while no transaction needs one; what cannot be removed is left and told."""
         try:

@@ -1,7 +1,8 @@
 """Which nodes hold the same set, and whose set it is. Pure.
 
-Sets are compared by their bundle digests: the digests of the sets themselves differ from node to node,
-because each has factor files of its own.
+Sets are compared by their certificates (`identity`). Their digests differ from node to node, because each
+has factor files of its own, and so may their bundle digests: a node's own CRLs, which one may have fetched
+later than the others, are carried over by every replacement.
 """
 
 from __future__ import annotations
@@ -10,17 +11,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from gausscert_common.findings import Finding, Severity
+from gausscert_common.model import CertificateKind
 from gausscert_common.protocol.words import LiveState, Phase
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from gausscert_common.model import NodeReport
+    from gausscert_common.model import CertificateSet, NodeReport
 
 SETS_DIFFER: Final = "SETS_DIFFER"
 """Code of the finding that nodes hold different sets although nobody is in a transaction."""
 
 REMEDY: Final = "put one set on every node: gausscert replace; until then start CM nowhere"
+
+_COMPARED: Final = (CertificateKind.SERVER, CertificateKind.CLIENT, CertificateKind.CA)
 
 _SHOWN: Final = 16
 """Hex digits of a digest that people compare."""
@@ -28,26 +32,34 @@ _SHOWN: Final = 16
 
 @dataclass(frozen=True, slots=True)
 class Bundles:
-    """What the nodes of a transaction hold, by bundle digest."""
+    """What the nodes of a transaction hold, by `identity`."""
 
     old: frozenset[str]
     new: frozenset[str]
 
-    def state_of(self, bundle_digest: str, *, comparable: bool = True) -> LiveState | None:
+    def state_of(self, live: CertificateSet, *, comparable: bool = True) -> LiveState | None:
         """Whose set a node holds that is in no transaction; None where that cannot be told.
 
         Nodes that all had one set before must have it still, or the new one. If they differed, or one has not
         told, a further set shows nothing.
 
         Args:
-            bundle_digest: Of its live set.
+            live: Its live set.
             comparable: Whether the nodes had one set before; those that were left out before need not.
         """
-        if bundle_digest in self.old:
+        held = identity(live)
+        if held in self.old:
             return LiveState.OLD
-        if bundle_digest in self.new:
+        if held in self.new:
             return LiveState.NEW
         return LiveState.FOREIGN if comparable and len(self.old) == 1 else None
+
+
+def identity(held: CertificateSet) -> str:
+    """What two sets must have in common to be one: leaves and CAs. The bundle digest of a set whose
+    certificates cannot be read."""
+    told = (f"{each.kind} {each.fingerprint}" for each in held.certificates if each.kind in _COMPARED)
+    return "; ".join(sorted(told)) or held.bundle_digest
 
 
 def of_transaction(reports: Mapping[str, NodeReport], transaction_id: str) -> Bundles:
@@ -61,9 +73,9 @@ def of_transaction(reports: Mapping[str, NodeReport], transaction_id: str) -> Bu
             continue
         for held in (report.live, report.stage):
             if held.digest and held.digest == told.old_digest:
-                old.add(held.bundle_digest)
+                old.add(identity(held))
             elif held.digest and held.digest == told.new_digest:
-                new.add(held.bundle_digest)
+                new.add(identity(held))
     return Bundles(frozenset(old), frozenset(new))
 
 
@@ -71,7 +83,7 @@ def groups(reports: Mapping[str, NodeReport]) -> tuple[tuple[str, ...], ...]:
     """The nodes, those with the same live set together, in the order of the reports."""
     found: dict[str, list[str]] = {}
     for node, report in reports.items():
-        found.setdefault(report.live.bundle_digest, []).append(node)
+        found.setdefault(identity(report.live), []).append(node)
     return tuple(map(tuple, found.values()))
 
 

@@ -192,15 +192,40 @@ def unlike(reports: Mapping[str, NodeReport]) -> list[GausscertError]:
     """Where the nodes do not hold one set: each of them, with what it holds. Whether cm_servers serve what
     lies beside them proves nothing then."""
     if not live_sets.differ(reports):
-        return []
+        return _switched_apart(reports)
     return [
         NodeFailure(
             Reason.NOT_PROVEN,
             f"{live_sets.told(report)}, and other nodes hold another one: this is no cluster as it was",
             node=node,
-            remedy="find out which set belongs there and put it back by hand (docs/runbook.md, In doubt)",
+            remedy="if it was so before: gausscert recover --accept-state; else find out which set belongs"
+            " there (docs/runbook.md, In doubt)",
         )
         for node, report in sorted(reports.items())
+    ]
+
+
+def _switched_apart(reports: Mapping[str, NodeReport]) -> list[GausscertError]:
+    """Where enable_ssl is not the same everywhere: a node that has forgotten a switch of SSL has kept it."""
+    switches = {node: report.enable_ssl for node, report in sorted(reports.items())}
+    values = {
+        node: {
+            "on" if each is SslValue.ON else "off"
+            for each in (switch.server, switch.agent)
+            if each is not SslValue.ABSENT
+        }
+        for node, switch in switches.items()
+    }
+    if len(set().union(*values.values())) <= 1:
+        return []
+    return [
+        NodeFailure(
+            Reason.NOT_PROVEN,
+            f"enable_ssl is {' and '.join(sorted(said)) or 'nowhere'} here, and not so on all nodes",
+            node=node,
+            remedy="if it was so before: gausscert recover --accept-state; else gausscert ssl on, or off",
+        )
+        for node, said in values.items()
     ]
 
 

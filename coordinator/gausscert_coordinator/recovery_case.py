@@ -209,7 +209,7 @@ def _ordinary(
     if not decision.course.over:
         held = held_by_others(wish, involved, subject.transaction_id)
         return held or replace(case, course=decision.course, why=decision.why)
-    if live_sets.differ(reports):
+    if live_sets.differ(reports) and not wish.accept_state:
         said = {node: live_sets.told(report) for node, report in sorted(reports.items())}
         return held_by_others(wish, reports) or untouchable("", SETS_DIFFER, said, live_sets.REMEDY)
     if restart is RestartScope.NONE or all(map(recovery_view.cm_stays_up, reports.values())):

@@ -237,7 +237,7 @@ def _answer(report: NodeReport, transaction_id: str, held: Bundles, *, comparabl
     told = report.transaction
     if told.phase is Phase.NONE:
         outcome = outcome_at(report, transaction_id)
-        live = held.state_of(report.live.bundle_digest, comparable=comparable and outcome is None)
+        live = held.state_of(report.live, comparable=comparable and outcome is None)
         return Answer(Phase.NONE, live=live, outcome=outcome, running=cm_stays_up(report))
     return Answer(
         phase=_voted_phase(report),

@@ -198,6 +198,9 @@ class SimCopies:
         kept = self._machine.copies.get((transaction_id, component))
         return None if kept is None else conf(kept)
 
+    def owners(self) -> list[str]:
+        return sorted({transaction_id for transaction_id, _ in self._machine.copies})
+
     def drop_all(self) -> None:
         self._machine.copies.clear()
 

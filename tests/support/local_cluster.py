@@ -34,8 +34,8 @@ from gausscert_sim.faults import Faults
 COMMAND_S = 100.0
 
 NODES = ("n1", "n2", "n3")
-EACH_NODE = [pytest.param("n1", marks=pytest.mark.soak), "n2", pytest.param("n3", marks=pytest.mark.soak)]
-"""One node, and in the soak the others, too."""
+EACH_NODE = [pytest.param("n1", marks=pytest.mark.faults), "n2", pytest.param("n3", marks=pytest.mark.soak)]
+"""One node; among the faults the one whose cm_ctl acts for all, and in the soak the last."""
 
 Act = Callable[["Run"], None]
 
@@ -241,9 +241,10 @@ class LocalCluster(DemoCluster):
 
 
 def on_each_node(*faults: Any) -> list[Any]:
-    """Every kind of failure on one node; in the soak the first kind on the others, too."""
-    first = [pytest.param(faults[0], node, marks=pytest.mark.soak) for node in (NODES[0], NODES[2])]
-    return [*((fault, NODES[1]) for fault in faults), *first]
+    """Every kind of failure on one node; the first kind on the others, too, as `EACH_NODE`."""
+    acting = pytest.param(faults[0], NODES[0], marks=pytest.mark.faults)
+    last = pytest.param(faults[0], NODES[2], marks=pytest.mark.soak)
+    return [*((fault, NODES[1]) for fault in faults), acting, last]
 
 
 def wait_until(holds: Callable[[], bool], within_s: float = 20.0) -> None:

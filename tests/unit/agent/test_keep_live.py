@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from gausscert_agent.staging import Material
 from gausscert_common import certset
-from gausscert_common.errors import NodeRefusal, Reason
+from gausscert_common.errors import NodeFailure, NodeRefusal, Reason
 from gausscert_common.findings import Finding, Severity
 from gausscert_common.model import Layout, SslValue
 from gausscert_common.protocol.words import Outcome, Phase, SslWish, Step
@@ -134,3 +134,17 @@ def test_a_switch_that_cannot_be_set_is_refused_before_anything(tmp_path):
         made.prepare(material=KEPT, wish=SslWish.OFF)
     assert (caught.value.reason, caught.value.file) == (Reason.NODE_UNFIT, "cm_server.conf")
     made.stop()
+
+
+def test_a_lost_journal_is_noticed_by_the_copies_of_the_switched_files(node):
+    """Nothing is staged where only enable_ssl changes: the copies are all that shows what was promised."""
+    switched(node, FORWARD[:4])
+    (node.state_dir / "journal.json").unlink()
+    kept = sorted(path.name for path in node.state_dir.glob("conf.*"))
+    assert kept
+    with pytest.raises(NodeFailure) as caught:
+        node.restart()
+    assert caught.value.reason is Reason.JOURNAL_DAMAGED
+    assert f"transaction {TX} has left copies" in caught.value.message
+    assert sorted(path.name for path in node.state_dir.glob("conf.*")) == kept
+    assert not (node.state_dir / "journal.json").exists()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
-from gausscert_common.model import CertificateSet, NodeReport, SetState, TransactionReport
+from gausscert_common.model import CertificateKind, CertificateSet, NodeReport, SetState, TransactionReport
 from gausscert_common.protocol.words import Fence, LiveState, Outcome, Phase, Tombstone
 from gausscert_coordinator import live_sets, recovery_view
+from support.fake_node import bundle, server_certificate
 
 T = "20261102t120000z-abc123"
 
@@ -80,3 +83,27 @@ def test_who_is_alike():
     assert "alike are: a and c; b" in live_sets.finding(reports).cause
     assert live_sets.finding({"a": reports["a"], "c": reports["c"]}) is None
     assert live_sets.finding({**reports, "d": node("d", Phase.PREPARED, "x", "new")}) is None
+
+
+def test_a_crl_of_its_own_makes_no_other_set():
+    """A replacement carries it over, and one node may have fetched a newer one than the others."""
+    server = server_certificate(bundle("new"))
+    crl = replace(server, file="server.crl", kind=CertificateKind.CRL)
+    reports = {
+        name: replace(
+            node(name, Phase.NONE, f"new of {name}"),
+            live=CertificateSet(
+                SetState.WHOLE,
+                f"new on {name}",
+                f"bundle of {name}",
+                certificates=(server, replace(crl, fingerprint=name)),
+            ),
+        )
+        for name in ("a", "b")
+    }
+    assert not live_sets.differ(reports)
+    assert live_sets.finding(reports) is None
+    other = replace(
+        reports["b"], live=replace(reports["b"].live, certificates=(replace(server, fingerprint="x"),))
+    )
+    assert live_sets.differ({**reports, "b": other})

@@ -537,3 +537,19 @@ async def test_what_the_nodes_say_when_they_grant_decides_not_what_they_said_bef
     assert result.verdict is Verdict.COMMITTED
     assert not {"abort", "rollback_stop"} & {rpc for rpc, _ in cluster.calls}
     assert_clean(cluster, NEW.digest)
+
+
+@pytest.mark.parametrize("accept_state", [False, True])
+async def test_a_rollback_is_not_proven_where_enable_ssl_differs(accept_state):
+    """A node that has forgotten a switch of SSL has kept it; each cm_server answers as its own file says."""
+    cluster = FakeCluster()
+    await replace_until_death(cluster, 9)
+    forgetful = cluster.nodes["node-a"]
+    forgetful.ssl_server = forgetful.ssl_agent = forgetful.ssl_loaded = False
+
+    async with cluster.coordinator() as coordinator:
+        result = await coordinator.recover(take_over=True, accept_state=accept_state)
+
+    said = [each.node for each in (*result.failures, *result.findings) if "enable_ssl is" in str(each)]
+    assert set(said) >= {"node-a", "node-b", "node-c"}
+    assert result.verdict is (Verdict.ROLLED_BACK if accept_state else Verdict.IN_DOUBT)
