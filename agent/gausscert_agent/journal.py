@@ -105,13 +105,15 @@ class Journal:
         self._file.forget()
 
     def load(self) -> NodeState:
-        """Read the record; a missing file is a fresh state.
+        """Read the record; a missing file is a fresh state, unless it was there before.
 
         Raises:
             NodeFailure: JOURNAL_DAMAGED; JOURNAL_FAILED: the file is of another version, or not private.
         """
         self._file.forget()
         values = self._read_steady()
+        if values is None and self._record is not None and not self._begins_anew:
+            raise self.gone("this agent has read it before")
         self._begins_anew = values is None
         self._record = _fresh() if values is None else self._decoded(values)
         return self._record.node

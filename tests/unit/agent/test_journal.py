@@ -742,3 +742,16 @@ def test_a_state_directory_that_is_made_is_durable_before_anything_is_in_it(tmp_
     with Journal(tmp_path / "state") as journal:
         journal.lock()
     assert str(tmp_path) not in synced
+
+
+def test_a_running_agent_whose_file_is_gone_keeps_what_it_knows(directory):
+    """It must not report that it takes part in nothing."""
+    path = saved(directory)
+    with Journal(directory) as journal:
+        journal.lock()
+        known = journal.load()
+        path.unlink()
+        with pytest.raises(NodeFailure) as caught:
+            journal.load()
+        assert caught.value.reason is Reason.JOURNAL_DAMAGED
+        assert journal.record.node == known == FULL
