@@ -13,7 +13,7 @@ from gausscert_common.errors import GausscertError, InternalError, Reason
 from gausscert_common.protocol.coordinator import POINT_OF_NO_RETURN, Stage, Verdict
 from gausscert_common.protocol.words import RestartScope
 
-from gausscert_coordinator import proof, recovery_view, running, sightings, standing, takeover
+from gausscert_coordinator import objections, proof, recovery_view, running, sightings, standing, takeover
 from gausscert_coordinator.hands import PROBE_TIMEOUT_S, Hands
 from gausscert_coordinator.interrupt import unless
 from gausscert_coordinator.job import PROOFS, STARTS
@@ -215,6 +215,11 @@ class Engine:
         return self._left_to_proof(await self._start_watch.during(start, self._old_set, None))
 
     async def _stop(self) -> list[GausscertError]:
+        if self._before is None and not self._job.accept_state:  # who recovers has made no plan
+            read = await self._hands.read()
+            wrong = [*read.bad.values(), *objections.steered(read.good)]
+            if wrong:
+                return wrong
         return await self._hands.restart(Stage.STOP) or await self._seen_stopped("although it was stopped")
 
     async def _swap(self) -> list[GausscertError]:

@@ -193,6 +193,19 @@ def interfered(
     ]
 
 
+def steered(reports: Mapping[str, NodeReport]) -> list[GausscertError]:
+    """Nodes on which somebody else is at work on CM: it must not be stopped under their hands."""
+    return [
+        _unfit(node, what, "let it end, or accept it (--accept-state), then recover again")
+        for node, report in sorted(reports.items())
+        for so, what in (
+            (report.paused, "CM is paused"),
+            (report.upgrading, "the cluster is being upgraded"),
+        )
+        if so
+    ]
+
+
 def _interfered(
     node: str, report: NodeReport, replacement: Replacement, *, stopped_is_fine: bool
 ) -> Iterator[NodeRefusal]:

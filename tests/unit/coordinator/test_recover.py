@@ -553,3 +553,22 @@ async def test_a_rollback_is_not_proven_where_enable_ssl_differs(accept_state):
     said = [each.node for each in (*result.failures, *result.findings) if "enable_ssl is" in str(each)]
     assert set(said) >= {"node-a", "node-b", "node-c"}
     assert result.verdict is (Verdict.ROLLED_BACK if accept_state else Verdict.IN_DOUBT)
+
+
+@pytest.mark.parametrize("accept_state", [False, True])
+@pytest.mark.parametrize("flag", ["paused", "upgrading"])
+async def test_a_finishing_does_not_stop_a_cluster_under_somebodys_hands(flag, accept_state):
+    cluster = FakeCluster()
+    await replace_until_death(cluster, 6)
+    setattr(cluster.nodes["node-b"], flag, True)
+    before = {name: node.loaded for name, node in cluster.nodes.items()}
+
+    async with cluster.coordinator() as coordinator:
+        result = await coordinator.recover(Choice.FINISH, take_over=True, accept_state=accept_state)
+
+    if accept_state:
+        assert result.verdict is Verdict.COMMITTED
+        return
+    assert result.verdict is Verdict.ROLLED_BACK
+    assert [(each.node, each.reason) for each in result.failures] == [("node-b", Reason.NODE_UNFIT)]
+    assert before == {name: node.loaded for name, node in cluster.nodes.items()}
