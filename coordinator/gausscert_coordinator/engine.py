@@ -337,6 +337,9 @@ class Engine:
         return proof.new_set(reports, "", None, absent=self._job.absent)
 
     async def _verify(self) -> list[GausscertError]:
+        return await self._proven_new() or await self._told_to_stop()
+
+    async def _proven_new(self) -> list[GausscertError]:
         read = await self._hands.read()
         if not read.complete:
             return list(read.bad.values())
@@ -369,7 +372,7 @@ class Engine:
         return []
 
     async def _told_to_stop(self) -> list[GausscertError]:
-        """A cm_server that no stop has reached yet serves the old set, too, and ends later."""
+        """A cm_server that no stop has reached yet serves the wanted set, too, and ends later."""
         read = await self._hands.read()
         replacement = self._job.replacement
         stopped = replacement.stopped if replacement is not None else frozenset()

@@ -572,3 +572,22 @@ async def test_a_finishing_does_not_stop_a_cluster_under_somebodys_hands(flag, a
     assert result.verdict is Verdict.ROLLED_BACK
     assert [(each.node, each.reason) for each in result.failures] == [("node-b", Reason.NODE_UNFIT)]
     assert before == {name: node.loaded for name, node in cluster.nodes.items()}
+
+
+async def test_a_finishing_is_not_proven_while_a_node_is_told_to_stop():
+    """Its cm_server serves the new set, and ends once it obeys the file that a start which lied has left."""
+    cluster = FakeCluster()
+    await replace_until_death(cluster, 15)
+    stubborn = cluster.nodes["node-b"]
+    started = stubborn.start
+
+    def lie() -> None:
+        started()
+        stubborn.manual_stop = True
+
+    stubborn.start = lie
+
+    result = await recover(cluster, Choice.FINISH)
+
+    assert result.verdict is not Verdict.COMMITTED
+    assert "cluster_manual_start" in " ".join(str(each) for each in result.failures)
