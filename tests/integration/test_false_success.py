@@ -14,7 +14,7 @@ from support.local_cluster import NODES, Done, LocalCluster, Run
 
 pytestmark = pytest.mark.xdist_group("false-success")
 
-SLOW = pytest.mark.faults
+SLOW = pytest.mark.soak
 
 DEFAULT = ()
 """The default scope, `cluster`: cm_ctl on one node, which knows nothing of what others serve."""
@@ -149,7 +149,7 @@ def test_a_start_that_is_only_slow_ends_committed(
 
 
 @pytest.mark.faults
-@pytest.mark.parametrize("scope", [DEFAULT, BY_NODE])
+@pytest.mark.parametrize("scope", [DEFAULT, pytest.param(BY_NODE, marks=SLOW)])
 def test_a_rollback_meets_the_same_trap(cluster: LocalCluster, tmp_path: Path, scope: tuple[str, ...]):
     """The set that it leaves is served on by one cm_server; nothing of it is kept but by name."""
     assert cluster.replace(*BY_NODE, bundle=cluster.new_bundle(tmp_path.name)).code == 0
