@@ -78,17 +78,25 @@ class StartWatch:
     async def _look_on(
         self, wanted: Callable[[Mapping[str, NodeReport]], Expectation], before: Processes | None
     ) -> BaseException:
-        told: set[tuple[str, str]] = set()
+        told, served = set[tuple[str, str]](), set[int]()
         while True:
             await self._sleep(EVERY_S)
-            for failure in await self._look(wanted, before):
-                if (failure.node, failure.message) not in told:
-                    told.add((failure.node, failure.message))
+            for failure in await self._look(wanted, before, served):
+                if (gist := sightings.gist(failure)) not in told:
+                    told.add(gist)
                     self._reporter.tell(Mark.NOTE, failure.node, failure.message)
 
     async def _look(
-        self, wanted: Callable[[Mapping[str, NodeReport]], Expectation], before: Processes | None
+        self,
+        wanted: Callable[[Mapping[str, NodeReport]], Expectation],
+        before: Processes | None,
+        served: set[int],
     ) -> list[NodeFailure]:
         with self._reporter.aside():
             read, probes = await self._hands.glance(self._patience_s)
-        return sightings.while_starting(wanted(read.good), before, read.good, probes.good)
+        expectation = wanted(read.good)
+        served |= sightings.speaking(probes.good)
+        return [
+            *sightings.while_starting(expectation, before, read.good, probes.good),
+            *sightings.not_up_yet(expectation, read.good, probes.good, served),
+        ]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 
 import pytest
 from gausscert_common.errors import NodeFailure, Reason, Unreachable
+from gausscert_common.model import CmNode, CmProcess, CmTopology, NodeReport, ProbeReport, Served, ServedState
 from gausscert_common.protocol.words import RestartScope
 from gausscert_coordinator.hands import GLANCE_S, PROBE_TIMEOUT_S, QUICK_PROBE_S, Hands
 from gausscert_coordinator.inventory import Timeouts
@@ -172,3 +174,41 @@ async def test_repetitions_of_a_look_beside_the_start_are_not_those_of_the_start
 
     (repeated,) = [each for each in told if each.mark is Mark.RETRYING]
     assert repeated.detail.startswith("Start:")
+
+
+class Crashing(Client):
+    """A node whose cm_server exits at once, and is started anew every ten seconds."""
+
+    def __init__(self, cluster: FakeCluster) -> None:
+        super().__init__()
+        self._cluster, self.looks, self.enough = cluster, 0, asyncio.Event()
+
+    async def get_node(self) -> NodeReport:
+        now, begun = self._cluster.now(), self._cluster.now() - timedelta(seconds=self.looks)
+        self.looks += 1
+        if self.looks == 40:
+            self.enough.set()
+        processes = [CmProcess("cm_agent", 7, begun)]
+        if self.looks % 10 < 4:
+            processes.append(
+                CmProcess("cm_server", 100 + self.looks // 10, now - timedelta(seconds=self.looks % 10))
+            )
+        nodes = (CmNode(1, "host-1", "10.0.0.1", 5000),)
+        return NodeReport("c", "n1", "1", now, processes=tuple(processes), topology=CmTopology(1, nodes))
+
+    async def probe(self, *, query: bool, timeout_s: float) -> ProbeReport:
+        return ProbeReport((Served(1, "10.0.0.1:5000", ServedState.UNREACHABLE, cause="connection refused"),))
+
+
+async def test_a_cm_server_that_exits_again_and_again_is_named_once():
+    cluster, told = FakeCluster(), list[Progress]()
+    client = Crashing(cluster)
+    reporter = Reporter(told.append, lambda: 0.0)
+    job = Job("t", "me", ("n1",), RestartScope.CLUSTER, Timeouts())
+    watch = StartWatch(Hands(job, {"n1": client}, reporter), reporter, cluster.sleep)
+    async with asyncio.timeout(30):
+        await watch.during(client.enough.wait(), lambda _: Expectation({1: Wanted(frozenset({"new"}))}), None)
+    notes = [each.detail for each in told if each.mark is Mark.NOTE]
+    assert len([each for each in notes if "has not been seen to serve" in each]) == 1
+    assert len([each for each in notes if "it runs since" in each]) == 1
+    assert len(notes) == 2
