@@ -1,27 +1,30 @@
 """The watch: looks at the certificates at start, once an hour and after every transaction, and raises alarms.
 
 An alarm is a finding of this look: a record of the log, at once when it begins and again once a day while it
-lasts, whatever becomes of others; a finding of GetNode; a metric, where these are on (`metrics`).
+lasts, whatever becomes of others; a finding of GetNode; a metric, where these are on (`metrics`). What a look
+could not see is not over (`looks`).
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from gausscert_common.errors import GausscertError
 from gausscert_common.findings import Finding, Severity
 
+from gausscert_agent import looks
 from gausscert_agent.expiry import Alarm, alarms, judge_served, serves, serves_live, with_served
+from gausscert_agent.looks import Check, Key, Lasting, NotNow
 from gausscert_agent.node_findings import node_finding
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gausscert_common.model import Certificate, ExpiryReport, Served
+    from gausscert_common.model import ExpiryReport, Served
 
 DEFAULT_INTERVAL_S: Final = 86_400
 """CM's own default (facts section 5)."""
@@ -31,53 +34,13 @@ LOOK_EVERY_S: Final = 3_600.0
 often."""
 REPEAT_S: Final = 86_400.0
 """What lasts is told once a day, however often is looked."""
+_NOTHING: Final = frozenset[looks.Part]()
 _SHORTEST_S: Final = 60.0
 """CM allows an interval of 0; nobody wants such a log."""
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
-    """What one look came to."""
-
-    at: datetime
-    """By the node's clock."""
-    report: ExpiryReport | None
-    """None: the certificates could not be looked at; the alarms say why."""
-    serves_live: bool | None
-    """Whether the node's cm_server serves the leaf on the disk; None: none runs, SSL is off, or not known."""
-    serves: bool | None
-    """Whether the node's cm_server answers; None: none belongs there, it is being restarted, or not known."""
-    raised: tuple[Alarm, ...]
-    """About the certificates."""
-    own: tuple[Finding, ...]
-    """About the agent itself."""
-
-    @property
-    def alarms(self) -> tuple[Finding, ...]:
-        """What is wrong with the certificates."""
-        return tuple(alarm.finding for alarm in self.raised)
-
-    @property
-    def everything(self) -> tuple[Finding, ...]:
-        """All that is wrong."""
-        return (*self.alarms, *self.own)
-
-
 def _nothing_served() -> None:
     return None
-
-
-_Key = tuple[str, str, "Certificate | None"]
-"""What one alarm is told from others by."""
-
-
-def _key(alarm: Alarm) -> _Key:
-    return alarm.finding.code, alarm.finding.file, alarm.about
-
-
-def _whose(key: _Key) -> tuple[str, str]:
-    _, file, about = key
-    return file, "" if about is None else about.fingerprint
 
 
 class AlarmWatch:
@@ -88,8 +51,8 @@ class AlarmWatch:
         interval_s: How often CM looks, asked each time; None for CM's default.
         clock: Seconds, never set back.
         own: What is to be said of the agent itself; an agent that cannot do its job is of no use.
-        served: What the node's own cm_server shows; None where none belongs, and while it is restarted. What
-            it raises is an alarm.
+        served: What the node's own cm_server shows; None where none belongs. `NotNow` is no alarm, and ends
+            none; what else it raises is one.
         complete: Adds what is served to a report.
         now: The node's clock.
         log: Where to.
@@ -121,8 +84,8 @@ class AlarmWatch:
         self._thread = threading.Thread(target=self._run, name="gausscert-alarms", daemon=True)
         self._last: Check | None = None
         self._looked_at = 0.0
-        self._told: dict[_Key, float] | None = None
-        """When each alarm that lasts was told; None before the first look."""
+        self._told: dict[Key, Lasting] | None = None
+        """The alarms that last; None before the first look."""
 
     @property
     def last(self) -> Check | None:
@@ -163,6 +126,7 @@ class AlarmWatch:
     def _look_once(self) -> Check:
         with self._looking:
             check = self._check()
+            check = replace(check, kept=looks.kept(self._told or {}, check))
             self._last, self._looked_at = check, self._clock()
             self._tell(check)
             return check
@@ -176,16 +140,20 @@ class AlarmWatch:
             failed = Finding(
                 error.reason.value, Severity.ERROR, cause, error.remedy, error.node, file=error.file
             )
-            return Check(self._now(), None, None, None, (Alarm(failed),), own)
+            return Check(self._now(), None, None, None, (Alarm(failed),), own, frozenset())
+        served, asked, unseen = None, False, list[Alarm]()
         try:
-            served = self._served()
+            served, asked = self._served(), True
+        except NotNow:
+            pass
         except GausscertError as error:
-            unseen = node_finding("NODE_NOT_OBSERVED", f"what cm_server serves: {error}")
-            return Check(report.clock, report, None, None, (*alarms(report), Alarm(unseen)), own)
+            unseen = [Alarm(node_finding(looks.NOT_OBSERVED, f"what cm_server serves: {error}"))]
         report = self._complete(report, served)
         drift = map(Alarm, judge_served(report.certificates, served))
         same = serves_live(report.certificates, served)
-        return Check(report.clock, report, same, serves(served), (*alarms(report), *drift), own)
+        seen = looks.seen(report, served, same, asked=asked)
+        raised = (*alarms(report), *drift, *unseen)
+        return Check(report.clock, report, same, serves(served), raised, own, seen)
 
     def _run(self) -> None:
         while not self._stopped:
@@ -209,29 +177,29 @@ class AlarmWatch:
         """Each alarm by itself: one that begins or ends has nothing to say of the others."""
         node = check.report.node if check.report is not None else ""
         told, now = self._told, self._clock()
-        lasting: dict[_Key, float] = {}
-        raised = [("certificate needs attention", alarm) for alarm in check.raised]
-        raised += [("the agent needs attention", Alarm(finding)) for finding in check.own]
-        for event, alarm in raised:
-            key = _key(alarm)
+        # What cannot be seen is not told again either: its cause is of another day.
+        kept = {looks.key_of(alarm) for alarm in check.kept}
+        lasting = {key: each for key, each in (told or {}).items() if key in kept}
+        raised = [("certificate needs attention", alarm, looks.needs(alarm)) for alarm in check.raised]
+        raised += [("the agent needs attention", Alarm(one), _NOTHING) for one in check.own]
+        for event, alarm, needs in raised:
+            key = looks.key_of(alarm)
             before = None if told is None else told.get(key)
-            if before is None or now - before >= REPEAT_S:
+            told_at = now if before is None else before.told_at
+            if before is None or now - told_at >= REPEAT_S:
                 self._raise(event, node, alarm)
-                before = now
-            lasting[key] = before
+                told_at = now
+            lasting[key] = Lasting(alarm, told_at, needs)
         self._told = lasting
         if told is None or told:
             self._tell_over(node, told or {}, lasting)
 
-    def _tell_over(self, node: str, before: dict[_Key, float], lasting: dict[_Key, float]) -> None:
+    def _tell_over(self, node: str, before: dict[Key, Lasting], lasting: dict[Key, Lasting]) -> None:
         if not lasting:
             self._log.info("certificates are in order", extra={"node": node})
             return
-        # What has expired does not expire any more; that is no good news.
-        still = {_whose(key) for key in lasting}
-        for key in before:
-            if key not in lasting and _whose(key) not in still:
-                self._log.info("an alarm is over", extra={"node": node, "code": key[0], "file": key[1]})
+        for code, file, _ in looks.over(before, lasting):
+            self._log.info("an alarm is over", extra={"node": node, "code": code, "file": file})
 
     def _raise(self, event: str, node: str, alarm: Alarm) -> None:
         finding = alarm.finding

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from gausscert_common.protocol.state import NodeState
     from prometheus_client.metrics_core import Metric
 
-    from gausscert_agent.alarms import Check
     from gausscert_agent.last_end import End
+    from gausscert_agent.looks import Check
 
 SECONDS_PER_DAY: Final = 86_400
 

@@ -65,7 +65,7 @@ class Monitoring:
             observer.check_interval_s,
             clock=time.monotonic,
             own=self.fitness.findings,
-            served=observer.served,
+            served=observer.served_now,
             complete=observer.with_served,
         )
         self._endpoint = self._make_endpoint()

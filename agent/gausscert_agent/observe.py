@@ -34,6 +34,7 @@ from gausscert_agent.describe import Describer
 from gausscert_agent.drivers import cm_probe
 from gausscert_agent.drivers.cm_ctl import os_user
 from gausscert_agent.expiry import DEFAULT_THRESHOLD_DAYS, expiry_report, with_served
+from gausscert_agent.looks import NotNow
 from gausscert_agent.node_findings import node_finding
 
 if TYPE_CHECKING:
@@ -177,23 +178,33 @@ class Observer:
         return tuple(finding.at_node(self._config.name) for finding in found)
 
     def served(self) -> Served | None:
-        """What this node's own cm_server shows; None where none belongs, and while somebody restarts it. Only
-        it can be compared with this disk, and each cm_server has an agent beside it.
+        """As `served_now`; None also where that is not to be known at this moment.
 
         Raises:
             NodeFailure: CM_CTL_FAILED, CM_CTL_TIMEOUT; one runs, but its address is not known.
         """
-        if self._transaction().restarting:
+        try:
+            return self.served_now()
+        except NotNow:
             return None
+
+    def served_now(self) -> Served | None:
+        """What this node's own cm_server shows; None where none belongs. Only it can be compared with this
+        disk, and each cm_server has an agent beside it.
+
+        Raises:
+            NotNow: Somebody restarts it, or whether one belongs here is not known.
+            NodeFailure: CM_CTL_FAILED, CM_CTL_TIMEOUT; one runs, but its address is not known.
+        """
+        if self._transaction().restarting:
+            raise NotNow
         runs = any(process.name == "cm_server" for process in self._cm.processes())
         try:
             topology = self._cm.topology()
-        except GausscertError:
+        except GausscertError as error:
             if runs:
                 raise
-            return (
-                None  # whether one belongs is not known; that cm_ctl does not work, the node's report tells
-            )
+            raise NotNow from error  # that cm_ctl does not work, the node's report tells
         local = topology.local
         if local is None or not local.server_address:
             return None

@@ -7,7 +7,7 @@ import asyncio
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from gausscert_common.errors import GausscertError, Unreachable
+from gausscert_common.errors import GausscertError, Reason, Unreachable
 from gausscert_common.protocol.commands import Command, PurgeCommand
 from gausscert_common.protocol.coordinator import TABLE, Stage
 from gausscert_common.protocol.words import Fence
@@ -36,6 +36,11 @@ PROBE_TIMEOUT_S: Final = 5.0
 
 QUICK_PROBE_S: Final = 3.0
 """The same where others are to be named within 5 s although one cm_server hangs."""
+
+GLANCE_S: Final = 3.0
+"""Longest time for each answer of a look beside a command: whoever is later is left out of that look."""
+_GLANCE_PROBE_S: Final = 2.0
+"""For one cm_server in such a look, so that a node whose cm_server hangs still answers in time."""
 _AT_ONCE_S: Final = 0.001
 """A lease must last for some time."""
 
@@ -80,6 +85,25 @@ class Hands:
     ) -> tuple[Answers[NodeReport], Answers[ProbeReport]]:
         """Reports and what is served, side by side: neither waits for the other."""
         return await asyncio.gather(self.read(), self.probe(query=False, longest_s=longest_s))
+
+    async def glance(self, patience_s: float = GLANCE_S) -> tuple[Answers[NodeReport], Answers[ProbeReport]]:
+        """As `look`, and nobody waits for one that is late.
+
+        Args:
+            patience_s: For each answer; an agent that hangs is given 30 s elsewhere.
+        """
+        job, timeout_s = self._job, min(_GLANCE_PROBE_S, self._job.timeouts.verify_s)
+
+        async def report(client: AgentClient) -> NodeReport:
+            return await _in_time(client, client.get_node(), patience_s)
+
+        async def probe(client: AgentClient) -> ProbeReport:
+            return await _in_time(client, client.probe(query=False, timeout_s=timeout_s), patience_s)
+
+        return await asyncio.gather(
+            ask(self._of(job.participants), report),
+            ask(self._of((*job.participants, *job.witnesses)), probe),
+        )
 
     async def acquire(self) -> Answers[NodeReport]:
         """Take the fence and the lease everywhere.
@@ -204,6 +228,15 @@ class Hands:
 
     def _of(self, names: Iterable[str]) -> list[AgentClient]:
         return [self._clients[name] for name in names]
+
+
+async def _in_time(client: AgentClient, answer: Awaitable[T], patience_s: float) -> T:
+    try:
+        async with asyncio.timeout(patience_s):
+            return await answer
+    except TimeoutError as late:
+        text = f"no answer within {patience_s:g} s"
+        raise Unreachable(Reason.DEADLINE, text, node=client.name) from late
 
 
 async def _swap(client: AgentClient, command: Command) -> None:

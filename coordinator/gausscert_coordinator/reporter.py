@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 from gausscert_common.protocol.coordinator import Stage
@@ -11,7 +13,7 @@ from gausscert_coordinator.recorder import NOBODY, Told
 from gausscert_coordinator.report import Mark, Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from gausscert_common.errors import GausscertError
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from gausscert_coordinator.recorder import Recorder
 
 
+_aside: ContextVar[bool] = ContextVar("aside", default=False)
 _logger = logging.getLogger(__name__)
 
 
@@ -71,7 +74,18 @@ class Reporter:
         """Say that a node refused, failed or did not answer."""
         self.tell(Mark.FAILED, node, error.message, error.reason.value)
 
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """What is repeated within is beside the stage's commands, and must not pass for one of them."""
+        token = _aside.set(True)
+        try:
+            yield
+        finally:
+            _aside.reset(token)
+
     def retrying(self, notice: RetryNotice) -> None:
-        """Say that a call is about to be repeated."""
+        """Say that a call is about to be repeated, unless it is one `aside`."""
+        if _aside.get():
+            return
         text = f"{notice.rpc}: {notice.cause}; attempt {notice.attempt} in {notice.wait_s:.1f} s"
         self.tell(Mark.RETRYING, notice.node, text)

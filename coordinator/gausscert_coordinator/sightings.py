@@ -14,7 +14,7 @@ from gausscert_common.errors import NodeFailure, Reason
 from gausscert_coordinator import proof, running
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
     from datetime import datetime
 
     from gausscert_common.model import NodeReport, ProbeReport, Served
@@ -25,6 +25,11 @@ if TYPE_CHECKING:
 _LISTENS_WITHIN: Final = timedelta(seconds=3)
 """A cm_server serves 1 to 2 s after its start (facts section 17)."""
 
+_STARTED_WITHIN: Final = timedelta(seconds=4)
+"""A cm_agent starts its cm_server within a second, which then serves within 3 s; one that exits is started
+anew, and is never old enough to be blamed for its silence."""
+
+_RUNS_SINCE: Final = "; it runs since "
 _REMEDY: Final = "look at cm_server's log there: $GAUSSLOG/cm/cm_server"
 
 
@@ -67,6 +72,52 @@ def while_starting(
         *running.not_restarted(reports, before or {}),
         *(each for one in sorted(named) for each in _about(one, expectation, reports, probes)),
     ]
+
+
+def not_up_yet(
+    expectation: Expectation,
+    reports: Mapping[str, NodeReport],
+    probes: Mapping[str, ProbeReport],
+    served_before: Collection[int],
+) -> list[NodeFailure]:
+    """cm_servers that should serve by the age of their cm_agent, and are not seen to. Not definite: they
+    may be slow, and no more than a note is to be made of it.
+
+    Args:
+        expectation: What all must serve.
+        reports: By node.
+        probes: By node.
+        served_before: cm_servers, by CM node id, that answered in a look of this start.
+    """
+    return [
+        NodeFailure(
+            Reason.CM_NOT_STARTED,
+            f"cm_server {own.cm_node_id} at {own.target} has not been seen to serve, although its cm_agent"
+            f" has run for {_STARTED_WITHIN.seconds} s and more; it is slow, or exits and is started anew",
+            node=node,
+            remedy=_REMEDY,
+        )
+        for node, report in sorted(reports.items())
+        if node in probes
+        and _agent_is_settled(report)
+        and not _should_listen(report)
+        and (own := _served(report.topology.local_node_id, probes[node])) is not None
+        and not proof.speaks(own)
+        and own.cm_node_id in expectation.servers
+        and own.cm_node_id not in served_before
+    ]
+
+
+def speaking(probes: Mapping[str, ProbeReport]) -> frozenset[int]:
+    """cm_servers, by CM node id, that answer somebody."""
+    return frozenset(
+        served.cm_node_id for report in probes.values() for served in report.served if proof.speaks(served)
+    )
+
+
+def gist(failure: NodeFailure) -> tuple[str, str]:
+    """What makes it worth telling: not that a process was started anew since it was told."""
+    return failure.node, failure.message.partition(_RUNS_SINCE)[0]
 
 
 def after_failed_start(
@@ -138,6 +189,11 @@ def _should_listen(report: NodeReport) -> bool:
     return born is not None and report.clock - born >= _LISTENS_WITHIN
 
 
+def _agent_is_settled(report: NodeReport) -> bool:
+    born = min((each.started_at for each in report.processes if each.name == "cm_agent"), default=None)
+    return born is not None and report.clock - born >= _STARTED_WITHIN
+
+
 def _is_silent(report: NodeReport, seen: ProbeReport | None) -> bool:
     own = _served(report.topology.local_node_id, seen) if seen is not None else None
     return own is not None and not proof.speaks(own)
@@ -149,4 +205,4 @@ def _born(report: NodeReport) -> datetime | None:
 
 def _since(report: NodeReport) -> str:
     born = _born(report)
-    return f"; it runs since {born:%H:%M:%S}" if born is not None else ""
+    return f"{_RUNS_SINCE}{born:%H:%M:%S}" if born is not None else ""

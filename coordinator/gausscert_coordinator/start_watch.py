@@ -7,6 +7,7 @@ import logging
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from gausscert_coordinator import sightings
+from gausscert_coordinator.hands import GLANCE_S
 from gausscert_coordinator.report import Mark
 
 if TYPE_CHECKING:
@@ -24,19 +25,33 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 EVERY_S: Final = 1.0
-"""Between two looks; with the longest look (`hands.QUICK_PROBE_S`) a cm_server that serves what it must not
+"""Between two looks; with the longest look (`hands.GLANCE_S`) a cm_server that serves what it must not
 is named within 5 s."""
 
 _logger = logging.getLogger(__name__)
 
 
 class StartWatch:
-    """Tells what it sees as notes, each once. Decides nothing: the command that runs is left alone."""
+    """Tells what it sees as notes, each once. Decides nothing: the command that runs is left alone.
 
-    def __init__(self, hands: Hands, reporter: Reporter, sleep: Callable[[float], Awaitable[None]]) -> None:
+    Args:
+        hands: To look with.
+        reporter: Told what is seen.
+        sleep: Waits between two looks.
+        patience_s: How long each node may take to answer; one that is late is left out of that look.
+    """
+
+    def __init__(
+        self,
+        hands: Hands,
+        reporter: Reporter,
+        sleep: Callable[[float], Awaitable[None]],
+        patience_s: float = GLANCE_S,
+    ) -> None:
         self._hands = hands
         self._reporter = reporter
         self._sleep = sleep
+        self._patience_s = patience_s
 
     async def during(
         self,
@@ -63,16 +78,25 @@ class StartWatch:
     async def _look_on(
         self, wanted: Callable[[Mapping[str, NodeReport]], Expectation], before: Processes | None
     ) -> BaseException:
-        told: set[tuple[str, str]] = set()
+        told, served = set[tuple[str, str]](), set[int]()
         while True:
             await self._sleep(EVERY_S)
-            for failure in await self._look(wanted, before):
-                if (failure.node, failure.message) not in told:
-                    told.add((failure.node, failure.message))
+            for failure in await self._look(wanted, before, served):
+                if (gist := sightings.gist(failure)) not in told:
+                    told.add(gist)
                     self._reporter.tell(Mark.NOTE, failure.node, failure.message)
 
     async def _look(
-        self, wanted: Callable[[Mapping[str, NodeReport]], Expectation], before: Processes | None
+        self,
+        wanted: Callable[[Mapping[str, NodeReport]], Expectation],
+        before: Processes | None,
+        served: set[int],
     ) -> list[NodeFailure]:
-        read, probes = await self._hands.look()
-        return sightings.while_starting(wanted(read.good), before, read.good, probes.good)
+        with self._reporter.aside():
+            read, probes = await self._hands.glance(self._patience_s)
+        expectation = wanted(read.good)
+        served |= sightings.speaking(probes.good)
+        return [
+            *sightings.while_starting(expectation, before, read.good, probes.good),
+            *sightings.not_up_yet(expectation, read.good, probes.good, served),
+        ]

@@ -96,6 +96,8 @@ def test_the_rules_pass_their_tests():
         ("gausscert_served_equals_disk == 0\n          )", "gausscert_served_equals_disk >= 0\n          )"),
         ("gausscert_cm_server_serves == 0", "gausscert_cm_server_serves == 2"),
         ("max by (job, cluster)", "min by (job, cluster)"),
+        ('code="NODE_NOT_OBSERVED"', 'code="X"'),
+        ("for: 30m", "for: 0m"),
     ],
 )
 def test_the_tests_of_the_rules_find_rules_that_are_wrong(tmp_path, right, wrong):

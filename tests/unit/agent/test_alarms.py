@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from gausscert_agent.alarms import AlarmWatch, summary
 from gausscert_agent.expiry import expiry_report
+from gausscert_agent.looks import NotNow
 from gausscert_agent.node_findings import node_finding
 from gausscert_common.errors import NodeFailure, Reason
 from gausscert_common.findings import Severity
@@ -48,6 +49,7 @@ class Bench:
         log.addHandler(self.records)
         self.certificates = certificates
         self.error = None
+        self.unread = ()
         self.now = 1000.0
         self.interval_s = interval_s
         self.own = ()
@@ -64,7 +66,8 @@ class Bench:
     def report(self):
         if self.error is not None:
             raise self.error
-        return expiry_report("n1", self.certificates, NOW, 90)
+        certificates = () if self.unread else self.certificates
+        return expiry_report("n1", certificates, NOW, 90, self.unread)
 
     def see_served(self):
         if isinstance(self.served, Exception):
@@ -311,3 +314,84 @@ def test_alarms_are_one_warning_of_the_node_whatever_they_are():
     bench.certificates = (certificate(999),)
     bench.look()
     assert summary(bench.watch.last) == ()
+
+
+UNREAD = node_finding("NODE_NOT_OBSERVED", "the live set: Permission denied")
+GONE = NodeFailure(Reason.STORE_FAILED, "gone")
+
+
+@pytest.mark.parametrize(
+    ("error", "unread", "told"),
+    [(GONE, (), ("ERROR", "STORE_FAILED")), (None, (UNREAD,), ("WARNING", "NODE_NOT_OBSERVED"))],
+)
+def test_what_a_look_could_not_see_is_not_over(error, unread, told):
+    bench = Bench(certificate(-1))
+    assert bench.look()[1] == [("ERROR", "CERTIFICATE_EXPIRED")]
+    bench.now += 3600
+    bench.error, bench.unread = error, unread
+    assert bench.look()[1] == [told]
+    assert {one.code for one in bench.watch.last.alarms} == {told[1], "CERTIFICATE_EXPIRED"}
+    bench.now += 3600
+    bench.error, bench.unread = None, ()
+    assert bench.look()[1] == [("INFO", told[1])]  # seen again, it is still the same alarm
+    bench.certificates = (certificate(999),)
+    assert bench.look()[1] == [("INFO", "")]
+    assert bench.watch.last.alarms == ()
+
+
+def test_what_ended_while_it_could_not_be_seen_is_over_with_the_next_look():
+    bench = Bench(certificate(-1), certificate(9, CertificateKind.CA, file="cacert.pem", fingerprint="aa"))
+    bench.look()
+    bench.unread = (UNREAD,)
+    bench.look()
+    bench.certificates = (bench.certificates[1],)
+    assert bench.look()[1] == []
+    bench.unread = ()
+    over = [("INFO", "CERTIFICATE_EXPIRED"), ("INFO", "NODE_NOT_OBSERVED")]
+    assert sorted(bench.look()[1]) == over
+
+
+@pytest.mark.parametrize(
+    "unseen",
+    [
+        NotNow(),
+        NodeFailure(Reason.CM_CTL_FAILED, "cannot be run"),
+        Served(1, "10.0.0.1:5000", ServedState.UNREACHABLE, cause="no cm_server runs here"),
+    ],
+)
+def test_what_is_served_is_not_over_while_it_cannot_be_seen_but_what_lies_on_the_disk_is(unseen):
+    bench = Bench(certificate(-1))
+    bench.served = shown("00", days=-1, verified=False)
+    assert {code for _, code in bench.look()[1]} == {"CERTIFICATE_EXPIRED", "NODE_DRIFT_REFUSED"}
+    bench.certificates, bench.served = (certificate(999),), unseen
+    told = bench.look()[1]
+    assert [each for each in told if each[0] == "INFO"] == [("INFO", "CERTIFICATE_EXPIRED")]
+    kept = [one for one in bench.watch.last.alarms if one.code != "NODE_NOT_OBSERVED"]
+    assert {(one.code, one.file) for one in kept} == {
+        ("CERTIFICATE_EXPIRED", "served by cm_server"),
+        ("NODE_DRIFT_REFUSED", ""),
+    }
+    assert [each for each in bench.look()[1] if each[0] == "INFO"] == []
+    bench.served = shown("ff")
+    assert bench.look()[1] == [("INFO", "")]
+
+
+def test_what_is_served_may_be_over_while_the_disk_cannot_be_read():
+    bench = Bench(certificate(-1))
+    bench.served = shown("00", days=-1)
+    bench.look()
+    bench.unread, bench.served = (UNREAD,), shown("11")
+    assert bench.look()[1] == [("WARNING", "NODE_NOT_OBSERVED"), ("INFO", "CERTIFICATE_EXPIRED")]
+    kept = {(one.finding.code, one.finding.file) for one in bench.watch.last.kept}
+    assert kept == {("CERTIFICATE_EXPIRED", "server.crt"), ("NODE_DRIFT", "")}
+
+
+def test_what_is_kept_and_not_seen_is_not_told_again():
+    bench = Bench(certificate(-1))
+    bench.look()
+    bench.unread = (UNREAD,)
+    told = []
+    for _ in range(30):
+        bench.now += 3600
+        told += bench.look()[1]
+    assert told == [("WARNING", "NODE_NOT_OBSERVED")] * 2

@@ -12,9 +12,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from gausscert_agent import metrics
-from gausscert_agent.alarms import Check
 from gausscert_agent.expiry import Alarm, alarms, expiry_report, with_served
 from gausscert_agent.last_end import End
+from gausscert_agent.looks import Check
 from gausscert_agent.metrics import METRICS, Seen
 from gausscert_agent.metrics_server import AT_ONCE, MetricsServer
 from gausscert_agent.node_findings import node_finding

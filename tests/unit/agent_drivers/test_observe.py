@@ -5,6 +5,7 @@ import os
 import ssl
 import subprocess
 import sys
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +15,7 @@ from gausscert_agent.candidate import CandidateJudge
 from gausscert_agent.cm import LocalCm
 from gausscert_agent.config import AgentConfig, CmSettings, TlsFiles
 from gausscert_agent.drivers.process import Completed
+from gausscert_agent.looks import NotNow
 from gausscert_agent.node import LocalNode
 from gausscert_agent.node_findings import node_finding
 from gausscert_agent.observe import Observer
@@ -369,6 +371,7 @@ def test_only_the_own_cm_server_is_asked_and_only_while_it_runs(bench, monkeypat
     bench.ctl.texts["view"] = bench.ctl.texts["view"].replace("cmServer 1:10.0.0.1", "")
     bench.cm = LocalCm(bench.config.cm, bench.ctl)
     assert bench.observer.served() is None  # none belongs here
+    assert bench.observer.served_now() is None
 
 
 @pytest.mark.parametrize("phase", Phase)
@@ -379,6 +382,15 @@ def test_what_is_served_is_looked_at_unless_somebody_restarts_cm(bench, monkeypa
     bench.transaction = TransactionReport("tx-1", phase, Fence(3, Step.STOP), lease_left_s=lease_left_s)
     restarted = phase in (Phase.PREPARED, Phase.SWAPPED, Phase.ABORTED) and lease_left_s > 0
     assert (bench.observer.served() is None) is restarted
+    with pytest.raises(NotNow) if restarted else nullcontext():
+        bench.observer.served_now()
+
+
+def test_whether_a_cm_server_belongs_here_is_not_known_while_cm_ctl_does_not_work(bench):
+    bench.ctl.broken = True
+    assert bench.observer.served() is None
+    with pytest.raises(NotNow):
+        bench.observer.served_now()
 
 
 def test_what_is_served_is_part_of_the_expiry_report(bench, monkeypatch):

@@ -122,6 +122,44 @@ def test_one_that_need_not_serve_must_not_serve_another_set():
         assert len(proof.objections(expectation, {"n1": ProbeReport((served(1), seen))})) == wrong
 
 
+def restarted_again_and_again(agent_s: float, server_s: float | None) -> NodeReport:
+    report = node(2, server_s)
+    born = NOW - timedelta(seconds=agent_s)
+    return replace(report, processes=(*report.processes, CmProcess("cm_agent", 90, born)))
+
+
+@pytest.mark.parametrize("server_s", [None, 0, 2])
+@pytest.mark.parametrize(("agent_s", "named"), [(3, False), (4, True), (60, True)])
+def test_a_cm_server_that_exits_and_is_started_anew_is_named_by_the_age_of_its_cm_agent(
+    agent_s, server_s, named
+):
+    reports = two(node(1, 9), restarted_again_and_again(agent_s, server_s))
+    seen = alike(served(1), silent(2))
+    found = sightings.not_up_yet(BOTH, reports, seen, {1})
+    assert [each.node for each in found] == (["n2"] if named else [])
+    assert all("has not been seen to serve" in each.message for each in found)
+    assert sightings.while_starting(BOTH, None, reports, seen) == [], "it is not definite"
+
+
+def test_one_that_has_served_or_is_old_enough_or_need_not_serve_is_not_named_so():
+    reports, seen = two(node(1, 9), restarted_again_and_again(60, 1)), alike(served(1), silent(2))
+    assert sightings.not_up_yet(BOTH, reports, seen, {1, 2}) == []
+    assert sightings.not_up_yet(BOTH, reports, {"n1": seen["n1"]}, {1}) == []
+    assert sightings.not_up_yet(Expectation({1: BOTH.servers[1]}), reports, seen, {1}) == []
+    old = two(node(1, 9), restarted_again_and_again(60, 5))
+    assert sightings.not_up_yet(BOTH, old, seen, {1}) == []
+
+
+def test_what_is_seen_to_speak_is_remembered_and_what_differs_in_its_start_is_the_same():
+    assert sightings.speaking(alike(served(1), silent(2), off(3))) == {1, 3}
+    found = [
+        sightings.while_starting(BOTH, None, two(node(1, 9), node(2, age)), alike(served(1), silent(2)))[0]
+        for age in (4, 5)
+    ]
+    assert found[0].message != found[1].message
+    assert sightings.gist(found[0]) == sightings.gist(found[1])
+
+
 # A start that waits in vain
 
 
