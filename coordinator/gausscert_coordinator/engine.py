@@ -211,8 +211,18 @@ class Engine:
         return await self._hands.command(stage, self._job.participants)
 
     async def _rollback_start(self) -> list[GausscertError]:
+        mixed = await self._mixed()
+        if mixed:
+            return mixed
         start = self._hands.restart(Stage.ROLLBACK_START)
         return self._left_to_proof(await self._start_watch.during(start, self._old_set, None))
+
+    async def _mixed(self) -> list[GausscertError]:
+        """Who recovers starts CM with one set only: running nodes must have loaded the same (I3)."""
+        if self._before is not None or self._job.accept_state or self._job.joins or self._job.absent:
+            return []
+        read = await self._hands.read()
+        return [*read.bad.values(), *proof.unlike(read.good)]
 
     async def _stop(self) -> list[GausscertError]:
         if self._before is None and not self._job.accept_state:  # who recovers has made no plan
@@ -380,6 +390,9 @@ class Engine:
 
     async def _ensure_up(self) -> list[GausscertError]:
         """The decision is durable everywhere already: what is not proven here is told, no more."""
+        mixed = await self._mixed()
+        if mixed:
+            return mixed
         start = self._hands.restart(Stage.ENSURE_UP)
         wrong = await self._start_watch.during(start, self._live_set, None)
         if wrong:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from gausscert_common.findings import Finding, Severity
 from gausscert_common.model import CertificateKind
-from gausscert_common.protocol.words import LiveState, Phase
+from gausscert_common.protocol.words import Phase
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,22 +37,9 @@ class Bundles:
     old: frozenset[str]
     new: frozenset[str]
 
-    def state_of(self, live: CertificateSet, *, comparable: bool = True) -> LiveState | None:
-        """Whose set a node holds that is in no transaction; None where that cannot be told.
-
-        Nodes that all had one set before must have it still, or the new one. If they differed, or one has not
-        told, a further set shows nothing.
-
-        Args:
-            live: Its live set.
-            comparable: Whether the nodes had one set before; those that were left out before need not.
-        """
-        held = identity(live)
-        if held in self.old:
-            return LiveState.OLD
-        if held in self.new:
-            return LiveState.NEW
-        return LiveState.FOREIGN if comparable and len(self.old) == 1 else None
+    def is_new(self, live: CertificateSet) -> bool:
+        """Whether that is the set which the transaction brings."""
+        return identity(live) in self.new
 
 
 def identity(held: CertificateSet) -> str:
@@ -88,8 +75,9 @@ def groups(reports: Mapping[str, NodeReport]) -> tuple[tuple[str, ...], ...]:
 
 
 def differ(reports: Mapping[str, NodeReport]) -> bool:
-    """Whether some node holds another live set than the others."""
-    return len(groups(reports)) > 1
+    """Whether some node holds another live set than the others. One that has none, or none that can be read,
+    holds no other one; that is told by itself."""
+    return len({identity(report.live) for report in reports.values()} - {""}) > 1
 
 
 def told(report: NodeReport) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from gausscert_common.model import SslValue
 from gausscert_common.protocol.exclusion import Part, Return
 from gausscert_common.protocol.recovery import Answer
-from gausscert_common.protocol.words import LiveState, Phase, SslWish
+from gausscert_common.protocol.words import LiveState, Outcome, Phase, SslWish, Tombstone
 
 from gausscert_coordinator import live_sets
 from gausscert_coordinator.report import InFlight, NodeRecovery
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from gausscert_common.protocol.words import Outcome, RestartScope
 
     from gausscert_coordinator.live_sets import Bundles
+
+_VOTED: Final = (Phase.SWAPPED, Phase.COMMITTED)
 
 CM_PROCESSES: Final = frozenset({"cm_server", "cm_agent"})
 """What must be gone before a set is exchanged; om_monitor may stay (facts section 14)."""
@@ -237,7 +239,7 @@ def _answer(report: NodeReport, transaction_id: str, held: Bundles, *, comparabl
     told = report.transaction
     if told.phase is Phase.NONE:
         outcome = outcome_at(report, transaction_id)
-        live = held.state_of(report.live, comparable=comparable and outcome is None)
+        live = _left_with(report, transaction_id, held) if comparable else None
         return Answer(Phase.NONE, live=live, outcome=outcome, running=cm_stays_up(report))
     return Answer(
         phase=_voted_phase(report),
@@ -249,13 +251,22 @@ def _answer(report: NodeReport, transaction_id: str, held: Bundles, *, comparabl
     )
 
 
+def _left_with(report: NodeReport, transaction_id: str, held: Bundles) -> LiveState | None:
+    """Whose set a node holds that is in no transaction any more. Only of one that remembers last that this
+    one is committed it is known what it must be: one that was never in it may have had any set, or none."""
+    newest = report.transaction.tombstones[:1]
+    if not held.new or newest != (Tombstone(transaction_id, Outcome.COMMITTED),):
+        return None
+    return LiveState.NEW if held.is_new(report.live) else LiveState.FOREIGN
+
+
 def _running_as(report: NodeReport) -> LiveState | None:
     """Where only enable_ssl changes both sets are one, and count as the old one. But from its vote on a node
     may run with the new switch: it must be stopped before the old one is restored, as with a new set. A set
     that is neither stays what it is: nothing may be touched there."""
     told = report.transaction
     same = bool(told.new_digest) and told.new_digest == told.old_digest
-    voted = same and told.phase is Phase.SWAPPED and told.live_state is LiveState.OLD
+    voted = same and told.phase in _VOTED and told.live_state is LiveState.OLD
     return LiveState.NEW if voted else told.live_state
 
 
@@ -275,10 +286,13 @@ def outcome_at(report: NodeReport, transaction_id: str) -> Outcome | None:
 
 def _voted_phase(report: NodeReport) -> Phase:
     """A node that died between the exchange and `enable_ssl` comes back as SWAPPED by what its disk shows,
-    but its vote is not whole: finishing must go through Swap again, so it counts as PREPARED."""
+    but its vote is not whole: finishing must go through Swap again, so it counts as PREPARED. So does one on
+    which somebody has put the old set back since."""
     told = report.transaction
     if told.phase is not Phase.SWAPPED:
         return told.phase
+    if _running_as(report) is LiveState.OLD:
+        return Phase.PREPARED
     return Phase.SWAPPED if _switched_as(report, told.ssl_wish) else Phase.PREPARED
 
 

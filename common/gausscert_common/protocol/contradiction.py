@@ -29,6 +29,7 @@ def contradiction(answers: Mapping[str, Answer]) -> str:
         or _both_ends(answers)
         or _forgotten(answers)
         or _new_without_a_transaction(answers)
+        or _committed_with_the_old_set(answers)
     )
 
 
@@ -91,6 +92,15 @@ def _new_without_a_transaction(answers: Mapping[str, Answer]) -> str:
     if not holding:
         return ""
     return f"{', '.join(holding)} {_verb(holding)} nothing of the transaction, but the new set is live there"
+
+
+def _committed_with_the_old_set(answers: Mapping[str, Answer]) -> str:
+    names = sorted(
+        name
+        for name, answer in answers.items()
+        if answer.phase is Phase.COMMITTED and answer.live is LiveState.OLD
+    )
+    return f"{', '.join(names)}: committed, but the old set is live" if names else ""
 
 
 def _blank(answers: Mapping[str, Answer]) -> list[str]:

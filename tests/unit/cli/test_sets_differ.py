@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 from gausscert_common.findings import Finding, Severity
-from gausscert_common.model import SslSwitch, SslValue
+from gausscert_common.model import CertificateKind, SslSwitch, SslValue
 from gausscert_common.protocol.coordinator import Verdict
 from gausscert_common.protocol.words import LiveState, Outcome, Phase, Step
 from gausscert_coordinator.report import NodeRecovery, Result
@@ -22,7 +22,16 @@ from support.cli_fakes import (
     status_of,
 )
 
-OTHER = replace(live_set(), bundle_digest="f0" * 32)
+OTHER = replace(
+    live_set(),
+    bundle_digest="f0" * 32,
+    certificates=(
+        *live_set().certificates,
+        replace(
+            live_set().certificates[0], kind=CertificateKind.CA, file="cacert.pem", fingerprint="f0" * 32
+        ),
+    ),
+)
 OFF = SslSwitch(SslValue.OFF, SslValue.OFF)
 
 

@@ -19,7 +19,7 @@ def held(node: str, label: str) -> CertificateSet:
 
 
 def node(
-    name: str, phase: Phase, live: str, stage: str = "", *, was: str = "old", ended: bool = False
+    name: str, phase: Phase, live: str, stage: str = "", *, was: str = "old", ended: Outcome | None = None
 ) -> NodeReport:
     known = phase not in (Phase.NONE, Phase.PREPARING)
     told = TransactionReport(
@@ -29,7 +29,7 @@ def node(
         old_digest="" if phase is Phase.NONE else f"{was} on {name}",
         new_digest=f"new on {name}" if known else "",
         live_state=None if phase is Phase.NONE else LiveState.OLD,
-        tombstones=(Tombstone(T, Outcome.ABORTED),) if ended else (),
+        tombstones=(Tombstone(T, ended),) if ended is not None else (),
     )
     return NodeReport(
         "prod", name, "1", None, transaction=told, live=held(name, live), stage=held(name, stage)
@@ -42,38 +42,47 @@ def seen(*reports: NodeReport, outside: bool = False) -> LiveState | None:
     return recovery_view.answers(told, T, outside=outside)[reports[-1].name].live
 
 
+OTHERS = [
+    node("a", Phase.PREPARING, "old"),
+    node("a", Phase.PREPARED, "old", "new"),
+    node("a", Phase.SWAPPED, "new", "old"),
+    node("a", Phase.COMMITTED, "new", "old"),
+    node("a", Phase.ABORTED, "old", "new"),
+]
+
+
+@pytest.mark.parametrize("other", OTHERS, ids=lambda report: report.transaction.phase.value)
+@pytest.mark.parametrize("label", ["old", "new", "third", ""])
+@pytest.mark.parametrize("ended", [None, Outcome.ABORTED])
+def test_who_remembers_nothing_or_an_abort_may_have_had_any_set_before(other, label, ended):
+    assert seen(other, node("b", Phase.NONE, label, ended=ended)) is None
+
+
+@pytest.mark.parametrize("other", OTHERS[1:], ids=lambda report: report.transaction.phase.value)
 @pytest.mark.parametrize(
-    "other",
+    ("label", "expected"),
     [
-        node("a", Phase.PREPARING, "old"),
-        node("a", Phase.PREPARED, "old", "new"),
-        node("a", Phase.SWAPPED, "new", "old"),
-        node("a", Phase.COMMITTED, "new", "old"),
-        node("a", Phase.ABORTED, "old", "new"),
+        ("new", LiveState.NEW),
+        ("old", LiveState.FOREIGN),
+        ("third", LiveState.FOREIGN),
+        ("", LiveState.FOREIGN),
     ],
-    ids=lambda report: report.transaction.phase.value,
 )
-def test_it_is_compared_with_both_sets_of_the_others(other):
-    knows_new = other.transaction.phase is not Phase.PREPARING
+def test_who_remembers_a_commit_must_have_the_new_set(other, label, expected):
+    committed = node("b", Phase.NONE, label, ended=Outcome.COMMITTED)
 
-    assert seen(other, node("b", Phase.NONE, "old")) is LiveState.OLD
-    assert seen(other, node("b", Phase.NONE, "new")) is (LiveState.NEW if knows_new else LiveState.FOREIGN)
-    assert seen(other, node("b", Phase.NONE, "third")) is LiveState.FOREIGN
-    assert seen(other, node("b", Phase.NONE, "")) is LiveState.FOREIGN
-
-
-def test_where_nodes_had_different_sets_a_further_one_shows_nothing():
-    others = (node("a", Phase.PREPARED, "old", "new"), node("b", Phase.PREPARED, "older", "new", was="older"))
-
-    assert seen(*others, node("c", Phase.NONE, "third")) is None
-    assert seen(*others, node("c", Phase.NONE, "older")) is LiveState.OLD
+    assert seen(other, committed) is expected
+    assert seen(OTHERS[0], committed) is None, "nobody knows the new set"
+    later = replace(
+        committed.transaction,
+        tombstones=(Tombstone("later-0001", Outcome.ABORTED), *committed.transaction.tombstones),
+    )
+    assert seen(other, replace(committed, transaction=later)) is None
 
 
-def test_nor_does_it_on_nodes_that_were_left_out_or_are_through():
-    other = node("a", Phase.PREPARED, "old", "new")
-
-    assert seen(other, node("b", Phase.NONE, "third"), outside=True) is None
-    assert seen(other, node("b", Phase.NONE, "third", ended=True)) is None
+def test_nothing_is_claimed_of_nodes_that_were_left_out():
+    committed = node("b", Phase.NONE, "third", ended=Outcome.COMMITTED)
+    assert seen(OTHERS[1], committed, outside=True) is None
 
 
 def test_who_is_alike():

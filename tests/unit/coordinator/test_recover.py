@@ -13,6 +13,7 @@ from gausscert_common.errors import NodeFailure, NodeRefusal, Reason, Unreachabl
 from gausscert_common.protocol.commands import Command
 from gausscert_common.protocol.coordinator import Verdict
 from gausscert_common.protocol.recovery import Choice
+from gausscert_common.protocol.state import NodeState
 from gausscert_common.protocol.words import Fence, Outcome, Phase, RestartScope, SslWish, Step
 from gausscert_coordinator import naming
 from gausscert_coordinator.exit_codes import ExitCode, exit_code
@@ -544,6 +545,7 @@ async def test_a_rollback_is_not_proven_where_enable_ssl_differs(accept_state):
     """A node that has forgotten a switch of SSL has kept it; each cm_server answers as its own file says."""
     cluster = FakeCluster()
     await replace_until_death(cluster, 9)
+    cluster.agents["node-a"].state = NodeState()
     forgetful = cluster.nodes["node-a"]
     forgetful.ssl_server = forgetful.ssl_agent = forgetful.ssl_loaded = False
 
