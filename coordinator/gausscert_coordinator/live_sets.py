@@ -7,7 +7,6 @@ later than the others, are carried over by every replacement.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from gausscert_common.findings import Finding, Severity
@@ -30,18 +29,6 @@ _SHOWN: Final = 16
 """Hex digits of a digest that people compare."""
 
 
-@dataclass(frozen=True, slots=True)
-class Bundles:
-    """What the nodes of a transaction hold, by `identity`."""
-
-    old: frozenset[str]
-    new: frozenset[str]
-
-    def is_new(self, live: CertificateSet) -> bool:
-        """Whether that is the set which the transaction brings."""
-        return identity(live) in self.new
-
-
 def identity(held: CertificateSet) -> str:
     """What two sets must have in common to be one: leaves and CAs. The bundle digest of a set whose
     certificates cannot be read."""
@@ -49,21 +36,16 @@ def identity(held: CertificateSet) -> str:
     return "; ".join(sorted(told)) or held.bundle_digest
 
 
-def of_transaction(reports: Mapping[str, NodeReport], transaction_id: str) -> Bundles:
-    """The sets of a transaction, from the nodes that are in it: one of the two is live there, the other is
-    the stage."""
-    old: set[str] = set()
-    new: set[str] = set()
-    for report in reports.values():
-        told = report.transaction
-        if told.transaction_id != transaction_id or told.phase is Phase.NONE:
-            continue
-        for held in (report.live, report.stage):
-            if held.digest and held.digest == told.old_digest:
-                old.add(identity(held))
-            elif held.digest and held.digest == told.new_digest:
-                new.add(identity(held))
-    return Bundles(frozenset(old), frozenset(new))
+def new_of(reports: Mapping[str, NodeReport], transaction_id: str) -> frozenset[str]:
+    """The identity of the set that a transaction brings, from the nodes that are in it: it is live there, or
+    the stage. Nothing, where none of them has staged it."""
+    return frozenset(
+        identity(held)
+        for report in reports.values()
+        if report.transaction.transaction_id == transaction_id
+        for held in (report.live, report.stage)
+        if held.digest and held.digest == report.transaction.new_digest
+    )
 
 
 def groups(reports: Mapping[str, NodeReport]) -> tuple[tuple[str, ...], ...]:

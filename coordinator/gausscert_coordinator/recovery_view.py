@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from gausscert_common.model import NodeReport, TransactionReport
     from gausscert_common.protocol.words import Outcome, RestartScope
 
-    from gausscert_coordinator.live_sets import Bundles
 
 _VOTED: Final = (Phase.SWAPPED, Phase.COMMITTED)
 
@@ -142,15 +141,6 @@ def _later_holder(told: Mapping[str, TransactionReport], begun_by: str) -> str:
     return "" if last.holder == begun_by else last.holder
 
 
-def participants(reports: Mapping[str, NodeReport], transaction_id: str) -> tuple[str, ...]:
-    """All nodes of the transaction, as those that are still in it remember; () when none is."""
-    named: set[str] = set()
-    for report in reports.values():
-        if report.transaction.transaction_id == transaction_id:
-            named.update(report.transaction.participants)
-    return tuple(sorted(named))
-
-
 def restart_of(reports: Mapping[str, NodeReport], transaction_id: str) -> RestartScope | None:
     """How the transaction meant to restart CM, or None when no node remembers."""
     for report in reports.values():
@@ -220,10 +210,9 @@ def answers(
         transaction_id: The transaction.
         outside: Another one was begun without these nodes, so that they need not have had the same set.
     """
-    held = live_sets.of_transaction(reports, transaction_id)
+    new = live_sets.new_of(reports, transaction_id)
     return {
-        name: _answer(report, transaction_id, held, comparable=not outside)
-        for name, report in reports.items()
+        name: _answer(report, transaction_id, new, comparable=not outside) for name, report in reports.items()
     }
 
 
@@ -235,11 +224,11 @@ def remembered(reports: Mapping[str, NodeReport], transaction_id: str) -> dict[s
     }
 
 
-def _answer(report: NodeReport, transaction_id: str, held: Bundles, *, comparable: bool) -> Answer:
+def _answer(report: NodeReport, transaction_id: str, new: frozenset[str], *, comparable: bool) -> Answer:
     told = report.transaction
     if told.phase is Phase.NONE:
         outcome = outcome_at(report, transaction_id)
-        live = _left_with(report, transaction_id, held) if comparable else None
+        live = _left_with(report, transaction_id, new) if comparable else None
         return Answer(Phase.NONE, live=live, outcome=outcome, running=cm_stays_up(report))
     return Answer(
         phase=_voted_phase(report),
@@ -251,13 +240,13 @@ def _answer(report: NodeReport, transaction_id: str, held: Bundles, *, comparabl
     )
 
 
-def _left_with(report: NodeReport, transaction_id: str, held: Bundles) -> LiveState | None:
+def _left_with(report: NodeReport, transaction_id: str, new: frozenset[str]) -> LiveState | None:
     """Whose set a node holds that is in no transaction any more. Only of one that remembers last that this
     one is committed it is known what it must be: one that was never in it may have had any set, or none."""
     newest = report.transaction.tombstones[:1]
-    if not held.new or newest != (Tombstone(transaction_id, Outcome.COMMITTED),):
+    if not new or newest != (Tombstone(transaction_id, Outcome.COMMITTED),):
         return None
-    return LiveState.NEW if held.is_new(report.live) else LiveState.FOREIGN
+    return LiveState.NEW if live_sets.identity(report.live) in new else LiveState.FOREIGN
 
 
 def _running_as(report: NodeReport) -> LiveState | None:
