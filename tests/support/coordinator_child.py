@@ -99,7 +99,11 @@ class Fate:
                 for each in self._boundaries
                 if (each.rpc, each.node, each.nth) == (rpc, node, self._calls[rpc, node])
             ]
-            return await self._through(node, call, command, {each.moment: each for each in here})
+            try:
+                return await self._through(node, call, command, {each.moment: each for each in here})
+            except asyncio.CancelledError:  # a look beside Start that its end cuts short: the next one counts
+                self._calls[rpc, node] -= 1
+                raise
 
     async def _through(
         self,

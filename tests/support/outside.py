@@ -123,12 +123,13 @@ def assert_both_sets_are_there(cluster: FaultCluster, node: Any, known: Known) -
         return
     beside = node.set_directory.parent / f".cm.{before.transaction.transaction_id}"
     try:
-        sets = [known.which(node.name, read_set(each)[0]) for each in (node.set_directory, beside)]
+        looked_at = (node.set_directory, beside, node.set_directory)
+        *sets, again = [known.which(node.name, read_set(each)[0]) for each in looked_at]
     except (FileNotFoundError, AssertionError):
         if journal(cluster, node.name) == before:
             raise
         return
-    if journal(cluster, node.name) == before:
+    if journal(cluster, node.name) == before and again == sets[0]:  # else exchanged between the looks
         assert sorted(sets) == ["new", "old"], f"{node.name} in phase {before.phase} has {sets}"
 
 
