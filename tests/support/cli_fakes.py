@@ -53,6 +53,8 @@ from gausscert_coordinator.report import (
     Result,
 )
 
+SECRET = "Canary#7pw"
+"""A password that must not be shown."""
 NOW = datetime(2026, 11, 2, 12, 0, tzinfo=UTC)
 OLD = "aa" * 32
 NEW = "bb" * 32

@@ -16,6 +16,7 @@ from gausscert_coordinator.report import ClusterStatus, InFlight, NodeStatus, Re
 from support.cli_fakes import (
     NODES,
     NOW,
+    SECRET,
     Given,
     cli,
     finding,
@@ -26,27 +27,7 @@ from support.cli_fakes import (
     unreachable,
 )
 
-SECRET = "Canary#7pw"
 T = "20261102t120000z-abc123"
-
-
-@pytest.fixture
-def bundle(tmp_path):
-    directory = tmp_path / "bundle"
-    directory.mkdir()
-    for name in ("cacert.pem", "server.crt", "client.crt", "server.key", "client.key"):
-        path = directory / name
-        path.write_text(name)
-        path.chmod(0o400)
-    return directory
-
-
-@pytest.fixture
-def passwords(tmp_path):
-    path = tmp_path / "pw"
-    path.write_text(SECRET)
-    path.chmod(0o600)
-    return ("--server-password-file", str(path), "--client-password-file", str(path))
 
 
 def options(given):

@@ -21,6 +21,7 @@ from support.cli_fakes import (
     NOW,
     OLD,
     PROGRESS,
+    SECRET,
     Given,
     cli,
     error,
@@ -29,28 +30,6 @@ from support.cli_fakes import (
     result,
     unreachable,
 )
-
-SECRET = "Canary#7pw"
-
-
-@pytest.fixture
-def bundle(tmp_path):
-    """A directory that looks like a bundle; the fake cluster judges nothing."""
-    directory = tmp_path / "bundle"
-    directory.mkdir()
-    for name in ("cacert.pem", "server.crt", "client.crt", "server.key", "client.key"):
-        path = directory / name
-        path.write_text(name)
-        path.chmod(0o400)
-    return directory
-
-
-@pytest.fixture
-def passwords(tmp_path):
-    path = tmp_path / "pw"
-    path.write_text(SECRET)
-    path.chmod(0o600)
-    return ("--server-password-file", str(path), "--client-password-file", str(path))
 
 
 def asked(given, what):
