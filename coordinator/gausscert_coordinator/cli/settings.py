@@ -33,6 +33,7 @@ class Settings:
     """The global options; click fills them in as it meets them, before or after the verb."""
 
     inventory: Path | None = None
+    cluster: str | None = None
     output: OutputFormat = OutputFormat.TEXT
     quiet: bool = False
     verbose: bool = False
@@ -45,10 +46,11 @@ def _open_cluster(inventory: Inventory) -> AbstractAsyncContextManager[Cluster]:
     return Coordinator(inventory, recorder=history.of(inventory))
 
 
-def _load_inventory(path: Path | None) -> Inventory:
-    from gausscert_coordinator import inventory_file
+def _load_inventory(path: Path | None, cluster: str | None) -> Inventory:
+    from gausscert_coordinator import inventory_clusters, inventory_file
 
-    return inventory_file.load(inventory_file.find(path, os.environ))
+    named = cluster or os.environ.get(inventory_clusters.VARIABLE) or None
+    return inventory_file.load(inventory_file.find(path, os.environ), cluster=named)
 
 
 def _controlling_terminal() -> Terminal:
@@ -63,7 +65,7 @@ class Invocation:
 
     settings: Settings = field(default_factory=Settings)
     open_cluster: Callable[[Inventory], AbstractAsyncContextManager[Cluster]] = _open_cluster
-    load_inventory: Callable[[Path | None], Inventory] = _load_inventory
+    load_inventory: Callable[[Path | None, str | None], Inventory] = _load_inventory
     open_terminal: Callable[[], Terminal] = _controlling_terminal
     transaction_begun: bool = False
     """From here on nobody may say any more that nothing was changed."""
@@ -87,9 +89,9 @@ class Invocation:
         return self.open_terminal()
 
     def inventory(self) -> Inventory:
-        """The cluster that `--inventory` or the default order names.
+        """The cluster that `--inventory` or the default order, and `--cluster` where needed, name.
 
         Raises:
             InvalidInput: There is none, or it cannot be read.
         """
-        return self.load_inventory(self.settings.inventory)
+        return self.load_inventory(self.settings.inventory, self.settings.cluster)

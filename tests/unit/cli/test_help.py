@@ -154,6 +154,47 @@ def test_completion_of_a_generation_offers_nothing_and_looks_for_no_cluster():
     assert (done.stdout.split(), done.stderr) == ([], "")
 
 
+INVENTORY = """
+[clusters.prod.credentials]
+ca = "x"
+cert = "x"
+key = "x"
+[[clusters.prod.node]]
+name = "n1"
+address = "h1:7443"
+[[clusters.prod.node]]
+name = "m2"
+address = "h2:7443"
+[clusters.preview.credentials]
+"""
+
+
+def words(done: subprocess.CompletedProcess[str]) -> list[str]:
+    assert done.stderr == ""
+    return [line.split(",")[1] for line in done.stdout.split()]
+
+
+def test_completion_completes_clusters_and_nodes_of_the_inventory(tmp_path):
+    path = tmp_path / "several.toml"
+    path.write_text(INVENTORY)
+    line = f"gausscert replace --inventory {path}"
+
+    assert words(completed(f"{line} --cluster ", 5)) == ["prod", "preview"]
+    assert words(completed(f"{line} --cluster pre", 5)) == ["preview"]
+    assert words(completed(f"{line} --cluster prod --exclude ", 7)) == ["m2", "n1"]
+    assert words(completed(f"{line} --cluster prod --exclude m", 7)) == ["m2"]
+    assert words(completed(f"gausscert --inventory {path} --cluster prod plan --exclude n", 7)) == ["n1"]
+
+
+@pytest.mark.parametrize("text", [None, "[clusters", "[clusters.prod]"])
+def test_completion_without_a_usable_inventory_offers_nothing_and_says_nothing(tmp_path, text):
+    path = tmp_path / "gausscert.toml"
+    if text is not None:
+        path.write_text(text)
+
+    assert words(completed(f"gausscert replace --inventory {path} --exclude ", 5)) == []
+
+
 def test_version_names_the_version_of_the_distribution():
     from gausscert_common import VERSION
 
