@@ -15,5 +15,6 @@ command = VerbGroup(
             "From the file that the cluster was installed with:",
             "gausscert inventory import cluster_config.xml",
         ),
+        ("Look whether every node is there and fit:", "gausscert inventory check"),
     ),
 )

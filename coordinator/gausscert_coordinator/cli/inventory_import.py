@@ -90,8 +90,8 @@ def command(
     """Write a gausscert.toml from FILE: OM's cluster_config.xml, or what `cm_ctl view` prints; - is standard
     input.
 
-    It says of each node what it took, and what it could not know; no node is asked. Everything wrong with
-    FILE is reported at once.
+    It says of each node what it took, and what it could not know; no node is asked: that does gausscert
+    inventory check. Everything wrong with FILE is reported at once.
     """
     from gausscert_coordinator import inventory_import
 
@@ -174,4 +174,4 @@ def _notes(invocation: Invocation, written: Written) -> Iterator[RenderableType]
     yield fitted(headings, rows, invocation.render.err_width)
     yield from (cell(f"warning: {each}", DOUBTFUL) for each in written.imported.warnings)
     yield cell("not known either: whose credential is used, and where it lies; see [credentials]")
-    yield cell("next: gausscert status")
+    yield cell("next: gausscert inventory check")

@@ -8,10 +8,10 @@ import sys
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from gausscert_coordinator.cli.render import Renderer
     from gausscert_coordinator.cli.terminal import Terminal
     from gausscert_coordinator.inventory import Inventory
+    from gausscert_coordinator.inventory_check import InventoryCheck
 
 
 class OutputFormat(StrEnum):
@@ -46,6 +47,12 @@ def _open_cluster(inventory: Inventory) -> AbstractAsyncContextManager[Cluster]:
     return Coordinator(inventory, recorder=history.of(inventory))
 
 
+async def _check_inventory(inventory: Inventory) -> InventoryCheck:
+    from gausscert_coordinator import inventory_check
+
+    return await inventory_check.check(inventory)
+
+
 def _load_inventory(path: Path | None, cluster: str | None) -> Inventory:
     from gausscert_coordinator import inventory_clusters, inventory_file
 
@@ -66,6 +73,7 @@ class Invocation:
     settings: Settings = field(default_factory=Settings)
     open_cluster: Callable[[Inventory], AbstractAsyncContextManager[Cluster]] = _open_cluster
     load_inventory: Callable[[Path | None, str | None], Inventory] = _load_inventory
+    check_inventory: Callable[[Inventory], Coroutine[Any, Any, InventoryCheck]] = _check_inventory
     open_terminal: Callable[[], Terminal] = _controlling_terminal
     transaction_begun: bool = False
     """From here on nobody may say any more that nothing was changed."""

@@ -54,4 +54,5 @@ PKI: Final[dict[str, Entry]] = {
 
 INVENTORY: Final[dict[str, Entry]] = {
     "import": Entry("inventory_import", "Write gausscert.toml from cluster_config.xml or `cm_ctl view`."),
+    "check": Entry("inventory_check", "Check that every node is there, is who it should be, and fit."),
 }
