@@ -36,7 +36,7 @@ def client(tmp_path_factory):
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(proto, copy)
     subprocess.run(
-        ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--cache", str(place / "cache")],
+        ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline"],
         cwd=place / "client",
         check=True,
         capture_output=True,
