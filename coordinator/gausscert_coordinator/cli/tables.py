@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 READABLE: Final = 32
 """Columns below which a sentence in a table column is no longer read but spelled."""
+_READABLE_SUBJECT: Final = 20
+"""The same of a distinguished name."""
 
 SOON_DAYS: Final = 30
 """`status` marks what expires sooner; `expiry` uses the threshold of the node."""
@@ -170,27 +172,33 @@ def switches(switch: SslSwitch) -> str:
 
 
 def expiry(nodes: tuple[NodeExpiry, ...], width: int) -> list[RenderableType]:
-    """Every certificate on every node, soonest first."""
-    headings = ("days left", "state", "node", "file", "kind", "expires (UTC)", "fingerprint", "subject")
-    rows = [
-        [
-            cell(str(line.days_left), _EXPIRY_STYLE[line.state]),
-            cell(line.state.value, _EXPIRY_STYLE[line.state]),
-            cell(line.node),
-            cell(line.certificate.file),
-            cell(line.certificate.kind.value),
-            cell(f"{line.certificate.not_after:%Y-%m-%d %H:%M}"),
-            cell(short(line.certificate.fingerprint)),
-            cell(line.certificate.subject),
-        ]
-        for line in judge.expiry_lines(nodes)
-    ]
+    """Every certificate on every node, soonest first; what is the same on several nodes in one line."""
+    headings = ("days left", "state", "file", "expires (UTC)", "fingerprint", "nodes", "subject")
+    alike: dict[tuple[object, ...], list[judge.ExpiryLine]] = {}
+    for line in judge.expiry_lines(nodes):
+        found = line.certificate
+        kind = (line.days_left, line.state, found.file, found.kind, found.not_after, found.fingerprint)
+        alike.setdefault((*kind, found.subject), []).append(line)
+    rows = [_expiry_row(lines, len(nodes)) for lines in alike.values()]
     parts: list[RenderableType] = [cell("no certificates")]
     if rows:
-        parts = [fitted(headings, rows, width, flexible=READABLE)]
+        parts = [fitted(headings, rows, width, flexible=_READABLE_SUBJECT)]
     parts.extend(failures([node.error for node in nodes if node.error is not None]))
     found = [each for node in nodes if node.report is not None for each in node.report.findings]
     return [*parts, findings(found, width)] if found else parts
+
+
+def _expiry_row(lines: Sequence[judge.ExpiryLine], nodes: int) -> list[Text]:
+    first = lines[0]
+    return [
+        cell(str(first.days_left), _EXPIRY_STYLE[first.state]),
+        cell(first.state.value, _EXPIRY_STYLE[first.state]),
+        cell(first.certificate.file),
+        cell(f"{first.certificate.not_after:%Y-%m-%d %H:%M}"),
+        cell(short(first.certificate.fingerprint)),
+        cell("all nodes" if len(lines) == nodes > 1 else ", ".join(line.node for line in lines)),
+        cell(first.certificate.subject),
+    ]
 
 
 def certificates(held: Sequence[Certificate], width: int) -> RenderableType:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import re
 from datetime import UTC, datetime
@@ -18,13 +19,16 @@ from gausscert_coordinator.cli.settings import Settings
 from gausscert_coordinator.report import ClusterStatus, Mark, NodeStatus, Progress
 from rich.console import Console
 from support.cli_fakes import (
+    NEW,
     OLD,
     PROGRESS,
     Given,
     Tty,
+    certificate,
     cli,
     cluster_status,
     error,
+    expiry_report,
     finding,
     status_of,
     unreachable,
@@ -297,3 +301,19 @@ def test_the_document_of_status_tells_when_each_generation_was_retired():
 
     told = [(each["generation"], each["retired_at"]) for each in node["report"]["retired"]]
     assert told == [("tx-00000001", "2026-11-01T08:30:00Z"), ("tx-00000000", None)]
+
+
+def test_a_certificate_that_all_nodes_have_is_one_line_and_in_the_document_one_for_each(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "112")
+    monkeypatch.setenv("NO_COLOR", "1")
+    odd = certificate(fingerprint=NEW)
+    given = Given(expiry=(expiry_report("n1"), expiry_report("n2"), expiry_report("n3", certificate(), odd)))
+
+    run = cli("expiry", given=given, terminal_out=True)
+    rows = run.out.splitlines()[1:]
+
+    assert len(rows) == 2
+    assert sum("all nodes" in row and OLD[:12] in row for row in rows) == 1
+    assert sum(" n3 " in row and NEW[:12] in row for row in rows) == 1
+    document = json.loads(cli("expiry", "--output", "json", given=given).out)
+    assert [each["node"] for each in document["certificates"]].count("n1") == 1
