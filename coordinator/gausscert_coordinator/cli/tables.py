@@ -176,9 +176,9 @@ def expiry(nodes: tuple[NodeExpiry, ...], width: int) -> list[RenderableType]:
     headings = ("days left", "state", "file", "expires (UTC)", "fingerprint", "nodes", "subject")
     alike: dict[tuple[object, ...], list[judge.ExpiryLine]] = {}
     for line in judge.expiry_lines(nodes):
-        found = line.certificate
-        kind = (line.days_left, line.state, found.file, found.kind, found.not_after, found.fingerprint)
-        alike.setdefault((*kind, found.subject), []).append(line)
+        one = line.certificate
+        kind = (line.days_left, line.state, one.file, one.kind, one.not_after, one.fingerprint, one.subject)
+        alike.setdefault(kind, []).append(line)
     rows = [_expiry_row(lines, len(nodes)) for lines in alike.values()]
     parts: list[RenderableType] = [cell("no certificates")]
     if rows:
