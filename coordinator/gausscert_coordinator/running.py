@@ -44,6 +44,12 @@ def still_there(reports: Mapping[str, NodeReport], when: str) -> list[NodeFailur
     ]
 
 
+def where(reports: Mapping[str, NodeReport]) -> str:
+    """Where CM runs, for a person; "" for nowhere."""
+    found = [f"{node}: {_named(each)}" for node, each in sorted(running(reports).items()) if each]
+    return f"CM still runs on {'; '.join(found)}" if found else ""
+
+
 def not_restarted(reports: Mapping[str, NodeReport], before: Processes) -> list[NodeFailure]:
     """Processes that ran before CM was stopped. Waiting mends none of them."""
     found = []
