@@ -9,6 +9,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
+from gausscert_common import boots
 from gausscert_common.errors import NodeFailure, Reason
 
 from gausscert_coordinator.recovery_view import CM_PROCESSES
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
     Processes = Mapping[str, tuple[CmProcess, ...]]
 
 _SAME: Final = timedelta(seconds=5)
-"""The start of a process is told by when the machine booted, which a corrected clock moves; no pid is given
-out again so soon."""
+"""Only of an agent that does not tell start ticks. The start of a process is then told by when the machine
+booted, which a corrected clock moves; no pid is given out again so soon."""
 
 
 def running(reports: Mapping[str, NodeReport]) -> Processes:
@@ -109,8 +110,12 @@ def _daemons(report: NodeReport) -> tuple[CmProcess, ...]:
 
 
 def _is_same(one: CmProcess, other: CmProcess) -> bool:
-    same = (one.name, one.pid) == (other.name, other.pid)
-    return same and abs(one.started_at - other.started_at) < _SAME
+    """By pid, start ticks and boot, which no clock that is set can change."""
+    if (one.name, one.pid) != (other.name, other.pid):
+        return False
+    if one.start_ticks and other.start_ticks:
+        return one.start_ticks == other.start_ticks and boots.is_same(one.boot, other.boot)
+    return abs(one.started_at - other.started_at) < _SAME
 
 
 def _named(processes: tuple[CmProcess, ...]) -> str:
