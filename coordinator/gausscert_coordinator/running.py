@@ -92,17 +92,21 @@ def told_to_stop(reports: Mapping[str, NodeReport], *, but: Collection[str] = ()
 def absent(reports: Mapping[str, NodeReport]) -> list[NodeFailure]:
     """Nodes that must have a cm_server, on which none runs."""
     return [
-        NodeFailure(
-            Reason.NOT_PROVEN,
-            f"no cm_server runs here; there is: {_named(_daemons(report)) or 'nothing of CM'}",
-            node=node,
-            remedy="look at cm_server's log there: $GAUSSLOG/cm/cm_server",
-        )
+        _absent(node, report)
         for node, report in sorted(reports.items())
         if report.topology.local is not None
         and report.topology.local.server_address
         and not any(process.name == "cm_server" for process in report.processes)
     ]
+
+
+def _absent(node: str, report: NodeReport) -> NodeFailure:
+    message = f"no cm_server runs here; there is: {_named(_daemons(report)) or 'nothing of CM'}"
+    remedy = "look at cm_server's log there: $GAUSSLOG/cm/cm_server"
+    if report.manually_stopped:  # then cm_server has not even begun
+        message += "; and bin/cluster_manual_start is there, so that nothing starts it"
+        remedy = "see why `cm_ctl start` has left that file there: $GAUSSLOG/cm/cm_ctl"
+    return NodeFailure(Reason.NOT_PROVEN, message, node=node, remedy=remedy)
 
 
 def _daemons(report: NodeReport) -> tuple[CmProcess, ...]:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from gausscert_common.model import CmProcess, NodeReport
+from gausscert_common.model import CmNode, CmProcess, CmTopology, NodeReport
 from gausscert_coordinator import running
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -41,6 +41,17 @@ def test_a_new_process_is_not_taken_for_one_of_before_whatever_the_clock_says(an
 
 def test_a_boot_of_which_a_part_could_not_be_read_is_no_other_one():
     assert named(BEFORE, replace(BEFORE, boot="5d4a - 42"))
+
+
+@pytest.mark.parametrize("marked", [True, False])
+def test_a_cm_server_that_nothing_starts_is_not_looked_for_in_its_log(marked):
+    """A `cm_ctl start` that says success and leaves the mark has started nothing."""
+    topology = CmTopology(1, (CmNode(1, "host-1", "10.0.0.1", 5000),))
+    (failure,) = running.absent(
+        {"n1": NodeReport("c", "n1", "1", NOW, topology=topology, manually_stopped=marked)}
+    )
+    assert ("bin/cluster_manual_start is there" in failure.message) is marked
+    assert ("cm_server's log" in failure.remedy) is not marked
 
 
 def test_an_agent_that_tells_no_ticks_is_judged_by_the_start():
