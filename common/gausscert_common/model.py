@@ -224,6 +224,11 @@ class CmProcess:
     name: str
     pid: int
     started_at: datetime
+    """By the node's clock now; it moves when that is set."""
+    start_ticks: int = 0
+    """Clock ticks between boot and its start; 0: not told."""
+    boot: str = ""
+    """What pid and ticks mean something in; see `boots`. "": not told."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,6 +76,7 @@ class Coordinator:
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
         holder: str | None = None,
         make_id: Callable[[], str] | None = None,
         recorder: Recorder = NOBODY,
@@ -88,6 +89,7 @@ class Coordinator:
             clock: Seconds that only go forward, for deadlines and durations.
             now: The present in UTC, to compare nodes' clocks with.
             sleep: Waits between two looks at the restarted cluster.
+            pause: Waits before it is said that a stage still waits.
             holder: Who takes the lease; None for "user@host:pid".
             make_id: Makes transaction ids; None for `naming.transaction_id`.
             recorder: Told what is done; `history.of(inventory)` writes it down.
@@ -97,6 +99,7 @@ class Coordinator:
         self._clock = clock
         self._now = now
         self._sleep = sleep
+        self._pause = pause
         self._holder = holder or naming.holder()
         self._make_id = make_id or (lambda: naming.transaction_id(now()))
         self._recorder = recorder
@@ -346,7 +349,15 @@ class Coordinator:
     ) -> Engine:
         self._recorder.begun(kind, self._inventory.cluster, job)
         self._reporter = Reporter(watch, self._clock, self._recorder)
-        return Engine(job, self._open(), self._reporter, interrupt, clock=self._clock, sleep=self._sleep)
+        return Engine(
+            job,
+            self._open(),
+            self._reporter,
+            interrupt,
+            clock=self._clock,
+            sleep=self._sleep,
+            pause=self._pause,
+        )
 
     def _retrying(self, notice: RetryNotice) -> None:
         if self._reporter is not None:

@@ -6,6 +6,7 @@ counts as having gone well, the operator's interruptions, and the words for how 
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -15,8 +16,9 @@ from gausscert_common.protocol.words import RestartScope
 
 from gausscert_coordinator import objections, proof, recovery_view, running, sightings, standing, takeover
 from gausscert_coordinator.hands import PROBE_TIMEOUT_S, Hands
+from gausscert_coordinator.heartbeat import Heartbeat
 from gausscert_coordinator.interrupt import unless
-from gausscert_coordinator.job import PROOFS, STARTS
+from gausscert_coordinator.job import PROOFS, STARTS, STOPS
 from gausscert_coordinator.looking_before import LookBefore
 from gausscert_coordinator.merging import merge
 from gausscert_coordinator.objections import (
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
     from gausscert_common.protocol.words import Step
 
     from gausscert_coordinator.fanout import Answers
+    from gausscert_coordinator.heartbeat import Wait
     from gausscert_coordinator.interrupt import Interrupt
     from gausscert_coordinator.job import Job, Replacement
     from gausscert_coordinator.ports import AgentClient
@@ -67,6 +70,7 @@ class Engine:
         *,
         clock: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]],
+        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._job = job
         self._reporter = reporter
@@ -76,6 +80,7 @@ class Engine:
         self._hands = Hands(job, clients, reporter)
         self._prover = Prover(self._hands, reporter, clock)
         self._start_watch = StartWatch(self._hands, reporter, sleep)
+        self._heartbeat = Heartbeat(reporter, self._waits, self._sees, pause)
         self._granted: tuple[str, ...] = ()
         self._prepare_sent = job.replacement is None
         self._before: Baseline | None = None
@@ -109,7 +114,7 @@ class Engine:
         self._reporter.stage = Stage.ACQUIRE
         self._reporter.tell(Mark.STARTED)
         self._hands.epoch = epoch
-        answers = await self._hands.acquire()
+        answers = await self._heartbeat.during(self._hands.acquire())
         self._granted = tuple(answers.good)
         wrong = list(answers.bad.values())
         self._reporter.tell(Mark.FAILED if wrong else Mark.DONE, detail=told_together(wrong))
@@ -148,7 +153,7 @@ class Engine:
         self._reporter.tell(Mark.STARTED)
         if stage is POINT_OF_NO_RETURN:
             await self._recorder.durable()
-        wrong = await unless(self._interrupt.third, self._carry_out(stage))
+        wrong = await unless(self._interrupt.third, self._heartbeat.during(self._carry_out(stage)))
         if wrong is None:
             self._abandoned = self._interrupted = True
             self._stopped_at = stage
@@ -209,6 +214,20 @@ class Engine:
         if stage in self._own_ways:
             return await self._own_ways[stage]()
         return await self._hands.command(stage, self._job.participants)
+
+    def _waits(self) -> Wait | None:
+        return self._hands.wait or self._prover.wait
+
+    async def _sees(self) -> str:
+        """What a heartbeat tells beside who is waited for."""
+        if self._prover.wait is not None:
+            return self._prover.said
+        if self._reporter.stage in STARTS:
+            return self._start_watch.silent
+        if self._reporter.stage in STOPS:
+            with self._reporter.aside():
+                return running.where((await self._hands.glance_at_nodes()).good)
+        return ""
 
     async def _rollback_start(self) -> list[GausscertError]:
         mixed = await self._mixed()

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
+from gausscert_common.protocol.words import Step
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -132,3 +134,18 @@ TABLE: Final[dict[Call, Policy]] = {
     Call.ENCRYPT: _forward(_long, "as Prepare; a repeat has the same request id"),
     Call.SET_ENABLE_SSL: _forward(_long, "runs cm_ctl; a repeat has the same request id"),
 }
+
+OF_STEP: Final[dict[Step, Call]] = {
+    Step.ACQUIRE: Call.ACQUIRE,
+    Step.PREPARE: Call.PREPARE,
+    Step.STOP: Call.STOP,
+    Step.SWAP: Call.SWAP,
+    Step.START: Call.START,
+    Step.COMMIT: Call.COMMIT,
+    Step.PURGE: Call.PURGE,
+    Step.ROLLBACK_STOP: Call.ROLLBACK_STOP,
+    Step.ABORT: Call.ABORT,
+    Step.ROLLBACK_START: Call.ROLLBACK_START,
+    Step.CLEAN: Call.CLEAN,
+}
+"""The call that carries each step's command."""

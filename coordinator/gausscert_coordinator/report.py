@@ -175,6 +175,8 @@ class Mark(StrEnum):
     FAILED = "failed"
     RETRYING = "retrying"
     NOTE = "note"
+    WAITING = "waiting"
+    """Nothing has happened for a while; the detail says what is waited for, and how long at most."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,6 +115,16 @@ def speaking(probes: Mapping[str, ProbeReport]) -> frozenset[int]:
     )
 
 
+def silent(
+    expectation: Expectation, reports: Mapping[str, NodeReport], probes: Mapping[str, ProbeReport]
+) -> str:
+    """The cm_servers that must serve and that nobody hears, for a person; "" where nobody could look."""
+    owners = {each.topology.local_node_id: f" ({node})" for node, each in reports.items()}
+    lacking = sorted(expectation.servers.keys() - speaking(probes)) if probes else []
+    named = ", ".join(f"{each}{owners.get(each, '')}" for each in lacking)
+    return f"no answer yet from cm_server {named}" if named else ""
+
+
 def gist(failure: NodeFailure) -> tuple[str, str]:
     """What makes it worth telling: not that a process was started anew since it was told."""
     return failure.node, failure.message.partition(_RUNS_SINCE)[0]

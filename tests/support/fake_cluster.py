@@ -44,6 +44,8 @@ class FakeCluster:
     rules: Callable[[Bundle, datetime], tuple[Finding, ...]] = lambda *_: ()
     """What the nodes' rules find in a bundle."""
     now_s: float = 0.0
+    pause: Callable[[float], Awaitable[None]] = asyncio.sleep
+    """Before it is said that a stage still waits: on the real clock nothing here takes that long."""
     calls: list[tuple[str, str]] = field(default_factory=list)
     """(command, node) in the order of delivery; reads are not in it."""
     reads: list[tuple[str, str]] = field(default_factory=list)
@@ -83,6 +85,7 @@ class FakeCluster:
             clock=lambda: self.now_s,
             now=self.now,
             sleep=self.sleep,
+            pause=self.pause,
             holder=holder or f"op@host-{number}:1",
             make_id=lambda: f"20250101t000000z-{number:06d}",
             recorder=recorder,

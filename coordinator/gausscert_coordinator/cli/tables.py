@@ -342,6 +342,18 @@ def failures(errors: Sequence[GausscertError]) -> list[RenderableType]:
     return [part for error in errors for part in failure(error)]
 
 
+def of_result(errors: Sequence[GausscertError]) -> list[RenderableType]:
+    """As `failures`, and what several nodes see alike is said once: all nodes look at all cm_servers."""
+    alike: dict[tuple[object, ...], list[GausscertError]] = {}
+    for error in errors:
+        key = (error.reason, error.file, error.message, error.remedy, error.findings)
+        alike.setdefault(key, []).append(error)
+    parts: list[RenderableType] = []
+    for first, *others in alike.values():
+        parts += failure(first, also=[each.node for each in others if each.node])
+    return parts
+
+
 def verdict(error: GausscertError) -> list[RenderableType]:
     """An error that sums up what was said of each node already."""
     text = cell(error.message, BAD)
@@ -353,12 +365,17 @@ def says_its_findings(error: GausscertError) -> bool:
     return bool(error.findings) and all(each.cause in error.message for each in error.findings)
 
 
-def _several(error: GausscertError) -> list[RenderableType]:
+def _where(error: GausscertError, also: Sequence[str]) -> str:
+    nodes = ", ".join(dict.fromkeys(each for each in (error.node, *also) if each))
+    return ": ".join(part for part in (nodes, error.file) if part)
+
+
+def _several(error: GausscertError, also: Sequence[str]) -> list[RenderableType]:
     """Several things wrong with one file, say: a line for each instead of one that joins them."""
     text = cell("")
     text.append(cell("error ", BAD))
     text.append(cell(f"{error.reason.value} ", STRONG))
-    where = ": ".join(part for part in (error.node, error.file) if part)
+    where = _where(error, also)
     count = counted(len(error.findings), "thing")
     text.append(cell(f"{where}: {count} to mend" if where else f"{count} to mend"))
     parts: list[RenderableType] = [text]
@@ -369,11 +386,16 @@ def _several(error: GausscertError) -> list[RenderableType]:
     return parts
 
 
-def failure(error: GausscertError) -> list[RenderableType]:
-    """One error, as lines that wrap."""
+def failure(error: GausscertError, also: Sequence[str] = ()) -> list[RenderableType]:
+    """One error, as lines that wrap.
+
+    Args:
+        error: The error.
+        also: Other nodes of which the same is to be said.
+    """
     if len(error.findings) > 1 and says_its_findings(error):
-        return _several(error)
-    where = ": ".join(part for part in (error.node, error.file) if part)
+        return _several(error, also)
+    where = _where(error, also)
     text = cell("")
     text.append(cell("error ", BAD))
     text.append(cell(f"{error.reason.value} ", STRONG))

@@ -373,14 +373,18 @@ class SslSwitch(_message.Message):
     def __init__(self, server: _Optional[_Union[SslValue, str]] = ..., agent: _Optional[_Union[SslValue, str]] = ...) -> None: ...
 
 class CmProcess(_message.Message):
-    __slots__ = ("name", "pid", "started_at")
+    __slots__ = ("name", "pid", "started_at", "start_ticks", "boot")
     NAME_FIELD_NUMBER: _ClassVar[int]
     PID_FIELD_NUMBER: _ClassVar[int]
     STARTED_AT_FIELD_NUMBER: _ClassVar[int]
+    START_TICKS_FIELD_NUMBER: _ClassVar[int]
+    BOOT_FIELD_NUMBER: _ClassVar[int]
     name: str
     pid: int
     started_at: _timestamp_pb2.Timestamp
-    def __init__(self, name: _Optional[str] = ..., pid: _Optional[int] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    start_ticks: int
+    boot: str
+    def __init__(self, name: _Optional[str] = ..., pid: _Optional[int] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., start_ticks: _Optional[int] = ..., boot: _Optional[str] = ...) -> None: ...
 
 class CmTopology(_message.Message):
     __slots__ = ("local_node_id", "nodes")

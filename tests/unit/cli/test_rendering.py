@@ -215,6 +215,29 @@ def test_more_nodes_than_lines_shows_those_in_trouble_and_counts_the_rest():
     assert "and 94 more nodes" in lines[-1]
 
 
+WAITS = Progress(20.0, Stage.START, Mark.WAITING, "", "for n1, 20 s so far, up to 635 s and no longer")
+
+
+def test_that_a_stage_still_waits_is_a_line_in_a_log_and_one_on_the_board_that_goes_again():
+    out = io.StringIO()
+    moment = datetime(2026, 11, 2, 12, tzinfo=UTC)
+    with LineProgress(Console(file=out, width=300), now=lambda: moment) as watch:
+        watch(WAITS)
+    assert out.getvalue() == (
+        "2026-11-02T12:00:00Z +20.0s start waiting: for n1, 20 s so far, up to 635 s and no longer\n"
+    )
+    began = Progress(0.0, Stage.START, Mark.STARTED)
+    lines, above = live(("n1",), events=(began, WAITS, WAITS))
+    assert lines[1] == "waiting for n1, 20 s so far, up to 635 s and no longer"
+    assert "waiting" not in above, "nothing is left above the board"
+    lines, _ = live(("n1",), events=(began, WAITS), width=30)
+    assert (len(lines[1]), lines[1][-1]) == (30, "…")
+    lines, _ = live(("n1",), events=(began, WAITS, Progress(21.0, Stage.START, Mark.DONE)))
+    assert not any("waiting" in line for line in lines)
+    lines, _ = live(tuple(f"n{number}" for number in range(9)), height=10, events=(WAITS,))
+    assert len(lines) <= 9, "the cursor has a line of its own"
+
+
 def test_a_board_counts_the_time_of_a_node_from_its_own_start():
     board = Board({"n1": NodeLine()})
     board.take(Progress(5.0, Stage.STOP, Mark.STARTED))
