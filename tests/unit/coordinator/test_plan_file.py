@@ -10,6 +10,7 @@ import stat
 import pytest
 from gausscert_common.errors import InvalidInput, Reason
 from gausscert_coordinator import plan_document, plan_file
+from support import documents
 from support.plans import KEPT
 
 MINIMAL = plan_document.to_document(KEPT)
@@ -168,6 +169,12 @@ def test_every_field_is_looked_at_and_what_is_wrong_is_not_repeated(path, value)
     with pytest.raises(ValueError, match=str(path[0])) as raised:
         plan_document.from_document(document)
     assert "canary" not in str(raised.value)
+
+
+def test_what_is_written_is_what_its_schema_says(tmp_path):
+    plan_file.write(tmp_path / "plan.json", KEPT)
+
+    documents.only_document((tmp_path / "plan.json").read_text())
 
 
 def test_fields_of_a_later_version_are_passed_over():
