@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from gausscert_common.findings import Finding
-    from gausscert_common.model import Certificate
+    from gausscert_common.model import Certificate, CmNode
 
     from gausscert_coordinator.inventory import Timeouts
     from gausscert_coordinator.report import InFlight
@@ -69,6 +69,7 @@ def make(
         only_ssl=seen.only_ssl,
         excluded=tuple(seen.excluded.values()),
         absent=proof.unowned(seen.reports.values()) if seen.excluded else frozenset(),
+        topology=_topology(seen),
     )
 
 
@@ -126,6 +127,14 @@ def _planned(seen: Evidence, node: str) -> PlannedNode:
         enable_ssl=report.enable_ssl,
         promised_epoch=report.transaction.fence.epoch,
         new_digest=new.digest if told else "",
+        cm_node_id=report.topology.local_node_id,
+    )
+
+
+def _topology(seen: Evidence) -> tuple[CmNode, ...]:
+    listed = {node for report in seen.reports.values() for node in report.topology.nodes}
+    return tuple(
+        sorted(listed, key=lambda node: (node.id, node.name, node.server_address, node.agent_address))
     )
 
 

@@ -12,6 +12,7 @@ from gausscert_common.findings import Finding
 from gausscert_common.model import (
     Certificate,
     ClusterState,
+    CmNode,
     ExpiryReport,
     NodeReport,
     Overlap,
@@ -55,6 +56,8 @@ class PlannedNode:
     promised_epoch: int
     new_digest: str = ""
     """Of the set it would stage; "" for a bundle, of which it is known only then."""
+    cm_node_id: int = 0
+    """Its number in CM; 0 where CM does not tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +158,8 @@ class Plan:
     """One per node that is left out: why it does not answer."""
     absent: frozenset[int] = frozenset()
     """CM's numbers of the nodes that are left out, as far as CM tells."""
+    topology: tuple[CmNode, ...] = ()
+    """What CM lists, by number; a node is in it twice where nodes do not agree about it."""
 
     @property
     def feasible(self) -> bool:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from gausscert_coordinator.cli.demo_cluster import GAUSSCERT
+from support.documents import only_document
 
 pytestmark = [pytest.mark.xdist_group("demo"), pytest.mark.timeout(180)]
 
@@ -46,7 +47,7 @@ def test_every_claim_holds_and_nothing_is_left(place):
     began = time.monotonic()
     process = demo("--output", "json")
     out, err = process.communicate(timeout=150)
-    document = json.loads(out)
+    document = only_document(out)
 
     assert process.returncode == 0, err
     assert document["simulated"] is True
@@ -144,7 +145,7 @@ def test_a_claim_that_does_not_hold_ends_with_five_and_says_so(place, monkeypatc
 
     code = run(["demo", "--nodes", "1", "--output", "json"])
 
-    document = json.loads(capsys.readouterr().out)
+    document = only_document(capsys.readouterr().out)
     assert code == 5
     assert document["ok"] is False
     assert [claim["claim"] for claim in document["claims"] if not claim["holds"]] == [

@@ -36,6 +36,7 @@ from gausscert_common.model import (
 )
 from gausscert_common.protocol.coordinator import Stage, Verdict
 from gausscert_common.protocol.words import Fence, Phase, Step
+from gausscert_coordinator.cli.group import asks_for_json
 from gausscert_coordinator.cli.main import run as run_command
 from gausscert_coordinator.cli.settings import Invocation
 from gausscert_coordinator.cli.terminal import Terminal
@@ -52,6 +53,7 @@ from gausscert_coordinator.report import (
     ReplaceOptions,
     Result,
 )
+from support.documents import only_document
 
 SECRET = "Canary#7pw"
 """A password that must not be shown."""
@@ -303,6 +305,8 @@ def cli(*args, given=None, typed=None, hidden=(), terminal_out=False):
     )
     with redirect_stdout(out), redirect_stderr(err):
         code = run_command(args, invocation)
+    if asks_for_json(args) and "--help" not in args:
+        only_document(out.getvalue())
     return Run(code, out.getvalue(), err.getvalue())
 
 

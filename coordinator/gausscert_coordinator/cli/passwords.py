@@ -37,6 +37,16 @@ class PasswordFiles:
     server: Path | None = None
     client: Path | None = None
 
+    def words(self) -> list[str]:
+        """Of a command line that names them again."""
+        named = (("server", self.server), ("client", self.client))
+        return [
+            word
+            for which, file in named
+            if file is not None
+            for word in (f"--{which}-password-file", str(file))
+        ]
+
 
 @dataclass(frozen=True, slots=True)
 class Passwords:

@@ -6,6 +6,7 @@ import io
 import os
 import sys
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from enum import StrEnum
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -65,6 +66,7 @@ class Invocation:
     open_cluster: Callable[[Inventory], AbstractAsyncContextManager[Cluster]] = _open_cluster
     load_inventory: Callable[[Path | None], Inventory] = _load_inventory
     open_terminal: Callable[[], Terminal] = _controlling_terminal
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
     transaction_begun: bool = False
     """From here on nobody may say any more that nothing was changed."""
 

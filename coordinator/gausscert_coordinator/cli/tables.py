@@ -293,8 +293,8 @@ def _planned_row(node: PlannedNode, wish: str) -> list[Text]:
     ]
 
 
-_OF_HISTORY: Final = "HISTORY_"
-"""Begins the codes of findings about this machine's record of what was done."""
+_ABOUT: Final = {"HISTORY_": "history", "PLAN_": "plan"}
+"""By how their codes begin: findings about this machine's record of what was done, and a plan on file."""
 
 
 def findings(found: Iterable[Finding], width: int, about: str = "bundle") -> RenderableType:
@@ -304,7 +304,7 @@ def findings(found: Iterable[Finding], width: int, about: str = "bundle") -> Ren
         [
             cell(each.severity.value, BAD if each.severity is Severity.ERROR else DOUBTFUL),
             cell(each.code),
-            cell(each.node or ("history" if each.code.startswith(_OF_HISTORY) else about)),
+            cell(each.node or _about(each.code, about)),
             cell(each.file),
             _cause_and_remedy(each.cause, each.remedy),
         ]
@@ -313,6 +313,10 @@ def findings(found: Iterable[Finding], width: int, about: str = "bundle") -> Ren
     return fitted(
         ("severity", "code", "where", "file", "what, and what to do"), rows, width, flexible=READABLE
     )
+
+
+def _about(code: str, otherwise: str) -> str:
+    return next((what for begins, what in _ABOUT.items() if code.startswith(begins)), otherwise)
 
 
 def _cause_and_remedy(cause: str, remedy: str) -> Text:

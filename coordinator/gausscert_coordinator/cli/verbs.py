@@ -31,6 +31,7 @@ ROOT: Final[dict[str, Entry]] = {
     "history": Entry("history", "Show what was done, by whom, and the evidence."),
     "pki": Entry("pki", "Make the identities with which gausscert and its agents know each other."),
     "demo": Entry("demo", "Show it all on a simulated cluster on this machine."),
+    "schema": Entry("schema", "Print the JSON Schema of a document that --output json writes."),
     "completion": Entry("completion", "Print the completion script of a shell."),
     "version": Entry("version", "Print the version."),
 }
