@@ -45,6 +45,7 @@ check: $(VENV)/.development check-protos check-docs
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/mypy bench
+	$(BIN)/mypy examples/python
 	MYPYPATH=tests $(BIN)/mypy -p simulation
 	$(BIN)/lint-imports
 

@@ -279,7 +279,7 @@ class Run:
         return json.loads(self.out)
 
 
-def inventory(path=None):
+def inventory(path=None, cluster=None):
     nodes = tuple(InventoryNode(name, f"{name}:7443") for name in NODES)
     return Inventory("prod", nodes, Credentials(Path("ca"), Path("cert"), Path("key")))
 

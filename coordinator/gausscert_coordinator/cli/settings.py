@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from gausscert_coordinator.cli.render import Renderer
     from gausscert_coordinator.cli.terminal import Terminal
     from gausscert_coordinator.inventory import Inventory
+    from gausscert_coordinator.inventory_check import InventoryCheck
 
 
 class OutputFormat(StrEnum):
@@ -34,6 +35,7 @@ class Settings:
     """The global options; click fills them in as it meets them, before or after the verb."""
 
     inventory: Path | None = None
+    cluster: str | None = None
     output: OutputFormat = OutputFormat.TEXT
     quiet: bool = False
     verbose: bool = False
@@ -46,10 +48,17 @@ def _open_cluster(inventory: Inventory) -> AbstractAsyncContextManager[Cluster]:
     return Coordinator(inventory, recorder=history.of(inventory))
 
 
-def _load_inventory(path: Path | None) -> Inventory:
-    from gausscert_coordinator import inventory_file
+async def _check_inventory(inventory: Inventory) -> InventoryCheck:
+    from gausscert_coordinator import inventory_check
 
-    return inventory_file.load(inventory_file.find(path, os.environ))
+    return await inventory_check.check(inventory)
+
+
+def _load_inventory(path: Path | None, cluster: str | None) -> Inventory:
+    from gausscert_coordinator import inventory_clusters, inventory_file
+
+    named = cluster or os.environ.get(inventory_clusters.VARIABLE) or None
+    return inventory_file.load(inventory_file.find(path, os.environ), cluster=named)
 
 
 def _controlling_terminal() -> Terminal:
@@ -64,7 +73,8 @@ class Invocation:
 
     settings: Settings = field(default_factory=Settings)
     open_cluster: Callable[[Inventory], AbstractAsyncContextManager[Cluster]] = _open_cluster
-    load_inventory: Callable[[Path | None], Inventory] = _load_inventory
+    load_inventory: Callable[[Path | None, str | None], Inventory] = _load_inventory
+    check_inventory: Callable[[Inventory], Coroutine[Any, Any, InventoryCheck]] = _check_inventory
     open_terminal: Callable[[], Terminal] = _controlling_terminal
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     transaction_begun: bool = False
@@ -89,9 +99,9 @@ class Invocation:
         return self.open_terminal()
 
     def inventory(self) -> Inventory:
-        """The cluster that `--inventory` or the default order names.
+        """The cluster that `--inventory` or the default order, and `--cluster` where needed, name.
 
         Raises:
             InvalidInput: There is none, or it cannot be read.
         """
-        return self.load_inventory(self.settings.inventory)
+        return self.load_inventory(self.settings.inventory, self.settings.cluster)

@@ -29,6 +29,7 @@ ROOT: Final[dict[str, Entry]] = {
     "ssl": Entry("ssl", "Switch SSL on or off in the whole cluster: every node, or none."),
     "recover": Entry("recover", "Finish or roll back a transaction that is in doubt."),
     "history": Entry("history", "Show what was done, by whom, and the evidence."),
+    "inventory": Entry("inventory", "Write and check gausscert.toml: the nodes, and how they are reached."),
     "pki": Entry("pki", "Make the identities with which gausscert and its agents know each other."),
     "demo": Entry("demo", "Show it all on a simulated cluster on this machine."),
     "schema": Entry("schema", "Print the JSON Schema of a document that --output json writes."),
@@ -50,4 +51,9 @@ SSL: Final[dict[str, Entry]] = {
 PKI: Final[dict[str, Entry]] = {
     "init": Entry("pki_init", "Make the control plane's own CA."),
     "issue": Entry("pki_issue", "Issue the credential of an agent or a person."),
+}
+
+INVENTORY: Final[dict[str, Entry]] = {
+    "import": Entry("inventory_import", "Write gausscert.toml from cluster_config.xml or `cm_ctl view`."),
+    "check": Entry("inventory_check", "Check that every node is there, is who it should be, and fit."),
 }
