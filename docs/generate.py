@@ -10,6 +10,7 @@ from diagrams import coordinator_diagram, node_diagram
 from gausscert_agent.drivers.cm_signatures import SIGNATURES
 from gausscert_agent.node_findings import NODE_FINDINGS
 from gausscert_common.errors import KIND_OF_REASON
+from gausscert_common.identity import ALLOWED, Role
 from gausscert_common.validate.catalogue import catalogue_markdown
 from gausscert_common.wire.errors import CODES
 from gausscert_coordinator.exit_codes import BY_KIND, BY_REASON, CHECK_MEANING, MEANING
@@ -166,6 +167,28 @@ def deadlines_page() -> str:
     return DEADLINES.format(first=FIRST_CONTACT_S, rows=table(header, rows))
 
 
+ROLES = """\
+# Roles
+
+This page is generated from `gausscert_common.identity`. A role is part of an identity,
+`gausscert://<cluster>/<role>/<name>`, which is the URI SAN of a certificate of the control plane's own CA. It
+is looked at on every call, not on every connection. What is not in the table nobody may call, and whoever has
+no identity of this cluster may call nothing.
+
+{rows}
+A recoverer may order Stop and Start of the way forward only where the node is in a transaction.
+"""
+
+
+def roles_page() -> str:
+    """Who may call what."""
+    rows = [
+        [rpc.rpartition("/")[2], *("yes" if role in roles else "" for role in Role)]
+        for rpc, roles in ALLOWED.items()
+    ]
+    return ROLES.format(rows=table(["call", *Role], rows))
+
+
 def table(header: list[str], rows: list[list[str]]) -> str:
     """A Markdown table."""
     lines = [header, ["---"] * len(header), *rows]
@@ -180,6 +203,7 @@ PAGES = {
     "errors.md": errors_page,
     "states.md": states_page,
     "deadlines.md": deadlines_page,
+    "roles.md": roles_page,
 }
 
 
