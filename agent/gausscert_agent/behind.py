@@ -61,6 +61,7 @@ class Behind:
                 cm,
                 transaction=lambda: transaction_report(core.runner, core.store),
                 more=lambda: self.monitoring.findings(),  # noqa: PLW0108 - which looks at what the observer sees
+                control_plane=source.certificates,
             )
             stack.callback(core.runner.close)
             damage = _recover(core)

@@ -142,6 +142,7 @@ class AgentServer:
         from gausscert.v1 import agent_service_pb2_grpc
         from grpc_health.v1 import health_pb2_grpc  # type: ignore[import-untyped] # ships no stubs
 
+        from gausscert_agent.control_plane import ControlPlane
         from gausscert_agent.health import Health
         from gausscert_agent.interceptors import Doorkeeper, Outermost
         from gausscert_agent.service import AgentService
@@ -151,7 +152,7 @@ class AgentServer:
         outermost = Outermost(self._config.name, self._pools.of, self._pools.door, doorkeeper.check)
         collected: Any = Collected()
         agent_service_pb2_grpc.add_AgentServiceServicer_to_server(
-            AgentService(self._config.name, node), collected
+            AgentService(self._config.name, node, ControlPlane(self._config, self.source)), collected
         )
         with self._ending:
             self._health = Health(self._fit)

@@ -289,6 +289,11 @@ def _days(dated: Mapping[str, ExpiryReport], limits: Limits) -> Iterator[Datum]:
         for file, one in sorted(soonest.items()):
             days = round(_days_left(report, one), 2)
             yield Datum(f"{name} {file}", days, f"{warning:g}:", f"{critical:g}:")
+        # Their alarms are the node's own findings, which are judged with all others.
+        for one in report.control_plane:
+            what = one.kind.value if one.index == 0 else f"{one.kind.value} {one.index}"
+            limit = judge.CONTROL_PLANE_DAYS[one.kind]
+            yield Datum(f"{name} {what}", round(_days_left(report, one), 2), f"{limit:g}:", "0:")
 
 
 def _counts(

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from gausscert_coordinator.cli.ports import Cluster
     from gausscert_coordinator.cli.render import Renderer
     from gausscert_coordinator.cli.terminal import Terminal
+    from gausscert_coordinator.control_plane import ControlPlane
     from gausscert_coordinator.inventory import Inventory
 
 
@@ -45,6 +46,12 @@ def _open_cluster(inventory: Inventory) -> AbstractAsyncContextManager[Cluster]:
     return Coordinator(inventory, recorder=history.of(inventory))
 
 
+def _open_control_plane(inventory: Inventory) -> AbstractAsyncContextManager[ControlPlane]:
+    from gausscert_coordinator.control_plane import ControlPlane
+
+    return ControlPlane(inventory)
+
+
 def _load_inventory(path: Path | None) -> Inventory:
     from gausscert_coordinator import inventory_file
 
@@ -63,6 +70,7 @@ class Invocation:
 
     settings: Settings = field(default_factory=Settings)
     open_cluster: Callable[[Inventory], AbstractAsyncContextManager[Cluster]] = _open_cluster
+    open_control_plane: Callable[[Inventory], AbstractAsyncContextManager[ControlPlane]] = _open_control_plane
     load_inventory: Callable[[Path | None], Inventory] = _load_inventory
     open_terminal: Callable[[], Terminal] = _controlling_terminal
     transaction_begun: bool = False
