@@ -16,6 +16,7 @@ from gausscert_common.wire.errors import CODES
 from gausscert_coordinator.exit_codes import BY_KIND, BY_REASON, CHECK_MEANING, MEANING
 from gausscert_coordinator.history_catalogue import HISTORY
 from gausscert_coordinator.inventory import Timeouts
+from gausscert_coordinator.own_credential import OWN
 from gausscert_coordinator.plan_catalogue import PLAN
 from gausscert_coordinator.policy import FIRST_CONTACT_S, TABLE
 
@@ -55,6 +56,9 @@ def findings_page() -> str:
         [rule.code, rule.severity, f"**{rule.title}.** {rule.meaning}", rule.remedy]
         for rule in HISTORY.values()
     ]
+    own = [
+        [rule.code, rule.severity, f"**{rule.title}.** {rule.meaning}", rule.remedy] for rule in OWN.values()
+    ]
     logs = [
         [code, "error", row.cause[0].upper() + row.cause[1:] + ".", row.remedy]
         for code, row in SIGNATURES.items()
@@ -73,6 +77,8 @@ def findings_page() -> str:
             table(header, plan),
             "# Findings about the history\n",
             table(header, history),
+            "# Findings about your own credential\n",
+            table(header, own),
         ]
     )
 

@@ -91,13 +91,19 @@ class Checked:
     data: tuple[Datum, ...]
 
 
-def check(status: ClusterStatus, expiries: tuple[NodeExpiry, ...], limits: Limits) -> Checked:
-    """Judge what the nodes have answered."""
+def check(
+    status: ClusterStatus,
+    expiries: tuple[NodeExpiry, ...],
+    limits: Limits,
+    own: tuple[Finding, ...] = (),
+) -> Checked:
+    """Judge what the nodes have answered, and what is to be said of the caller's own credential."""
     reports = {node.node: node.report for node in status.nodes if node.report is not None}
     dated = {node.node: node.report for node in expiries if node.report is not None}
     busy = _busy(status)
     problems = [
         *_silent(status, expiries),
+        *(_of("", found) for found in own),
         *_transactions(judge.flights(status), reports),
         *_served(status, busy),
         *_findings(reports, dated),

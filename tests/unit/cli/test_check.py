@@ -137,7 +137,7 @@ def test_each_problem_has_a_line_worst_first_and_the_first_line_has_the_first_of
 
 
 def test_the_credentials_of_the_control_plane_have_data_and_limits_of_their_own():
-    """They are expected to last less long than what is replaced, and a finding of the node tells their end."""
+    """They last less long than what is replaced, and a finding of the node tells their end."""
     own = certificate(CertificateKind.CREDENTIAL, days=60.0, file="/etc/n1.crt")
     ca = certificate(CertificateKind.CREDENTIAL_CA, days=100.0, file="/etc/ca.crt")
     node = expiry_report("n1")
