@@ -54,7 +54,7 @@ def _serve(config: AgentConfig, journal: Journal, server: AgentServer, stop: thr
         raise NodeFailure(
             Reason.INTERNAL, "another release was installed while it started", remedy="start it again"
         )
-    with Behind(config, journal, server.source) as behind:
+    with Behind(config, journal, server.control) as behind:
         server.answer(behind.node, lambda: behind.monitoring.fitness.fit)
         if not at_once:
             _open(server)

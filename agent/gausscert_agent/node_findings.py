@@ -194,6 +194,11 @@ NODE_FINDINGS: Final[dict[str, NodeFinding]] = {
         "a CA of the control plane has expired, and with it every credential that it has issued",
         _ROTATE,
     ),
+    "NODE_DENY_LIST_UNUSABLE": NodeFinding(
+        _E,
+        "the deny list cannot be used, and nobody is let in",
+        "mend that file: owner, mode 0600, and each line as docs/runbook.md has it; no restart is needed",
+    ),
     "NODE_SETPRIV_MISSING": NodeFinding(
         _W,
         "a cm_ctl would outlive an agent that dies: there is no setpriv that knows --pdeathsig",

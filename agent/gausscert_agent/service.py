@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Final
 
 from gausscert.v1 import agent_service_pb2 as pb
 from gausscert.v1 import agent_service_pb2_grpc
+from gausscert_common import denylist
 from gausscert_common.errors import InvalidInput, NodeRefusal, Reason
 from gausscert_common.protocol.words import SslWish, Step
 from gausscert_common.wire import commands, nodes, values
 
+from gausscert_agent import peer
 from gausscert_agent.restart import RestartOrders
 
 if TYPE_CHECKING:
@@ -175,6 +177,14 @@ class AgentService(agent_service_pb2_grpc.AgentServiceServicer):
         commands.check_transaction_id("request_id", request.request_id)
         own = self._control.finish_renewal(request.request_id, request.certificate)
         return pb.FinishRenewalResponse(credential=values.certificate(own))
+
+    def ExtendDenyList(
+        self, request: pb.ExtendDenyListRequest, context: grpc.ServicerContext
+    ) -> pb.ExtendDenyListResponse:
+        """Let certificates in no more."""
+        entries = denylist.read(request.list).entries
+        added, total = self._control.deny(entries, peer.numbers_of(context))
+        return pb.ExtendDenyListResponse(added=added, total=total)
 
     def _restart(self, order: RestartOrder, context: grpc.ServicerContext) -> None:
         way_back = order.command.step in (Step.ROLLBACK_STOP, Step.ROLLBACK_START)

@@ -135,6 +135,7 @@ ALLOWED: Final[dict[str, frozenset[Role]]] = {
     f"{AGENT_SERVICE}/SetEnableSsl": _BEGINNING,
     f"{AGENT_SERVICE}/BeginRenewal": _BEGINNING,
     f"{AGENT_SERVICE}/FinishRenewal": _BEGINNING,
+    f"{AGENT_SERVICE}/ExtendDenyList": _BEGINNING,
 }
 """Who may call what, by `service/method`; what is not in here nobody may call.
 

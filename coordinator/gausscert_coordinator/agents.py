@@ -229,6 +229,12 @@ class GrpcAgent:
         answer = await self._line.call(Call.FINISH_RENEWAL, request, pb.FinishRenewalResponse)
         return self._line.read(values.as_certificate, answer.credential)
 
+    async def extend_deny_list(self, entries: bytes) -> tuple[int, int]:
+        """Let certificates in no more: how many were added, and how many there are."""
+        request = pb.ExtendDenyListRequest(list=entries)
+        answer = await self._line.call(Call.EXTEND_DENY_LIST, request, pb.ExtendDenyListResponse)
+        return answer.added, answer.total
+
     async def watch(self) -> AsyncIterator[WatchEvent]:
         """What the node does, as it does it. Ends with an error when the connection does; not repeated."""
         stream = self._line.stream(

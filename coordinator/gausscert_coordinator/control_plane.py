@@ -1,4 +1,4 @@
-"""The control plane of a cluster: renews the credentials of its agents over the connections they serve.
+"""The control plane of a cluster: renews the credentials of its agents, and tells them who is revoked.
 
 async with ControlPlane(inventory) as control:
     renewed = await control.renew(("n1", "n2"), signer)
@@ -56,6 +56,18 @@ class Held:
     node: str
     certificates: tuple[Certificate, ...]
     """Its own, then the CAs that it trusts; () where it did not answer."""
+    error: GausscertError | None
+
+
+@dataclass(frozen=True, slots=True)
+class Denial:
+    """What one agent made of a deny list."""
+
+    node: str
+    added: int
+    """How many it did not have."""
+    total: int
+    """How many it has now."""
     error: GausscertError | None
 
 
@@ -121,6 +133,18 @@ class ControlPlane:
         chosen = [client for client in self._open() if client.name in wanted]
         answers = await ask(chosen, lambda client: self._renew(client, signer), concurrency=AT_ONCE)
         return tuple(Renewed(node, answers.good.get(node), answers.bad.get(node)) for node in wanted)
+
+    async def deny(self, entries: bytes) -> tuple[Denial, ...]:
+        """Have every agent let certificates in no more. Raises nothing that nodes do; harmless to repeat.
+
+        Args:
+            entries: Lines of a deny list.
+        """
+        answers = await ask(self._open(), lambda client: client.extend_deny_list(entries))
+        return tuple(
+            Denial(node.name, *answers.good.get(node.name, (0, 0)), answers.bad.get(node.name))
+            for node in self._inventory.nodes
+        )
 
     async def _renew(self, client: ControlPlaneClient, signer: Signer) -> Certificate:
         request_id = self._make_id()

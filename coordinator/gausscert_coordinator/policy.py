@@ -45,6 +45,7 @@ class Call(StrEnum):
     SET_ENABLE_SSL = "SetEnableSsl"
     BEGIN_RENEWAL = "BeginRenewal"
     FINISH_RENEWAL = "FinishRenewal"
+    EXTEND_DENY_LIST = "ExtendDenyList"
 
     @property
     def method(self) -> str:
@@ -142,4 +143,5 @@ TABLE: Final[dict[Call, Policy]] = {
     Call.SET_ENABLE_SSL: _forward(_long, "runs cm_ctl; a repeat has the same request id"),
     Call.BEGIN_RENEWAL: _own(_quick, "makes a key of P-256; a repeat gets the same request"),
     Call.FINISH_RENEWAL: _own(_quick, "writes one file; a repeat finds the certificate in place"),
+    Call.EXTEND_DENY_LIST: _own(_quick, "writes one file; a repeat finds nothing to add"),
 }

@@ -46,10 +46,11 @@ MATRIX = {
     f"{AGENT}/SetEnableSsl": _BEGIN,
     f"{AGENT}/BeginRenewal": _BEGIN,
     f"{AGENT}/FinishRenewal": _BEGIN,
+    f"{AGENT}/ExtendDenyList": _BEGIN,
 }
 """The roles that may make each call of the services; nobody else may, whoever it is."""
 
-OWN = {f"{AGENT}/BeginRenewal", f"{AGENT}/FinishRenewal"}
+OWN = {f"{AGENT}/{method}" for method in ("BeginRenewal", "FinishRenewal", "ExtendDenyList")}
 """What the agent answers without asking the node."""
 
 STRANGERS = {

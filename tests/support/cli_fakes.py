@@ -39,7 +39,7 @@ from gausscert_common.protocol.words import Fence, Phase, Step
 from gausscert_coordinator.cli.main import run as run_command
 from gausscert_coordinator.cli.settings import Invocation
 from gausscert_coordinator.cli.terminal import Terminal
-from gausscert_coordinator.control_plane import Held, Renewed
+from gausscert_coordinator.control_plane import Denial, Held, Renewed
 from gausscert_coordinator.inventory import Credentials, Inventory, InventoryNode
 from gausscert_coordinator.report import (
     ClusterStatus,
@@ -194,6 +194,7 @@ class Given:
     progress: tuple[Progress, ...] = ()
     held: tuple[Held, ...] = ()
     renewed: tuple[Renewed, ...] = ()
+    denials: tuple[Denial, ...] = ()
     during: Any = None
     """Called in the running transaction with the interrupt."""
     asked: list[tuple[Any, ...]] = field(default_factory=list)
@@ -272,6 +273,10 @@ class FakeControlPlane(AbstractAsyncContextManager["FakeControlPlane"]):
     async def held(self):
         self._given.asked.append(("held",))
         return self._given.held
+
+    async def deny(self, entries):
+        self._given.asked.append(("deny", entries))
+        return self._given.denials
 
     async def renew(self, nodes, signer):
         self._given.asked.append(("renew", tuple(nodes), signer.cluster))

@@ -68,6 +68,7 @@ GOOD = {
     "SetEnableSsl": pb.SetEnableSslRequest(request_id="req-0001", enable_ssl="SSL_WISH_ON"),
     "BeginRenewal": pb.BeginRenewalRequest(request_id="req-0001"),
     "FinishRenewal": pb.FinishRenewalRequest(request_id="req-0001"),
+    "ExtendDenyList": pb.ExtendDenyListRequest(list=b"serial 1f\n"),
     "Check": health_pb2.HealthCheckRequest(),
     "Watch": health_pb2.HealthCheckRequest(),
 }

@@ -15,7 +15,7 @@ PROTO = Path(__file__).parents[2] / "protos" / "gausscert" / "v1" / "agent_servi
 TIMEOUTS = Timeouts()
 READS = {Call.GET_NODE, Call.PREFLIGHT, Call.JUDGE, Call.GET_EXPIRY, Call.PROBE}
 OUTSIDE = {Call.ENCRYPT, Call.SET_ENABLE_SSL}
-OWN = {Call.BEGIN_RENEWAL, Call.FINISH_RENEWAL}
+OWN = {Call.BEGIN_RENEWAL, Call.FINISH_RENEWAL, Call.EXTEND_DENY_LIST}
 """About the agent itself: no command of the node is waited for."""
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from gausscert_common.model import Certificate
     from rich.console import RenderableType
 
-    from gausscert_coordinator.control_plane import Held, Renewed
+    from gausscert_coordinator.control_plane import Denial, Held, Renewed
     from gausscert_coordinator.pki import Issued
     from gausscert_coordinator.pki_register import Entry
 
@@ -67,6 +67,36 @@ def renewed(shown: Sequence[Renewed]) -> list[RenderableType]:
         )
         for each in shown
         if each.credential is not None
+    ]
+    return [*lines, *failures([each.error for each in shown if each.error is not None])]
+
+
+def revoked_document(revoked: Sequence[Entry], shown: Sequence[Denial]) -> dict[str, Any]:
+    """What was revoked, and which agents know."""
+    return {
+        "revoked": [
+            {"identity": each.identity.uri, "serial": each.serial, "fingerprint": each.fingerprint}
+            for each in revoked
+        ],
+        "nodes": [
+            {
+                "node": each.node,
+                "added": each.added,
+                "total": each.total,
+                "error": None if each.error is None else documents.error(each.error),
+            }
+            for each in shown
+        ],
+    }
+
+
+def revoked(gone: Sequence[Entry], shown: Sequence[Denial]) -> list[RenderableType]:
+    """The same for a person."""
+    lines: list[RenderableType] = [cell(f"revoked {each.identity}, serial {each.serial}") for each in gone]
+    lines += [
+        cell(f"{each.node}: refuses {each.total} credentials, {each.added} of them new to it")
+        for each in shown
+        if each.error is None
     ]
     return [*lines, *failures([each.error for each in shown if each.error is not None])]
 

@@ -312,3 +312,17 @@ class FinishRenewalResponse(_message.Message):
     CREDENTIAL_FIELD_NUMBER: _ClassVar[int]
     credential: _resources_pb2.Certificate
     def __init__(self, credential: _Optional[_Union[_resources_pb2.Certificate, _Mapping]] = ...) -> None: ...
+
+class ExtendDenyListRequest(_message.Message):
+    __slots__ = ("list",)
+    LIST_FIELD_NUMBER: _ClassVar[int]
+    list: bytes
+    def __init__(self, list: _Optional[bytes] = ...) -> None: ...
+
+class ExtendDenyListResponse(_message.Message):
+    __slots__ = ("added", "total")
+    ADDED_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_FIELD_NUMBER: _ClassVar[int]
+    added: int
+    total: int
+    def __init__(self, added: _Optional[int] = ..., total: _Optional[int] = ...) -> None: ...

@@ -129,6 +129,11 @@ class AgentServiceStub(object):
                 request_serializer=gausscert_dot_v1_dot_agent__service__pb2.FinishRenewalRequest.SerializeToString,
                 response_deserializer=gausscert_dot_v1_dot_agent__service__pb2.FinishRenewalResponse.FromString,
                 _registered_method=True)
+        self.ExtendDenyList = channel.unary_unary(
+                '/gausscert.v1.AgentService/ExtendDenyList',
+                request_serializer=gausscert_dot_v1_dot_agent__service__pb2.ExtendDenyListRequest.SerializeToString,
+                response_deserializer=gausscert_dot_v1_dot_agent__service__pb2.ExtendDenyListResponse.FromString,
+                _registered_method=True)
 
 
 class AgentServiceServicer(object):
@@ -270,6 +275,14 @@ class AgentServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ExtendDenyList(self, request, context):
+        """Lets certificates of the control plane in no more, on open connections either. Only ever adds: what is
+        to be let in again is taken out of deny.list on the node itself.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AgentServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -362,6 +375,11 @@ def add_AgentServiceServicer_to_server(servicer, server):
                     servicer.FinishRenewal,
                     request_deserializer=gausscert_dot_v1_dot_agent__service__pb2.FinishRenewalRequest.FromString,
                     response_serializer=gausscert_dot_v1_dot_agent__service__pb2.FinishRenewalResponse.SerializeToString,
+            ),
+            'ExtendDenyList': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExtendDenyList,
+                    request_deserializer=gausscert_dot_v1_dot_agent__service__pb2.ExtendDenyListRequest.FromString,
+                    response_serializer=gausscert_dot_v1_dot_agent__service__pb2.ExtendDenyListResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -855,6 +873,33 @@ class AgentService(object):
             '/gausscert.v1.AgentService/FinishRenewal',
             gausscert_dot_v1_dot_agent__service__pb2.FinishRenewalRequest.SerializeToString,
             gausscert_dot_v1_dot_agent__service__pb2.FinishRenewalResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExtendDenyList(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gausscert.v1.AgentService/ExtendDenyList',
+            gausscert_dot_v1_dot_agent__service__pb2.ExtendDenyListRequest.SerializeToString,
+            gausscert_dot_v1_dot_agent__service__pb2.ExtendDenyListResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -313,7 +313,23 @@ _AgentServiceFinishRenewalType = typing_extensions.TypeVar(
     ],
 )
 
-class AgentServiceStub(typing.Generic[_AgentServiceGetNodeType, _AgentServiceJudgeType, _AgentServiceGetExpiryType, _AgentServiceProbeType, _AgentServiceWatchTransactionType, _AgentServiceAcquireType, _AgentServicePrepareType, _AgentServiceStopType, _AgentServiceSwapType, _AgentServiceStartType, _AgentServiceCommitType, _AgentServicePurgeType, _AgentServiceAbortType, _AgentServiceCleanType, _AgentServiceEncryptType, _AgentServiceSetEnableSslType, _AgentServiceBeginRenewalType, _AgentServiceFinishRenewalType]):
+_AgentServiceExtendDenyListType = typing_extensions.TypeVar(
+    '_AgentServiceExtendDenyListType',
+    grpc.UnaryUnaryMultiCallable[
+        gausscert.v1.agent_service_pb2.ExtendDenyListRequest,
+        gausscert.v1.agent_service_pb2.ExtendDenyListResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        gausscert.v1.agent_service_pb2.ExtendDenyListRequest,
+        gausscert.v1.agent_service_pb2.ExtendDenyListResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        gausscert.v1.agent_service_pb2.ExtendDenyListRequest,
+        gausscert.v1.agent_service_pb2.ExtendDenyListResponse,
+    ],
+)
+
+class AgentServiceStub(typing.Generic[_AgentServiceGetNodeType, _AgentServiceJudgeType, _AgentServiceGetExpiryType, _AgentServiceProbeType, _AgentServiceWatchTransactionType, _AgentServiceAcquireType, _AgentServicePrepareType, _AgentServiceStopType, _AgentServiceSwapType, _AgentServiceStartType, _AgentServiceCommitType, _AgentServicePurgeType, _AgentServiceAbortType, _AgentServiceCleanType, _AgentServiceEncryptType, _AgentServiceSetEnableSslType, _AgentServiceBeginRenewalType, _AgentServiceFinishRenewalType, _AgentServiceExtendDenyListType]):
     """One node of a cluster. Every call is authorised by the URI SAN of the caller's certificate.
 
     Errors carry google.rpc.Status with a google.rpc.ErrorInfo (domain "gausscert", stable reason,
@@ -395,6 +411,10 @@ class AgentServiceStub(typing.Generic[_AgentServiceGetNodeType, _AgentServiceJud
             gausscert.v1.agent_service_pb2.FinishRenewalRequest,
             gausscert.v1.agent_service_pb2.FinishRenewalResponse,
         ],
+        grpc.UnaryUnaryMultiCallable[
+            gausscert.v1.agent_service_pb2.ExtendDenyListRequest,
+            gausscert.v1.agent_service_pb2.ExtendDenyListResponse,
+        ],
     ], channel: grpc.Channel) -> None: ...
 
     @typing.overload
@@ -471,6 +491,10 @@ class AgentServiceStub(typing.Generic[_AgentServiceGetNodeType, _AgentServiceJud
             gausscert.v1.agent_service_pb2.FinishRenewalRequest,
             gausscert.v1.agent_service_pb2.FinishRenewalResponse,
         ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            gausscert.v1.agent_service_pb2.ExtendDenyListRequest,
+            gausscert.v1.agent_service_pb2.ExtendDenyListResponse,
+        ],
     ], channel: grpc.aio.Channel) -> None: ...
 
     GetNode: _AgentServiceGetNodeType
@@ -535,6 +559,11 @@ class AgentServiceStub(typing.Generic[_AgentServiceGetNodeType, _AgentServiceJud
     FinishRenewal: _AgentServiceFinishRenewalType
     """Second half: puts the certificate and its key in place at one instant. Connections that are open stay;
     those that come meet the new credential.
+    """
+
+    ExtendDenyList: _AgentServiceExtendDenyListType
+    """Lets certificates of the control plane in no more, on open connections either. Only ever adds: what is
+    to be let in again is taken out of deny.list on the node itself.
     """
 
 AgentServiceAsyncStub: typing_extensions.TypeAlias = AgentServiceStub[
@@ -609,6 +638,10 @@ AgentServiceAsyncStub: typing_extensions.TypeAlias = AgentServiceStub[
     grpc.aio.UnaryUnaryMultiCallable[
         gausscert.v1.agent_service_pb2.FinishRenewalRequest,
         gausscert.v1.agent_service_pb2.FinishRenewalResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        gausscert.v1.agent_service_pb2.ExtendDenyListRequest,
+        gausscert.v1.agent_service_pb2.ExtendDenyListResponse,
     ],
 ]
 
@@ -772,6 +805,16 @@ class AgentServiceServicer(metaclass=abc.ABCMeta):
     ) -> typing.Union[gausscert.v1.agent_service_pb2.FinishRenewalResponse, collections.abc.Awaitable[gausscert.v1.agent_service_pb2.FinishRenewalResponse]]:
         """Second half: puts the certificate and its key in place at one instant. Connections that are open stay;
         those that come meet the new credential.
+        """
+
+    @abc.abstractmethod
+    def ExtendDenyList(
+        self,
+        request: gausscert.v1.agent_service_pb2.ExtendDenyListRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[gausscert.v1.agent_service_pb2.ExtendDenyListResponse, collections.abc.Awaitable[gausscert.v1.agent_service_pb2.ExtendDenyListResponse]]:
+        """Lets certificates of the control plane in no more, on open connections either. Only ever adds: what is
+        to be let in again is taken out of deny.list on the node itself.
         """
 
 def add_AgentServiceServicer_to_server(servicer: AgentServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...
