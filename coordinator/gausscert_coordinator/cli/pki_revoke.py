@@ -66,11 +66,11 @@ def command(
     open, and for health checks, too.
 
     What is revoked stands in deny.list beside the CA and, on each node, in the agent's state directory. The
-    whole list is sent, and agents only ever add to theirs, so it may be sent again at any time. The key of the
-    CA is not needed, but an operator's credential that is not itself revoked.
+    whole list is sent, and agents only ever add to theirs, so it may be sent again at any time. The key of
+    the CA is not needed, but an operator's credential that is not itself revoked.
 
-    A node's credential cannot be revoked: agents show it and call nobody. If its key has leaked, change the CA:
-    see `Rotation of the control plane` in docs/runbook.md.
+    A node's credential cannot be revoked: agents show it and call nobody. If its key has leaked, change the
+    CA: see `Rotation of the control plane` in docs/runbook.md.
     """
     from gausscert_coordinator import pki_register
     from gausscert_coordinator.cli import tables_pki
@@ -102,7 +102,7 @@ def _chosen(entries: Sequence[Entry], name: str, role: str | None, *, keep_newes
             f"{name} is a node, which calls nobody" if is_node else f"nothing was issued here to {name}",
             remedy="see `Rotation of the control plane` in docs/runbook.md"
             if is_node
-            else "see gausscert pki list; what this directory does not know goes into deny.list by its serial",
+            else "see gausscert pki list; what it does not know goes into deny.list by its serial",
         )
     newest = {each.identity: each for each in reversed(found)}
     return tuple(each for each in found if not (keep_newest and newest[each.identity] is each))
