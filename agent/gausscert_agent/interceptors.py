@@ -21,12 +21,15 @@ from gausscert_common.errors import Denied, GausscertError, InvalidInput, NodeFa
 from gausscert_common.identity import Identity
 from gausscert_common.wire import enums, errors
 
+from gausscert_agent import peer
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from google.protobuf.message import Message
 
     from gausscert_agent.admission import Pool
+    from gausscert_agent.deny_list import DenyListFile
 
     Handler: TypeAlias = grpc.RpcMethodHandler[Any, Any]
 
@@ -126,7 +129,9 @@ class Outermost(grpc.ServerInterceptor):
     def _streamed(self, behavior: Callable[..., Any], rpc: str) -> Callable[..., Any]:
         def answers(requests: Iterator[Any], context: grpc.ServicerContext) -> Iterator[Any]:
             with self._catch(rpc, context) as call:
-                yield from behavior(self._request(call, requests), context)
+                for told in behavior(self._request(call, requests), context):
+                    self._check(rpc, context)  # what was allowed when it began may not be any more
+                    yield told
 
         return answers
 
@@ -183,16 +188,18 @@ def _in(pool: Pool, behavior: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class Doorkeeper(grpc.ServerInterceptor):
-    """Lets in whom `identity.ALLOWED` lets in, and nobody else.
+    """Lets in whom `identity.ALLOWED` lets in and no deny list keeps out, and nobody else.
 
     Args:
         cluster: The agent's; identities of another cluster are refused.
         in_transaction: Whether the node is in a transaction at this moment.
+        denied: Who is kept out all the same.
     """
 
-    def __init__(self, cluster: str, in_transaction: Callable[[], bool]) -> None:
+    def __init__(self, cluster: str, in_transaction: Callable[[], bool], denied: DenyListFile) -> None:
         self._cluster = cluster
         self._in_transaction = in_transaction
+        self._denied = denied
 
     def intercept_service(
         self,
@@ -221,7 +228,7 @@ class Doorkeeper(grpc.ServerInterceptor):
         """Who calls, if that may be.
 
         Raises:
-            Denied: UNAUTHENTICATED, PERMISSION_DENIED.
+            Denied: UNAUTHENTICATED, PERMISSION_DENIED, REVOKED, DENY_LIST_UNUSABLE.
         """
         caller = caller_of(context)
         if caller.cluster != self._cluster:
@@ -236,7 +243,17 @@ class Doorkeeper(grpc.ServerInterceptor):
                 f"{caller} may not call {rpc.rpartition('/')[2]}",
                 remedy="use the credential of an operator",
             )
+        self._check_denied(rpc, context)
         return caller
+
+    def _check_denied(self, rpc: str, context: grpc.ServicerContext) -> None:
+        """A list that cannot be used keeps everybody out, but nobody from hearing that something is wrong."""
+        try:
+            self._denied.check(peer.numbers_of(context))
+        except Denied as error:
+            if error.reason is Reason.DENY_LIST_UNUSABLE and rpc.startswith(f"{identity.HEALTH_SERVICE}/"):
+                return
+            raise
 
     def _check_step(self, caller: Identity, request: Message) -> None:
         ref: Any = getattr(request, "ref", None)

@@ -18,6 +18,9 @@ class NodeFinding:
 
 
 _E, _W = Severity.ERROR, Severity.WARNING
+_ROTATE: Final = (
+    "see `Rotation of the control plane` in docs/runbook.md; unless unused: then take it out of ca.crt"
+)
 
 NODE_FINDINGS: Final[dict[str, NodeFinding]] = {
     "NODE_WRONG_USER": NodeFinding(
@@ -176,7 +179,7 @@ NODE_FINDINGS: Final[dict[str, NodeFinding]] = {
     "NODE_CREDENTIAL_LAST_DAY": NodeFinding(
         _W,
         "the agent's own credential expires within a day",
-        "issue a new one now: gausscert pki issue node NAME",
+        "renew it now: gausscert pki renew --node NAME; or issue a new one: gausscert pki issue node NAME",
     ),
     "NODE_CREDENTIAL_EXPIRED": NodeFinding(
         _E,
@@ -184,7 +187,22 @@ NODE_FINDINGS: Final[dict[str, NodeFinding]] = {
         "issue a new one: gausscert pki issue node NAME",
     ),
     "NODE_CREDENTIAL_EXPIRING": NodeFinding(
-        _W, "the agent's own credential expires soon", "issue a new one: gausscert pki issue node NAME"
+        _W, "the agent's own credential expires soon", "renew it: gausscert pki renew --node NAME"
+    ),
+    "NODE_CREDENTIAL_CA_EXPIRING": NodeFinding(
+        _W,
+        "a CA of the control plane expires soon",
+        _ROTATE,
+    ),
+    "NODE_CREDENTIAL_CA_EXPIRED": NodeFinding(
+        _E,
+        "a CA of the control plane has expired, and with it every credential that it has issued",
+        _ROTATE,
+    ),
+    "NODE_DENY_LIST_UNUSABLE": NodeFinding(
+        _E,
+        "the deny list cannot be used, and nobody is let in",
+        "mend that file: owner, mode 0600, and each line as docs/runbook.md has it; no restart is needed",
     ),
     "NODE_SETPRIV_MISSING": NodeFinding(
         _W,

@@ -27,6 +27,10 @@ class CertificateKind(StrEnum):
     CRL = "crl"
     EXTRA = "extra"
     """A further certificate in a .crt file, which CM ignores (cs_ssl.cpp:1117-1152)."""
+    CREDENTIAL = "credential"
+    """An agent's own, which has nothing to do with the set."""
+    CREDENTIAL_CA = "credential ca"
+    """A CA of the control plane that an agent trusts."""
 
 
 class SetState(StrEnum):
@@ -388,6 +392,9 @@ class ExpiryReport:
     served: Certificate | None = None
     """What the node's own cm_server serves; None where none serves one, and while it is being restarted. Its
     `file` is SERVED_FILE."""
+    control_plane: tuple[Certificate, ...] = ()
+    """The agent's own credential, and the CAs of the control plane that it trusts; their dates have alarms of
+    their own (NODE_CREDENTIAL_...)."""
 
     @property
     def everything(self) -> tuple[Certificate, ...]:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
@@ -20,7 +19,7 @@ from gausscert_common import identity
 from gausscert_common.errors import InvalidInput, Reason
 from gausscert_common.identity import Identity, Role
 
-from gausscert_coordinator import pki_certificates, private_files
+from gausscert_coordinator import pki_certificates, pki_register, private_files
 from gausscert_coordinator.pki_certificates import Authority
 
 if TYPE_CHECKING:
@@ -109,19 +108,23 @@ def issue(
             ends earlier, or a name cannot be used.
     """
     at = _now(now)
-    authority = _load(directory, passphrase)
+    authority = open_authority(directory, passphrase)
     granted = Identity(authority.cluster, role, name)
-    not_after = _end(authority.cert, role, at, days)
+    not_after = end_of(authority.cert, role, at, days)
     key = ec.generate_private_key(ec.SECP256R1())
     cert = pki_certificates.leaf(
-        authority, granted, key, pki_certificates.names(granted, sans), at, not_after
+        authority, granted, key.public_key(), pki_certificates.names(granted, sans), at, not_after
     )
     target = directory if out is None else out
     private_files.make_directory(target)
     base = f"{role}-{name}"
     cert_path, key_path = target / f"{base}.crt", target / f"{base}.key"
     private_files.write_new(
-        {key_path: _key_pem(key, serialization.NoEncryption()), cert_path: _pem(cert)},
+        {
+            pki_register.file_of(directory, cert): _pem(cert),
+            key_path: _key_pem(key, serialization.NoEncryption()),
+            cert_path: _pem(cert),
+        },
         shared={target / CA_CERT: _pem(authority.cert)},
     )
     fingerprint = cert.fingerprint(hashes.SHA256()).hex()
@@ -150,21 +153,38 @@ def renew(
     Raises:
         InvalidInput: As `issue`; also CREDENTIAL_INVALID when the certificate is not one of this CA.
     """
-    authority = _load(directory, passphrase)
+    authority = open_authority(directory, passphrase)
     old = _parse(certificate)
-    if old == authority.cert or not _issued_by(old, authority.cert):
+    if old == authority.cert or not pki_certificates.issued_by(old, authority.cert):
         raise _unusable(certificate, "this CA has not issued it")
-    names = old.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    (uri,) = names.get_values_for_type(x509.UniformResourceIdentifier)
-    was = identity.parse(uri)
-    dialled = identity.node_dns_name(was.cluster, was.name)
-    extra = [dns for dns in names.get_values_for_type(x509.DNSName) if dns != dialled]
-    extra += [str(address) for address in names.get_values_for_type(x509.IPAddress)]
+    was, extra = named_in(old)
     return issue(directory, was.role, was.name, extra, passphrase, days, out, now)
 
 
-def _end(ca: x509.Certificate, role: Role, now: datetime, days: int | None) -> datetime:
-    """A term that was asked for is kept or refused; the usual one ends with the CA."""
+def named_in(cert: x509.Certificate) -> tuple[Identity, list[str]]:
+    """Whose certificate it is, and what else it is good for beside the name by which a node is dialled.
+
+    Raises:
+        InvalidInput: CREDENTIAL_INVALID: it holds no identity, or more than one.
+    """
+    try:
+        names = cert.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        (uri,) = names.get_values_for_type(x509.UniformResourceIdentifier)
+    except (x509.ExtensionNotFound, ValueError):
+        raise InvalidInput(Reason.CREDENTIAL_INVALID, "the certificate holds no gausscert identity") from None
+    was = identity.parse(uri)
+    dialled = identity.node_dns_name(was.cluster, was.name)
+    extra = [dns for dns in names.get_values_for_type(x509.DNSName) if dns != dialled]
+    return was, [*extra, *(str(address) for address in names.get_values_for_type(x509.IPAddress))]
+
+
+def end_of(ca: x509.Certificate, role: Role, now: datetime, days: int | None) -> datetime:
+    """Until when an identity is good: a term that was asked for is kept or refused, the usual one ends with
+    the CA.
+
+    Raises:
+        InvalidInput: CREDENTIAL_INVALID, ARGUMENT_INVALID.
+    """
     last = ca.not_valid_after_utc
     if now >= last:
         raise InvalidInput(
@@ -184,7 +204,12 @@ def _end(ca: x509.Certificate, role: Role, now: datetime, days: int | None) -> d
     return now + timedelta(days=days)
 
 
-def _load(directory: Path, passphrase: bytes | None) -> Authority:
+def open_authority(directory: Path, passphrase: bytes | None) -> Authority:
+    """The CA of a directory, ready to sign.
+
+    Raises:
+        InvalidInput: CREDENTIAL_INVALID: it cannot be read, or not with this passphrase.
+    """
     cert = _parse(directory / CA_CERT)
     path = directory / CA_KEY
     try:
@@ -212,14 +237,6 @@ def _body(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise _unusable(path, f"it cannot be read: {error.strerror}") from None
-
-
-def _issued_by(cert: x509.Certificate, ca: x509.Certificate) -> bool:
-    try:
-        cert.verify_directly_issued_by(ca)
-    except (ValueError, TypeError, InvalidSignature):
-        return False
-    return True
 
 
 def _pem(cert: x509.Certificate) -> bytes:

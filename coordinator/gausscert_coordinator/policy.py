@@ -45,6 +45,9 @@ class Call(StrEnum):
     CLEAN = "Clean"
     ENCRYPT = "Encrypt"
     SET_ENABLE_SSL = "SetEnableSsl"
+    BEGIN_RENEWAL = "BeginRenewal"
+    FINISH_RENEWAL = "FinishRenewal"
+    EXTEND_DENY_LIST = "ExtendDenyList"
 
     @property
     def method(self) -> str:
@@ -57,6 +60,8 @@ class Late(StrEnum):
 
     READ = "told"
     """A question: its answer is not worth more time."""
+    TOLD = "told: the same may be asked for again"
+    """What stands alone and does no harm if it is done twice."""
     TURN_BACK = "told: the transaction turns back"
     """There is a way back, and the rollback's own commands wait for what still runs."""
     REPEAT = "repeated"
@@ -114,6 +119,11 @@ def _no_way_back(deadline_s: Callable[[Timeouts], float], why: str) -> Policy:
     return Policy(deadline_s, _dead, _patient, Late.REPEAT, why)
 
 
+def _own(deadline_s: Callable[[Timeouts], float], why: str) -> Policy:
+    """What the agent does to itself waits for no command, so nobody is patient with it."""
+    return Policy(deadline_s, _quick, _quick, Late.TOLD, why)
+
+
 TABLE: Final[dict[Call, Policy]] = {
     Call.GET_NODE: _question(_quick, "looks at disk and processes only"),
     Call.PREFLIGHT: _question(_long, "runs several cm_ctl, of which each may hang"),
@@ -133,6 +143,9 @@ TABLE: Final[dict[Call, Policy]] = {
     Call.CLEAN: _no_way_back(_quick, "removes a directory; a repeat finds the tombstone"),
     Call.ENCRYPT: _forward(_long, "as Prepare; a repeat has the same request id"),
     Call.SET_ENABLE_SSL: _forward(_long, "runs cm_ctl; a repeat has the same request id"),
+    Call.BEGIN_RENEWAL: _own(_quick, "makes a key of P-256; a repeat gets the same request"),
+    Call.FINISH_RENEWAL: _own(_quick, "writes one file; a repeat finds the certificate in place"),
+    Call.EXTEND_DENY_LIST: _own(_quick, "writes one file; a repeat finds nothing to add"),
 }
 
 OF_STEP: Final[dict[Step, Call]] = {

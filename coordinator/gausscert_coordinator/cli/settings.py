@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from gausscert_coordinator.cli.ports import Cluster
     from gausscert_coordinator.cli.render import Renderer
     from gausscert_coordinator.cli.terminal import Terminal
+    from gausscert_coordinator.control_plane import ControlPlane
     from gausscert_coordinator.inventory import Inventory
     from gausscert_coordinator.inventory_check import InventoryCheck
 
@@ -48,6 +49,12 @@ def _open_cluster(inventory: Inventory) -> AbstractAsyncContextManager[Cluster]:
     return Coordinator(inventory, recorder=history.of(inventory))
 
 
+def _open_control_plane(inventory: Inventory) -> AbstractAsyncContextManager[ControlPlane]:
+    from gausscert_coordinator.control_plane import ControlPlane
+
+    return ControlPlane(inventory)
+
+
 async def _check_inventory(inventory: Inventory) -> InventoryCheck:
     from gausscert_coordinator import inventory_check
 
@@ -75,6 +82,7 @@ class Invocation:
     open_cluster: Callable[[Inventory], AbstractAsyncContextManager[Cluster]] = _open_cluster
     load_inventory: Callable[[Path | None, str | None], Inventory] = _load_inventory
     check_inventory: Callable[[Inventory], Coroutine[Any, Any, InventoryCheck]] = _check_inventory
+    open_control_plane: Callable[[Inventory], AbstractAsyncContextManager[ControlPlane]] = _open_control_plane
     open_terminal: Callable[[], Terminal] = _controlling_terminal
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     transaction_begun: bool = False

@@ -51,6 +51,9 @@ SSL: Final[dict[str, Entry]] = {
 PKI: Final[dict[str, Entry]] = {
     "init": Entry("pki_init", "Make the control plane's own CA."),
     "issue": Entry("pki_issue", "Issue the credential of an agent or a person."),
+    "renew": Entry("pki_renew", "Issue an identity anew; agents are renewed over the wire."),
+    "revoke": Entry("pki_revoke", "Have every agent refuse a person's credentials from now on."),
+    "list": Entry("pki_list", "List every identity: role, name, serial, days left, revoked or not."),
 }
 
 INVENTORY: Final[dict[str, Entry]] = {

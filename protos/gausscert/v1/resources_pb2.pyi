@@ -63,6 +63,8 @@ class CertificateKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     CERTIFICATE_KIND_CA: _ClassVar[CertificateKind]
     CERTIFICATE_KIND_CRL: _ClassVar[CertificateKind]
     CERTIFICATE_KIND_EXTRA: _ClassVar[CertificateKind]
+    CERTIFICATE_KIND_CREDENTIAL: _ClassVar[CertificateKind]
+    CERTIFICATE_KIND_CREDENTIAL_CA: _ClassVar[CertificateKind]
 
 class ServedState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -157,6 +159,8 @@ CERTIFICATE_KIND_CLIENT: CertificateKind
 CERTIFICATE_KIND_CA: CertificateKind
 CERTIFICATE_KIND_CRL: CertificateKind
 CERTIFICATE_KIND_EXTRA: CertificateKind
+CERTIFICATE_KIND_CREDENTIAL: CertificateKind
+CERTIFICATE_KIND_CREDENTIAL_CA: CertificateKind
 SERVED_STATE_UNSPECIFIED: ServedState
 SERVED_STATE_SSL_ON: ServedState
 SERVED_STATE_SSL_OFF: ServedState

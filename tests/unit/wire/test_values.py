@@ -111,7 +111,7 @@ SERVED = Served(
     1, "h:1", ServedState.SSL_ON, "f" * 64, chain_verified=True, not_after=NOW, cause="x", leaf=b"0"
 )
 PROBE = ProbeReport((SERVED,), ClusterState("Normal", {1: "Primary"}, "why"), (FINDING,))
-EXPIRY = ExpiryReport("n1", NOW, (CERTIFICATE,), 90, (FINDING,), CERTIFICATE)
+EXPIRY = ExpiryReport("n1", NOW, (CERTIFICATE,), 90, (FINDING,), CERTIFICATE, (CERTIFICATE,))
 EVENT = WatchEvent("tx-00000001", Phase.PREPARING, Fence(1, Step.PREPARE), "staging", NOW)
 
 
