@@ -17,6 +17,7 @@ from gausscert_coordinator.history_catalogue import HISTORY
 from gausscert_coordinator.inventory import Timeouts
 from gausscert_coordinator.plan_catalogue import PLAN
 from gausscert_coordinator.policy import FIRST_CONTACT_S, TABLE
+from gausscert_coordinator.rollout.catalogue import ROLLOUT
 
 HERE = Path(__file__).parent
 
@@ -54,6 +55,10 @@ def findings_page() -> str:
         [rule.code, rule.severity, f"**{rule.title}.** {rule.meaning}", rule.remedy]
         for rule in HISTORY.values()
     ]
+    rollout = [
+        [rule.code, rule.severity, f"**{rule.title}.** {rule.meaning}", rule.remedy]
+        for rule in ROLLOUT.values()
+    ]
     logs = [
         [code, "error", row.cause[0].upper() + row.cause[1:] + ".", row.remedy]
         for code, row in SIGNATURES.items()
@@ -72,6 +77,8 @@ def findings_page() -> str:
             table(header, plan),
             "# Findings about the history\n",
             table(header, history),
+            "# Findings about rolling out agents\n",
+            table(header, rollout),
         ]
     )
 

@@ -100,6 +100,11 @@ _GRAVEST_FIRST: Final = (
 )
 
 
+def gravest(errors: Iterable[GausscertError]) -> ExitCode:
+    """The exit code of several errors at once; there is at least one."""
+    return _gravest(exit_code(error) for error in errors)
+
+
 def exit_code(ended: Result | Plan | BaseException) -> ExitCode:
     """The exit code for a result, a plan, or what was raised instead."""
     if isinstance(ended, Result):

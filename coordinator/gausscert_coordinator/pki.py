@@ -6,7 +6,7 @@ and ECDSA with SHA-256 throughout. Files are created 0400 and never written over
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -43,6 +43,19 @@ class Issued:
     cert: Path
     key: Path
     ca: Path
+    not_after: datetime
+    fingerprint: str
+    """SHA-256 of the certificate, hex."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """An identity that was issued, and lies nowhere yet."""
+
+    identity: Identity
+    cert_pem: bytes
+    key_pem: bytes = field(repr=False)
+    ca_pem: bytes
     not_after: datetime
     fingerprint: str
     """SHA-256 of the certificate, hex."""
@@ -108,6 +121,29 @@ def issue(
         InvalidInput: ARGUMENT_INVALID, CREDENTIAL_INVALID: a file is there already, the CA cannot be read or
             ends earlier, or a name cannot be used.
     """
+    signed = sign(directory, role, name, sans, passphrase, days, now)
+    target = directory if out is None else out
+    private_files.make_directory(target)
+    base = f"{role}-{name}"
+    cert_path, key_path = target / f"{base}.crt", target / f"{base}.key"
+    private_files.write_new(
+        {key_path: signed.key_pem, cert_path: signed.cert_pem}, shared={target / CA_CERT: signed.ca_pem}
+    )
+    return Issued(
+        signed.identity, cert_path, key_path, target / CA_CERT, signed.not_after, signed.fingerprint
+    )
+
+
+def sign(
+    directory: Path,
+    role: Role,
+    name: str,
+    sans: Sequence[str] = (),
+    passphrase: bytes | None = None,
+    days: int | None = None,
+    now: datetime | None = None,
+) -> Signed:
+    """As `issue`, without writing anything: for an identity that goes straight to its machine."""
     at = _now(now)
     authority = _load(directory, passphrase)
     granted = Identity(authority.cluster, role, name)
@@ -116,16 +152,14 @@ def issue(
     cert = pki_certificates.leaf(
         authority, granted, key, pki_certificates.names(granted, sans), at, not_after
     )
-    target = directory if out is None else out
-    private_files.make_directory(target)
-    base = f"{role}-{name}"
-    cert_path, key_path = target / f"{base}.crt", target / f"{base}.key"
-    private_files.write_new(
-        {key_path: _key_pem(key, serialization.NoEncryption()), cert_path: _pem(cert)},
-        shared={target / CA_CERT: _pem(authority.cert)},
+    return Signed(
+        granted,
+        cert_pem=_pem(cert),
+        key_pem=_key_pem(key, serialization.NoEncryption()),
+        ca_pem=_pem(authority.cert),
+        not_after=cert.not_valid_after_utc,
+        fingerprint=cert.fingerprint(hashes.SHA256()).hex(),
     )
-    fingerprint = cert.fingerprint(hashes.SHA256()).hex()
-    return Issued(granted, cert_path, key_path, target / CA_CERT, cert.not_valid_after_utc, fingerprint)
 
 
 def renew(

@@ -88,7 +88,7 @@ def command(
     it here.
     """
     _refuse_confused(dns_names, addresses)
-    passphrase = _passphrase(invocation, directory, passphrase_file)
+    passphrase = passphrase_of(invocation, directory, passphrase_file)
 
     from gausscert_coordinator import pki
 
@@ -125,8 +125,8 @@ def _is_address(text: str) -> bool:
     return True
 
 
-def _passphrase(invocation: Invocation, directory: Path, file: Path | None) -> bytes | None:
-    """Asked for only where the CA's key needs one."""
+def passphrase_of(invocation: Invocation, directory: Path, file: Path | None) -> bytes | None:
+    """That of the CA's key; asked for only where it needs one."""
     if file is None and not _is_encrypted(directory):
         return None
     return read_one(file, "passphrase of the CA's key", invocation.terminal).encode()

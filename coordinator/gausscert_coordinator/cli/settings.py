@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from gausscert_coordinator.cli.render import Renderer
     from gausscert_coordinator.cli.terminal import Terminal
     from gausscert_coordinator.inventory import Inventory
+    from gausscert_coordinator.rollout.doctor import Doctor
+    from gausscert_coordinator.rollout.ssh import Ssh
 
 
 class OutputFormat(StrEnum):
@@ -51,6 +53,18 @@ def _load_inventory(path: Path | None) -> Inventory:
     return inventory_file.load(inventory_file.find(path, os.environ))
 
 
+def _system_ssh() -> Ssh:
+    from gausscert_coordinator.rollout.ssh import SystemSsh
+
+    return SystemSsh()
+
+
+def _doctor(inventory: Inventory) -> Doctor:
+    from gausscert_coordinator.rollout.doctor import GrpcDoctor
+
+    return GrpcDoctor(inventory)
+
+
 def _controlling_terminal() -> Terminal:
     from gausscert_coordinator.cli.terminal import Terminal
 
@@ -65,6 +79,8 @@ class Invocation:
     open_cluster: Callable[[Inventory], AbstractAsyncContextManager[Cluster]] = _open_cluster
     load_inventory: Callable[[Path | None], Inventory] = _load_inventory
     open_terminal: Callable[[], Terminal] = _controlling_terminal
+    open_ssh: Callable[[], Ssh] = _system_ssh
+    open_doctor: Callable[[Inventory], Doctor] = _doctor
     transaction_begun: bool = False
     """From here on nobody may say any more that nothing was changed."""
 

@@ -14,7 +14,13 @@ from gausscert_coordinator.cli.main import cli as root
 from gausscert_coordinator.exit_codes import CheckState, ExitCode
 from support.cli_fakes import cli
 
-TABLES = {(): verbs.ROOT, ("bundle",): verbs.BUNDLE, ("pki",): verbs.PKI, ("ssl",): verbs.SSL}
+TABLES = {
+    (): verbs.ROOT,
+    ("agents",): verbs.AGENTS,
+    ("bundle",): verbs.BUNDLE,
+    ("pki",): verbs.PKI,
+    ("ssl",): verbs.SSL,
+}
 EVERY = [(*prefix, name) for prefix, table in TABLES.items() for name in table]
 NOT_YET = ("inventory",)
 HEAVY = ("grpc", "cryptography", "rich", "asyncio", "sqlite3")
