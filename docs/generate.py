@@ -21,6 +21,7 @@ from gausscert_coordinator.inventory import Timeouts
 from gausscert_coordinator.own_credential import OWN
 from gausscert_coordinator.plan_catalogue import PLAN
 from gausscert_coordinator.policy import FIRST_CONTACT_S, TABLE
+from gausscert_coordinator.rollout.catalogue import ROLLOUT
 from gausscert_coordinator.schemas import SCHEMAS, published
 
 if TYPE_CHECKING:
@@ -65,6 +66,10 @@ def findings_page() -> str:
     own = [
         [rule.code, rule.severity, f"**{rule.title}.** {rule.meaning}", rule.remedy] for rule in OWN.values()
     ]
+    rollout = [
+        [rule.code, rule.severity, f"**{rule.title}.** {rule.meaning}", rule.remedy]
+        for rule in ROLLOUT.values()
+    ]
     logs = [
         [code, "error", row.cause[0].upper() + row.cause[1:] + ".", row.remedy]
         for code, row in SIGNATURES.items()
@@ -85,6 +90,8 @@ def findings_page() -> str:
             table(header, history),
             "# Findings about your own credential\n",
             table(header, own),
+            "# Findings about rolling out agents\n",
+            table(header, rollout),
         ]
     )
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from gausscert_coordinator.control_plane import ControlPlane
     from gausscert_coordinator.inventory import Inventory
     from gausscert_coordinator.inventory_check import InventoryCheck
+    from gausscert_coordinator.rollout.doctor import Doctor
+    from gausscert_coordinator.rollout.ssh import Ssh
 
 
 class OutputFormat(StrEnum):
@@ -68,6 +70,18 @@ def _load_inventory(path: Path | None, cluster: str | None) -> Inventory:
     return inventory_file.load(inventory_file.find(path, os.environ), cluster=named)
 
 
+def _system_ssh() -> Ssh:
+    from gausscert_coordinator.rollout.ssh import SystemSsh
+
+    return SystemSsh()
+
+
+def _doctor(inventory: Inventory) -> Doctor:
+    from gausscert_coordinator.rollout.doctor import GrpcDoctor
+
+    return GrpcDoctor(inventory)
+
+
 def _controlling_terminal() -> Terminal:
     from gausscert_coordinator.cli.terminal import Terminal
 
@@ -85,6 +99,8 @@ class Invocation:
     open_control_plane: Callable[[Inventory], AbstractAsyncContextManager[ControlPlane]] = _open_control_plane
     open_terminal: Callable[[], Terminal] = _controlling_terminal
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    open_ssh: Callable[[], Ssh] = _system_ssh
+    open_doctor: Callable[[Inventory], Doctor] = _doctor
     transaction_begun: bool = False
     """From here on nobody may say any more that nothing was changed."""
 

@@ -30,6 +30,7 @@ ROOT: Final[dict[str, Entry]] = {
     "recover": Entry("recover", "Finish or roll back a transaction that is in doubt."),
     "history": Entry("history", "Show what was done, by whom, and the evidence."),
     "inventory": Entry("inventory", "Write and check gausscert.toml: the nodes, and how they are reached."),
+    "agents": Entry("agents", "Bring the agents onto the nodes over ssh, upgrade and remove them."),
     "pki": Entry("pki", "Make the identities with which gausscert and its agents know each other."),
     "demo": Entry("demo", "Show it all on a simulated cluster on this machine."),
     "schema": Entry("schema", "Print the JSON Schema of a document that --output json writes."),
@@ -46,6 +47,13 @@ BUNDLE: Final[dict[str, Entry]] = {
 SSL: Final[dict[str, Entry]] = {
     "on": Entry("ssl_on", "Switch enable_ssl on, restart CM, and prove what is served."),
     "off": Entry("ssl_off", "Switch enable_ssl off, restart CM, and prove that SSL is off."),
+}
+
+AGENTS: Final[dict[str, Entry]] = {
+    "deploy": Entry("agents_deploy", "Install an agent on every node, start it, and see that it is healthy."),
+    "upgrade": Entry("agents_upgrade", "Replace the agents' software, one running agent after the other."),
+    "status": Entry("agents_status", "Show what is installed on the nodes and what starts it."),
+    "remove": Entry("agents_remove", "Remove the agents from the nodes; the cluster's sets stay."),
 }
 
 PKI: Final[dict[str, Entry]] = {

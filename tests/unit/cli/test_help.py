@@ -16,6 +16,7 @@ from support.cli_fakes import cli
 
 TABLES = {
     (): verbs.ROOT,
+    ("agents",): verbs.AGENTS,
     ("bundle",): verbs.BUNDLE,
     ("inventory",): verbs.INVENTORY,
     ("pki",): verbs.PKI,

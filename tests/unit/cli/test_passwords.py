@@ -146,7 +146,7 @@ def test_a_repr_shows_no_password(file):
 
 
 def test_no_option_takes_a_password_itself():
-    tables = {"": verbs.ROOT, "bundle ": verbs.BUNDLE, "pki ": verbs.PKI}
+    tables = {"": verbs.ROOT, "agents ": verbs.AGENTS, "bundle ": verbs.BUNDLE, "pki ": verbs.PKI}
     for prefix, table in tables.items():
         for name in table:
             shown = cli(*f"{prefix}{name}".split(), "--help").out
