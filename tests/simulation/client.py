@@ -158,6 +158,8 @@ class SimClient:
                 preparation.ssl_wish,
                 preparation.restart,
                 self._world.now_s,
+                preparation.excluded,
+                preparation.joins,
             )
             if agent.machine.name not in full.participants:
                 raise InvalidInput(Reason.ARGUMENT_INVALID, "participants do not name this node")
