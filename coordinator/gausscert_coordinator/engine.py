@@ -14,7 +14,18 @@ from gausscert_common.errors import GausscertError, InternalError, Reason
 from gausscert_common.protocol.coordinator import POINT_OF_NO_RETURN, Stage, Verdict
 from gausscert_common.protocol.words import RestartScope
 
-from gausscert_coordinator import objections, proof, recovery_view, running, sightings, standing, takeover
+from gausscert_coordinator import (
+    baseline,
+    expectation,
+    live_sets,
+    objections,
+    query,
+    recovery_view,
+    running,
+    sightings,
+    standing,
+    takeover,
+)
 from gausscert_coordinator.hands import PROBE_TIMEOUT_S, Hands
 from gausscert_coordinator.heartbeat import Heartbeat
 from gausscert_coordinator.interrupt import unless
@@ -43,12 +54,13 @@ if TYPE_CHECKING:
     from gausscert_common.protocol.coordinator import Course
     from gausscert_common.protocol.words import Step
 
+    from gausscert_coordinator.baseline import Baseline
+    from gausscert_coordinator.expectation import Expectation
     from gausscert_coordinator.fanout import Answers
     from gausscert_coordinator.heartbeat import Wait
     from gausscert_coordinator.interrupt import Interrupt
     from gausscert_coordinator.job import Job, Replacement
     from gausscert_coordinator.ports import AgentClient
-    from gausscert_coordinator.proof import Baseline, Expectation
     from gausscert_coordinator.reporter import Reporter
     from gausscert_coordinator.running import Processes
     from gausscert_coordinator.takeover import TakenOver
@@ -241,7 +253,7 @@ class Engine:
         if self._before is not None or self._job.accept_state or self._job.joins or self._job.absent:
             return []
         read = await self._hands.read()
-        return [*read.bad.values(), *proof.unlike(read.good)]
+        return [*read.bad.values(), *live_sets.unlike(read.good)]
 
     async def _stop(self) -> list[GausscertError]:
         if self._before is None and not self._job.accept_state:  # who recovers has made no plan
@@ -353,17 +365,17 @@ class Engine:
         replacement = self._job.replacement
         leaf = replacement.leaf if replacement is not None else ""
         wish = replacement.ssl_wish if replacement is not None else recovery_view.ssl_wish(reports)
-        return proof.new_set(reports, leaf, self._before, wish, self._job.absent)
+        return expectation.new_set(reports, leaf, self._before, wish, self._job.absent)
 
     def _old_set(self, reports: Mapping[str, NodeReport]) -> Expectation:
         """What must be served after a rollback."""
-        wanted = proof.old_set(reports, self._before)
+        wanted = expectation.old_set(reports, self._before)
         if self._before is not None and self._before.sound:
             return standing.least(wanted, self._before)
         return wanted
 
     def _live_set(self, reports: Mapping[str, NodeReport]) -> Expectation:
-        return proof.new_set(reports, "", None, absent=self._job.absent)
+        return expectation.new_set(reports, "", None, absent=self._job.absent)
 
     async def _verify(self) -> list[GausscertError]:
         return await self._proven_new() or await self._told_to_stop()
@@ -380,7 +392,7 @@ class Engine:
         hoped = replace(wanted, normal=frozenset(read.good))
         owners = {node: each.topology.local_node_id for node, each in read.good.items()}
         least = standing.least(
-            hoped, self._before or proof.Baseline(), anyway=self._job.joining(read.good), owners=owners
+            hoped, self._before or baseline.Baseline(), anyway=self._job.joining(read.good), owners=owners
         )
         return await self._prove(hoped, forward=True, before=before, least=least)
 
@@ -389,7 +401,7 @@ class Engine:
         if not read.complete:
             return list(read.bad.values())
         if self._before is None:
-            mixed = proof.unlike(read.good)
+            mixed = live_sets.unlike(read.good)
             if mixed and not self._job.accept_state:  # waiting mends nothing
                 return mixed
             self._findings.extend(map(as_finding, mixed))
@@ -459,7 +471,7 @@ class Engine:
 
     def _in_these_words(self, expectation: Expectation) -> Expectation:
         """Without some node a cluster is Degraded at best."""
-        return replace(expectation, words=expectation.words | proof.WORKING[self._job.whole])
+        return replace(expectation, words=expectation.words | query.WORKING[self._job.whole])
 
     def _tell_causes(self, found: Iterable[Finding]) -> None:
         """What CM's own logs say, once for each node."""

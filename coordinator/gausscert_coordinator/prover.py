@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from gausscert_coordinator import proof, running, sightings, takeover
+from gausscert_coordinator import proof, query, running, sightings, takeover
 from gausscert_coordinator.hands import PROBE_TIMEOUT_S, QUICK_PROBE_S
 from gausscert_coordinator.heartbeat import Wait
 from gausscert_coordinator.report import Mark
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from gausscert_common.findings import Finding
     from gausscert_common.model import ClusterState, ProbeReport
 
+    from gausscert_coordinator.expectation import Expectation
     from gausscert_coordinator.fanout import Answers
     from gausscert_coordinator.hands import Hands
-    from gausscert_coordinator.proof import Expectation
     from gausscert_coordinator.report import Proof
     from gausscert_coordinator.reporter import Reporter
     from gausscert_coordinator.running import Processes
@@ -163,7 +163,7 @@ class Prover:
             return wrong
         asked = await self._hands.probe(query=True)
         self._asked = asked.good
-        self.cluster_state = proof.cluster_state(asked.good)
+        self.cluster_state = query.cluster_state(asked.good)
         self.evidence = proof.evidence(asked.good)
         self._note_causes(asked.good.values())
         return [

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from gausscert_common.errors import NodeFailure
     from gausscert_common.model import NodeReport
 
+    from gausscert_coordinator.expectation import Expectation
     from gausscert_coordinator.hands import Hands
-    from gausscert_coordinator.proof import Expectation
     from gausscert_coordinator.reporter import Reporter
     from gausscert_coordinator.running import Processes
 
