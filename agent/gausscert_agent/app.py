@@ -42,6 +42,7 @@ def serve(config: AgentConfig) -> None:
             _serve(config, journal, server, stop)
     finally:
         server.close()
+        server.control.audit.close()
 
 
 def _serve(config: AgentConfig, journal: Journal, server: AgentServer, stop: threading.Event) -> None:

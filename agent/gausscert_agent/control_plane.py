@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 from gausscert_common.denylist import DenyList
 from gausscert_common.errors import InvalidInput, Reason
 
+from gausscert_agent.audit import AuditLog
 from gausscert_agent.deny_list import DenyListFile
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gausscert_common.denylist import Denied
+    from gausscert_common.findings import Finding
     from gausscert_common.model import Certificate
 
     from gausscert_agent.config import AgentConfig
@@ -32,14 +34,20 @@ class ControlPlane:
     Attributes:
         source: The same.
         denied: Who is let in no more.
+        audit: Who asked for what.
     """
 
     def __init__(self, config: AgentConfig, source: CredentialSource) -> None:
         self.denied = DenyListFile(config.state_dir)
+        self.audit = AuditLog(config.state_dir)
         self.source = source
         self._config = config
         self._making = threading.Lock()
         self._renewal: Renewal | None = None
+
+    def findings(self) -> tuple[Finding, ...]:
+        """What keeps the agent from letting people in, or from writing down what they ask for."""
+        return (*self.denied.findings(), *self.audit.findings())
 
     def begin_renewal(self, request_id: str) -> Asked:
         """See `renewal.Renewal.begin`."""

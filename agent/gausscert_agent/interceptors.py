@@ -16,12 +16,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import grpc
-from gausscert_common import identity
+from gausscert_common import auditing, identity
 from gausscert_common.errors import Denied, GausscertError, InvalidInput, NodeFailure, NodeRefusal, Reason
 from gausscert_common.identity import Identity
 from gausscert_common.wire import enums, errors
 
 from gausscert_agent import peer
+from gausscert_agent.audited import audited
+from gausscert_agent.peer import caller_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from gausscert_agent.admission import Pool
+    from gausscert_agent.audit import AuditLog
     from gausscert_agent.deny_list import DenyListFile
 
     Handler: TypeAlias = grpc.RpcMethodHandler[Any, Any]
@@ -81,6 +84,7 @@ class Outermost(grpc.ServerInterceptor):
             (`_server._select_thread_pool_for_behavior`).
         door: The pool for telling callers that there is no slot.
         check: Refuses callers before their request is there.
+        audit: Written to before anybody is answered.
     """
 
     def __init__(
@@ -89,11 +93,13 @@ class Outermost(grpc.ServerInterceptor):
         pool_of: Callable[[str], Pool],
         door: Pool,
         check: Callable[[str, grpc.ServicerContext], object],
+        audit: AuditLog,
     ) -> None:
         self._node = node
         self._pool_of = pool_of
         self._door = door
         self._check = check
+        self._audit = audit
 
     def intercept_service(
         self,
@@ -168,9 +174,13 @@ class Outermost(grpc.ServerInterceptor):
             failed = errors.unexpected(_incident(rpc, error))
         else:
             _log_end(call, None)
+            head = audited(self._audit, call.rpc, call.context, call.request, None)
+            if head is not None:
+                context.set_trailing_metadata(((auditing.HEAD_KEY, auditing.written(head)),))
             return
         failed.node = failed.node or self._node
         _log_end(call, failed)
+        audited(self._audit, call.rpc, call.context, call.request, failed)
         context.abort_with_status(_Status(failed))
 
 
@@ -266,25 +276,6 @@ class Doorkeeper(grpc.ServerInterceptor):
                 f"{caller} may not order {step.name} where no transaction is to be finished",
                 remedy="use the credential of an operator",
             )
-
-
-def caller_of(context: grpc.ServicerContext) -> Identity:
-    """Who calls: the one gausscert URI SAN of the certificate that TLS has verified.
-
-    Raises:
-        Denied: UNAUTHENTICATED: there is none, or more than one.
-    """
-    said: Any = context.auth_context().get("peer_uri", ())
-    uris = [uri for uri in said if uri.startswith(f"{identity.SCHEME}:".encode())]
-    try:
-        (uri,) = uris
-        return identity.parse(uri.decode())
-    except (ValueError, InvalidInput):
-        raise Denied(
-            Reason.UNAUTHENTICATED,
-            "the caller's certificate holds no gausscert identity",
-            remedy="use a credential that gausscert pki issue made",
-        ) from None
 
 
 def _incident(rpc: str, error: Exception) -> str:

@@ -57,7 +57,7 @@ class Monitoring:
             Journal(config.state_dir),
             config.cm.home / "bin" / "cm_ctl",
             credential=control.source.findings,
-            denied=control.denied.findings,
+            access=control.findings,
             orphan=self._orphan,
             clock=time.monotonic,
         )

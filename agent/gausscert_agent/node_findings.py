@@ -204,6 +204,12 @@ NODE_FINDINGS: Final[dict[str, NodeFinding]] = {
         "the deny list cannot be used, and nobody is let in",
         "mend that file: owner, mode 0600, and each line as docs/runbook.md has it; no restart is needed",
     ),
+    "NODE_AUDIT_NOT_WRITTEN": NodeFinding(
+        _E,
+        "the audit log cannot be written",
+        "see to mode, owner, space and health of the agent's state directory; what was asked meanwhile is"
+        " in the agent's log only",
+    ),
     "NODE_SETPRIV_MISSING": NodeFinding(
         _W,
         "a cm_ctl would outlive an agent that dies: there is no setpriv that knows --pdeathsig",

@@ -1,7 +1,7 @@
-"""The certificate that a caller has shown, as far as a deny list goes by it: serial number and fingerprint.
+"""Who calls, by the certificate that was shown: identity, serial number and fingerprint.
 
-Read by hand, because an idle agent does without `cryptography`: the serial number is the first number of a
-certificate (RFC 5280 section 4.1), and TLS has verified the rest already.
+The numbers are read by hand, because an idle agent does without `cryptography`: the serial number is the
+first number of a certificate (RFC 5280 section 4.1), and TLS has verified the rest already.
 """
 
 from __future__ import annotations
@@ -11,10 +11,12 @@ import ssl
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from gausscert_common.errors import Denied, Reason
+from gausscert_common import identity
+from gausscert_common.errors import Denied, InvalidInput, Reason
 
 if TYPE_CHECKING:
     import grpc
+    from gausscert_common.identity import Identity
 
 _PROPERTY: Final = "x509_pem_cert"
 """Where gRPC keeps it (GRPC_X509_PEM_CERT_PROPERTY_NAME of grpc_security_constants.h)."""
@@ -31,6 +33,25 @@ class Numbers(NamedTuple):
     """Hex without leading zeros, small letters."""
     fingerprint: str
     """SHA-256 over the DER encoding, hex."""
+
+
+def caller_of(context: grpc.ServicerContext) -> Identity:
+    """Who calls: the one gausscert URI SAN of the certificate that TLS has verified.
+
+    Raises:
+        Denied: UNAUTHENTICATED: there is none, or more than one.
+    """
+    said: Any = context.auth_context().get("peer_uri", ())
+    uris = [uri for uri in said if uri.startswith(f"{identity.SCHEME}:".encode())]
+    try:
+        (uri,) = uris
+        return identity.parse(uri.decode())
+    except (ValueError, InvalidInput):
+        raise Denied(
+            Reason.UNAUTHENTICATED,
+            "the caller's certificate holds no gausscert identity",
+            remedy="use a credential that gausscert pki issue made",
+        ) from None
 
 
 def numbers_of(context: grpc.ServicerContext) -> Numbers:

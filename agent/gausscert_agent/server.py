@@ -52,7 +52,7 @@ OPTIONS: Final[tuple[tuple[str, Any], ...]] = (
 )
 
 _LOOKING: Final = frozenset(
-    f"{identity.AGENT_SERVICE}/{method}" for method in ("GetNode", "Judge", "GetExpiry", "Probe")
+    f"{identity.AGENT_SERVICE}/{method}" for method in ("GetNode", "Judge", "GetExpiry", "Probe", "ReadAudit")
 )
 _WATCHING: Final = frozenset(
     {f"{identity.AGENT_SERVICE}/WatchTransaction", f"{identity.HEALTH_SERVICE}/Watch"}
@@ -150,7 +150,9 @@ class AgentServer:
 
         node = self._answering()
         doorkeeper = Doorkeeper(self._config.cluster, lambda: node.in_transaction, self.control.denied)
-        outermost = Outermost(self._config.name, self._pools.of, self._pools.door, doorkeeper.check)
+        outermost = Outermost(
+            self._config.name, self._pools.of, self._pools.door, doorkeeper.check, self.control.audit
+        )
         collected: Any = Collected()
         agent_service_pb2_grpc.add_AgentServiceServicer_to_server(
             AgentService(self._config.name, node, self.control), collected

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from gausscert_agent.control_plane import ControlPlane
     from gausscert_agent.node import Node
 
+_PAGE_BYTES: Final = 512 * 1024
+"""Of an audit log; callers take messages of four MiB."""
 _LOOK_EVERY_S: Final = 1.0
 """How soon a watch notices that its caller has gone."""
 
@@ -185,6 +187,12 @@ class AgentService(agent_service_pb2_grpc.AgentServiceServicer):
         entries = denylist.read(request.list).entries
         added, total = self._control.deny(entries, peer.numbers_of(context))
         return pb.ExtendDenyListResponse(added=added, total=total)
+
+    def ReadAudit(self, request: pb.ReadAuditRequest, context: grpc.ServicerContext) -> pb.ReadAuditResponse:
+        """A page of the audit log."""
+        del context
+        lines, after = self._control.audit.lines(request.after, _PAGE_BYTES)
+        return pb.ReadAuditResponse(lines=lines, after=after)
 
     def _restart(self, order: RestartOrder, context: grpc.ServicerContext) -> None:
         way_back = order.command.step in (Step.ROLLBACK_STOP, Step.ROLLBACK_START)

@@ -136,6 +136,7 @@ ALLOWED: Final[dict[str, frozenset[Role]]] = {
     f"{AGENT_SERVICE}/BeginRenewal": _BEGINNING,
     f"{AGENT_SERVICE}/FinishRenewal": _BEGINNING,
     f"{AGENT_SERVICE}/ExtendDenyList": _BEGINNING,
+    f"{AGENT_SERVICE}/ReadAudit": _LOOKING,
 }
 """Who may call what, by `service/method`; what is not in here nobody may call.
 

@@ -48,6 +48,7 @@ class Call(StrEnum):
     BEGIN_RENEWAL = "BeginRenewal"
     FINISH_RENEWAL = "FinishRenewal"
     EXTEND_DENY_LIST = "ExtendDenyList"
+    READ_AUDIT = "ReadAudit"
 
     @property
     def method(self) -> str:
@@ -146,6 +147,7 @@ TABLE: Final[dict[Call, Policy]] = {
     Call.BEGIN_RENEWAL: _own(_quick, "makes a key of P-256; a repeat gets the same request"),
     Call.FINISH_RENEWAL: _own(_quick, "writes one file; a repeat finds the certificate in place"),
     Call.EXTEND_DENY_LIST: _own(_quick, "writes one file; a repeat finds nothing to add"),
+    Call.READ_AUDIT: _question(_quick, "reads one page of a file"),
 }
 
 OF_STEP: Final[dict[Step, Call]] = {

@@ -47,10 +47,11 @@ MATRIX = {
     f"{AGENT}/BeginRenewal": _BEGIN,
     f"{AGENT}/FinishRenewal": _BEGIN,
     f"{AGENT}/ExtendDenyList": _BEGIN,
+    f"{AGENT}/ReadAudit": _LOOK,
 }
 """The roles that may make each call of the services; nobody else may, whoever it is."""
 
-OWN = {f"{AGENT}/{method}" for method in ("BeginRenewal", "FinishRenewal", "ExtendDenyList")}
+OWN = {f"{AGENT}/{method}" for method in ("BeginRenewal", "FinishRenewal", "ExtendDenyList", "ReadAudit")}
 """What the agent answers without asking the node."""
 
 STRANGERS = {

@@ -69,6 +69,7 @@ GOOD = {
     "BeginRenewal": pb.BeginRenewalRequest(request_id="req-0001"),
     "FinishRenewal": pb.FinishRenewalRequest(request_id="req-0001"),
     "ExtendDenyList": pb.ExtendDenyListRequest(list=b"serial 1f\n"),
+    "ReadAudit": pb.ReadAuditRequest(),
     "Check": health_pb2.HealthCheckRequest(),
     "Watch": health_pb2.HealthCheckRequest(),
 }

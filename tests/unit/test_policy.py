@@ -13,7 +13,7 @@ from gausscert_coordinator.policy import TABLE, Call, Late
 
 PROTO = Path(__file__).parents[2] / "protos" / "gausscert" / "v1" / "agent_service.proto"
 TIMEOUTS = Timeouts()
-READS = {Call.GET_NODE, Call.PREFLIGHT, Call.JUDGE, Call.GET_EXPIRY, Call.PROBE}
+READS = {Call.GET_NODE, Call.PREFLIGHT, Call.JUDGE, Call.GET_EXPIRY, Call.PROBE, Call.READ_AUDIT}
 OUTSIDE = {Call.ENCRYPT, Call.SET_ENABLE_SSL}
 OWN = {Call.BEGIN_RENEWAL, Call.FINISH_RENEWAL, Call.EXTEND_DENY_LIST}
 """About the agent itself: no command of the node is waited for."""

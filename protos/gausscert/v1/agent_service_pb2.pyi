@@ -326,3 +326,17 @@ class ExtendDenyListResponse(_message.Message):
     added: int
     total: int
     def __init__(self, added: _Optional[int] = ..., total: _Optional[int] = ...) -> None: ...
+
+class ReadAuditRequest(_message.Message):
+    __slots__ = ("after",)
+    AFTER_FIELD_NUMBER: _ClassVar[int]
+    after: int
+    def __init__(self, after: _Optional[int] = ...) -> None: ...
+
+class ReadAuditResponse(_message.Message):
+    __slots__ = ("lines", "after")
+    LINES_FIELD_NUMBER: _ClassVar[int]
+    AFTER_FIELD_NUMBER: _ClassVar[int]
+    lines: _containers.RepeatedScalarFieldContainer[str]
+    after: int
+    def __init__(self, lines: _Optional[_Iterable[str]] = ..., after: _Optional[int] = ...) -> None: ...

@@ -30,7 +30,9 @@ class AgentServiceStub(object):
 
     Errors carry google.rpc.Status with a google.rpc.ErrorInfo (domain "gausscert", stable reason,
     metadata node and file) and, where a set or a node was judged, gausscert.v1.Finding details.
-    Mutating calls are idempotent by (transaction_id, epoch, step): a repeat gets the first answer.
+    Mutating calls are idempotent by (transaction_id, epoch, step): a repeat gets the first answer. When they
+    were carried out they carry the trailing metadata "gausscert-audit": number and hash of the line of the
+    node's audit log about them, NUMBER:HASH.
     """
 
     def __init__(self, channel):
@@ -134,6 +136,11 @@ class AgentServiceStub(object):
                 request_serializer=gausscert_dot_v1_dot_agent__service__pb2.ExtendDenyListRequest.SerializeToString,
                 response_deserializer=gausscert_dot_v1_dot_agent__service__pb2.ExtendDenyListResponse.FromString,
                 _registered_method=True)
+        self.ReadAudit = channel.unary_unary(
+                '/gausscert.v1.AgentService/ReadAudit',
+                request_serializer=gausscert_dot_v1_dot_agent__service__pb2.ReadAuditRequest.SerializeToString,
+                response_deserializer=gausscert_dot_v1_dot_agent__service__pb2.ReadAuditResponse.FromString,
+                _registered_method=True)
 
 
 class AgentServiceServicer(object):
@@ -141,7 +148,9 @@ class AgentServiceServicer(object):
 
     Errors carry google.rpc.Status with a google.rpc.ErrorInfo (domain "gausscert", stable reason,
     metadata node and file) and, where a set or a node was judged, gausscert.v1.Finding details.
-    Mutating calls are idempotent by (transaction_id, epoch, step): a repeat gets the first answer.
+    Mutating calls are idempotent by (transaction_id, epoch, step): a repeat gets the first answer. When they
+    were carried out they carry the trailing metadata "gausscert-audit": number and hash of the line of the
+    node's audit log about them, NUMBER:HASH.
     """
 
     def GetNode(self, request, context):
@@ -283,6 +292,13 @@ class AgentServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReadAudit(self, request, context):
+        """A page of this node's audit log, for whoever verifies it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AgentServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -381,6 +397,11 @@ def add_AgentServiceServicer_to_server(servicer, server):
                     request_deserializer=gausscert_dot_v1_dot_agent__service__pb2.ExtendDenyListRequest.FromString,
                     response_serializer=gausscert_dot_v1_dot_agent__service__pb2.ExtendDenyListResponse.SerializeToString,
             ),
+            'ReadAudit': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReadAudit,
+                    request_deserializer=gausscert_dot_v1_dot_agent__service__pb2.ReadAuditRequest.FromString,
+                    response_serializer=gausscert_dot_v1_dot_agent__service__pb2.ReadAuditResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'gausscert.v1.AgentService', rpc_method_handlers)
@@ -394,7 +415,9 @@ class AgentService(object):
 
     Errors carry google.rpc.Status with a google.rpc.ErrorInfo (domain "gausscert", stable reason,
     metadata node and file) and, where a set or a node was judged, gausscert.v1.Finding details.
-    Mutating calls are idempotent by (transaction_id, epoch, step): a repeat gets the first answer.
+    Mutating calls are idempotent by (transaction_id, epoch, step): a repeat gets the first answer. When they
+    were carried out they carry the trailing metadata "gausscert-audit": number and hash of the line of the
+    node's audit log about them, NUMBER:HASH.
     """
 
     @staticmethod
@@ -900,6 +923,33 @@ class AgentService(object):
             '/gausscert.v1.AgentService/ExtendDenyList',
             gausscert_dot_v1_dot_agent__service__pb2.ExtendDenyListRequest.SerializeToString,
             gausscert_dot_v1_dot_agent__service__pb2.ExtendDenyListResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReadAudit(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gausscert.v1.AgentService/ReadAudit',
+            gausscert_dot_v1_dot_agent__service__pb2.ReadAuditRequest.SerializeToString,
+            gausscert_dot_v1_dot_agent__service__pb2.ReadAuditResponse.FromString,
             options,
             channel_credentials,
             insecure,

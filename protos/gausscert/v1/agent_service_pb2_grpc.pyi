@@ -329,12 +329,30 @@ _AgentServiceExtendDenyListType = typing_extensions.TypeVar(
     ],
 )
 
-class AgentServiceStub(typing.Generic[_AgentServiceGetNodeType, _AgentServiceJudgeType, _AgentServiceGetExpiryType, _AgentServiceProbeType, _AgentServiceWatchTransactionType, _AgentServiceAcquireType, _AgentServicePrepareType, _AgentServiceStopType, _AgentServiceSwapType, _AgentServiceStartType, _AgentServiceCommitType, _AgentServicePurgeType, _AgentServiceAbortType, _AgentServiceCleanType, _AgentServiceEncryptType, _AgentServiceSetEnableSslType, _AgentServiceBeginRenewalType, _AgentServiceFinishRenewalType, _AgentServiceExtendDenyListType]):
+_AgentServiceReadAuditType = typing_extensions.TypeVar(
+    '_AgentServiceReadAuditType',
+    grpc.UnaryUnaryMultiCallable[
+        gausscert.v1.agent_service_pb2.ReadAuditRequest,
+        gausscert.v1.agent_service_pb2.ReadAuditResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        gausscert.v1.agent_service_pb2.ReadAuditRequest,
+        gausscert.v1.agent_service_pb2.ReadAuditResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        gausscert.v1.agent_service_pb2.ReadAuditRequest,
+        gausscert.v1.agent_service_pb2.ReadAuditResponse,
+    ],
+)
+
+class AgentServiceStub(typing.Generic[_AgentServiceGetNodeType, _AgentServiceJudgeType, _AgentServiceGetExpiryType, _AgentServiceProbeType, _AgentServiceWatchTransactionType, _AgentServiceAcquireType, _AgentServicePrepareType, _AgentServiceStopType, _AgentServiceSwapType, _AgentServiceStartType, _AgentServiceCommitType, _AgentServicePurgeType, _AgentServiceAbortType, _AgentServiceCleanType, _AgentServiceEncryptType, _AgentServiceSetEnableSslType, _AgentServiceBeginRenewalType, _AgentServiceFinishRenewalType, _AgentServiceExtendDenyListType, _AgentServiceReadAuditType]):
     """One node of a cluster. Every call is authorised by the URI SAN of the caller's certificate.
 
     Errors carry google.rpc.Status with a google.rpc.ErrorInfo (domain "gausscert", stable reason,
     metadata node and file) and, where a set or a node was judged, gausscert.v1.Finding details.
-    Mutating calls are idempotent by (transaction_id, epoch, step): a repeat gets the first answer.
+    Mutating calls are idempotent by (transaction_id, epoch, step): a repeat gets the first answer. When they
+    were carried out they carry the trailing metadata "gausscert-audit": number and hash of the line of the
+    node's audit log about them, NUMBER:HASH.
     """
 
     @typing.overload
@@ -414,6 +432,10 @@ class AgentServiceStub(typing.Generic[_AgentServiceGetNodeType, _AgentServiceJud
         grpc.UnaryUnaryMultiCallable[
             gausscert.v1.agent_service_pb2.ExtendDenyListRequest,
             gausscert.v1.agent_service_pb2.ExtendDenyListResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            gausscert.v1.agent_service_pb2.ReadAuditRequest,
+            gausscert.v1.agent_service_pb2.ReadAuditResponse,
         ],
     ], channel: grpc.Channel) -> None: ...
 
@@ -495,6 +517,10 @@ class AgentServiceStub(typing.Generic[_AgentServiceGetNodeType, _AgentServiceJud
             gausscert.v1.agent_service_pb2.ExtendDenyListRequest,
             gausscert.v1.agent_service_pb2.ExtendDenyListResponse,
         ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            gausscert.v1.agent_service_pb2.ReadAuditRequest,
+            gausscert.v1.agent_service_pb2.ReadAuditResponse,
+        ],
     ], channel: grpc.aio.Channel) -> None: ...
 
     GetNode: _AgentServiceGetNodeType
@@ -565,6 +591,9 @@ class AgentServiceStub(typing.Generic[_AgentServiceGetNodeType, _AgentServiceJud
     """Lets certificates of the control plane in no more, on open connections either. Only ever adds: what is
     to be let in again is taken out of deny.list on the node itself.
     """
+
+    ReadAudit: _AgentServiceReadAuditType
+    """A page of this node's audit log, for whoever verifies it."""
 
 AgentServiceAsyncStub: typing_extensions.TypeAlias = AgentServiceStub[
     grpc.aio.UnaryUnaryMultiCallable[
@@ -643,6 +672,10 @@ AgentServiceAsyncStub: typing_extensions.TypeAlias = AgentServiceStub[
         gausscert.v1.agent_service_pb2.ExtendDenyListRequest,
         gausscert.v1.agent_service_pb2.ExtendDenyListResponse,
     ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        gausscert.v1.agent_service_pb2.ReadAuditRequest,
+        gausscert.v1.agent_service_pb2.ReadAuditResponse,
+    ],
 ]
 
 class AgentServiceServicer(metaclass=abc.ABCMeta):
@@ -650,7 +683,9 @@ class AgentServiceServicer(metaclass=abc.ABCMeta):
 
     Errors carry google.rpc.Status with a google.rpc.ErrorInfo (domain "gausscert", stable reason,
     metadata node and file) and, where a set or a node was judged, gausscert.v1.Finding details.
-    Mutating calls are idempotent by (transaction_id, epoch, step): a repeat gets the first answer.
+    Mutating calls are idempotent by (transaction_id, epoch, step): a repeat gets the first answer. When they
+    were carried out they carry the trailing metadata "gausscert-audit": number and hash of the line of the
+    node's audit log about them, NUMBER:HASH.
     """
 
     @abc.abstractmethod
@@ -816,5 +851,13 @@ class AgentServiceServicer(metaclass=abc.ABCMeta):
         """Lets certificates of the control plane in no more, on open connections either. Only ever adds: what is
         to be let in again is taken out of deny.list on the node itself.
         """
+
+    @abc.abstractmethod
+    def ReadAudit(
+        self,
+        request: gausscert.v1.agent_service_pb2.ReadAuditRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[gausscert.v1.agent_service_pb2.ReadAuditResponse, collections.abc.Awaitable[gausscert.v1.agent_service_pb2.ReadAuditResponse]]:
+        """A page of this node's audit log, for whoever verifies it."""
 
 def add_AgentServiceServicer_to_server(servicer: AgentServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

@@ -51,7 +51,7 @@ class Bench:
             credential=self.source.findings,
             orphan=lambda: self.operation,
             clock=lambda: self.now,
-            denied=DenyListFile(self.state_dir).findings,
+            access=DenyListFile(self.state_dir).findings,
         )
 
     def issue(self, name: str) -> pki.Issued:
