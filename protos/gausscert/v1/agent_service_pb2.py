@@ -27,7 +27,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n gausscert/v1/agent_service.proto\x12\x0cgausscert.v1\x1a\x1cgausscert/v1/resources.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"Y\n\x0eTransactionRef\x12\x16\n\x0etransaction_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\x12 \n\x04step\x18\x03 \x01(\x0e\x32\x12.gausscert.v1.Step\"#\n\x0eGetNodeRequest\x12\x11\n\tpreflight\x18\x01 \x01(\x08\"3\n\x0fGetNodeResponse\x12 \n\x04node\x18\x01 \x01(\x0b\x32\x12.gausscert.v1.Node\"\x93\x01\n\x0cJudgeRequest\x12&\n\x06\x62undle\x18\x01 \x01(\x0b\x32\x14.gausscert.v1.BundleH\x00\x12\x14\n\ngeneration\x18\x02 \x01(\tH\x00\x12\x0e\n\x04live\x18\x03 \x01(\x08H\x00\x12+\n\ncrl_policy\x18\x04 \x01(\x0e\x32\x17.gausscert.v1.CrlPolicyB\x08\n\x06source\"\x8b\x01\n\rJudgeResponse\x12)\n\x03set\x18\x01 \x01(\x0b\x32\x1c.gausscert.v1.CertificateSet\x12\'\n\x08\x66indings\x18\x02 \x03(\x0b\x32\x15.gausscert.v1.Finding\x12&\n\x07overlap\x18\x03 \x01(\x0b\x32\x15.gausscert.v1.Overlap\"\x12\n\x10GetExpiryRequest\"\xef\x01\n\x11GetExpiryResponse\x12\x0c\n\x04node\x18\x01 \x01(\t\x12)\n\x05\x63lock\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0c\x63\x65rtificates\x18\x03 \x03(\x0b\x32\x19.gausscert.v1.Certificate\x12\x1c\n\x14\x61lert_threshold_days\x18\x04 \x01(\r\x12\'\n\x08\x66indings\x18\x05 \x03(\x0b\x32\x15.gausscert.v1.Finding\x12)\n\x06served\x18\x06 \x01(\x0b\x32\x19.gausscert.v1.Certificate\"I\n\x0cProbeRequest\x12\r\n\x05query\x18\x01 \x01(\x08\x12*\n\x07timeout\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x8b\x01\n\rProbeResponse\x12$\n\x06served\x18\x01 \x03(\x0b\x32\x14.gausscert.v1.Served\x12+\n\x07\x63luster\x18\x02 \x01(\x0b\x32\x1a.gausscert.v1.ClusterState\x12\'\n\x08\x66indings\x18\x03 \x03(\x0b\x32\x15.gausscert.v1.Finding\"\x19\n\x17WatchTransactionRequest\"\xb4\x01\n\x18WatchTransactionResponse\x12\x16\n\x0etransaction_id\x18\x01 \x01(\t\x12\"\n\x05phase\x18\x02 \x01(\x0e\x32\x13.gausscert.v1.Phase\x12\"\n\x05\x66\x65nce\x18\x03 \x01(\x0b\x32\x13.gausscert.v1.Fence\x12\x10\n\x08\x61\x63tivity\x18\x04 \x01(\t\x12&\n\x02\x61t\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x88\x01\n\x0e\x41\x63quireRequest\x12)\n\x03ref\x18\x01 \x01(\x0b\x32\x1c.gausscert.v1.TransactionRef\x12\x0e\n\x06holder\x18\x02 \x01(\t\x12(\n\x05lease\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x11\n\ttake_over\x18\x04 \x01(\x08\"3\n\x0f\x41\x63quireResponse\x12 \n\x04node\x18\x01 \x01(\x0b\x32\x12.gausscert.v1.Node\"\xed\x02\n\x0ePrepareRequest\x12)\n\x03ref\x18\x01 \x01(\x0b\x32\x1c.gausscert.v1.TransactionRef\x12\x14\n\x0cparticipants\x18\x02 \x03(\t\x12\x1c\n\x14\x65xpected_live_digest\x18\x03 \x01(\t\x12&\n\x06\x62undle\x18\x04 \x01(\x0b\x32\x14.gausscert.v1.BundleH\x00\x12\x14\n\ngeneration\x18\x08 \x01(\tH\x00\x12\x0e\n\x04live\x18\t \x01(\x08H\x00\x12)\n\nenable_ssl\x18\x05 \x01(\x0e\x32\x15.gausscert.v1.SslWish\x12+\n\x07restart\x18\x06 \x01(\x0e\x32\x1a.gausscert.v1.RestartScope\x12+\n\ncrl_policy\x18\x07 \x01(\x0e\x32\x17.gausscert.v1.CrlPolicy\x12\x10\n\x08\x65xcluded\x18\n \x03(\t\x12\r\n\x05joins\x18\x0b \x01(\tB\x08\n\x06source\"\x8f\x01\n\x0fPrepareResponse\x12+\n\x05stage\x18\x01 \x01(\x0b\x32\x1c.gausscert.v1.CertificateSet\x12\'\n\x08\x66indings\x18\x02 \x03(\x0b\x32\x15.gausscert.v1.Finding\x12&\n\x07overlap\x18\x03 \x01(\x0b\x32\x15.gausscert.v1.Overlap\"\xa1\x01\n\x0bStopRequest\x12)\n\x03ref\x18\x01 \x01(\x0b\x32\x1c.gausscert.v1.TransactionRef\x12)\n\x05scope\x18\x02 \x01(\x0e\x32\x1a.gausscert.v1.RestartScope\x12\x10\n\x08\x65xecutor\x18\x03 \x01(\x08\x12*\n\x07timeout\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x0e\n\x0cStopResponse\"8\n\x0bSwapRequest\x12)\n\x03ref\x18\x01 \x01(\x0b\x32\x1c.gausscert.v1.TransactionRef\":\n\x0cSwapResponse\x12*\n\x04live\x18\x01 \x01(\x0b\x32\x1c.gausscert.v1.CertificateSet\"\xa2\x01\n\x0cStartRequest\x12)\n\x03ref\x18\x01 \x01(\x0b\x32\x1c.gausscert.v1.TransactionRef\x12)\n\x05scope\x18\x02 \x01(\x0e\x32\x1a.gausscert.v1.RestartScope\x12\x10\n\x08\x65xecutor\x18\x03 \x01(\x08\x12*\n\x07timeout\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x0f\n\rStartResponse\":\n\rCommitRequest\x12)\n\x03ref\x18\x01 \x01(\x0b\x32\x1c.gausscert.v1.TransactionRef\"\x10\n\x0e\x43ommitResponse\"J\n\x0cPurgeRequest\x12)\n\x03ref\x18\x01 \x01(\x0b\x32\x1c.gausscert.v1.TransactionRef\x12\x0f\n\x07settled\x18\x02 \x03(\t\"\x0f\n\rPurgeResponse\"9\n\x0c\x41\x62ortRequest\x12)\n\x03ref\x18\x01 \x01(\x0b\x32\x1c.gausscert.v1.TransactionRef\";\n\rAbortResponse\x12*\n\x04live\x18\x01 \x01(\x0b\x32\x1c.gausscert.v1.CertificateSet\"9\n\x0c\x43leanRequest\x12)\n\x03ref\x18\x01 \x01(\x0b\x32\x1c.gausscert.v1.TransactionRef\"\x0f\n\rCleanResponse\"`\n\x0e\x45ncryptRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1c\n\x0fserver_password\x18\x02 \x01(\tB\x03\x80\x01\x01\x12\x1c\n\x0f\x63lient_password\x18\x03 \x01(\tB\x03\x80\x01\x01\"=\n\x0f\x45ncryptResponse\x12*\n\x04live\x18\x01 \x01(\x0b\x32\x1c.gausscert.v1.CertificateSet\"T\n\x13SetEnableSslRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12)\n\nenable_ssl\x18\x02 \x01(\x0e\x32\x15.gausscert.v1.SslWish\"C\n\x14SetEnableSslResponse\x12+\n\nenable_ssl\x18\x01 \x01(\x0b\x32\x17.gausscert.v1.SslSwitch2\xd7\t\n\x0c\x41gentService\x12K\n\x07GetNode\x12\x1c.gausscert.v1.GetNodeRequest\x1a\x1d.gausscert.v1.GetNodeResponse\"\x03\x90\x02\x01\x12\x45\n\x05Judge\x12\x1a.gausscert.v1.JudgeRequest\x1a\x1b.gausscert.v1.JudgeResponse\"\x03\x90\x02\x01\x12Q\n\tGetExpiry\x12\x1e.gausscert.v1.GetExpiryRequest\x1a\x1f.gausscert.v1.GetExpiryResponse\"\x03\x90\x02\x01\x12\x45\n\x05Probe\x12\x1a.gausscert.v1.ProbeRequest\x1a\x1b.gausscert.v1.ProbeResponse\"\x03\x90\x02\x01\x12h\n\x10WatchTransaction\x12%.gausscert.v1.WatchTransactionRequest\x1a&.gausscert.v1.WatchTransactionResponse\"\x03\x90\x02\x01\x30\x01\x12K\n\x07\x41\x63quire\x12\x1c.gausscert.v1.AcquireRequest\x1a\x1d.gausscert.v1.AcquireResponse\"\x03\x90\x02\x02\x12K\n\x07Prepare\x12\x1c.gausscert.v1.PrepareRequest\x1a\x1d.gausscert.v1.PrepareResponse\"\x03\x90\x02\x02\x12\x42\n\x04Stop\x12\x19.gausscert.v1.StopRequest\x1a\x1a.gausscert.v1.StopResponse\"\x03\x90\x02\x02\x12\x42\n\x04Swap\x12\x19.gausscert.v1.SwapRequest\x1a\x1a.gausscert.v1.SwapResponse\"\x03\x90\x02\x02\x12\x45\n\x05Start\x12\x1a.gausscert.v1.StartRequest\x1a\x1b.gausscert.v1.StartResponse\"\x03\x90\x02\x02\x12H\n\x06\x43ommit\x12\x1b.gausscert.v1.CommitRequest\x1a\x1c.gausscert.v1.CommitResponse\"\x03\x90\x02\x02\x12\x45\n\x05Purge\x12\x1a.gausscert.v1.PurgeRequest\x1a\x1b.gausscert.v1.PurgeResponse\"\x03\x90\x02\x02\x12\x45\n\x05\x41\x62ort\x12\x1a.gausscert.v1.AbortRequest\x1a\x1b.gausscert.v1.AbortResponse\"\x03\x90\x02\x02\x12\x45\n\x05\x43lean\x12\x1a.gausscert.v1.CleanRequest\x1a\x1b.gausscert.v1.CleanResponse\"\x03\x90\x02\x02\x12K\n\x07\x45ncrypt\x12\x1c.gausscert.v1.EncryptRequest\x1a\x1d.gausscert.v1.EncryptResponse\"\x03\x90\x02\x02\x12Z\n\x0cSetEnableSsl\x12!.gausscert.v1.SetEnableSslRequest\x1a\".gausscert.v1.SetEnableSslResponse\"\x03\x90\x02\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n gausscert/v1/agent_service.proto\x12\x0cgausscert.v1\x1a\x1cgausscert/v1/resources.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"Y\n\x0eTransactionRef\x12\x16\n\x0etransaction_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\x12 \n\x04step\x18\x03 \x01(\x0e\x32\x12.gausscert.v1.Step\"#\n\x0eGetNodeRequest\x12\x11\n\tpreflight\x18\x01 \x01(\x08\"3\n\x0fGetNodeResponse\x12 \n\x04node\x18\x01 \x01(\x0b\x32\x12.gausscert.v1.Node\"\x93\x01\n\x0cJudgeRequest\x12&\n\x06\x62undle\x18\x01 \x01(\x0b\x32\x14.gausscert.v1.BundleH\x00\x12\x14\n\ngeneration\x18\x02 \x01(\tH\x00\x12\x0e\n\x04live\x18\x03 \x01(\x08H\x00\x12+\n\ncrl_policy\x18\x04 \x01(\x0e\x32\x17.gausscert.v1.CrlPolicyB\x08\n\x06source\"\x8b\x01\n\rJudgeResponse\x12)\n\x03set\x18\x01 \x01(\x0b\x32\x1c.gausscert.v1.CertificateSet\x12\'\n\x08\x66indings\x18\x02 \x03(\x0b\x32\x15.gausscert.v1.Finding\x12&\n\x07overlap\x18\x03 \x01(\x0b\x32\x15.gausscert.v1.Overlap\"\x12\n\x10GetExpiryRequest\"\xef\x01\n\x11GetExpiryResponse\x12\x0c\n\x04node\x18\x01 \x01(\t\x12)\n\x05\x63lock\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0c\x63\x65rtificates\x18\x03 \x03(\x0b\x32\x19.gausscert.v1.Certificate\x12\x1c\n\x14\x61lert_threshold_days\x18\x04 \x01(\r\x12\'\n\x08\x66indings\x18\x05 \x03(\x0b\x32\x15.gausscert.v1.Finding\x12)\n\x06served\x18\x06 \x01(\x0b\x32\x19.gausscert.v1.Certificate\"I\n\x0cProbeRequest\x12\r\n\x05query\x18\x01 \x01(\x08\x12*\n\x07timeout\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x8b\x01\n\rProbeResponse\x12$\n\x06served\x18\x01 \x03(\x0b\x32\x14.gausscert.v1.Served\x12+\n\x07\x63luster\x18\x02 \x01(\x0b\x32\x1a.gausscert.v1.ClusterState\x12\'\n\x08\x66indings\x18\x03 \x03(\x0b\x32\x15.gausscert.v1.Finding\"\x19\n\x17WatchTransactionRequest\"\xb4\x01\n\x18WatchTransactionResponse\x12\x16\n\x0etransaction_id\x18\x01 \x01(\t\x12\"\n\x05phase\x18\x02 \x01(\x0e\x32\x13.gausscert.v1.Phase\x12\"\n\x05\x66\x65nce\x18\x03 \x01(\x0b\x32\x13.gausscert.v1.Fence\x12\x10\n\x08\x61\x63tivity\x18\x04 \x01(\t\x12&\n\x02\x61t\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x9a\x01\n\x0e\x41\x63quireRequest\x12)\n\x03ref\x18\x01 \x01(\x0b\x32\x1c.gausscert.v1.TransactionRef\x12\x0e\n\x06holder\x18\x02 \x01(\t\x12(\n\x05lease\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x11\n\ttake_over\x18\x04 \x01(\x08\x12\x10\n\x08\x65xcluded\x18\x05 \x03(\t\"3\n\x0f\x41\x63quireResponse\x12 \n\x04node\x18\x01 \x01(\x0b\x32\x12.gausscert.v1.Node\"\xed\x02\n\x0ePrepareRequest\x12)\n\x03ref\x18\x01 \x01(\x0b\x32\x1c.gausscert.v1.TransactionRef\x12\x14\n\x0cparticipants\x18\x02 \x03(\t\x12\x1c\n\x14\x65xpected_live_digest\x18\x03 \x01(\t\x12&\n\x06\x62undle\x18\x04 \x01(\x0b\x32\x14.gausscert.v1.BundleH\x00\x12\x14\n\ngeneration\x18\x08 \x01(\tH\x00\x12\x0e\n\x04live\x18\t \x01(\x08H\x00\x12)\n\nenable_ssl\x18\x05 \x01(\x0e\x32\x15.gausscert.v1.SslWish\x12+\n\x07restart\x18\x06 \x01(\x0e\x32\x1a.gausscert.v1.RestartScope\x12+\n\ncrl_policy\x18\x07 \x01(\x0e\x32\x17.gausscert.v1.CrlPolicy\x12\x10\n\x08\x65xcluded\x18\n \x03(\t\x12\r\n\x05joins\x18\x0b \x01(\tB\x08\n\x06source\"\x8f\x01\n\x0fPrepareResponse\x12+\n\x05stage\x18\x01 \x01(\x0b\x32\x1c.gausscert.v1.CertificateSet\x12\'\n\x08\x66indings\x18\x02 \x03(\x0b\x32\x15.gausscert.v1.Finding\x12&\n\x07overlap\x18\x03 \x01(\x0b\x32\x15.gausscert.v1.Overlap\"\xa1\x01\n\x0bStopRequest\x12)\n\x03ref\x18\x01 \x01(\x0b\x32\x1c.gausscert.v1.TransactionRef\x12)\n\x05scope\x18\x02 \x01(\x0e\x32\x1a.gausscert.v1.RestartScope\x12\x10\n\x08\x65xecutor\x18\x03 \x01(\x08\x12*\n\x07timeout\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x0e\n\x0cStopResponse\"8\n\x0bSwapRequest\x12)\n\x03ref\x18\x01 \x01(\x0b\x32\x1c.gausscert.v1.TransactionRef\":\n\x0cSwapResponse\x12*\n\x04live\x18\x01 \x01(\x0b\x32\x1c.gausscert.v1.CertificateSet\"\xa2\x01\n\x0cStartRequest\x12)\n\x03ref\x18\x01 \x01(\x0b\x32\x1c.gausscert.v1.TransactionRef\x12)\n\x05scope\x18\x02 \x01(\x0e\x32\x1a.gausscert.v1.RestartScope\x12\x10\n\x08\x65xecutor\x18\x03 \x01(\x08\x12*\n\x07timeout\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x0f\n\rStartResponse\":\n\rCommitRequest\x12)\n\x03ref\x18\x01 \x01(\x0b\x32\x1c.gausscert.v1.TransactionRef\"\x10\n\x0e\x43ommitResponse\"J\n\x0cPurgeRequest\x12)\n\x03ref\x18\x01 \x01(\x0b\x32\x1c.gausscert.v1.TransactionRef\x12\x0f\n\x07settled\x18\x02 \x03(\t\"\x0f\n\rPurgeResponse\"9\n\x0c\x41\x62ortRequest\x12)\n\x03ref\x18\x01 \x01(\x0b\x32\x1c.gausscert.v1.TransactionRef\";\n\rAbortResponse\x12*\n\x04live\x18\x01 \x01(\x0b\x32\x1c.gausscert.v1.CertificateSet\"9\n\x0c\x43leanRequest\x12)\n\x03ref\x18\x01 \x01(\x0b\x32\x1c.gausscert.v1.TransactionRef\"\x0f\n\rCleanResponse\"`\n\x0e\x45ncryptRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1c\n\x0fserver_password\x18\x02 \x01(\tB\x03\x80\x01\x01\x12\x1c\n\x0f\x63lient_password\x18\x03 \x01(\tB\x03\x80\x01\x01\"=\n\x0f\x45ncryptResponse\x12*\n\x04live\x18\x01 \x01(\x0b\x32\x1c.gausscert.v1.CertificateSet\"T\n\x13SetEnableSslRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12)\n\nenable_ssl\x18\x02 \x01(\x0e\x32\x15.gausscert.v1.SslWish\"C\n\x14SetEnableSslResponse\x12+\n\nenable_ssl\x18\x01 \x01(\x0b\x32\x17.gausscert.v1.SslSwitch2\xd7\t\n\x0c\x41gentService\x12K\n\x07GetNode\x12\x1c.gausscert.v1.GetNodeRequest\x1a\x1d.gausscert.v1.GetNodeResponse\"\x03\x90\x02\x01\x12\x45\n\x05Judge\x12\x1a.gausscert.v1.JudgeRequest\x1a\x1b.gausscert.v1.JudgeResponse\"\x03\x90\x02\x01\x12Q\n\tGetExpiry\x12\x1e.gausscert.v1.GetExpiryRequest\x1a\x1f.gausscert.v1.GetExpiryResponse\"\x03\x90\x02\x01\x12\x45\n\x05Probe\x12\x1a.gausscert.v1.ProbeRequest\x1a\x1b.gausscert.v1.ProbeResponse\"\x03\x90\x02\x01\x12h\n\x10WatchTransaction\x12%.gausscert.v1.WatchTransactionRequest\x1a&.gausscert.v1.WatchTransactionResponse\"\x03\x90\x02\x01\x30\x01\x12K\n\x07\x41\x63quire\x12\x1c.gausscert.v1.AcquireRequest\x1a\x1d.gausscert.v1.AcquireResponse\"\x03\x90\x02\x02\x12K\n\x07Prepare\x12\x1c.gausscert.v1.PrepareRequest\x1a\x1d.gausscert.v1.PrepareResponse\"\x03\x90\x02\x02\x12\x42\n\x04Stop\x12\x19.gausscert.v1.StopRequest\x1a\x1a.gausscert.v1.StopResponse\"\x03\x90\x02\x02\x12\x42\n\x04Swap\x12\x19.gausscert.v1.SwapRequest\x1a\x1a.gausscert.v1.SwapResponse\"\x03\x90\x02\x02\x12\x45\n\x05Start\x12\x1a.gausscert.v1.StartRequest\x1a\x1b.gausscert.v1.StartResponse\"\x03\x90\x02\x02\x12H\n\x06\x43ommit\x12\x1b.gausscert.v1.CommitRequest\x1a\x1c.gausscert.v1.CommitResponse\"\x03\x90\x02\x02\x12\x45\n\x05Purge\x12\x1a.gausscert.v1.PurgeRequest\x1a\x1b.gausscert.v1.PurgeResponse\"\x03\x90\x02\x02\x12\x45\n\x05\x41\x62ort\x12\x1a.gausscert.v1.AbortRequest\x1a\x1b.gausscert.v1.AbortResponse\"\x03\x90\x02\x02\x12\x45\n\x05\x43lean\x12\x1a.gausscert.v1.CleanRequest\x1a\x1b.gausscert.v1.CleanResponse\"\x03\x90\x02\x02\x12K\n\x07\x45ncrypt\x12\x1c.gausscert.v1.EncryptRequest\x1a\x1d.gausscert.v1.EncryptResponse\"\x03\x90\x02\x02\x12Z\n\x0cSetEnableSsl\x12!.gausscert.v1.SetEnableSslRequest\x1a\".gausscert.v1.SetEnableSslResponse\"\x03\x90\x02\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -93,49 +93,49 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WATCHTRANSACTIONRESPONSE']._serialized_start=1125
   _globals['_WATCHTRANSACTIONRESPONSE']._serialized_end=1305
   _globals['_ACQUIREREQUEST']._serialized_start=1308
-  _globals['_ACQUIREREQUEST']._serialized_end=1444
-  _globals['_ACQUIRERESPONSE']._serialized_start=1446
-  _globals['_ACQUIRERESPONSE']._serialized_end=1497
-  _globals['_PREPAREREQUEST']._serialized_start=1500
-  _globals['_PREPAREREQUEST']._serialized_end=1865
-  _globals['_PREPARERESPONSE']._serialized_start=1868
-  _globals['_PREPARERESPONSE']._serialized_end=2011
-  _globals['_STOPREQUEST']._serialized_start=2014
-  _globals['_STOPREQUEST']._serialized_end=2175
-  _globals['_STOPRESPONSE']._serialized_start=2177
-  _globals['_STOPRESPONSE']._serialized_end=2191
-  _globals['_SWAPREQUEST']._serialized_start=2193
-  _globals['_SWAPREQUEST']._serialized_end=2249
-  _globals['_SWAPRESPONSE']._serialized_start=2251
-  _globals['_SWAPRESPONSE']._serialized_end=2309
-  _globals['_STARTREQUEST']._serialized_start=2312
-  _globals['_STARTREQUEST']._serialized_end=2474
-  _globals['_STARTRESPONSE']._serialized_start=2476
-  _globals['_STARTRESPONSE']._serialized_end=2491
-  _globals['_COMMITREQUEST']._serialized_start=2493
-  _globals['_COMMITREQUEST']._serialized_end=2551
-  _globals['_COMMITRESPONSE']._serialized_start=2553
-  _globals['_COMMITRESPONSE']._serialized_end=2569
-  _globals['_PURGEREQUEST']._serialized_start=2571
-  _globals['_PURGEREQUEST']._serialized_end=2645
-  _globals['_PURGERESPONSE']._serialized_start=2647
-  _globals['_PURGERESPONSE']._serialized_end=2662
-  _globals['_ABORTREQUEST']._serialized_start=2664
-  _globals['_ABORTREQUEST']._serialized_end=2721
-  _globals['_ABORTRESPONSE']._serialized_start=2723
-  _globals['_ABORTRESPONSE']._serialized_end=2782
-  _globals['_CLEANREQUEST']._serialized_start=2784
-  _globals['_CLEANREQUEST']._serialized_end=2841
-  _globals['_CLEANRESPONSE']._serialized_start=2843
-  _globals['_CLEANRESPONSE']._serialized_end=2858
-  _globals['_ENCRYPTREQUEST']._serialized_start=2860
-  _globals['_ENCRYPTREQUEST']._serialized_end=2956
-  _globals['_ENCRYPTRESPONSE']._serialized_start=2958
-  _globals['_ENCRYPTRESPONSE']._serialized_end=3019
-  _globals['_SETENABLESSLREQUEST']._serialized_start=3021
-  _globals['_SETENABLESSLREQUEST']._serialized_end=3105
-  _globals['_SETENABLESSLRESPONSE']._serialized_start=3107
-  _globals['_SETENABLESSLRESPONSE']._serialized_end=3174
-  _globals['_AGENTSERVICE']._serialized_start=3177
-  _globals['_AGENTSERVICE']._serialized_end=4416
+  _globals['_ACQUIREREQUEST']._serialized_end=1462
+  _globals['_ACQUIRERESPONSE']._serialized_start=1464
+  _globals['_ACQUIRERESPONSE']._serialized_end=1515
+  _globals['_PREPAREREQUEST']._serialized_start=1518
+  _globals['_PREPAREREQUEST']._serialized_end=1883
+  _globals['_PREPARERESPONSE']._serialized_start=1886
+  _globals['_PREPARERESPONSE']._serialized_end=2029
+  _globals['_STOPREQUEST']._serialized_start=2032
+  _globals['_STOPREQUEST']._serialized_end=2193
+  _globals['_STOPRESPONSE']._serialized_start=2195
+  _globals['_STOPRESPONSE']._serialized_end=2209
+  _globals['_SWAPREQUEST']._serialized_start=2211
+  _globals['_SWAPREQUEST']._serialized_end=2267
+  _globals['_SWAPRESPONSE']._serialized_start=2269
+  _globals['_SWAPRESPONSE']._serialized_end=2327
+  _globals['_STARTREQUEST']._serialized_start=2330
+  _globals['_STARTREQUEST']._serialized_end=2492
+  _globals['_STARTRESPONSE']._serialized_start=2494
+  _globals['_STARTRESPONSE']._serialized_end=2509
+  _globals['_COMMITREQUEST']._serialized_start=2511
+  _globals['_COMMITREQUEST']._serialized_end=2569
+  _globals['_COMMITRESPONSE']._serialized_start=2571
+  _globals['_COMMITRESPONSE']._serialized_end=2587
+  _globals['_PURGEREQUEST']._serialized_start=2589
+  _globals['_PURGEREQUEST']._serialized_end=2663
+  _globals['_PURGERESPONSE']._serialized_start=2665
+  _globals['_PURGERESPONSE']._serialized_end=2680
+  _globals['_ABORTREQUEST']._serialized_start=2682
+  _globals['_ABORTREQUEST']._serialized_end=2739
+  _globals['_ABORTRESPONSE']._serialized_start=2741
+  _globals['_ABORTRESPONSE']._serialized_end=2800
+  _globals['_CLEANREQUEST']._serialized_start=2802
+  _globals['_CLEANREQUEST']._serialized_end=2859
+  _globals['_CLEANRESPONSE']._serialized_start=2861
+  _globals['_CLEANRESPONSE']._serialized_end=2876
+  _globals['_ENCRYPTREQUEST']._serialized_start=2878
+  _globals['_ENCRYPTREQUEST']._serialized_end=2974
+  _globals['_ENCRYPTRESPONSE']._serialized_start=2976
+  _globals['_ENCRYPTRESPONSE']._serialized_end=3037
+  _globals['_SETENABLESSLREQUEST']._serialized_start=3039
+  _globals['_SETENABLESSLREQUEST']._serialized_end=3123
+  _globals['_SETENABLESSLRESPONSE']._serialized_start=3125
+  _globals['_SETENABLESSLRESPONSE']._serialized_end=3192
+  _globals['_AGENTSERVICE']._serialized_start=3195
+  _globals['_AGENTSERVICE']._serialized_end=4434
 # @@protoc_insertion_point(module_scope)
