@@ -315,7 +315,7 @@ class TransactionReport:
     lease_left_s: float = 0.0
     participants: tuple[str, ...] = ()
     excluded: tuple[str, ...] = ()
-    """Nodes that the transaction was begun without."""
+    """Nodes that the transaction was begun, or is recovered, without."""
     joins: str = ""
     """The transaction whose excluded nodes this one brings over."""
     begun_by: str = ""
@@ -327,6 +327,8 @@ class TransactionReport:
     restart: RestartScope | None = None
     ssl_wish: SslWish = SslWish.KEEP
     begun_at: datetime | None = None
+    reached: Fence = Fence()
+    """The last command of it but Acquire; `Fence()` where there is none, or it is not known."""
 
     @property
     def restarting(self) -> bool:

@@ -255,6 +255,7 @@ class Coordinator:
         restart: RestartScope | None = None,
         *,
         bundle: Bundle | None = None,
+        exclude: tuple[str, ...] = (),
         accept_state: bool = False,
         watch: Callable[[Progress], None] = _ignore,
         interrupt: Interrupt | None = None,
@@ -267,6 +268,7 @@ class Coordinator:
             take_over: Also when another coordinator's lease still runs.
             restart: None for the transaction's own way.
             bundle: That of the committed transaction; no node ever hands out a key.
+            exclude: Nodes that are dead, to recover without where the others' answers make that safe.
             accept_state: A cluster that is not Normal, or serves nothing, with the set that it is to have is
                 told and holds nothing up: it was so before, or its old set has expired.
             watch: Told what happens.
@@ -282,6 +284,7 @@ class Coordinator:
             fresh_id=self._make_id,
             is_gone=lambda other: naming.is_gone(other, self._holder),
             bundle=bundle,
+            exclude=tuple(dict.fromkeys(exclude)),
         )
         stop = interrupt or Interrupt()
 
@@ -289,7 +292,9 @@ class Coordinator:
             return self._engine(Kind.JOIN if job.joins else Kind.RECOVER, job, watch, stop)
 
         joiner = Joiner(self._inventory, self._now)
-        return await Recoverer(wish, self._open(), joiner, engine_for, self._recorded).recover()
+        return await Recoverer(
+            wish, self._inventory, self._open(), joiner, engine_for, self._recorded
+        ).recover()
 
     def _gone(self, reports: Iterable[NodeReport]) -> frozenset[str]:
         holders = {report.transaction.holder for report in reports if report.transaction.lease_left_s > 0}

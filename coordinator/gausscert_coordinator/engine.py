@@ -35,7 +35,9 @@ from gausscert_coordinator.merging import merge
 from gausscert_coordinator.objections import (
     answers_again,
     as_finding,
+    finished_without,
     in_doubt,
+    rolled_back_without,
     staged_another,
     stays_down,
     still_excluded,
@@ -252,7 +254,7 @@ class Engine:
         """Who recovers starts CM with one set only: running nodes must have loaded the same (I3)."""
         if self._before is not None or self._job.accept_state or self._job.joins or self._job.absent:
             return []
-        read = await self._hands.read()
+        read = await self._hands.read(witnesses=True)
         return [*read.bad.values(), *live_sets.unlike(read.good)]
 
     async def _stop(self) -> list[GausscertError]:
@@ -523,7 +525,13 @@ class Engine:
         """What is as it must be, and yet not as the operator may think."""
         if verdict is Verdict.ROLLED_BACK and self._outside and self._touched_cm:
             return [stays_down(node) for node in self._job.participants]
-        return [still_excluded(node) for node in self._waiting_for(verdict)]
+        missing = self._job.missing
+        if verdict is Verdict.ROLLED_BACK:
+            return list(map(rolled_back_without, missing))
+        return [
+            finished_without(node) if node in missing else still_excluded(node)
+            for node in self._waiting_for(verdict)
+        ]
 
     def _waiting_for(self, verdict: Verdict) -> tuple[str, ...]:
         """Whoever has taken a transaction over and ended it waits for nobody any more."""

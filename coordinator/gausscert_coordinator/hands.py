@@ -60,9 +60,14 @@ class Hands:
         self.wait: Wait | None = None
         """Whose answers to a command are still to come."""
 
-    async def read(self) -> Answers[NodeReport]:
-        """Every participant's report, without preflight."""
-        return await ask(self._of(self._job.participants), lambda client: client.get_node())
+    async def read(self, *, witnesses: bool = False) -> Answers[NodeReport]:
+        """Every participant's report, without preflight.
+
+        Args:
+            witnesses: Also those of nodes that only look on.
+        """
+        names = (*self._job.participants, *(self._job.witnesses if witnesses else ()))
+        return await ask(self._of(names), lambda client: client.get_node())
 
     async def excluded_that_answer(self) -> list[str]:
         """The nodes that are left out because they do not answer, and do; to refuse is to answer."""
@@ -124,7 +129,11 @@ class Hands:
 
         async def call(client: AgentClient) -> NodeReport:
             return await client.acquire(
-                command, holder=job.holder, lease_s=job.lease_s, take_over=job.take_over
+                command,
+                holder=job.holder,
+                lease_s=job.lease_s,
+                take_over=job.take_over,
+                excluded=job.missing,
             )
 
         answers = await self._send(job.participants[:1], call)

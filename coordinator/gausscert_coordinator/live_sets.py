@@ -50,6 +50,13 @@ def new_of(reports: Mapping[str, NodeReport], transaction_id: str) -> frozenset[
     )
 
 
+def old_of(report: NodeReport) -> str:
+    """The identity of the set that was live at a node before its transaction; "" if it cannot be told."""
+    held = (report.live, report.stage)
+    old = report.transaction.old_digest
+    return next((identity(each) for each in held if each.digest and each.digest == old), "")
+
+
 def groups(reports: Mapping[str, NodeReport]) -> tuple[tuple[str, ...], ...]:
     """The nodes, those with the same live set together, in the order of the reports."""
     found: dict[str, list[str]] = {}

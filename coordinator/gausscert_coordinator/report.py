@@ -77,6 +77,8 @@ class InFlight:
     """Nodes that it was begun without, and what has become of them, by name."""
     held_by: str = ""
     """Who has the fence now, if that is somebody else."""
+    missing: tuple[str, ...] = ()
+    """Excluded nodes that are part of it: they went away in the middle."""
 
     @property
     def waits(self) -> bool:

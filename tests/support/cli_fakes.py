@@ -245,8 +245,10 @@ class FakeCluster(AbstractAsyncContextManager["FakeCluster"]):
         self._given.asked.append(("switch_ssl", plan))
         return await self._run(watch, interrupt)
 
-    async def recover(self, prefer, take_over, restart, *, bundle, accept_state=False, watch, interrupt):
-        accepted = (True,) if accept_state else ()
+    async def recover(
+        self, prefer, take_over, restart, *, bundle, exclude=(), accept_state=False, watch, interrupt
+    ):
+        accepted = ((exclude,) if exclude else ()) + ((True,) if accept_state else ())
         self._given.asked.append(("recover", prefer, take_over, restart, bundle, *accepted))
         return await self._run(watch, interrupt)
 

@@ -14,7 +14,7 @@ from gausscert_common.model import (
     RetiredSet,
     TransactionReport,
 )
-from gausscert_common.protocol.words import Tombstone
+from gausscert_common.protocol.words import Fence, Tombstone
 from gausscert_common.wire import enums, times, values
 
 
@@ -90,6 +90,7 @@ def transaction(value: TransactionReport) -> pb.NodeTransaction:
         restart=enums.RESTART_SCOPE.name_or_zero(value.restart),
         enable_ssl=enums.SSL_WISH.name(value.ssl_wish),
         begun_at=times.timestamp(value.begun_at),
+        reached=values.fence(value.reached) if value.reached != Fence() else None,
     )
 
 
@@ -115,6 +116,7 @@ def as_transaction(message: pb.NodeTransaction) -> TransactionReport:
         restart=enums.RESTART_SCOPE.value_or_none(message.restart),
         ssl_wish=enums.SSL_WISH.value(message.enable_ssl),
         begun_at=times.instant_or_none(message, "begun_at"),
+        reached=values.as_fence(message.reached) if message.HasField("reached") else Fence(),
     )
 
 

@@ -86,6 +86,7 @@ TRANSACTION = TransactionReport(
     restart=RestartScope.NODE,
     ssl_wish=SslWish.ON,
     begun_at=NOW,
+    reached=Fence(6, Step.START),
 )
 NODE = NodeReport(
     cluster="c",
