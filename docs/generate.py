@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from diagrams import coordinator_diagram, node_diagram
 from gausscert_agent.drivers.cm_signatures import SIGNATURES
 from gausscert_agent.node_findings import NODE_FINDINGS
 from gausscert_common.errors import KIND_OF_REASON
+from gausscert_common.identity import ALLOWED, Role
 from gausscert_common.validate.catalogue import catalogue_markdown
 from gausscert_common.wire.errors import CODES
 from gausscert_coordinator.exit_codes import BY_KIND, BY_REASON, CHECK_MEANING, MEANING
 from gausscert_coordinator.history_catalogue import HISTORY
 from gausscert_coordinator.inventory import Timeouts
+from gausscert_coordinator.own_credential import OWN
 from gausscert_coordinator.plan_catalogue import PLAN
 from gausscert_coordinator.policy import FIRST_CONTACT_S, TABLE
+from gausscert_coordinator.rollout.catalogue import ROLLOUT
+from gausscert_coordinator.schemas import SCHEMAS, published
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 HERE = Path(__file__).parent
 
@@ -54,6 +63,13 @@ def findings_page() -> str:
         [rule.code, rule.severity, f"**{rule.title}.** {rule.meaning}", rule.remedy]
         for rule in HISTORY.values()
     ]
+    own = [
+        [rule.code, rule.severity, f"**{rule.title}.** {rule.meaning}", rule.remedy] for rule in OWN.values()
+    ]
+    rollout = [
+        [rule.code, rule.severity, f"**{rule.title}.** {rule.meaning}", rule.remedy]
+        for rule in ROLLOUT.values()
+    ]
     logs = [
         [code, "error", row.cause[0].upper() + row.cause[1:] + ".", row.remedy]
         for code, row in SIGNATURES.items()
@@ -72,6 +88,10 @@ def findings_page() -> str:
             table(header, plan),
             "# Findings about the history\n",
             table(header, history),
+            "# Findings about your own credential\n",
+            table(header, own),
+            "# Findings about rolling out agents\n",
+            table(header, rollout),
         ]
     )
 
@@ -166,6 +186,28 @@ def deadlines_page() -> str:
     return DEADLINES.format(first=FIRST_CONTACT_S, rows=table(header, rows))
 
 
+ROLES = """\
+# Roles
+
+This page is generated from `gausscert_common.identity`. A role is part of an identity,
+`gausscert://<cluster>/<role>/<name>`, which is the URI SAN of a certificate of the control plane's own CA. It
+is looked at on every call, not on every connection. What is not in the table nobody may call, and whoever has
+no identity of this cluster may call nothing.
+
+{rows}
+A recoverer may order Stop and Start of the way forward only where the node is in a transaction.
+"""
+
+
+def roles_page() -> str:
+    """Who may call what."""
+    rows = [
+        [rpc.rpartition("/")[2], *("yes" if role in roles else "" for role in Role)]
+        for rpc, roles in ALLOWED.items()
+    ]
+    return ROLES.format(rows=table(["call", *Role], rows))
+
+
 def table(header: list[str], rows: list[list[str]]) -> str:
     """A Markdown table."""
     lines = [header, ["---"] * len(header), *rows]
@@ -175,11 +217,50 @@ def table(header: list[str], rows: list[list[str]]) -> str:
     )
 
 
+SCHEMAS_PAGE = """\
+# Documents for programs
+
+This page and the files in [schemas](schemas) are generated from `gausscert_coordinator.schemas`;
+`gausscert schema NAME` prints the same. Tests hold every document that they produce to its schema,
+refusals and errors included.
+
+With `--output json` a verb writes exactly one document to standard output, however it ends; progress and
+notes stay on standard error. Its field `schema` says what it is and in which version:
+`gausscert/status/v1`. What could not be done at all (wrong usage, no inventory, nothing that answers, a
+bug) is `gausscert/error/v1` instead of the verb's own; `check` always writes its own. The exit code says
+the same as without `--output json`.
+
+Within a version fields may be added, so pass over those that you do not know. None is taken away, renamed
+or given another meaning, every field that is described is always there, and words in an `enum` stay those
+they are. Anything else is another version. Words that are described by a pattern only (codes of findings,
+reasons of errors) become more. Names are snake_case, times ISO 8601 in UTC, digests and fingerprints
+whole SHA-256 in hex; what is not known is `null` or "".
+
+{rows}"""
+
+
+def documents_page() -> str:
+    """Every document there is."""
+    rows = [
+        [f"[{name}](schemas/{name}.schema.json)", published(name)["title"], published(name)["description"]]
+        for name in SCHEMAS
+    ]
+    return SCHEMAS_PAGE.format(rows=table(["schema", "`schema` in the document", "what"], rows))
+
+
+def schema_file(name: str) -> Callable[[], str]:
+    """Of one document."""
+    return lambda: json.dumps(published(name), indent=2) + "\n"
+
+
 PAGES = {
     "findings.md": findings_page,
     "errors.md": errors_page,
     "states.md": states_page,
     "deadlines.md": deadlines_page,
+    "documents.md": documents_page,
+    **{f"schemas/{name}.schema.json": schema_file(name) for name in SCHEMAS},
+    "roles.md": roles_page,
 }
 
 
@@ -196,6 +277,7 @@ def main() -> int:
             sys.stderr.write(f"docs/{name}: differs from the code; run make docs\n")
             drift = 1
         elif not check:
+            path.parent.mkdir(exist_ok=True)
             path.write_text(text)
     return drift
 

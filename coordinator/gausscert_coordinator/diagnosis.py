@@ -3,6 +3,7 @@ certificate, so this dials once more with the standard library and looks."""
 
 from __future__ import annotations
 
+import hashlib
 import socket
 import ssl
 from dataclasses import dataclass
@@ -110,6 +111,23 @@ def _look(dialled: Dialled, timeout_s: float, passed: Callable[[Reached], None])
         )
     except OSError as error:
         return _unreachable(dialled, f"{dialled.address}: {error.strerror}", "look at network and firewall")
+
+
+def served_fingerprint(dialled: Dialled, timeout_s: float = TIMEOUT_S) -> str:
+    """SHA-256, hex, of the certificate that a new connection to a node meets, if it is the node that answers.
+    Blocks.
+
+    Raises:
+        OSError: Nobody answers, or it is somebody else (`ssl.SSLError`).
+    """
+    context = _context(dialled)
+    context.check_hostname = True
+    name = identity.node_dns_name(dialled.cluster, dialled.node)
+    with (
+        socket.create_connection(endpoint(dialled.address), timeout_s) as raw,
+        context.wrap_socket(raw, server_hostname=name) as connection,
+    ):
+        return hashlib.sha256(connection.getpeercert(binary_form=True) or b"").hexdigest()
 
 
 def _look_at_tls(

@@ -14,6 +14,9 @@
     [history]                # optional; where what was done is recorded, relative to this file
     file = "history.db"
 
+    [ssh]                    # optional; for `gausscert agents` alone, as [agent]: see inventory_rollout
+    user = "root"
+
     [[node]]
     name = "node-a"
     address = "10.0.0.1:7443"
@@ -35,7 +38,7 @@ from typing import TYPE_CHECKING, Final
 from gausscert_common.errors import InvalidInput, Reason
 from gausscert_common.findings import Finding, Severity
 
-from gausscert_coordinator import inventory_clusters
+from gausscert_coordinator import inventory_clusters, inventory_rollout
 from gausscert_coordinator.inventory import Credentials, Inventory, InventoryNode, Timeouts
 
 if TYPE_CHECKING:
@@ -207,11 +210,11 @@ class _Reader:
 def _inventory(
     reader: _Reader, document: Mapping[str, object], folder: Path, require_credentials: bool
 ) -> Inventory:
-    reader.known(document, "", ("cluster", "credentials", "timeouts", "history", "node"))
+    reader.known(document, "", ("cluster", "credentials", "timeouts", "history", "node", "ssh", "agent"))
     cluster = reader.table(document, "cluster", required=True)
     reader.known(cluster, "cluster.", ("name",))
     credentials = reader.table(document, "credentials", required=True)
-    nodes = _nodes(reader, document.get("node"))
+    nodes = _nodes(reader, document, folder)
     return Inventory(
         cluster=_name(reader, "cluster.name", reader.text(cluster, "cluster.", "name")),
         nodes=tuple(sorted(nodes, key=lambda node: node.name)),
@@ -279,28 +282,31 @@ def _history(reader: _Reader, table: Mapping[str, object], folder: Path) -> Path
     return (folder / text).absolute()
 
 
-def _nodes(reader: _Reader, value: object) -> list[InventoryNode]:
+def _nodes(reader: _Reader, document: Mapping[str, object], folder: Path) -> list[InventoryNode]:
+    value = document.get("node")
+    rollout = inventory_rollout.Usual.of(reader, document, folder)
     if not isinstance(value, list) or not value:
         reader.wrong(
             "[[node]]", "no nodes", f"add a [[{reader.prefix}node]] table with name and address for each node"
         )
         return []
-    nodes = [_node(reader, entry, f"node[{index}]") for index, entry in enumerate(value, start=1)]
+    nodes = [_node(reader, entry, f"node[{index}]", rollout) for index, entry in enumerate(value, start=1)]
     _refuse_twice(reader, "name", [node.name for node in nodes])
     _refuse_twice(reader, "address", [node.address for node in nodes])
     return nodes
 
 
-def _node(reader: _Reader, entry: object, where: str) -> InventoryNode:
+def _node(reader: _Reader, entry: object, where: str, rollout: inventory_rollout.Usual) -> InventoryNode:
     if not isinstance(entry, dict):
         reader.wrong(where, "not a table", "write [[node]]")
         return InventoryNode("", "")
-    reader.known(entry, f"{where}.", ("name", "address"))
+    reader.known(entry, f"{where}.", ("name", "address", "ssh", "agent"))
     name = _name(reader, f"{where}.name", reader.text(entry, f"{where}.", "name"))
     address = reader.text(entry, f"{where}.", "address")
     if address:
         _judge_address(reader, f"{where}.address", address)
-    return InventoryNode(name, address)
+    ssh, install = rollout.for_node(reader, entry, f"{where}.")
+    return InventoryNode(name, address, ssh, install)
 
 
 def _judge_address(reader: _Reader, key: str, address: str) -> None:

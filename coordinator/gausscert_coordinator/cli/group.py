@@ -73,8 +73,14 @@ def global_options() -> list[click.Parameter]:
 
 
 def asks_for_json(args: Sequence[str]) -> bool:
-    """Whether a command line does, whatever else is wrong with it."""
-    return "--output=json" in args or ("--output", "json") in itertools.pairwise(args)
+    """Whether a command line does, whatever else is wrong with it; the last `--output` decides."""
+    words = list(itertools.takewhile(lambda word: word != "--", args))
+    said = [
+        word.partition("=")[2] if "=" in word else following
+        for word, following in itertools.pairwise([*words, ""])
+        if word.partition("=")[0] == "--output"
+    ]
+    return bool(said) and said[-1].lower() == OutputFormat.JSON
 
 
 class _Documented(click.Command):

@@ -6,6 +6,7 @@ import io
 import os
 import sys
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from enum import StrEnum
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -18,8 +19,11 @@ if TYPE_CHECKING:
     from gausscert_coordinator.cli.ports import Cluster
     from gausscert_coordinator.cli.render import Renderer
     from gausscert_coordinator.cli.terminal import Terminal
+    from gausscert_coordinator.control_plane import ControlPlane
     from gausscert_coordinator.inventory import Inventory
     from gausscert_coordinator.inventory_check import InventoryCheck
+    from gausscert_coordinator.rollout.doctor import Doctor
+    from gausscert_coordinator.rollout.ssh import Ssh
 
 
 class OutputFormat(StrEnum):
@@ -47,6 +51,12 @@ def _open_cluster(inventory: Inventory) -> AbstractAsyncContextManager[Cluster]:
     return Coordinator(inventory, recorder=history.of(inventory))
 
 
+def _open_control_plane(inventory: Inventory) -> AbstractAsyncContextManager[ControlPlane]:
+    from gausscert_coordinator.control_plane import ControlPlane
+
+    return ControlPlane(inventory)
+
+
 async def _check_inventory(inventory: Inventory) -> InventoryCheck:
     from gausscert_coordinator import inventory_check
 
@@ -58,6 +68,18 @@ def _load_inventory(path: Path | None, cluster: str | None) -> Inventory:
 
     named = cluster or os.environ.get(inventory_clusters.VARIABLE) or None
     return inventory_file.load(inventory_file.find(path, os.environ), cluster=named)
+
+
+def _system_ssh() -> Ssh:
+    from gausscert_coordinator.rollout.ssh import SystemSsh
+
+    return SystemSsh()
+
+
+def _doctor(inventory: Inventory) -> Doctor:
+    from gausscert_coordinator.rollout.doctor import GrpcDoctor
+
+    return GrpcDoctor(inventory)
 
 
 def _controlling_terminal() -> Terminal:
@@ -74,7 +96,11 @@ class Invocation:
     open_cluster: Callable[[Inventory], AbstractAsyncContextManager[Cluster]] = _open_cluster
     load_inventory: Callable[[Path | None, str | None], Inventory] = _load_inventory
     check_inventory: Callable[[Inventory], Coroutine[Any, Any, InventoryCheck]] = _check_inventory
+    open_control_plane: Callable[[Inventory], AbstractAsyncContextManager[ControlPlane]] = _open_control_plane
     open_terminal: Callable[[], Terminal] = _controlling_terminal
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    open_ssh: Callable[[], Ssh] = _system_ssh
+    open_doctor: Callable[[Inventory], Doctor] = _doctor
     transaction_begun: bool = False
     """From here on nobody may say any more that nothing was changed."""
 
