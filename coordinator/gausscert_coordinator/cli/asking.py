@@ -43,7 +43,7 @@ def recovery_agreed(
     if not flights:
         return True
     render = invocation.render
-    render.important(*tables.in_flight(flights))
+    render.important(*tables.in_flight(flights, recovering=True))
     outage = _OF_JOINING
     if not all(each.waits for each in flights):
         outage = planning.outage(restart or _own_restart(status), invocation.inventory().timeouts)

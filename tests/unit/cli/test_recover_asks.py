@@ -33,6 +33,7 @@ def test_it_says_what_is_in_doubt_what_will_come_of_it_and_what_will_be_down():
     assert "Recover it, and roll back where the nodes' answers leave the choice, on cluster prod?" in said
     assert "What may be down: CM and the database of all nodes, from stop to start (one node for all)" in said
     assert "at most" in said
+    assert "do: run gausscert recover" not in said, "that is what is being done"
     assert said.index("SWAPPED") < said.index("[y/N]")
     assert len(recovered(asked)) == 1
 
