@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gausscert_coordinator.cli import completing_history
 from gausscert_coordinator.cli.group import Verb, pass_invocation
 from gausscert_coordinator.cli.settings import Invocation
 from gausscert_coordinator.cli.verbs import ROOT
@@ -55,7 +56,7 @@ def _moment(_: click.Context, __: click.Parameter, value: str | None) -> datetim
         ExitCode.REFUSED: "no such transaction, no usable inventory, or a file that cannot be read",
     },
 )
-@click.argument("beginning", metavar="[ID]", required=False)
+@click.argument("beginning", metavar="[ID]", required=False, shell_complete=completing_history.transactions)
 @click.option(
     "--limit", type=click.IntRange(1, 100_000), default=20, show_default=True, help="How many at most."
 )
