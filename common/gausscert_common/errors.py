@@ -62,6 +62,7 @@ class Reason(StrEnum):
     JOURNAL_FAILED = "JOURNAL_FAILED"
     JOURNAL_DAMAGED = "JOURNAL_DAMAGED"
     NOT_PROVEN = "NOT_PROVEN"
+    AUDIT_BROKEN = "AUDIT_BROKEN"
     # Denied
     UNAUTHENTICATED = "UNAUTHENTICATED"
     PERMISSION_DENIED = "PERMISSION_DENIED"
@@ -173,6 +174,7 @@ KIND_OF_REASON: dict[Reason, type[GausscertError]] = {
     Reason.JOURNAL_FAILED: NodeFailure,
     Reason.JOURNAL_DAMAGED: NodeFailure,
     Reason.NOT_PROVEN: NodeFailure,
+    Reason.AUDIT_BROKEN: NodeFailure,
     Reason.UNAUTHENTICATED: Denied,
     Reason.PERMISSION_DENIED: Denied,
     Reason.REVOKED: Denied,
