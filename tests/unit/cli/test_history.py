@@ -281,7 +281,7 @@ def test_an_intact_history_and_intact_logs_end_with_0(path: Path):
 def test_what_the_history_has_seen_of_the_logs_is_what_they_are_measured_by(path: Path):
     record(path)
     with closing(sqlite3.connect(path, isolation_level=None)) as book:
-        book.execute(f"INSERT INTO audit_head VALUES (1, 'n1', 7, '{'c' * 64}')")
+        book.execute("INSERT INTO audit_head VALUES (1, 'n1', 7, ?)", ("c" * 64,))
     given = Given()
 
     run = cli("history", "--verify", given=given)
@@ -318,9 +318,8 @@ def test_a_node_that_does_not_answer_ends_with_4_unless_something_was_altered(pa
 def test_alone_no_node_is_asked_and_a_head_that_was_kept_finds_what_was_cut_off(path: Path):
     record(path)
     given = Given()
-    head = cli("history", "--verify", "--no-nodes", "--output", "json", given=given).document["history"][
-        "head"
-    ]
+    document = cli("history", "--verify", "--no-nodes", "--output", "json", given=given).document
+    head = document["history"]["head"]
     assert given.asked == []
     number, _, digest = head.partition(":")
 
