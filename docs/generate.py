@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from diagrams import coordinator_diagram, node_diagram
 from gausscert_agent.drivers.cm_signatures import SIGNATURES
@@ -19,6 +21,11 @@ from gausscert_coordinator.inventory import Timeouts
 from gausscert_coordinator.own_credential import OWN
 from gausscert_coordinator.plan_catalogue import PLAN
 from gausscert_coordinator.policy import FIRST_CONTACT_S, TABLE
+from gausscert_coordinator.rollout.catalogue import ROLLOUT
+from gausscert_coordinator.schemas import SCHEMAS, published
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 HERE = Path(__file__).parent
 
@@ -59,6 +66,10 @@ def findings_page() -> str:
     own = [
         [rule.code, rule.severity, f"**{rule.title}.** {rule.meaning}", rule.remedy] for rule in OWN.values()
     ]
+    rollout = [
+        [rule.code, rule.severity, f"**{rule.title}.** {rule.meaning}", rule.remedy]
+        for rule in ROLLOUT.values()
+    ]
     logs = [
         [code, "error", row.cause[0].upper() + row.cause[1:] + ".", row.remedy]
         for code, row in SIGNATURES.items()
@@ -79,6 +90,8 @@ def findings_page() -> str:
             table(header, history),
             "# Findings about your own credential\n",
             table(header, own),
+            "# Findings about rolling out agents\n",
+            table(header, rollout),
         ]
     )
 
@@ -204,11 +217,49 @@ def table(header: list[str], rows: list[list[str]]) -> str:
     )
 
 
+SCHEMAS_PAGE = """\
+# Documents for programs
+
+This page and the files in [schemas](schemas) are generated from `gausscert_coordinator.schemas`;
+`gausscert schema NAME` prints the same. Tests hold every document that they produce to its schema,
+refusals and errors included.
+
+With `--output json` a verb writes exactly one document to standard output, however it ends; progress and
+notes stay on standard error. Its field `schema` says what it is and in which version:
+`gausscert/status/v1`. What could not be done at all (wrong usage, no inventory, nothing that answers, a
+bug) is `gausscert/error/v1` instead of the verb's own; `check` always writes its own. The exit code says
+the same as without `--output json`.
+
+Within a version fields may be added, so pass over those that you do not know. None is taken away, renamed
+or given another meaning, every field that is described is always there, and words in an `enum` stay those
+they are. Anything else is another version. Words that are described by a pattern only (codes of findings,
+reasons of errors) become more. Names are snake_case, times ISO 8601 in UTC, digests and fingerprints
+whole SHA-256 in hex; what is not known is `null` or "".
+
+{rows}"""
+
+
+def documents_page() -> str:
+    """Every document there is."""
+    rows = [
+        [f"[{name}](schemas/{name}.schema.json)", published(name)["title"], published(name)["description"]]
+        for name in SCHEMAS
+    ]
+    return SCHEMAS_PAGE.format(rows=table(["schema", "`schema` in the document", "what"], rows))
+
+
+def schema_file(name: str) -> Callable[[], str]:
+    """Of one document."""
+    return lambda: json.dumps(published(name), indent=2) + "\n"
+
+
 PAGES = {
     "findings.md": findings_page,
     "errors.md": errors_page,
     "states.md": states_page,
     "deadlines.md": deadlines_page,
+    "documents.md": documents_page,
+    **{f"schemas/{name}.schema.json": schema_file(name) for name in SCHEMAS},
     "roles.md": roles_page,
 }
 
@@ -226,6 +277,7 @@ def main() -> int:
             sys.stderr.write(f"docs/{name}: differs from the code; run make docs\n")
             drift = 1
         elif not check:
+            path.parent.mkdir(exist_ok=True)
             path.write_text(text)
     return drift
 

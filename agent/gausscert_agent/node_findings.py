@@ -145,6 +145,11 @@ NODE_FINDINGS: Final[dict[str, NodeFinding]] = {
     "NODE_ALARM": NodeFinding(
         _W, "the agent raises an alarm about certificates", "see gausscert expiry, and the agent's log"
     ),
+    "NODE_NOT_SERVED": NodeFinding(
+        _W,
+        "the node's cm_server does not serve, although one belongs there",
+        "look at the log of cm_server; if CM was stopped on purpose: cm_ctl start",
+    ),
     "NODE_DRIFT": NodeFinding(
         _W,
         "the running cm_server serves another certificate than lies on the disk",

@@ -34,7 +34,7 @@ from gausscert_agent.describe import Describer
 from gausscert_agent.drivers import cm_probe
 from gausscert_agent.drivers.cm_ctl import os_user
 from gausscert_agent.expiry import DEFAULT_THRESHOLD_DAYS, expiry_report, with_served
-from gausscert_agent.looks import NotNow
+from gausscert_agent.looks import NOT_RUNNING, NotNow
 from gausscert_agent.node_findings import node_finding
 
 if TYPE_CHECKING:
@@ -213,7 +213,7 @@ class Observer:
             return None
         if not runs:
             target = f"{local.server_address}:{local.server_port}"
-            return Served(local.id, target, ServedState.UNREACHABLE, cause="no cm_server runs here")
+            return Served(local.id, target, ServedState.UNREACHABLE, cause=NOT_RUNNING)
         alone = replace(topology, nodes=(local,))
         return next(iter(self._probe_all(alone, os_user(), self._live_ca(), PROBE_S)), None)
 

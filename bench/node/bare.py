@@ -82,6 +82,21 @@ def _context(protocol: int, directory: Path, role: str) -> ssl.SSLContext:
     return context
 
 
+def look_at_processes() -> int:
+    """What every process of the machine that has a program is the program of: its executable and how it was
+    called. How many there are."""
+    seen = 0
+    for pid in filter(str.isdecimal, os.listdir("/proc")):
+        try:
+            os.readlink(f"/proc/{pid}/exe")
+            with open(f"/proc/{pid}/cmdline", "rb", buffering=0) as file:
+                file.read()
+        except OSError:
+            continue
+        seen += 1
+    return seen
+
+
 _ROLES_BOTH_WAYS = (("server", "client"), ("server", "server"), ("client", "client"))
 _VERSIONS = (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3)
 _ITERATIONS = 10_000
@@ -178,11 +193,11 @@ class Sets:
         os.rename(other, link, src_dir_fd=self._parent, dst_dir_fd=self._parent)
         os.fsync(self._parent)
 
-    def digest(self) -> str:
-        """Read the live set."""
+    def digest(self, which: str = "live") -> str:
+        """Read a set."""
         found = hashlib.sha256()
         for name in self._files:
-            found.update((self.path / "live" / name).read_bytes())
+            found.update((self.path / which / name).read_bytes())
         return found.hexdigest()
 
     def _target(self, link: str) -> str:

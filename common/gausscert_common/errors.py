@@ -63,6 +63,7 @@ class Reason(StrEnum):
     JOURNAL_DAMAGED = "JOURNAL_DAMAGED"
     NOT_PROVEN = "NOT_PROVEN"
     AUDIT_BROKEN = "AUDIT_BROKEN"
+    ROLLOUT_FAILED = "ROLLOUT_FAILED"
     # Denied
     UNAUTHENTICATED = "UNAUTHENTICATED"
     PERMISSION_DENIED = "PERMISSION_DENIED"
@@ -175,6 +176,7 @@ KIND_OF_REASON: dict[Reason, type[GausscertError]] = {
     Reason.JOURNAL_DAMAGED: NodeFailure,
     Reason.NOT_PROVEN: NodeFailure,
     Reason.AUDIT_BROKEN: NodeFailure,
+    Reason.ROLLOUT_FAILED: NodeFailure,
     Reason.UNAUTHENTICATED: Denied,
     Reason.PERMISSION_DENIED: Denied,
     Reason.REVOKED: Denied,

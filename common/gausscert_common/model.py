@@ -228,6 +228,11 @@ class CmProcess:
     name: str
     pid: int
     started_at: datetime
+    """By the node's clock now; it moves when that is set."""
+    start_ticks: int = 0
+    """Clock ticks between boot and its start; 0: not told."""
+    boot: str = ""
+    """What pid and ticks mean something in; see `boots`. "": not told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,7 +315,7 @@ class TransactionReport:
     lease_left_s: float = 0.0
     participants: tuple[str, ...] = ()
     excluded: tuple[str, ...] = ()
-    """Nodes that the transaction was begun without."""
+    """Nodes that the transaction was begun, or is recovered, without."""
     joins: str = ""
     """The transaction whose excluded nodes this one brings over."""
     begun_by: str = ""
@@ -322,6 +327,8 @@ class TransactionReport:
     restart: RestartScope | None = None
     ssl_wish: SslWish = SslWish.KEEP
     begun_at: datetime | None = None
+    reached: Fence = Fence()
+    """The last command of it but Acquire; `Fence()` where there is none, or it is not known."""
 
     @property
     def restarting(self) -> bool:

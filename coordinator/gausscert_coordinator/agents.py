@@ -143,9 +143,19 @@ class GrpcAgent:
         answer = await self._line.call(Call.PROBE, request, pb.ProbeResponse, extra_s=2 * timeout_s)
         return self._line.read(values.as_probe_report, answer)
 
-    async def acquire(self, command: Command, *, holder: str, lease_s: float, take_over: bool) -> NodeReport:
+    async def acquire(
+        self,
+        command: Command,
+        *,
+        holder: str,
+        lease_s: float,
+        take_over: bool,
+        excluded: tuple[str, ...] = (),
+    ) -> NodeReport:
         """Step 0."""
-        request = requests.acquire_request(command, holder=holder, lease_s=lease_s, take_over=take_over)
+        request = requests.acquire_request(
+            command, holder=holder, lease_s=lease_s, take_over=take_over, excluded=excluded
+        )
         answer = await self._line.call(Call.ACQUIRE, request, pb.AcquireResponse)
         return self._own(answer.node)
 

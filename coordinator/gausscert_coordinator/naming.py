@@ -28,11 +28,16 @@ def transaction_id(now: datetime) -> str:
     return f"{now:%Y%m%dt%H%M%Sz}-{secrets.token_hex(3)}"
 
 
+def person() -> str:
+    """Who runs this, for people: "user@host"."""
+    return f"{_user()}@{socket.gethostname()}"
+
+
 def holder() -> str:
     """Who this coordinator is: "user@host/boot.namespace:pid". Another run of the same operator is another
     holder. Boot and pid namespace are there because host names are not unique, and a pid means something
     only together with them."""
-    return f"{_user()}@{socket.gethostname()}/{_pid_space()}:{os.getpid()}"
+    return f"{person()}/{_pid_space()}:{os.getpid()}"
 
 
 def is_gone(other: str, own: str | None = None) -> bool:

@@ -6,7 +6,7 @@ and ECDSA with SHA-256 throughout. Files are created 0400 and never written over
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -23,7 +23,7 @@ from gausscert_coordinator import pki_certificates, pki_register, private_files
 from gausscert_coordinator.pki_certificates import Authority
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 CA_CERT: Final = "ca.crt"
 CA_KEY: Final = "ca.key"
@@ -42,6 +42,20 @@ class Issued:
     cert: Path
     key: Path
     ca: Path
+    not_after: datetime
+    fingerprint: str
+    """SHA-256 of the certificate, hex."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """An identity that was issued, and lies nowhere yet."""
+
+    identity: Identity
+    cert: x509.Certificate
+    cert_pem: bytes
+    key_pem: bytes = field(repr=False)
+    ca_pem: bytes
     not_after: datetime
     fingerprint: str
     """SHA-256 of the certificate, hex."""
@@ -107,6 +121,35 @@ def issue(
         InvalidInput: ARGUMENT_INVALID, CREDENTIAL_INVALID: a file is there already, the CA cannot be read or
             ends earlier, or a name cannot be used.
     """
+    signed = sign(directory, role, name, sans, passphrase, days, now)
+    target = directory if out is None else out
+    private_files.make_directory(target)
+    base = f"{role}-{name}"
+    cert_path, key_path = target / f"{base}.crt", target / f"{base}.key"
+    private_files.write_new(
+        {
+            pki_register.file_of(directory, signed.cert): signed.cert_pem,
+            key_path: signed.key_pem,
+            cert_path: signed.cert_pem,
+        },
+        shared={target / CA_CERT: signed.ca_pem},
+    )
+    return Issued(
+        signed.identity, cert_path, key_path, target / CA_CERT, signed.not_after, signed.fingerprint
+    )
+
+
+def sign(
+    directory: Path,
+    role: Role,
+    name: str,
+    sans: Sequence[str] = (),
+    passphrase: bytes | None = None,
+    days: int | None = None,
+    now: datetime | None = None,
+) -> Signed:
+    """As `issue`, without writing anything: for an identity that goes straight to its machine. `register` it
+    before it goes there."""
     at = _now(now)
     authority = open_authority(directory, passphrase)
     granted = Identity(authority.cluster, role, name)
@@ -115,20 +158,24 @@ def issue(
     cert = pki_certificates.leaf(
         authority, granted, key.public_key(), pki_certificates.names(granted, sans), at, not_after
     )
-    target = directory if out is None else out
-    private_files.make_directory(target)
-    base = f"{role}-{name}"
-    cert_path, key_path = target / f"{base}.crt", target / f"{base}.key"
-    private_files.write_new(
-        {
-            pki_register.file_of(directory, cert): _pem(cert),
-            key_path: _key_pem(key, serialization.NoEncryption()),
-            cert_path: _pem(cert),
-        },
-        shared={target / CA_CERT: _pem(authority.cert)},
+    return Signed(
+        granted,
+        cert,
+        cert_pem=_pem(cert),
+        key_pem=_key_pem(key, serialization.NoEncryption()),
+        ca_pem=_pem(authority.cert),
+        not_after=cert.not_valid_after_utc,
+        fingerprint=cert.fingerprint(hashes.SHA256()).hex(),
     )
-    fingerprint = cert.fingerprint(hashes.SHA256()).hex()
-    return Issued(granted, cert_path, key_path, target / CA_CERT, cert.not_valid_after_utc, fingerprint)
+
+
+def register(directory: Path, signed: Iterable[Signed]) -> None:
+    """Keep the certificates of what was signed: what is not in the register cannot be listed nor revoked.
+
+    Raises:
+        InvalidInput: ARGUMENT_INVALID: the directory cannot be written.
+    """
+    private_files.write_new({pki_register.file_of(directory, each.cert): each.cert_pem for each in signed})
 
 
 def renew(

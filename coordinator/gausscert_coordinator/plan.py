@@ -15,6 +15,7 @@ from gausscert_coordinator import (
     meeting,
     objections,
     proof,
+    query,
     recovery_view,
     standing,
 )
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from gausscert_common.findings import Finding
-    from gausscert_common.model import Certificate
+    from gausscert_common.model import Certificate, CmNode
 
     from gausscert_coordinator.inventory import Timeouts
     from gausscert_coordinator.report import InFlight
@@ -60,7 +61,7 @@ def make(
         unreachable=tuple(seen.errors.values()),
         blocked=tuple(_blocked(seen, in_flight)),
         served=_served(seen),
-        cluster_state=proof.cluster_state(seen.probes),
+        cluster_state=query.cluster_state(seen.probes),
         outage=outage(options.restart, seen.inventory.timeouts),
         overlap=meeting.verdict(seen),
         in_flight=in_flight,
@@ -69,6 +70,7 @@ def make(
         only_ssl=seen.only_ssl,
         excluded=tuple(seen.excluded.values()),
         absent=proof.unowned(seen.reports.values()) if seen.excluded else frozenset(),
+        topology=_topology(seen),
     )
 
 
@@ -126,6 +128,14 @@ def _planned(seen: Evidence, node: str) -> PlannedNode:
         enable_ssl=report.enable_ssl,
         promised_epoch=report.transaction.fence.epoch,
         new_digest=new.digest if told else "",
+        cm_node_id=report.topology.local_node_id,
+    )
+
+
+def _topology(seen: Evidence) -> tuple[CmNode, ...]:
+    listed = {node for report in seen.reports.values() for node in report.topology.nodes}
+    return tuple(
+        sorted(listed, key=lambda node: (node.id, node.name, node.server_address, node.agent_address))
     )
 
 

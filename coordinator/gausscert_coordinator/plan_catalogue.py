@@ -180,6 +180,14 @@ PLAN: Final = table(
         "nothing; if the former primary is wanted, see cm_ctl switchover",
     ),
     _Rule(
+        "PLAN_DRIFTED",
+        ERROR,
+        "The world is no longer as the plan on file says",
+        "Somebody looked at that plan and agreed to it; what would be done now, or to what, is something else"
+        " (bundle, live sets, enable_ssl, nodes, roles, state, warnings), or the plan is too old.",
+        "see whether the change is meant, then plan again: gausscert plan DIR --out FILE",
+    ),
+    _Rule(
         "SSL_GOES_OFF",
         WARNING,
         "SSL is switched off",

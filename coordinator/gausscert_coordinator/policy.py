@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
+from gausscert_common.protocol.words import Step
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -147,3 +149,18 @@ TABLE: Final[dict[Call, Policy]] = {
     Call.EXTEND_DENY_LIST: _own(_quick, "writes one file; a repeat finds nothing to add"),
     Call.READ_AUDIT: _question(_quick, "reads one page of a file"),
 }
+
+OF_STEP: Final[dict[Step, Call]] = {
+    Step.ACQUIRE: Call.ACQUIRE,
+    Step.PREPARE: Call.PREPARE,
+    Step.STOP: Call.STOP,
+    Step.SWAP: Call.SWAP,
+    Step.START: Call.START,
+    Step.COMMIT: Call.COMMIT,
+    Step.PURGE: Call.PURGE,
+    Step.ROLLBACK_STOP: Call.ROLLBACK_STOP,
+    Step.ABORT: Call.ABORT,
+    Step.ROLLBACK_START: Call.ROLLBACK_START,
+    Step.CLEAN: Call.CLEAN,
+}
+"""The call that carries each step's command."""

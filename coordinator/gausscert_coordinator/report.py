@@ -12,6 +12,7 @@ from gausscert_common.findings import Finding
 from gausscert_common.model import (
     Certificate,
     ClusterState,
+    CmNode,
     ExpiryReport,
     NodeReport,
     Overlap,
@@ -55,6 +56,8 @@ class PlannedNode:
     promised_epoch: int
     new_digest: str = ""
     """Of the set it would stage; "" for a bundle, of which it is known only then."""
+    cm_node_id: int = 0
+    """Its number in CM; 0 where CM does not tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,8 @@ class InFlight:
     """Nodes that it was begun without, and what has become of them, by name."""
     held_by: str = ""
     """Who has the fence now, if that is somebody else."""
+    missing: tuple[str, ...] = ()
+    """Excluded nodes that are part of it: they went away in the middle."""
 
     @property
     def waits(self) -> bool:
@@ -155,6 +160,8 @@ class Plan:
     """One per node that is left out: why it does not answer."""
     absent: frozenset[int] = frozenset()
     """CM's numbers of the nodes that are left out, as far as CM tells."""
+    topology: tuple[CmNode, ...] = ()
+    """What CM lists, by number; a node is in it twice where nodes do not agree about it."""
 
     @property
     def feasible(self) -> bool:
@@ -175,6 +182,8 @@ class Mark(StrEnum):
     FAILED = "failed"
     RETRYING = "retrying"
     NOTE = "note"
+    WAITING = "waiting"
+    """Nothing has happened for a while; the detail says what is waited for, and how long at most."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,9 @@ import pytest
 from gausscert_common.protocol.words import Phase
 from support import strace, workloads
 from support.agent_core import TX
+from support.disk_operations import operations
 from support.killing import AGAIN, Bench, Moment, Start, last_acked
+from support.open_windows import OURS, windows
 from support.recovering import Scene, decide, which_is_live
 from support.workloads import Ground
 from support.zygote import Zygote
@@ -148,6 +150,16 @@ def test_the_next_agent_finds_what_it_is_to_settle(bench, ground, name):
     assert (operation.kind if operation else "") == left.operation
     assert record.request_in_flight == left.request
     assert last_acked(root) != moment.during
+    bench.remove(root)
+
+
+@pytest.mark.parametrize(("ground", "name"), list(cases()))
+def test_while_it_settles_nothing_is_open_to_others(bench, ground, name):
+    """Without a umask to help: whatever is taken away by one was open to others."""
+    root = bench.copy(bench.template(Start(ground, "start", name)), f"traced-{name}".replace(" ", "-"))
+    ops = operations(strace.record(bench.zygote.work(root, "start", umask=0), root), root)
+    assert any(OURS.match(op.path) for op in ops)
+    assert windows(ops, 0) == []
     bench.remove(root)
 
 

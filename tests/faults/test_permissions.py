@@ -4,9 +4,7 @@ calls themselves, which no looking at the disk could show."""
 from __future__ import annotations
 
 import os
-import re
 import threading
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -19,13 +17,9 @@ from gausscert_common.model import Layout
 from support import strace, workloads
 from support.agent_core import NEW, OLD, write_linked_set, write_set
 from support.disk_operations import Op, operations
+from support.open_windows import OURS, windows
 from support.workloads import Ground
 from support.zygote import Zygote
-
-OURS = re.compile(r"(state|home/share/sslcert)/.")
-"""What lies below either; `share/sslcert` itself is CM's."""
-LOCK = "state/lock"
-"""Opened by every agent, and held open: it may be there already."""
 
 
 @pytest.fixture(scope="module")
@@ -35,25 +29,8 @@ def zygote():
         yield started
 
 
-def windows(ops: Sequence[Op], umask: int) -> list[str]:
-    """Every operation that opens something of ours to others, follows a link, or takes what is there."""
-    found = []
-    for op in ops:
-        if not OURS.match(op.path) or op.kind not in ("create", "mkdir", "chmod"):
-            continue
-        # What somebody else is given is not for the mode to say: -1 is a change of owner.
-        mode = 0 if op.mode < 0 else op.mode & ~umask if op.kind != "chmod" else op.mode
-        by_us = op.kind == "create" and ".encrypt/" not in op.path  # cm_ctl's, in a directory that is private
-        careless = by_us and op.path != LOCK and "O_EXCL" not in op.flags
-        following = by_us and "O_NOFOLLOW" not in op.flags
-        chmodded = op.kind == "chmod" and op.path.rpartition("/")[2] in certset.NAMES + certset.CRL_NAMES
-        if mode & 0o077 or careless or following or chmodded:
-            found.append(f"{op} {op.mode:04o} {op.flags}")
-    return found
-
-
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o077], ids=oct)
-@pytest.mark.parametrize("workload", ["forward", "backward", *workloads.STAGE_ONLY])
+@pytest.mark.parametrize("workload", ["forward", "backward", *workloads.STAGE_ONLY, workloads.REQUEST])
 @pytest.mark.parametrize("ground", list(Ground))
 def test_nothing_is_ever_open_to_others(zygote, tmp_path, ground, workload, umask):
     root = tmp_path / "node"

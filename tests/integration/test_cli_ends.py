@@ -135,6 +135,31 @@ def test_recover_can_finish_where_all_have_voted(cluster: LocalCluster):
     assert cluster.run("status").code == 0
 
 
+def test_a_plan_on_file_is_carried_out_once_and_refused_when_the_live_sets_are_others(cluster: LocalCluster):
+    bundle, other = cluster.new_bundle("agreed"), cluster.new_bundle("overtaken")
+    for directory in (bundle, other):
+        made = cluster.run("plan", directory, "--out", f"{directory}.json", *cluster.passwords)
+        assert made.code == 0, made.out + made.err
+
+    done = cluster.run("replace", "--plan", f"{bundle}.json", "--yes", *cluster.passwords)
+
+    assert done.code == 0, done.out + done.err
+    assert set(cluster.picture().served.values()) == {fingerprint(cluster, bundle)}
+
+    refused = cluster.run(
+        "replace", "--plan", f"{other}.json", "--yes", "--output", "json", *cluster.passwords
+    )
+
+    assert refused.code == 2, refused.out + refused.err
+    drifted = {
+        each["node"]: each["cause"]
+        for each in refused.document["plan"]["findings"]
+        if each["code"] == "PLAN_DRIFTED" and "the live set was" in each["cause"]
+    }
+    assert set(drifted) == {node.name for node in cluster.nodes}
+    assert set(cluster.picture().served.values()) == {fingerprint(cluster, bundle)}
+
+
 def test_expiry_lists_every_certificate_of_every_node_soonest_first(steady: LocalCluster):
     lines = steady.run("expiry", "--output", "json").document["certificates"]
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import shlex
 import signal
 import subprocess
 import time
@@ -10,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from gausscert_coordinator.cli.demo_cluster import GAUSSCERT
+from support.documents import only_document
 
 pytestmark = [pytest.mark.xdist_group("demo"), pytest.mark.timeout(180)]
 
@@ -44,7 +47,7 @@ def test_every_claim_holds_and_nothing_is_left(place):
     began = time.monotonic()
     process = demo("--output", "json")
     out, err = process.communicate(timeout=150)
-    document = json.loads(out)
+    document = only_document(out)
 
     assert process.returncode == 0, err
     assert document["simulated"] is True
@@ -97,6 +100,43 @@ def test_kept_files_have_the_logs_and_no_process_stays(place):
     assert len(left_over(place)) == 1
 
 
+def test_a_cluster_to_try_the_commands_on_works_as_it_says_and_leaves_nothing(place):
+    process = demo("--stay", "--output", "json")
+    document = _document(process)
+    ends = {}
+    for line in document["commands"]:
+        words = shlex.split(line)
+        assert words[0] == "gausscert"
+        asks = words[1] in ("replace", "rollback")
+        done = subprocess.run(
+            [*GAUSSCERT, *words[1:], *(["--yes"] if asks else [])],
+            cwd=document["directory"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=100,
+            check=False,
+        )
+        ends[words[1]] = done.returncode
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+
+    assert document["simulated"] is True
+    assert set(ends.values()) == {0}, ends
+    assert "rollback" in ends
+    assert process.returncode == 0
+    assert left_over(place) == []
+
+
+def _document(process):
+    """All that it writes before it waits."""
+    written = ""
+    for line in process.stdout:
+        written += line.decode()
+        with contextlib.suppress(json.JSONDecodeError):
+            return json.loads(written)
+    raise AssertionError(written)
+
+
 def test_a_claim_that_does_not_hold_ends_with_five_and_says_so(place, monkeypatch, capsys):
     from gausscert_coordinator.cli import demo_claims
     from gausscert_coordinator.cli.main import run
@@ -105,7 +145,7 @@ def test_a_claim_that_does_not_hold_ends_with_five_and_says_so(place, monkeypatc
 
     code = run(["demo", "--nodes", "1", "--output", "json"])
 
-    document = json.loads(capsys.readouterr().out)
+    document = only_document(capsys.readouterr().out)
     assert code == 5
     assert document["ok"] is False
     assert [claim["claim"] for claim in document["claims"] if not claim["holds"]] == [

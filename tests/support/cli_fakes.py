@@ -36,6 +36,7 @@ from gausscert_common.model import (
 )
 from gausscert_common.protocol.coordinator import Stage, Verdict
 from gausscert_common.protocol.words import Fence, Phase, Step
+from gausscert_coordinator.cli.group import asks_for_json
 from gausscert_coordinator.cli.main import run as run_command
 from gausscert_coordinator.cli.settings import Invocation
 from gausscert_coordinator.cli.terminal import Terminal
@@ -53,6 +54,7 @@ from gausscert_coordinator.report import (
     ReplaceOptions,
     Result,
 )
+from support.documents import only_document
 
 SECRET = "Canary#7pw"
 """A password that must not be shown."""
@@ -244,8 +246,10 @@ class FakeCluster(AbstractAsyncContextManager["FakeCluster"]):
         self._given.asked.append(("switch_ssl", plan))
         return await self._run(watch, interrupt)
 
-    async def recover(self, prefer, take_over, restart, *, bundle, accept_state=False, watch, interrupt):
-        accepted = (True,) if accept_state else ()
+    async def recover(
+        self, prefer, take_over, restart, *, bundle, exclude=(), accept_state=False, watch, interrupt
+    ):
+        accepted = ((exclude,) if exclude else ()) + ((True,) if accept_state else ())
         self._given.asked.append(("recover", prefer, take_over, restart, bundle, *accepted))
         return await self._run(watch, interrupt)
 
@@ -308,7 +312,7 @@ class Run:
         return json.loads(self.out)
 
 
-def inventory(path=None):
+def inventory(path=None, cluster=None):
     nodes = tuple(InventoryNode(name, f"{name}:7443") for name in NODES)
     return Inventory("prod", nodes, Credentials(Path("ca"), Path("cert"), Path("key")))
 
@@ -335,6 +339,8 @@ def cli(*args, given=None, typed=None, hidden=(), terminal_out=False):
     )
     with redirect_stdout(out), redirect_stderr(err):
         code = run_command(args, invocation)
+    if asks_for_json(args) and "--help" not in args:
+        only_document(out.getvalue())
     return Run(code, out.getvalue(), err.getvalue())
 
 

@@ -13,7 +13,6 @@ it: that is how a test interrupts, breaks or mends something at a certain stage.
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -30,6 +29,7 @@ from gausscert_coordinator.cli import demo_claims
 from gausscert_coordinator.cli.demo_cluster import GAUSSCERT, DemoCluster
 from gausscert_sim.cluster import SimulatedCluster
 from gausscert_sim.faults import Faults
+from support.documents import only_document
 
 COMMAND_S = 100.0
 
@@ -63,8 +63,7 @@ class Done:
     @property
     def document(self) -> dict[str, Any]:
         """Its JSON document."""
-        found: dict[str, Any] = json.loads(self.out)
-        return found
+        return only_document(self.out)
 
 
 class Run:

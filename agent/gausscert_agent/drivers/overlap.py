@@ -79,17 +79,20 @@ def _not_known(failure: Failure) -> Overlap:
 
 def _refusals(parties: Mapping[Side, Party], connecting: Side) -> Iterator[OverlapRefusal]:
     """What fails in one direction; alike things together."""
-    failed: dict[tuple[Side, str, str], dict[str, list[str]]] = {}
+    failed: dict[tuple[Side, str], dict[str, list[str]]] = {}
+    causes: dict[tuple[Side, str], str] = {}
     for link in LINKS:
         for version in VERSIONS:
             failure = attempt(link, parties[connecting.other], parties[connecting], version)
             if failure is None:
                 continue
             refusing = connecting if failure.by == "connecting" else connecting.other
-            detail = f"{failure.file}: {failure.cause}" if failure.file else failure.cause
-            kind = (refusing, detail, _plain(failure, refusing, parties))
+            kind = refusing, f"{failure.file}: {failure.cause}" if failure.file else failure.cause
+            if kind not in causes:
+                causes[kind] = _plain(failure, refusing, parties)
             failed.setdefault(kind, {}).setdefault(link.purpose, []).append(VERSION_NAMES[version])
-    for (refusing, detail, cause), by_link in failed.items():
+    for (refusing, detail), by_link in failed.items():
+        cause = causes[refusing, detail]
         for versions in dict.fromkeys(tuple(each) for each in by_link.values()):
             links = tuple(link for link, each in by_link.items() if tuple(each) == versions)
             yield OverlapRefusal(connecting, refusing, detail, cause, links, versions)

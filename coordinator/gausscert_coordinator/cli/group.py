@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gausscert_coordinator.cli import completing
 from gausscert_coordinator.cli.settings import Invocation, OutputFormat
 
 if TYPE_CHECKING:
@@ -48,6 +49,13 @@ def global_options() -> list[click.Parameter]:
             **common,
         ),
         GlobalOption(
+            ["--cluster"],
+            metavar="NAME",
+            shell_complete=completing.clusters,
+            help="Which cluster of the inventory, where it has several; else $GAUSSCERT_CLUSTER.",
+            **common,
+        ),
+        GlobalOption(
             ["--output"],
             type=click.Choice(OutputFormat, case_sensitive=False),
             metavar="text|json",
@@ -65,8 +73,14 @@ def global_options() -> list[click.Parameter]:
 
 
 def asks_for_json(args: Sequence[str]) -> bool:
-    """Whether a command line does, whatever else is wrong with it."""
-    return "--output=json" in args or ("--output", "json") in itertools.pairwise(args)
+    """Whether a command line does, whatever else is wrong with it; the last `--output` decides."""
+    words = list(itertools.takewhile(lambda word: word != "--", args))
+    said = [
+        word.partition("=")[2] if "=" in word else following
+        for word, following in itertools.pairwise([*words, ""])
+        if word.partition("=")[0] == "--output"
+    ]
+    return bool(said) and said[-1].lower() == OutputFormat.JSON
 
 
 class _Documented(click.Command):
@@ -119,7 +133,9 @@ class Verb(_Documented):
     ) -> None:
         kwargs.setdefault("context_settings", HELP_NAMES)
         super().__init__(*args, **kwargs)
-        self.params.extend(global_options())
+        own = {name for parameter in self.params for name in parameter.opts}
+        # Where a verb makes something for a cluster, --cluster names it instead of choosing one.
+        self.params.extend(each for each in global_options() if not own.intersection(each.opts))
         self.examples = examples
         self.exits = exits
 

@@ -1,5 +1,7 @@
 """Where passwords come from: a file that only its owner can read, standard input, or the terminal.
 
+A descriptor is named as a file (/dev/fd/N), as `<(command)` of a shell does it.
+
 Never the command line, which every user of the machine sees, and never the environment, which CM
 writes into its log (facts section 17).
 """
@@ -37,6 +39,16 @@ class PasswordFiles:
     server: Path | None = None
     client: Path | None = None
 
+    def words(self) -> list[str]:
+        """Of a command line that names them again."""
+        named = (("server", self.server), ("client", self.client))
+        return [
+            word
+            for which, file in named
+            if file is not None
+            for word in (f"--{which}-password-file", str(file))
+        ]
+
 
 @dataclass(frozen=True, slots=True)
 class Passwords:
@@ -53,7 +65,8 @@ def password_options(function: Callable[..., Any]) -> Callable[..., Any]:
             f"--{which}-password-file",
             type=click.Path(path_type=Path, allow_dash=True),
             metavar="FILE",
-            help=f"Password of {which}.key, one line, readable by you alone; - is standard input."
+            help=f"Password of {which}.key, one line, readable by you alone; - is standard input,"
+            " /dev/fd/N an open descriptor."
             " Asked on the terminal otherwise.",
         )
         function = option(function)

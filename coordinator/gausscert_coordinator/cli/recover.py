@@ -27,6 +27,7 @@ from gausscert_coordinator.exit_codes import ExitCode, exit_code
             "Bring nodes over that were excluded and are back, with the bundle that was used then:",
             "gausscert recover --bundle new-bundle",
         ),
+        ("A machine died for good in the middle; recover on the others:", "gausscert recover --exclude n3"),
         (
             "Another gausscert still holds the nodes, and you know that it is dead:",
             "gausscert recover --take-over",
@@ -58,6 +59,13 @@ from gausscert_coordinator.exit_codes import ExitCode, exit_code
     help="The bundle of the committed transaction, for excluded nodes that are back; no node hands out a key"
     " itself.",
 )
+@click.option(
+    "--exclude",
+    multiple=True,
+    metavar="NODE",
+    help="Recover without a node that died in the middle; may be repeated. Refused where only that node could"
+    " tell how the transaction ended.",
+)
 @password_options
 @click.option(
     "--take-over", is_flag=True, help="Take the nodes from another gausscert that you know to be dead."
@@ -72,6 +80,7 @@ def command(
     finish: bool,
     restart: RestartScope | None,
     directory: Path | None,
+    exclude: tuple[str, ...],
     server_password_file: Path | None,
     client_password_file: Path | None,
     take_over: bool,
@@ -81,6 +90,10 @@ def command(
 
     Works from any machine with an operator's or a recoverer's credential: all that counts is what the nodes
     answer. All nodes of the transaction must be reachable. CM is stopped and started where that is needed.
+
+    With --exclude, a node that died in the middle is left out, if what the others answer and how far they had
+    come leaves only one decision that cannot contradict it. Make sure first that the machine is dead. When it
+    is back, plain recover brings it to what was decided; docs/runbook.md, A machine that dies in the middle.
 
     A transaction that was carried out without some nodes (replace --exclude) waits for them, committed. With
     --bundle, those that are back get its set by a transaction of their own: CM is stopped there, and starts
@@ -102,6 +115,7 @@ def command(
                 take_over,
                 restart,
                 bundle=bundle,
+                exclude=exclude,
                 accept_state=accept_state,
                 watch=watch,
                 interrupt=interrupt,

@@ -1,4 +1,4 @@
-"""`gausscert replace DIR`."""
+"""`gausscert replace DIR` and `gausscert replace --plan FILE`."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from pathlib import Path
 import click
 from gausscert_common.protocol.words import RestartScope, SslWish
 
-from gausscert_coordinator.cli import transacting
+from gausscert_coordinator.cli import planned, transacting
 from gausscert_coordinator.cli.group import Verb, pass_invocation
 from gausscert_coordinator.cli.replacing import (
-    bundle_argument,
+    bundle_or_plan,
     options_of,
     read_bundle,
     replace_options,
@@ -41,17 +41,19 @@ from gausscert_coordinator.exit_codes import MEANING
             "From a script:",
             "gausscert replace new-bundle --yes --server-password-file s.pw --client-password-file c.pw",
         ),
+        ("What was planned and agreed to before:", "gausscert replace --plan saturday.json"),
         ("With one document for a program:", "gausscert replace new-bundle --yes --output json ..."),
     ),
     exits=MEANING,
 )
-@bundle_argument
+@bundle_or_plan
 @replace_options
 @yes_option
 @pass_invocation
 def command(
     invocation: Invocation,
-    directory: Path,
+    directory: Path | None,
+    plan_file: Path | None,
     enable_ssl: SslWish,
     restart: RestartScope | None,
     exclude: tuple[str, ...],
@@ -68,18 +70,28 @@ def command(
     anything changed. Then CM is stopped, all nodes exchange their sets, CM starts, and every cm_server is
     asked what it serves. Any failure until then puts every node back as it was.
 
+    With --plan, the bundle and the options are those of a plan that gausscert plan --out has written; it is
+    refused, too, if anything is no longer as that plan says.
+
     A node that does not answer refuses it, too. With --exclude it is done without that node; what that means
     is in the plan and in docs/runbook.md.
 
     Ctrl-C and SIGTERM turn back as long as that is possible. A closed terminal does not stop it.
     """
+    context = click.get_current_context()
+    where, agreed = planned.source(directory, plan_file, context)
     transacting.require_somebody(invocation, yes)
     from gausscert_coordinator.cli.session import Session
 
-    given = read_bundle(invocation, directory, server_password_file, client_password_file)
     options = options_of(enable_ssl, restart, drop_crls, take_over, accept_state, exclude)
+    if agreed is not None:
+        options = agreed.options(options, context)
+        invocation.render.note(agreed.introduced())
+    given = read_bundle(invocation, where, server_password_file, client_password_file)
     with Session(invocation) as session:
         plan = with_findings_of(given, session.ask(lambda cluster: cluster.plan(given.bundle, options)))
+        if agreed is not None:
+            plan = agreed.held_to(plan, invocation)
         return transacting.go(
             invocation,
             session,

@@ -5,13 +5,15 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 from gausscert_common.findings import Severity
 from gausscert_common.protocol.words import RestartScope, SslWish
 
+from gausscert_coordinator.cli import completing
 from gausscert_coordinator.cli.passwords import PasswordFiles, complete, password_options
+from gausscert_coordinator.cli.planned import plan_option
 from gausscert_coordinator.report import ReplaceOptions
 
 if TYPE_CHECKING:
@@ -24,11 +26,20 @@ if TYPE_CHECKING:
     from gausscert_coordinator.report import Plan
 
 
+_BUNDLE_DIRECTORY: Final[dict[str, Any]] = {
+    "metavar": "DIR",
+    "type": click.Path(path_type=Path, file_okay=False, readable=False),
+}
+
+
 def bundle_argument(function: Callable[..., Any]) -> Callable[..., Any]:
     """DIR."""
-    return click.argument(
-        "directory", metavar="DIR", type=click.Path(path_type=Path, file_okay=False, readable=False)
-    )(function)
+    return click.argument("directory", **_BUNDLE_DIRECTORY)(function)
+
+
+def bundle_or_plan(function: Callable[..., Any]) -> Callable[..., Any]:
+    """DIR, or `--plan`, which knows it."""
+    return click.argument("directory", required=False, **_BUNDLE_DIRECTORY)(plan_option(function))
 
 
 def restart_option(said: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -106,6 +117,7 @@ def replace_options(function: Callable[..., Any]) -> Callable[..., Any]:
         "--exclude",
         multiple=True,
         metavar="NODE",
+        shell_complete=completing.nodes,
         help="Leave out a node that does not answer; may be repeated. It keeps its old set, and all others"
         " keep both, until gausscert recover --bundle DIR has brought it over.",
     )
@@ -145,6 +157,8 @@ def command_line(
     words = ["gausscert", "replace", str(directory)]
     if invocation.settings.inventory is not None:
         words += ["--inventory", str(invocation.settings.inventory)]
+    if invocation.settings.cluster is not None:
+        words += ["--cluster", invocation.settings.cluster]
     if options.ssl_wish is not SslWish.KEEP:
         words += ["--enable-ssl", options.ssl_wish.value]
     for node in options.exclude:
@@ -154,9 +168,7 @@ def command_line(
     words += ["--drop-crls"] if options.drop_crls else []
     words += ["--take-over"] if options.take_over else []
     words += ["--accept-state"] if options.accept_state else []
-    for which, file in (("server", files.server), ("client", files.client)):
-        words += [f"--{which}-password-file", str(file)] if file is not None else []
-    return shlex.join(words)
+    return shlex.join([*words, *files.words()])
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,16 +114,18 @@ class WatchTransactionResponse(_message.Message):
     def __init__(self, transaction_id: _Optional[str] = ..., phase: _Optional[_Union[_resources_pb2.Phase, str]] = ..., fence: _Optional[_Union[_resources_pb2.Fence, _Mapping]] = ..., activity: _Optional[str] = ..., at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class AcquireRequest(_message.Message):
-    __slots__ = ("ref", "holder", "lease", "take_over")
+    __slots__ = ("ref", "holder", "lease", "take_over", "excluded")
     REF_FIELD_NUMBER: _ClassVar[int]
     HOLDER_FIELD_NUMBER: _ClassVar[int]
     LEASE_FIELD_NUMBER: _ClassVar[int]
     TAKE_OVER_FIELD_NUMBER: _ClassVar[int]
+    EXCLUDED_FIELD_NUMBER: _ClassVar[int]
     ref: TransactionRef
     holder: str
     lease: _duration_pb2.Duration
     take_over: bool
-    def __init__(self, ref: _Optional[_Union[TransactionRef, _Mapping]] = ..., holder: _Optional[str] = ..., lease: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., take_over: bool = ...) -> None: ...
+    excluded: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, ref: _Optional[_Union[TransactionRef, _Mapping]] = ..., holder: _Optional[str] = ..., lease: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., take_over: bool = ..., excluded: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class AcquireResponse(_message.Message):
     __slots__ = ("node",)

@@ -60,6 +60,25 @@ def test_wrong_usage_is_a_document_too(where, before):
     assert run.document["error"]["reason"] == "USAGE"
 
 
+@pytest.mark.parametrize(
+    ("args", "json"),
+    [
+        (("--output", "JSON"), True),
+        (("--output=Json",), True),
+        (("--output", "text", "--output", "json"), True),
+        (("--output", "json", "--output=text"), False),
+        (("--output", "json", "--output"), False),
+        (("--", "--output", "json"), False),
+        (("json",), False),
+    ],
+)
+def test_the_last_output_option_decides_how_wrong_usage_is_told(args, json):
+    run = cli("status", "--nonsense", *args)
+
+    assert run.code == 2
+    assert (run.out != "", run.err == "") == (json, json)
+
+
 @pytest.mark.parametrize("before", [True, False])
 def test_global_options_stand_before_or_after_the_verb(before):
     given = Given(status=cluster_status())
