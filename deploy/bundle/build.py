@@ -20,6 +20,7 @@ BESIDE = {
     "deploy/systemd/gausscert-agent.service": "gausscert-agent.service",
     "deploy/systemd/user/gausscert-agent.service": "user/gausscert-agent.service",
     "deploy/config/agent.toml": "agent.toml",
+    "deploy/config/gausscert.toml": "gausscert.toml",
     "LICENSE": "LICENSE",
 }
 """Files of this tree, and where they are in the bundle."""
