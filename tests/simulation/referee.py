@@ -139,6 +139,8 @@ class Referee:
         if wanted and not excused and wanted not in (machine.live.digest, held.digest):
             self.broken(f"I6: {machine.name} has ended {newest}, and {machine.live.name} is live")
         switch = self._switches.get((newest.transaction_id, machine.name))
+        if newest.transaction_id in machine.forgotten:
+            return
         if switch is not None and machine.setting != switch[newest.outcome is Outcome.COMMITTED]:
             self.broken(f"I6: {machine.name} has ended {newest}, and enable_ssl is {machine.setting}")
 
@@ -171,14 +173,18 @@ class Referee:
                 )
 
     def loaded(self) -> None:
-        """I3: running nodes have loaded the same set, and the same enable_ssl."""
-        found = {
-            (each.loaded.bundle_digest, each.ssl_loaded): each.name
+        """I3: running nodes have loaded the same set, and the same enable_ssl. A node that has forgotten a
+        transaction of enable_ssl alone keeps no trace of it: only the proof sees what that is there."""
+        ours = [
+            each
             for each in self.machines.values()
             if each.loaded is not None and not (each.runs_foreign or each.by_hand or each.returned)
-        }
-        if len(found) > 1:
-            self.broken(f"I3: {' and '.join(found.values())} have loaded different sets or enable_ssl")
+        ]
+        sets = {each.loaded.bundle_digest: each.name for each in ours if each.loaded is not None}
+        switches = {each.ssl_loaded: each.name for each in ours if not each.forgotten}
+        for found in (sets, switches):
+            if len(found) > 1:
+                self.broken(f"I3: {' and '.join(found.values())} have loaded different sets or enable_ssl")
 
     def is_live(self, transaction_id: str) -> list[str]:
         """Nodes on which the new set of a transaction is live."""
