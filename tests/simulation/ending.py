@@ -50,6 +50,9 @@ async def clean_end(world: World) -> None:
         await _refuses(world)
         for machine in untouchable:
             machine.put_back()
+    if _contradictory(world):
+        await _refuses(world)
+        await _by_hand(world)
     await _recovered(world)
     if world.forgotten:
         await _by_hand(world)
@@ -74,6 +77,24 @@ async def _journals_back(world: World) -> None:
             machine.restore_journal()
             agent.die()
     await _until_quiet(world)
+
+
+def _contradictory(world: World) -> bool:
+    """Whether a node remembers nothing of a transaction of which another one shows that all had staged it."""
+    machines = world.machines
+    told = [each.state.transaction for each in machines.values() if each.state.transaction is not None]
+    for transaction in told:
+        name, nodes = transaction.transaction_id, [machines[each] for each in transaction.participants]
+        ends = {each.name: each.state.outcome_of(name) for each in nodes}
+        blank = [each for each in nodes if each.state.transaction is None and ends[each.name] is None]
+        went = [
+            each
+            for each in nodes
+            if each.state.phase in (Phase.SWAPPED, Phase.COMMITTED) or ends[each.name] is Outcome.COMMITTED
+        ]
+        if blank and went:
+            return True
+    return False
 
 
 async def _by_hand(world: World) -> None:

@@ -6,9 +6,10 @@ and are tested elsewhere. A set that somebody else has put makes a node his: wha
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
+from gausscert_common.model import NodeReport
 from gausscert_common.protocol.commands import Command
 from gausscert_common.protocol.state import NodeState, SslSetting, Transaction
 from gausscert_common.protocol.words import Fence, Outcome, Phase, SslWish, Step
@@ -82,6 +83,17 @@ class Referee:
         """I8: who tells of less than may be durable leads others to an epoch that is taken."""
         if fence < machine.readable_fence and not self.lenient:
             self.broken(f"I8: {machine.name} reports {fence}, and may have promised {machine.readable_fence}")
+
+    def begins(self, holder: str, transaction_id: str, seen: Iterable[NodeReport]) -> None:
+        """A recovery that has seen that somebody else holds a node of the transaction takes nothing from him
+        without being told to. A node without that lease may have been started again since."""
+        holders = {
+            told.holder
+            for told in (report.transaction for report in seen)
+            if told.lease_left_s > 0 and told.transaction_id == transaction_id and told.holder != holder
+        }
+        if holders:
+            self.broken(f"L2: {holder} takes the fence, and has seen that {', '.join(holders)} is at work")
 
     def granted(self, machine: Machine, holder: str, before: str, *, take_over: bool) -> None:
         """A lease that runs keeps others out."""
