@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from gausscert.v1 import resources_pb2 as resources
+    from gausscert_common.auditing import Head
     from gausscert_common.model import (
         Certificate,
         CertificateSet,
@@ -113,6 +114,11 @@ class GrpcAgent:
         """The node's name in the inventory."""
         return self._line.dialled.node
 
+    @property
+    def audit_head(self) -> Head | None:
+        """The newest line of the node's audit log that an answer has carried."""
+        return self._line.audit_head
+
     async def get_node(self, *, preflight: bool = False) -> NodeReport:
         """What the node is and holds."""
         call = Call.PREFLIGHT if preflight else Call.GET_NODE
@@ -196,7 +202,7 @@ class GrpcAgent:
 
     async def commit(self, command: Command) -> None:
         """Step 5."""
-        await self._line.call(Call.COMMIT, pb.CommitRequest(ref=requests.ref(command)), pb.CommitResponse)
+        await self._line.call(Call.COMMIT, requests.commit_request(command), pb.CommitResponse)
 
     async def purge(self, command: Command) -> None:
         """Step 6."""
@@ -244,6 +250,12 @@ class GrpcAgent:
         request = pb.ExtendDenyListRequest(list=entries)
         answer = await self._line.call(Call.EXTEND_DENY_LIST, request, pb.ExtendDenyListResponse)
         return answer.added, answer.total
+
+    async def read_audit(self, after: int) -> tuple[list[str], int]:
+        """A page of the node's audit log, and the number to go on after."""
+        request = pb.ReadAuditRequest(after=after)
+        answer = await self._line.call(Call.READ_AUDIT, request, pb.ReadAuditResponse)
+        return list(answer.lines), answer.after
 
     async def watch(self) -> AsyncIterator[WatchEvent]:
         """What the node does, as it does it. Ends with an error when the connection does; not repeated."""

@@ -32,7 +32,9 @@ from gausscert_coordinator.ports import OnRetry, Preparation, RestartOrders
 from simulation.machine import Machine
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Coroutine, Generator
+
+    from gausscert_common.auditing import Head
 
     from simulation.agent import Agent
     from simulation.captain import Captain
@@ -63,6 +65,19 @@ class Parcel(bytes):
         return answer
 
 
+class Sent:
+    """`grpc.aio.UnaryUnaryCall`: to be awaited. The simulation has no audit logs, so nothing trails."""
+
+    def __init__(self, answer: Coroutine[Any, Any, Any]) -> None:
+        self._answer = answer
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        return self._answer.__await__()
+
+    async def trailing_metadata(self) -> tuple[tuple[str, str], ...]:
+        return ()
+
+
 class Channel:
     """`grpc.aio.Channel` of one coordinator to one node."""
 
@@ -73,7 +88,7 @@ class Channel:
     def unary_unary(self, path: str, **_: object) -> Callable[..., Any]:
         captain, machine = self._captain, self._machine
 
-        async def call(body: bytes, *, timeout: float) -> Any:  # noqa: ASYNC109 - as gRPC has it
+        async def carried(body: bytes, timeout: float) -> Any:  # noqa: ASYNC109 - as gRPC has it
             parcel = body if isinstance(body, Parcel) else _SIGN_OF_LIFE
             command = parcel.command
             rpc = path.rpartition("/")[2] if command is None else command.step.name
@@ -84,7 +99,7 @@ class Channel:
             await captain.at_a_boundary()
             return answer
 
-        return call
+        return lambda body, *, timeout: Sent(carried(body, timeout))
 
     async def close(self) -> None:
         pass
@@ -103,6 +118,7 @@ class SimClient:
     """
 
     def __init__(self, captain: Captain, machine: Machine, on_retry: OnRetry) -> None:
+        self._captain = captain
         self._world = captain.world
         self._machine = machine
         self._referee, self._holder = self._world.referee, captain.holder
@@ -119,9 +135,15 @@ class SimClient:
     def name(self) -> str:
         return self._machine.name
 
+    @property
+    def audit_head(self) -> Head | None:
+        return self._line.audit_head
+
     async def get_node(self, *, preflight: bool = False) -> NodeReport:
         call = Call.PREFLIGHT if preflight else Call.GET_NODE
-        return await self._look(call, lambda agent: agent.tells.report())
+        report = await self._look(call, lambda agent: agent.tells.report())
+        self._captain.seen[self.name] = report
+        return report
 
     async def judge(self, source: Source, *, drop_crls: bool) -> JudgedSet:
         return await self._look(Call.JUDGE, lambda agent: agent.machine.judge(source, ()))
@@ -150,6 +172,8 @@ class SimClient:
         full = AcquireCommand(
             command.transaction_id, command.epoch, command.step, holder, take_over, excluded
         )
+        if not self._captain.take_over and self._captain.recovers:
+            self._referee.begins(holder, command.transaction_id, self._captain.seen.values())
 
         def work(agent: Agent, is_active: Callable[[], bool]) -> NodeReport:
             agent.execute(full, Given(lease_s=lease_s), is_active)

@@ -40,7 +40,7 @@ from gausscert_coordinator.cli.group import asks_for_json
 from gausscert_coordinator.cli.main import run as run_command
 from gausscert_coordinator.cli.settings import Invocation
 from gausscert_coordinator.cli.terminal import Terminal
-from gausscert_coordinator.control_plane import Denial, Held, Renewed
+from gausscert_coordinator.control_plane import Audited, Denial, Held, Renewed
 from gausscert_coordinator.inventory import Credentials, Inventory, InventoryNode
 from gausscert_coordinator.report import (
     ClusterStatus,
@@ -197,6 +197,7 @@ class Given:
     held: tuple[Held, ...] = ()
     renewed: tuple[Renewed, ...] = ()
     denials: tuple[Denial, ...] = ()
+    audits: tuple[Audited, ...] = ()
     during: Any = None
     """Called in the running transaction with the interrupt."""
     asked: list[tuple[Any, ...]] = field(default_factory=list)
@@ -282,6 +283,10 @@ class FakeControlPlane(AbstractAsyncContextManager["FakeControlPlane"]):
         self._given.asked.append(("deny", entries))
         return self._given.denials
 
+    async def audits(self, heads):
+        self._given.asked.append(("audits", heads))
+        return self._given.audits
+
     async def renew(self, nodes, signer):
         self._given.asked.append(("renew", tuple(nodes), signer.cluster))
         return self._given.renewed
@@ -312,7 +317,7 @@ def inventory(path=None, cluster=None):
     return Inventory("prod", nodes, Credentials(Path("ca"), Path("cert"), Path("key")))
 
 
-def cli(*args, given=None, typed=None, hidden=(), terminal_out=False):
+def cli(*args, given=None, typed=None, hidden=(), terminal_out=False, out=None):
     """Run a command line against a fake cluster.
 
     Args:
@@ -321,10 +326,11 @@ def cli(*args, given=None, typed=None, hidden=(), terminal_out=False):
         typed: Lines of an operator at a terminal; None: there is no terminal.
         hidden: Answers to prompts without echo, in order.
         terminal_out: Standard output and error are terminals.
+        out: Stands in for standard output.
     """
     answers = iter(hidden)
     made = Tty if terminal_out else io.StringIO
-    out, err = made(), made()
+    out, err = out or made(), made()
     stdin = Tty(typed) if typed is not None else io.TextIOWrapper(io.BytesIO(b""))
     invocation = Invocation(
         open_cluster=lambda inventory: FakeCluster(given or Given()),

@@ -27,6 +27,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from gausscert_common.auditing import Head
 from gausscert_common.bundle import Bundle
 from gausscert_common.errors import NodeFailure, Reason, Unreachable
 from gausscert_common.model import (
@@ -43,6 +44,7 @@ from gausscert_common.model import (
 from gausscert_common.protocol.commands import AcquireCommand, Command, PrepareCommand
 from gausscert_common.protocol.node import accept, complete, reconcile
 from gausscert_common.protocol.rules import Effect, StageFacts
+from gausscert_common.protocol.script import is_last
 from gausscert_common.protocol.state import NodeState, SslSetting, View, live_state
 from gausscert_common.protocol.words import Phase, SslWish
 from gausscert_common.source import LiveSet, Source
@@ -81,7 +83,10 @@ class FakeAgent:
         self.lease_until_s = 0.0
         self._lease_asked_s = 0.0
         self._lease_s = 0.0
+        self._start_follows = False
         self.closed = False
+        self.audit_head: Head | None = None
+        """A test's to set."""
 
     @property
     def name(self) -> str:
@@ -223,11 +228,11 @@ class FakeAgent:
 
     @property
     def lease_holder(self) -> str:
-        """Free once the owner's transaction has ended here, or waits for nobody but excluded nodes, or when
-        time is up."""
+        """Free once the owner's transaction has ended here, or waits for nobody but excluded nodes, unless a
+        Start was to follow and has not; or when time is up."""
         told = self.state.transaction
         waits = told is not None and bool(told.excluded) and self.state.phase is Phase.COMMITTED
-        ended = waits or self.state.outcome_of(self.state.owner) is not None
+        ended = (waits or self.state.outcome_of(self.state.owner) is not None) and not self._start_follows
         return "" if ended or self._cluster.now_s >= self.lease_until_s else self.state.holder
 
     def restart(self) -> None:
@@ -246,7 +251,7 @@ class FakeAgent:
             accepted = accept(self.state, view, command)
             self.state = accepted.intent
             if isinstance(command, AcquireCommand):
-                self._lease_s = self._lease_asked_s
+                self._lease_s, self._start_follows = self._lease_asked_s, False
             self.lease_until_s = self._cluster.now_s + self._lease_s
             self._cluster.check_invariants()
             if fault is Fault.FAILED:
@@ -256,6 +261,9 @@ class FakeAgent:
                 self.restart()
                 raise Unreachable(Reason.UNREACHABLE, "the agent died", node=self.name)
             self.state = complete(self.state, command, facts)
+            self._start_follows = getattr(command, "start_follows", self._start_follows)
+            if is_last(command, self.state):
+                self._start_follows, self._lease_s, self.lease_until_s = False, 0.0, 0.0
             self._cluster.check_invariants()
 
         await self._cluster.deliver(self, rpc, carry_out)
