@@ -23,8 +23,6 @@ UNDESCRIBED = frozenset(
         "agents-upgrade",
         "inventory-check",
         "inventory-import",
-        "pki-list",
-        "pki-renew",
     }
 )
 """Documents without a schema. It should become shorter."""
