@@ -354,6 +354,26 @@ def trust(edge, ca) -> None:
     copy_private(ca, target.with_suffix(".new")).replace(target)
 
 
+def test_an_agent_that_was_restarted_between_the_halves_is_asked_once_more(edge, operator):
+    class Forgetful(Signer):
+        """While it signs, the agent forgets, as one that is restarted does."""
+
+        signed = 0
+
+        def sign(self, *args, **keywords):
+            self.signed += 1
+            if self.signed == 1:
+                edge.server.control._renewing()._pending = None
+            return super().sign(*args, **keywords)
+
+    by = Forgetful(edge.ca, None, edge.issued.ca.read_bytes())
+
+    found = renew(edge, operator, by)
+
+    assert (found.error, by.signed) == (None, 2)
+    assert found.credential.fingerprint == served(edge, operator)
+
+
 def test_ids_of_requests_differ():
     made = ControlPlane(inventory=None)._make_id
 
