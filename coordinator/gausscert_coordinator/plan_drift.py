@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from gausscert_coordinator.plan_record import PlanRecord, RecordedNode
     from gausscert_coordinator.report import Plan, ReplaceOptions
 
-CODE: Final = "PLAN_DRIFTED"
 CLOCKS_DIFFER: Final = timedelta(minutes=5)
 """A plan may have been made on another machine."""
 _SHORT: Final = 12
@@ -174,7 +173,7 @@ def _address(node: CmNode) -> str:
 
 
 def _found(cause: str, node: str = "", file: str = "") -> Finding:
-    return PLAN[CODE].finding(cause, file).at_node(node)
+    return PLAN[plan_record.DRIFTED].finding(cause, file).at_node(node)
 
 
 def _changed(what: str, before: str, after: str) -> str:

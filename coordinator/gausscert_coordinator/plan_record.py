@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 VALID_DAYS: Final = 7
 """How long a plan may wait to be carried out, if nobody says otherwise."""
 LONGEST_DAYS: Final = 31
+DRIFTED: Final = "PLAN_DRIFTED"
+"""The code of every finding about a plan on file that no longer fits."""
 
 
 @dataclass(frozen=True, slots=True)

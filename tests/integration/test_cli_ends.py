@@ -95,6 +95,36 @@ def test_a_closed_terminal_does_not_stop_it(cluster: LocalCluster):
     assert set(cluster.picture().served.values()) == {fingerprint(cluster, bundle)}
 
 
+def test_recover_at_a_terminal_says_what_may_be_down_and_a_no_leaves_the_doubt(steady: LocalCluster):
+    steady.launch(
+        "replace",
+        "fresh",
+        "--yes",
+        *steady.passwords,
+        on={"swap started": lambda run: run.process.kill()},
+    ).done()
+    parent, child = pty.openpty()
+    process = subprocess.Popen(
+        [*GAUSSCERT, "recover"],
+        cwd=steady.root,
+        stdin=child,
+        stdout=child,
+        stderr=child,
+        start_new_session=True,
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "200"},
+    )
+    os.close(child)
+    asked = read_until(parent, b"[y/N]")
+    os.write(parent, b"no\n")
+    read_until(parent, b"not confirmed; nothing was changed")
+
+    assert process.wait(60) == 2
+    os.close(parent)
+    assert b"CM and the database of all nodes" in asked
+    assert steady.run("status").code == 3
+    assert steady.run("recover").code == 1
+
+
 @pytest.mark.parametrize("stage", ["swap started", "start started"])
 def test_a_killed_coordinator_leaves_doubt_and_recover_rolls_back(steady: LocalCluster, stage: str):
     run = steady.launch(

@@ -47,7 +47,7 @@ def test_every_claim_holds_and_nothing_is_left(place):
     began = time.monotonic()
     process = demo("--output", "json")
     out, err = process.communicate(timeout=150)
-    document = only_document(out)
+    document = only_document(out.decode())
 
     assert process.returncode == 0, err
     assert document["simulated"] is True

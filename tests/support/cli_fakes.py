@@ -317,7 +317,7 @@ def inventory(path=None, cluster=None):
     return Inventory("prod", nodes, Credentials(Path("ca"), Path("cert"), Path("key")))
 
 
-def cli(*args, given=None, typed=None, hidden=(), terminal_out=False):
+def cli(*args, given=None, typed=None, hidden=(), terminal_out=False, out=None):
     """Run a command line against a fake cluster.
 
     Args:
@@ -326,10 +326,11 @@ def cli(*args, given=None, typed=None, hidden=(), terminal_out=False):
         typed: Lines of an operator at a terminal; None: there is no terminal.
         hidden: Answers to prompts without echo, in order.
         terminal_out: Standard output and error are terminals.
+        out: Stands in for standard output.
     """
     answers = iter(hidden)
     made = Tty if terminal_out else io.StringIO
-    out, err = made(), made()
+    out, err = out or made(), made()
     stdin = Tty(typed) if typed is not None else io.TextIOWrapper(io.BytesIO(b""))
     invocation = Invocation(
         open_cluster=lambda inventory: FakeCluster(given or Given()),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gausscert_coordinator.cli import completing
+from gausscert_coordinator.cli import completing, helping
 from gausscert_coordinator.cli.settings import Invocation, OutputFormat
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 PACKAGE = "gausscert_coordinator.cli"
 
-HELP_NAMES = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+HELP_NAMES = {"help_option_names": ["-h", "--help"]}
 
 
 class GlobalOption(click.Option):
@@ -88,6 +88,14 @@ class _Documented(click.Command):
 
     examples: Sequence[tuple[str, str]] = ()
     exits: Mapping[ExitCode, str] | Mapping[CheckState, str] | None = None
+    context_class = helping.HelpContext
+
+    def get_help_option(self, ctx: click.Context) -> click.Option | None:
+        """Its own, which outlives its reader."""
+        option = super().get_help_option(ctx)
+        if option is not None:
+            option.callback = helping.show_help
+        return option
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The verb's own options, then those of all verbs."""
@@ -95,12 +103,12 @@ class _Documented(click.Command):
         everywhere: list[tuple[str, str]] = []
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)
-            if record is not None:
+            if record is not None and not isinstance(parameter, click.Argument):  # the text speaks of those
                 (everywhere if isinstance(parameter, GlobalOption) else own).append(record)
         for title, records in (("Options", own), ("Global options", everywhere)):
             if records:
                 with formatter.section(title):
-                    formatter.write_dl(records)
+                    helping.list_of(formatter, records)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Examples and exit codes."""
@@ -108,12 +116,12 @@ class _Documented(click.Command):
         if self.examples:
             with formatter.section("Examples"):
                 for sentence, line in self.examples:
-                    if sentence:
-                        formatter.write_text(sentence)
-                    formatter.write(f"{'':{formatter.current_indent + 2}}{line}\n")
+                    helping.example(formatter, sentence, line)
         if self.exits is not None:
             with formatter.section("Exit codes"):
-                formatter.write_dl([(str(int(code)), meaning) for code, meaning in self.exits.items()])
+                helping.list_of(
+                    formatter, [(str(int(code)), meaning) for code, meaning in self.exits.items()]
+                )
 
 
 class Verb(_Documented):
@@ -181,7 +189,7 @@ class VerbGroup(_Documented, click.Group):
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The verbs first, from the table."""
         with formatter.section("Verbs"):
-            formatter.write_dl([(name, entry.short_help) for name, entry in self.table.items()])
+            helping.list_of(formatter, [(name, entry.short_help) for name, entry in self.table.items()])
         super().format_options(ctx, formatter)
 
 

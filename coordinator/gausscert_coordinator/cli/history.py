@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 from gausscert_common.errors import InvalidInput, Reason
 
+from gausscert_coordinator.cli import completing_history
 from gausscert_coordinator.cli.group import Verb, pass_invocation
 from gausscert_coordinator.cli.settings import Invocation
 from gausscert_coordinator.cli.verbs import ROOT
@@ -62,7 +63,7 @@ def _moment(_: click.Context, __: click.Parameter, value: str | None) -> datetim
         ExitCode.UNREACHABLE: "with --verify, some node did not answer; what did is in order",
     },
 )
-@click.argument("beginning", metavar="[ID]", required=False)
+@click.argument("beginning", metavar="[ID]", required=False, shell_complete=completing_history.transactions)
 @click.option(
     "--limit", type=click.IntRange(1, 100_000), default=20, show_default=True, help="How many at most."
 )

@@ -12,10 +12,12 @@ from gausscert_common.errors import GausscertError, InternalError, InvalidInput,
 from gausscert_coordinator.cli.group import VerbGroup, asks_for_json
 from gausscert_coordinator.cli.settings import Invocation, OutputFormat
 from gausscert_coordinator.cli.verbs import ROOT
-from gausscert_coordinator.exit_codes import MEANING, ExitCode, exit_code
+from gausscert_coordinator.exit_codes import MEANING, CheckState, ExitCode, exit_code
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from rich.console import RenderableType
 
 PROGRAM = "gausscert"
 
@@ -47,6 +49,10 @@ def run(args: Sequence[str], invocation: Invocation | None = None) -> int:
         The exit code of design section 9.
     """
     invocation = invocation or Invocation()
+    return _unless_lost(invocation, _run(args, invocation))
+
+
+def _run(args: Sequence[str], invocation: Invocation) -> int:
     try:
         returned = cli.main(list(args), prog_name=PROGRAM, standalone_mode=False, obj=invocation)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -59,7 +65,28 @@ def run(args: Sequence[str], invocation: Invocation | None = None) -> int:
         return invocation.render.failure(error, exit_code(error))
     except Exception as error:  # noqa: BLE001 - the outermost loop: a bug ends as exit code 5, never as a traceback
         return invocation.render.bug(error)
-    return int(returned or ExitCode.DONE)
+    return returned if isinstance(returned, CheckState) else int(returned or ExitCode.DONE)
+
+
+def _unless_lost(invocation: Invocation, code: int) -> int:
+    """A result that nobody could get is no success; how a transaction has ended stays what it is."""
+    if not invocation.out.lost:
+        return code
+    lost = InternalError(
+        Reason.INTERNAL,
+        f"standard output cannot be written: {invocation.out.lost}",
+        remedy="look at gausscert status, or run it again with room for the output",
+    )
+    invocation.render.important(*_told(lost))
+    if isinstance(code, CheckState):
+        return CheckState.UNKNOWN if code is CheckState.OK else code
+    return ExitCode.OWN_ERROR if code == ExitCode.DONE and not invocation.transaction_begun else code
+
+
+def _told(error: GausscertError) -> list[RenderableType]:
+    from gausscert_coordinator.cli import tables
+
+    return tables.failure(error)
 
 
 def main() -> NoReturn:

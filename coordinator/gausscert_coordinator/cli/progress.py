@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from gausscert_coordinator.report import Progress
 
 REFRESHES_PER_S: Final = 4
+NARROW: Final = 60
+"""Columns below which a node has one line without a table, and what went wrong stands above the board."""
 LINES_BESIDE_NODES: Final = 4
 """Stage, headings, the line that counts the nodes that do not fit, and the cursor's."""
 
@@ -153,8 +155,17 @@ class LiveProgress:
         self._board.take(progress)
         if progress.mark is Mark.NOTE:
             # Above the board, for good: it says what a Ctrl-C does, or what the operator has to do.
-            said = f"{progress.node}: {progress.detail}" if progress.node else progress.detail
-            self._live.console.print(cell(said, STRONG))
+            self._keep(progress, STRONG)
+        elif self._narrow and progress.mark in (Mark.FAILED, Mark.RETRYING) and progress.detail:
+            self._keep(progress, _STYLE[progress.mark])
+
+    @property
+    def _narrow(self) -> bool:
+        return self._console.width < NARROW
+
+    def _keep(self, progress: Progress, style: str) -> None:
+        said = f"{progress.node}: {progress.detail}" if progress.node else progress.detail
+        self._live.console.print(cell(said, style), overflow="fold")
 
     def draw(self) -> RenderableType:
         """The board as it is now."""
@@ -162,9 +173,10 @@ class LiveProgress:
         waiting = self._waiting()
         room = self._console.height - LINES_BESIDE_NODES - len(waiting)
         shown, more = self._board.shown(max(1, room))
-        rows = [self._row(name, line, now_s) for name, line in shown]
         parts: list[RenderableType] = [self._heading(now_s), *waiting]
-        if rows:
+        if self._narrow:
+            parts.extend(self._short_row(name, line, now_s) for name, line in shown)
+        elif rows := [self._row(name, line, now_s) for name, line in shown]:
             parts.append(
                 fitted(("node", "step", "state", "elapsed", ""), rows, self._console.width, flexible=12)
             )
@@ -182,6 +194,17 @@ class LiveProgress:
         line = cell(f"waiting {self._board.waiting}", FAINT)
         line.truncate(self._console.width, overflow="ellipsis")
         return [line]
+
+    def _short_row(self, name: str, line: NodeLine, now_s: float) -> Text:
+        """Name, step, state and seconds in one line, cut off where there is no room."""
+        first, *rest = self._row(name, line, now_s)[:-1]
+        row = first
+        for each in rest:
+            if each.plain:
+                row.append(" ")
+                row.append(each)
+        row.truncate(self._console.width, overflow="ellipsis")
+        return row
 
     def _row(self, name: str, line: NodeLine, now_s: float) -> list[Text]:
         style = _STYLE[line.mark]

@@ -5,12 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+from gausscert_common.errors import InvalidInput, Reason
 from gausscert_common.protocol.recovery import Choice
 from gausscert_common.protocol.words import RestartScope
 
 from gausscert_coordinator.cli.group import Verb, pass_invocation
 from gausscert_coordinator.cli.passwords import password_options
-from gausscert_coordinator.cli.replacing import accept_state_option, read_bundle, restart_option
+from gausscert_coordinator.cli.replacing import (
+    accept_state_option,
+    read_bundle,
+    restart_option,
+    yes_option,
+)
 from gausscert_coordinator.cli.settings import Invocation
 from gausscert_coordinator.cli.verbs import ROOT
 from gausscert_coordinator.exit_codes import ExitCode, exit_code
@@ -67,6 +73,7 @@ from gausscert_coordinator.exit_codes import ExitCode, exit_code
     " tell how the transaction ended.",
 )
 @password_options
+@yes_option
 @click.option(
     "--take-over", is_flag=True, help="Take the nodes from another gausscert that you know to be dead."
 )
@@ -83,13 +90,15 @@ def command(
     exclude: tuple[str, ...],
     server_password_file: Path | None,
     client_password_file: Path | None,
+    yes: bool,
     take_over: bool,
     accept_state: bool,
 ) -> int:
     """Finish or roll back a transaction whose coordinator died or lost a node on the way.
 
     Works from any machine with an operator's or a recoverer's credential: all that counts is what the nodes
-    answer. All nodes of the transaction must be reachable. CM is stopped and started where that is needed.
+    answer. All nodes of the transaction must be reachable. CM is stopped and started where that is needed:
+    at a terminal it says first what is in doubt and what will be down, and asks. Elsewhere it asks nobody.
 
     With --exclude, a node that died in the middle is left out, if what the others answer and how far they had
     come leaves only one decision that cannot contradict it. Make sure first that the machine is dead. When it
@@ -101,7 +110,7 @@ def command(
     of the inventory; recover then no longer waits for it. When nobody is waited for any more, the old sets
     are retired.
     """
-    from gausscert_coordinator.cli import documents, ending
+    from gausscert_coordinator.cli import asking, documents, ending
     from gausscert_coordinator.cli.session import Session
 
     prefer = Choice.FINISH if finish else Choice.ROLL_BACK
@@ -109,6 +118,10 @@ def command(
     if directory is not None:
         bundle = read_bundle(invocation, directory, server_password_file, client_password_file).bundle
     with Session(invocation) as session:
+        if not (
+            yes or asking.recovery_agreed(invocation, session, prefer, restart, joins=bundle is not None)
+        ):
+            raise InvalidInput(Reason.USAGE, "not confirmed; nothing was changed")
         result = session.carry_out(
             lambda cluster, watch, interrupt: cluster.recover(
                 prefer,

@@ -9,7 +9,7 @@ import json
 import os
 import secrets
 import traceback
-from typing import TYPE_CHECKING, Any, Final, TextIO
+from typing import TYPE_CHECKING, Any, Final, Literal, TextIO
 
 from gausscert_common.errors import InternalError, Reason
 from rich.console import Console
@@ -18,6 +18,7 @@ from rich.text import Text
 from gausscert_coordinator.cli import documents, tables
 from gausscert_coordinator.cli.progress import LineProgress, LiveProgress, Silent
 from gausscert_coordinator.cli.settings import OutputFormat
+from gausscert_coordinator.cli.streams import Enduring
 from gausscert_coordinator.exit_codes import ExitCode
 
 if TYPE_CHECKING:
@@ -33,60 +34,6 @@ WIDE: Final = 200
 """Columns where no terminal says otherwise: a log or a pipe wants one line per row."""
 
 
-class Enduring:
-    """A stream that outlives its reader: a transaction does not end because the terminal went away.
-
-    Characters that its encoding lacks are written as escapes.
-    """
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-        self._gone = False
-
-    def write(self, text: str) -> int:
-        """Write, or drop the text once the reader is gone."""
-        if not self._gone:
-            try:
-                self._stream.write(self._encodable(text))
-            except OSError:
-                self._leave()
-        return len(text)
-
-    def flush(self) -> None:
-        """Flush, unless the reader is gone."""
-        if not self._gone:
-            try:
-                self._stream.flush()
-            except OSError:
-                self._leave()
-
-    def isatty(self) -> bool:
-        """Whether a person reads it."""
-        return self._stream.isatty()
-
-    def fileno(self) -> int:
-        """Of the stream."""
-        return self._stream.fileno()
-
-    @property
-    def encoding(self) -> str:
-        """Of the stream."""
-        return self._stream.encoding or "utf-8"
-
-    def _encodable(self, text: str) -> str:
-        return text.encode(self.encoding, "backslashreplace").decode(self.encoding)
-
-    def _leave(self) -> None:
-        """Python flushes the stream once more at exit; let that go nowhere instead of failing."""
-        self._gone = True
-        try:
-            nowhere = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
-            os.dup2(nowhere, self._stream.fileno())
-            os.close(nowhere)
-        except OSError:
-            return
-
-
 class Renderer:
     """Prints for one run of the command.
 
@@ -96,7 +43,7 @@ class Renderer:
         stderr: Where progress, questions and errors go.
     """
 
-    def __init__(self, settings: Settings, stdout: TextIO, stderr: TextIO) -> None:
+    def __init__(self, settings: Settings, stdout: TextIO | Enduring, stderr: TextIO | Enduring) -> None:
         self._settings = settings
         self._out = _console(stdout)
         self._err = _console(stderr)
@@ -173,7 +120,7 @@ class Renderer:
         """How a transaction is shown while it runs: a board on a terminal, lines elsewhere."""
         if self._settings.quiet:
             return Silent()
-        if self._err.is_terminal:
+        if self._err.is_terminal and not self._err.is_dumb_terminal:
             return LiveProgress(self._err, nodes, verbose=self._settings.verbose)
         return LineProgress(self._err, verbose=self._settings.verbose)
 
@@ -199,13 +146,23 @@ def _print(console: Console, part: RenderableType) -> None:
         console.file.flush()
 
 
-def _console(stream: TextIO) -> Console:
+def _colours(terminal: bool, environment: Mapping[str, str]) -> Literal["auto", "standard"] | None:
+    """On a terminal only, unless they are wanted everywhere (force-color.org); NO_COLOR (no-color.org) is the
+    last word."""
+    if environment.get("NO_COLOR"):
+        return None
+    if environment.get("FORCE_COLOR", "0").lower() not in ("", "0", "false"):
+        return "standard"
+    return "auto" if terminal and environment.get("TERM") != "dumb" else None
+
+
+def _console(stream: TextIO | Enduring) -> Console:
     terminal = stream.isatty()
-    plain = not terminal or bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
+    enduring = stream if isinstance(stream, Enduring) else Enduring(stream)
     return Console(
-        file=Enduring(stream),  # type: ignore[arg-type] # all that rich uses of a file
+        file=enduring,  # type: ignore[arg-type] # all that rich uses of a file
         force_terminal=terminal,
-        color_system=None if plain else "auto",
+        color_system=_colours(terminal, os.environ),
         width=None if terminal or os.environ.get("COLUMNS") else WIDE,
         markup=False,
         highlight=False,

@@ -39,7 +39,8 @@ def bundle_argument(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def bundle_or_plan(function: Callable[..., Any]) -> Callable[..., Any]:
     """DIR, or `--plan`, which knows it."""
-    return click.argument("directory", required=False, **_BUNDLE_DIRECTORY)(plan_option(function))
+    optional = {**_BUNDLE_DIRECTORY, "metavar": "[DIR]"}
+    return click.argument("directory", required=False, **optional)(plan_option(function))
 
 
 def restart_option(said: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

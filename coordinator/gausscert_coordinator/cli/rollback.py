@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 from gausscert_common.protocol.words import RestartScope, SslWish
 
-from gausscert_coordinator.cli import transacting
+from gausscert_coordinator.cli import completing_history, transacting
 from gausscert_coordinator.cli.group import Verb, pass_invocation
 from gausscert_coordinator.cli.replacing import (
     drop_crls_option,
@@ -37,6 +37,7 @@ _EXITS = MEANING | {ExitCode.ROLLED_BACK: "turned back; the cluster is as before
     "--to",
     "generation",
     metavar="GENERATION",
+    shell_complete=completing_history.generations,
     help="The transaction that retired the wanted sets. [default: the newest that all nodes have]",
 )
 @transaction_options

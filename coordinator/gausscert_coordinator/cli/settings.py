@@ -11,6 +11,8 @@ from enum import StrEnum
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from gausscert_coordinator.cli.streams import Enduring
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from contextlib import AbstractAsyncContextManager
@@ -109,8 +111,17 @@ class Invocation:
         """The one that prints; made when the global options are known."""
         from gausscert_coordinator.cli.render import Renderer
 
-        # Python sets them to None where the caller has closed them.
-        return Renderer(self.settings, sys.stdout or io.StringIO(), sys.stderr or io.StringIO())
+        return Renderer(self.settings, self.out, self.err)
+
+    @cached_property
+    def out(self) -> Enduring:
+        """Standard output; Python sets it to None where the caller has closed it."""
+        return Enduring(sys.stdout or io.StringIO())
+
+    @cached_property
+    def err(self) -> Enduring:
+        """Standard error, likewise."""
+        return Enduring(sys.stderr or io.StringIO())
 
     @property
     def wants_json(self) -> bool:

@@ -258,9 +258,14 @@ def roles(state: ClusterState) -> str:
     return f"; cm_server {told}" if told else ""
 
 
-def in_flight(flights: Iterable[InFlight]) -> list[RenderableType]:
+def in_flight(flights: Iterable[InFlight], *, recovering: bool = False) -> list[RenderableType]:
     """Transactions that are not over, and how each is ended. Whatever else is found while there is one
-    describes a cluster in the middle of a replacement; to act on that would be wrong."""
+    describes a cluster in the middle of a replacement; to act on that would be wrong.
+
+    Args:
+        flights: The transactions.
+        recovering: What ends one in doubt is what the operator is about to do.
+    """
     parts: list[RenderableType] = []
     for flight in flights:
         phases = ", ".join(f"{node} {phase.value}" for node, phase in flight.phases)
@@ -276,7 +281,8 @@ def in_flight(flights: Iterable[InFlight]) -> list[RenderableType]:
             parts.append(cell(f"{flight.held_by} has taken it over", DOUBTFUL))
         bad = flight.lease_left_s <= 0 and not flight.waits
         parts.append(cell(f"it is {state}", BAD if bad else DOUBTFUL))
-        parts.append(cell(f"  do: {objections.end_of(flight)}", FAINT))
+        if not (recovering and bad):
+            parts.append(cell(f"  do: {objections.end_of(flight)}", FAINT))
     return parts
 
 

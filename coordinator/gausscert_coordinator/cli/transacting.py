@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from gausscert_common.errors import GausscertError, InDoubt, InvalidInput, NodeRefusal, Reason, Unreachable
 
+from gausscert_coordinator import plan_record
 from gausscert_coordinator.exit_codes import ExitCode, exit_code
 
 if TYPE_CHECKING:
@@ -114,6 +115,13 @@ def refusal(plan: Plan) -> GausscertError:
             "refused: nodes are unreachable or locked; nothing was changed",
             node=names,
             remedy="mend what is said of each node, then try again" + _leave_out(plan),
+        )
+    if any(each.code == plan_record.DRIFTED for each in plan.findings):
+        return InvalidInput(
+            Reason.ARGUMENT_INVALID,
+            "refused: the plan on file no longer fits; nothing was changed",
+            remedy="see whether what has changed is meant, then plan again: gausscert plan DIR --out FILE",
+            findings=plan.findings,
         )
     if plan.only_ssl:
         return NodeRefusal(

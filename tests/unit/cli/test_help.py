@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import re
+import shlex
 import subprocess
 import sys
 
 import click
 import pytest
-from gausscert_coordinator.cli import bundle_new, verbs
+from gausscert_coordinator.cli import bundle_new, helping, verbs
 from gausscert_coordinator.cli.group import Verb, VerbGroup
 from gausscert_coordinator.cli.main import cli as root
 from gausscert_coordinator.exit_codes import CheckState, ExitCode
@@ -57,6 +59,34 @@ def test_every_verb_has_examples_global_options_and_exit_codes_in_its_help(path)
         kind = CheckState if path == ("check",) else ExitCode
         assert kind(0) in codes
         assert all(isinstance(code, kind) for code in codes)
+
+
+@pytest.mark.parametrize("columns", [40, 80, 200])
+@pytest.mark.parametrize("path", [(), *EVERY], ids=" ".join)
+def test_help_fits_the_terminal_and_no_line_is_longer_than_one_reads(monkeypatch, path, columns):
+    monkeypatch.setenv("COLUMNS", str(columns))
+
+    text = cli(*path, "--help").out
+    before, examples, *after = re.split("^(?=Examples:|Exit codes:)", text, flags=re.MULTILINE)
+
+    prose = [line for line in "".join((before, *after)).splitlines() if not line.startswith("  -")]
+    assert max(map(len, prose)) <= min(columns, 110)
+    if columns >= 80:  # an option with its value is not taken apart
+        assert max(map(len, examples.splitlines())) <= min(columns, 110)
+
+
+@pytest.mark.parametrize("columns", [40, 80])
+@pytest.mark.parametrize("path", EVERY, ids=" ".join)
+def test_an_example_over_several_lines_is_what_it_is_on_one(path, columns):
+    for _, line in load(path).examples:
+        folded = "\n".join(helping.folded(line, columns - 4))
+
+        assert shlex.split(folded.replace("\\\n", "")) == shlex.split(line)
+
+
+def test_an_argument_is_no_option():
+    assert "\n  DIR\n" not in cli("plan", "--help").out
+    assert "[OPTIONS] [DIR]" in cli("replace", "--help").out
 
 
 def test_help_of_the_whole_lists_all_verbs_and_all_exit_codes():

@@ -241,7 +241,7 @@ def test_what_has_drifted_refuses_with_a_finding_for_each_node(bundle, passwords
     line = next(line for line in run.err.splitlines() if "PLAN_DRIFTED" in line)
     assert line.split()[2] == "n2"
     assert "the live set was d1d1d1d1d1d1, is ffffffffffff" in run.err
-    assert "refused; nothing was changed" in run.err
+    assert "refused: the plan on file no longer fits; nothing was changed" in run.err
     assert asked(given, "replace") == []
 
 
@@ -262,7 +262,8 @@ def test_drift_is_in_the_document_too(passwords, answer, kept):
 
     assert run.code == 2
     assert run.document["result"] is None
-    assert run.document["error"]["reason"] == "BUNDLE_INVALID"
+    assert run.document["error"]["reason"] == "ARGUMENT_INVALID"
+    assert "the plan on file no longer fits" in run.document["error"]["message"]
     assert [each["code"] for each in run.document["plan"]["findings"]] == ["PLAN_DRIFTED"]
 
 

@@ -30,6 +30,7 @@ from support.cli_fakes import (
     error,
     expiry_report,
     finding,
+    result,
     status_of,
     unreachable,
 )
@@ -94,6 +95,67 @@ def test_no_color_is_honoured_on_a_terminal(monkeypatch, name, value):
     monkeypatch.setenv(name, value)
 
     assert ESCAPE not in cli("status", given=healthy(), terminal_out=True).out
+
+
+@pytest.mark.parametrize(
+    ("forced", "coloured"), [("1", True), ("true", True), ("0", False), ("false", False), ("", False)]
+)
+def test_force_color_colours_what_goes_elsewhere(monkeypatch, forced, coloured):
+    monkeypatch.setenv("FORCE_COLOR", forced)
+
+    assert (ESCAPE in cli("status", given=healthy()).out) == coloured
+
+
+def test_no_color_has_the_last_word(monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("NO_COLOR", "1")
+
+    for terminal_out in (True, False):
+        assert ESCAPE not in cli("status", given=healthy(), terminal_out=terminal_out).out
+
+
+def test_an_empty_no_color_means_nothing(monkeypatch):
+    monkeypatch.setenv("NO_COLOR", "")
+
+    assert ESCAPE in cli("status", given=healthy(), terminal_out=True).out
+
+
+def test_forced_colours_bring_no_other_control_character(monkeypatch):
+    """The live board moves the cursor; a log in colours must not."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+
+    run = cli("recover", given=Given(result=result(), progress=PROGRESS))
+
+    without_colours = re.sub(r"\x1b\[[0-9;]*m", "", run.out + run.err)
+    assert without_colours != run.out + run.err
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", without_colours)
+
+
+@pytest.mark.parametrize("option", [(), ("--output", "json")])
+def test_a_document_is_never_coloured(monkeypatch, option):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+
+    run = cli("status", *option, given=healthy())
+
+    assert (ESCAPE in run.out) == (option == ())
+
+
+def test_a_dumb_terminal_gets_lines_instead_of_a_board(monkeypatch):
+    monkeypatch.setenv("TERM", "dumb")
+
+    run = cli("recover", given=Given(result=result(), progress=PROGRESS), terminal_out=True)
+
+    assert ESCAPE not in run.out + run.err
+    assert "prepare n3 failed: no space" in run.err
+
+
+def test_progress_in_a_log_has_no_control_characters_whatever_nodes_say():
+    hostile = Progress(0.1, Stage.PREPARE, Mark.FAILED, "n1", "no\x1b[2J\rspace\x07")
+
+    run = cli("recover", given=Given(result=result(), progress=(hostile,)))
+
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", run.err)
+    assert sum("prepare n1 failed" in line for line in run.err.splitlines()) == 1
 
 
 def test_a_document_has_no_colours_even_on_a_terminal():
@@ -202,6 +264,26 @@ def test_on_a_terminal_every_node_has_its_line_with_step_state_and_time():
     assert "connection refused" in lines[3]
     assert "no space" in lines[4]
     assert "turning back" in above
+
+
+@pytest.mark.parametrize("columns", [20, 40, 59])
+def test_on_a_narrow_terminal_a_node_has_one_line_that_fits(columns):
+    lines, above = live(("n1", "n2", "a-node-with-a-long-name"), width=columns)
+
+    assert len(lines) == 5
+    assert max(len(line) for line in lines) <= columns
+    assert lines[1].startswith("n1 prepare done")
+    assert lines[3].startswith("a-node-with-a-long")
+    assert "n3: no space" in above, "what went wrong is not cut off"
+
+
+def test_at_40_columns_nine_nodes_fit_on_a_terminal_of_24_lines():
+    nodes = tuple(f"n{number}" for number in range(9))
+
+    lines, _ = live(nodes, height=24, events=PROGRESS[:2], width=40)
+
+    assert len(lines) == 10
+    assert [line.split()[0] for line in lines[1:]] == [*nodes]
 
 
 def test_more_nodes_than_lines_shows_those_in_trouble_and_counts_the_rest():
