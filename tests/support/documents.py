@@ -21,8 +21,6 @@ UNDESCRIBED = frozenset(
         "agents-remove",
         "agents-status",
         "agents-upgrade",
-        "pki-list",
-        "pki-renew",
     }
 )
 """Documents without a schema. It should become shorter."""

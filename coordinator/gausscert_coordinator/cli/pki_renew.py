@@ -15,9 +15,7 @@ from gausscert_coordinator.cli.verbs import PKI
 from gausscert_coordinator.exit_codes import ExitCode
 
 if TYPE_CHECKING:
-    from gausscert_coordinator.control_plane import Renewed
     from gausscert_coordinator.inventory import Inventory
-    from gausscert_coordinator.pki_requests import Signer
 
 
 @click.command(
@@ -106,7 +104,7 @@ def _files(
     from gausscert_coordinator.cli import tables_pki
 
     document, lines, place = tables_pki.issued(pki.renew(directory, certificate, out, passphrase, days))
-    invocation.render.result("pki renew", {**document, "nodes": []}, lambda: lines)
+    invocation.render.result("pki renew", {"issued": document, "nodes": []}, lambda: lines)
     invocation.render.note(f"next: move the files to {place}, over the former ones; the key is a secret")
     return ExitCode.DONE
 
@@ -118,27 +116,18 @@ def _agents(
     passphrase: bytes | None,
     days: int | None,
 ) -> int:
-    import asyncio  # not for --help
-
-    from gausscert_coordinator.cli import tables_pki
+    from gausscert_coordinator.cli import control_session, tables_pki
     from gausscert_coordinator.exit_codes import gravest
     from gausscert_coordinator.pki_requests import Signer
 
     inventory = invocation.inventory()
     signer = Signer(directory, passphrase, _trusted(inventory), days)
     wanted = nodes or tuple(node.name for node in inventory.nodes)
-    shown = asyncio.run(_renew(invocation, inventory, wanted, signer))
+    shown = control_session.ask(invocation, inventory, lambda control: control.renew(wanted, signer))
     invocation.render.result(
         "pki renew", tables_pki.renewed_document(shown), lambda: tables_pki.renewed(shown)
     )
     return gravest(each.error for each in shown if each.error is not None)
-
-
-async def _renew(
-    invocation: Invocation, inventory: Inventory, nodes: tuple[str, ...], signer: Signer
-) -> tuple[Renewed, ...]:
-    async with invocation.open_control_plane(inventory) as control:
-        return await control.renew(nodes, signer)
 
 
 def _trusted(inventory: Inventory) -> bytes:

@@ -48,6 +48,7 @@ def issued(made: Issued) -> tuple[dict[str, Any], list[str], str]:
 def renewed_document(shown: Sequence[Renewed]) -> dict[str, Any]:
     """Agents whose credential was renewed over the wire."""
     return {
+        "issued": None,
         "nodes": [
             {
                 "node": each.node,
@@ -55,7 +56,7 @@ def renewed_document(shown: Sequence[Renewed]) -> dict[str, Any]:
                 "error": None if each.error is None else documents.error(each.error),
             }
             for each in shown
-        ]
+        ],
     }
 
 

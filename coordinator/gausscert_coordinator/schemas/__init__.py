@@ -10,7 +10,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from gausscert_coordinator.schemas import clusters, histories, inventories, plans, small, transactions
+from gausscert_coordinator.schemas import (
+    clusters,
+    histories,
+    identities,
+    inventories,
+    plans,
+    small,
+    transactions,
+)
 from gausscert_coordinator.schemas.parts import PARTS
 from gausscert_coordinator.schemas.words import Schema, obj, parts_in, text
 
@@ -26,6 +34,7 @@ _DOCUMENTS: Final[Mapping[str, tuple[str, Mapping[str, Schema]]]] = {
     **transactions.DOCUMENTS,
     **histories.DOCUMENTS,
     **inventories.DOCUMENTS,
+    **identities.DOCUMENTS,
     **small.DOCUMENTS,
 }
 

@@ -117,4 +117,28 @@ DOCUMENTS: Final[dict[str, tuple[str, dict[str, Schema]]]] = {
         "gausscert history ID: all that is known of one transaction, oldest run first.",
         {"cluster": text(), "file": text(), "transaction_id": text(), "runs": every(_ACCOUNT)},
     ),
+    "history-verify": (
+        "gausscert history --verify: whether the history and the nodes' audit logs are what was written.",
+        {
+            "file": text("The history."),
+            "history": obj(
+                intact=flag(""),
+                fault=maybe(text("The first line or row that does not fit.")),
+                lines=whole("Of the chain, as far as it fits."),
+                head=text("NUMBER:HASH of the last line that fits; for --head."),
+                runs=whole("How many are in the chain."),
+                older_runs=whole("How many are of before there was a chain."),
+            ),
+            "nodes": every(
+                obj(
+                    node=text(),
+                    intact=maybe(flag("null: its log could not be read.")),
+                    first=maybe(whole("Number of the first line that is kept; 0 for none.")),
+                    head=maybe(text("NUMBER:HASH of the last line that fits.")),
+                    fault=maybe(obj("The first that does not fit.", line=whole("Its number."), cause=text())),
+                    error=maybe(part("error")),
+                )
+            ),
+        },
+    ),
 }

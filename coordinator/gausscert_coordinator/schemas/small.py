@@ -1,4 +1,4 @@
-"""Bundles, identities, the demo, and what every verb may end with. Pure."""
+"""Bundles, the demo, and what every verb may end with. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from gausscert_coordinator.schemas.words import (
     flag,
     hexadecimal,
     maybe,
-    moment,
     number,
     obj,
     part,
@@ -41,26 +40,6 @@ DOCUMENTS: Final[dict[str, tuple[str, dict[str, Schema]]]] = {
             "certificates": every(part("certificate")),
             "unknown_files": every(text(), "Other names in the directory, left alone."),
             "findings": every(part("finding")),
-        },
-    ),
-    "pki-init": (
-        "gausscert pki init.",
-        {
-            "cluster": text(),
-            "ca": text("The file."),
-            "key": text("The file."),
-            "encrypted": flag("The key has a passphrase."),
-        },
-    ),
-    "pki-issue": (
-        "gausscert pki issue.",
-        {
-            "identity": text("A URI, as in the certificate."),
-            "cert": text("The file."),
-            "key": text("The file."),
-            "ca": text("The file."),
-            "fingerprint": text("SHA-256 over the DER encoding."),
-            "not_after": moment(""),
         },
     ),
     "demo": (

@@ -18,7 +18,7 @@ from support.documents import UNDESCRIBED, hold, shape, strict
 
 ROOT = Path(__file__).parents[3]
 VECTOR = Path(__file__).parents[1] / "vectors" / "documents-v1.json"
-NO_VERBS = {"error", "plan-file", "history-transaction"}
+NO_VERBS = {"error", "plan-file", "history-transaction", "history-verify"}
 """Documents that are not named after a verb."""
 
 
