@@ -1,4 +1,4 @@
-# The words: demo test faults soak model simulate check protos docs bench clean. Each one sets up what it needs by itself.
+# The words: demo test faults soak model simulate check protos docs screens bench clean. Each one sets up what it needs by itself.
 
 PYTHON ?= python3
 VENV := .venv
@@ -13,7 +13,7 @@ FAULT_WORKERS ?= 3
 SEEDS ?= 10000
 SIMULATED = $(if $(SEED),--seed $(SEED) $(if $(MUTANT),--mutant $(MUTANT)),$(if $(MUTANTS),--mutants $(MUTANTS),--seeds $(SEEDS)))
 
-.PHONY: demo test faults soak model simulate check fmt protos check-protos docs check-docs bench bench-node clean
+.PHONY: demo test faults soak model simulate check fmt protos check-protos docs check-docs screens bench bench-node clean
 
 ## demo: three simulated nodes on loopback, a replacement, a failure and its rollback
 demo: $(VENV)/.runtime
@@ -45,6 +45,7 @@ check: $(VENV)/.development check-protos check-docs
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/mypy bench
+	$(BIN)/mypy examples/python
 	MYPYPATH=tests $(BIN)/mypy -p simulation
 	$(BIN)/lint-imports
 
@@ -63,6 +64,10 @@ check-protos: $(VENV)/.protos
 ## docs: the pages that are generated from the code
 docs: $(VENV)/.runtime
 	$(BIN)/python docs/generate.py
+
+## screens: the screens in the pages, taken from real runs on a simulated cluster, one minute
+screens: $(VENV)/.runtime
+	$(BIN)/python docs/screens.py
 
 check-docs: $(VENV)/.runtime
 	$(BIN)/python docs/generate.py --check

@@ -12,13 +12,16 @@ from diagrams import coordinator_diagram, node_diagram
 from gausscert_agent.drivers.cm_signatures import SIGNATURES
 from gausscert_agent.node_findings import NODE_FINDINGS
 from gausscert_common.errors import KIND_OF_REASON
+from gausscert_common.identity import ALLOWED, Role
 from gausscert_common.validate.catalogue import catalogue_markdown
 from gausscert_common.wire.errors import CODES
 from gausscert_coordinator.exit_codes import BY_KIND, BY_REASON, CHECK_MEANING, MEANING
 from gausscert_coordinator.history_catalogue import HISTORY
 from gausscert_coordinator.inventory import Timeouts
+from gausscert_coordinator.own_credential import OWN
 from gausscert_coordinator.plan_catalogue import PLAN
 from gausscert_coordinator.policy import FIRST_CONTACT_S, TABLE
+from gausscert_coordinator.rollout.catalogue import ROLLOUT
 from gausscert_coordinator.schemas import SCHEMAS, published
 
 if TYPE_CHECKING:
@@ -60,6 +63,13 @@ def findings_page() -> str:
         [rule.code, rule.severity, f"**{rule.title}.** {rule.meaning}", rule.remedy]
         for rule in HISTORY.values()
     ]
+    own = [
+        [rule.code, rule.severity, f"**{rule.title}.** {rule.meaning}", rule.remedy] for rule in OWN.values()
+    ]
+    rollout = [
+        [rule.code, rule.severity, f"**{rule.title}.** {rule.meaning}", rule.remedy]
+        for rule in ROLLOUT.values()
+    ]
     logs = [
         [code, "error", row.cause[0].upper() + row.cause[1:] + ".", row.remedy]
         for code, row in SIGNATURES.items()
@@ -78,6 +88,10 @@ def findings_page() -> str:
             table(header, plan),
             "# Findings about the history\n",
             table(header, history),
+            "# Findings about your own credential\n",
+            table(header, own),
+            "# Findings about rolling out agents\n",
+            table(header, rollout),
         ]
     )
 
@@ -172,6 +186,28 @@ def deadlines_page() -> str:
     return DEADLINES.format(first=FIRST_CONTACT_S, rows=table(header, rows))
 
 
+ROLES = """\
+# Roles
+
+This page is generated from `gausscert_common.identity`. A role is part of an identity,
+`gausscert://<cluster>/<role>/<name>`, which is the URI SAN of a certificate of the control plane's own CA. It
+is looked at on every call, not on every connection. What is not in the table nobody may call, and whoever has
+no identity of this cluster may call nothing.
+
+{rows}
+A recoverer may order Stop and Start of the way forward only where the node is in a transaction.
+"""
+
+
+def roles_page() -> str:
+    """Who may call what."""
+    rows = [
+        [rpc.rpartition("/")[2], *("yes" if role in roles else "" for role in Role)]
+        for rpc, roles in ALLOWED.items()
+    ]
+    return ROLES.format(rows=table(["call", *Role], rows))
+
+
 def table(header: list[str], rows: list[list[str]]) -> str:
     """A Markdown table."""
     lines = [header, ["---"] * len(header), *rows]
@@ -224,6 +260,7 @@ PAGES = {
     "deadlines.md": deadlines_page,
     "documents.md": documents_page,
     **{f"schemas/{name}.schema.json": schema_file(name) for name in SCHEMAS},
+    "roles.md": roles_page,
 }
 
 

@@ -34,6 +34,8 @@ LOOK_EVERY_S: Final = 3_600.0
 often."""
 REPEAT_S: Final = 86_400.0
 """What lasts is told once a day, however often is looked."""
+DOWN_AFTER_S: Final = 60.0
+"""How long a cm_server must not have served before that is an alarm: a machine boots, and CM is restarted."""
 _NOTHING: Final = frozenset[looks.Part]()
 _SHORTEST_S: Final = 60.0
 """CM allows an interval of 0; nobody wants such a log."""
@@ -84,6 +86,7 @@ class AlarmWatch:
         self._thread = threading.Thread(target=self._run, name="gausscert-alarms", daemon=True)
         self._last: Check | None = None
         self._looked_at = 0.0
+        self._silent_since: float | None = None
         self._told: dict[Key, Lasting] | None = None
         """The alarms that last; None before the first look."""
 
@@ -120,8 +123,9 @@ class AlarmWatch:
         Returns:
             Seconds until the next look.
         """
-        self._look_once()
-        return min(self._interval(), LOOK_EVERY_S)
+        check = self._look_once()
+        often_s = DOWN_AFTER_S if check.serves is False else LOOK_EVERY_S
+        return min(self._interval(), often_s)
 
     def _look_once(self) -> Check:
         with self._looking:
@@ -141,19 +145,33 @@ class AlarmWatch:
                 error.reason.value, Severity.ERROR, cause, error.remedy, error.node, file=error.file
             )
             return Check(self._now(), None, None, None, (Alarm(failed),), own, frozenset())
-        served, asked, unseen = None, False, list[Alarm]()
+        served, asked, unsaid = None, False, list[Alarm]()
         try:
             served, asked = self._served(), True
         except NotNow:
             pass
         except GausscertError as error:
-            unseen = [Alarm(node_finding(looks.NOT_OBSERVED, f"what cm_server serves: {error}"))]
+            unsaid = [Alarm(node_finding(looks.NOT_OBSERVED, f"what cm_server serves: {error}"))]
+        down = self._is_down(served, asked=asked)
+        if down and served is not None:
+            unsaid = [Alarm(node_finding(looks.NOT_SERVED, f"{served.target}: {served.cause}"))]
         report = self._complete(report, served)
         drift = map(Alarm, judge_served(report.certificates, served))
         same = serves_live(report.certificates, served)
-        seen = looks.seen(report, served, same, asked=asked)
-        raised = (*alarms(report), *drift, *unseen)
+        seen = looks.seen(report, served, same, asked=asked, down=down)
+        raised = (*alarms(report), *drift, *unsaid)
         return Check(report.clock, report, same, serves(served), raised, own, seen)
+
+    def _is_down(self, served: Served | None, *, asked: bool) -> bool:
+        """Whether it does not serve, and did not in a look a while ago. What is not asked is as it was."""
+        if not asked:
+            return False
+        if serves(served) is not False:
+            self._silent_since = None
+            return False
+        if self._silent_since is None:
+            self._silent_since = self._clock()
+        return self._clock() - self._silent_since >= DOWN_AFTER_S
 
     def _run(self) -> None:
         while not self._stopped:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from gausscert_common.errors import NodeFailure, Reason
 
-from gausscert_agent import economy, notify
+from gausscert_agent import economy, notify, renewed
 from gausscert_agent.credential_source import CredentialSource
 from gausscert_agent.journal import Journal
 from gausscert_agent.server import AgentServer
@@ -38,9 +38,11 @@ def serve(config: AgentConfig) -> None:
     try:
         with Journal(config.state_dir) as journal:
             journal.lock()
+            renewed.discard_leftover(config)
             _serve(config, journal, server, stop)
     finally:
         server.close()
+        server.control.audit.close()
 
 
 def _serve(config: AgentConfig, journal: Journal, server: AgentServer, stop: threading.Event) -> None:
@@ -53,7 +55,7 @@ def _serve(config: AgentConfig, journal: Journal, server: AgentServer, stop: thr
         raise NodeFailure(
             Reason.INTERNAL, "another release was installed while it started", remedy="start it again"
         )
-    with Behind(config, journal, server.source) as behind:
+    with Behind(config, journal, server.control) as behind:
         server.answer(behind.node, lambda: behind.monitoring.fitness.fit)
         if not at_once:
             _open(server)

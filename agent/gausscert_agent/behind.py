@@ -19,7 +19,7 @@ from gausscert_agent.observe import Observer
 if TYPE_CHECKING:
     from gausscert_agent.assembly import Core
     from gausscert_agent.config import AgentConfig
-    from gausscert_agent.credential_source import CredentialSource
+    from gausscert_agent.control_plane import ControlPlane
     from gausscert_agent.journal import Journal
     from gausscert_agent.node import Node
 
@@ -32,7 +32,7 @@ class Behind:
     Args:
         config: The agent's.
         journal: Locked.
-        source: The agent's own credential.
+        control: The agent's own credential, and whom it lets in no more.
 
     Attributes:
         node: Answers calls.
@@ -43,7 +43,7 @@ class Behind:
         NodeFailure, NodeRefusal: The state a predecessor left cannot be settled.
     """
 
-    def __init__(self, config: AgentConfig, journal: Journal, source: CredentialSource) -> None:
+    def __init__(self, config: AgentConfig, journal: Journal, control: ControlPlane) -> None:
         with ExitStack() as stack:
             children = ProcessRunner()
             stack.callback(children.close)
@@ -61,10 +61,11 @@ class Behind:
                 cm,
                 transaction=lambda: transaction_report(core.runner, core.store),
                 more=lambda: self.monitoring.findings(),  # noqa: PLW0108 - which looks at what the observer sees
+                control_plane=control.source.certificates,
             )
             stack.callback(core.runner.close)
             damage = _recover(core)
-            self.monitoring = Monitoring(config, core, observer, source, sealed=damage is not None)
+            self.monitoring = Monitoring(config, core, observer, control, sealed=damage is not None)
             stack.callback(self.monitoring.stop)
             self.node = _node(core, observer, self.monitoring, damage)
             self._stack = stack.pop_all()

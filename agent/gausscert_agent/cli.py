@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from typing import NoReturn
+from typing import Final, NoReturn
 
+from gausscert_common import hardening
 from gausscert_common.errors import GausscertError, InvalidInput, NodeRefusal
 
 from gausscert_agent import serving, telling
+
+_UMASK: Final = 0o077
+"""No file for others, whatever it is."""
 
 
 def main() -> NoReturn:
@@ -22,6 +27,8 @@ def main() -> NoReturn:
 
 
 def _run() -> int:
+    os.umask(_UMASK)
+    hardening.harden()
     order = serving.as_order(sys.argv[1:])
     if order is None:
         from gausscert_agent import verbs

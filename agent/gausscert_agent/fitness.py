@@ -44,6 +44,7 @@ class Fitness:
         journal: Reads the record in it.
         cm_ctl: The program.
         credential: What is to be said of the agent's own credential.
+        access: What is to be said of the deny list and of the audit log.
         orphan: A cm_ctl child that is journalled although no command runs.
         clock: Seconds, never set back.
     """
@@ -57,11 +58,13 @@ class Fitness:
         credential: Callable[[], tuple[Finding, ...]],
         orphan: Callable[[], Operation | None],
         clock: Callable[[], float],
+        access: Callable[[], tuple[Finding, ...]] = tuple,
     ) -> None:
         self._state_dir = state_dir
         self._journal = journal
         self._cm_ctl = cm_ctl
         self._credential = credential
+        self._access = access
         self._orphan = orphan
         self._clock = clock
         self._lock = threading.Lock()
@@ -94,6 +97,7 @@ class Fitness:
         yield from self._record()
         self._credential_says = self._credential()
         yield from (one for one in self._credential_says if one.code in _CREDENTIAL)
+        yield from self._access()
         if not (self._cm_ctl.is_file() and os.access(self._cm_ctl, os.X_OK)):
             yield node_finding("NODE_CM_CTL_MISSING", file=str(self._cm_ctl))
         operation = self._orphan()

@@ -16,10 +16,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import grpc
-from gausscert_common import identity
+from gausscert_common import auditing, identity
 from gausscert_common.errors import Denied, GausscertError, InvalidInput, NodeFailure, NodeRefusal, Reason
 from gausscert_common.identity import Identity
 from gausscert_common.wire import enums, errors
+
+from gausscert_agent import peer
+from gausscert_agent.audited import audited
+from gausscert_agent.peer import caller_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,6 +31,8 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from gausscert_agent.admission import Pool
+    from gausscert_agent.audit import AuditLog
+    from gausscert_agent.deny_list import DenyListFile
 
     Handler: TypeAlias = grpc.RpcMethodHandler[Any, Any]
 
@@ -78,6 +84,7 @@ class Outermost(grpc.ServerInterceptor):
             (`_server._select_thread_pool_for_behavior`).
         door: The pool for telling callers that there is no slot.
         check: Refuses callers before their request is there.
+        audit: Written to before anybody is answered.
     """
 
     def __init__(
@@ -86,11 +93,13 @@ class Outermost(grpc.ServerInterceptor):
         pool_of: Callable[[str], Pool],
         door: Pool,
         check: Callable[[str, grpc.ServicerContext], object],
+        audit: AuditLog,
     ) -> None:
         self._node = node
         self._pool_of = pool_of
         self._door = door
         self._check = check
+        self._audit = audit
 
     def intercept_service(
         self,
@@ -126,7 +135,9 @@ class Outermost(grpc.ServerInterceptor):
     def _streamed(self, behavior: Callable[..., Any], rpc: str) -> Callable[..., Any]:
         def answers(requests: Iterator[Any], context: grpc.ServicerContext) -> Iterator[Any]:
             with self._catch(rpc, context) as call:
-                yield from behavior(self._request(call, requests), context)
+                for told in behavior(self._request(call, requests), context):
+                    self._check(rpc, context)  # what was allowed when it began may not be any more
+                    yield told
 
         return answers
 
@@ -163,9 +174,13 @@ class Outermost(grpc.ServerInterceptor):
             failed = errors.unexpected(_incident(rpc, error))
         else:
             _log_end(call, None)
+            head = audited(self._audit, call.rpc, call.context, call.request, None)
+            if head is not None:
+                context.set_trailing_metadata(((auditing.HEAD_KEY, auditing.written(head)),))
             return
         failed.node = failed.node or self._node
         _log_end(call, failed)
+        audited(self._audit, call.rpc, call.context, call.request, failed)
         context.abort_with_status(_Status(failed))
 
 
@@ -183,16 +198,18 @@ def _in(pool: Pool, behavior: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class Doorkeeper(grpc.ServerInterceptor):
-    """Lets in whom `identity.ALLOWED` lets in, and nobody else.
+    """Lets in whom `identity.ALLOWED` lets in and no deny list keeps out, and nobody else.
 
     Args:
         cluster: The agent's; identities of another cluster are refused.
         in_transaction: Whether the node is in a transaction at this moment.
+        denied: Who is kept out all the same.
     """
 
-    def __init__(self, cluster: str, in_transaction: Callable[[], bool]) -> None:
+    def __init__(self, cluster: str, in_transaction: Callable[[], bool], denied: DenyListFile) -> None:
         self._cluster = cluster
         self._in_transaction = in_transaction
+        self._denied = denied
 
     def intercept_service(
         self,
@@ -221,7 +238,7 @@ class Doorkeeper(grpc.ServerInterceptor):
         """Who calls, if that may be.
 
         Raises:
-            Denied: UNAUTHENTICATED, PERMISSION_DENIED.
+            Denied: UNAUTHENTICATED, PERMISSION_DENIED, REVOKED, DENY_LIST_UNUSABLE.
         """
         caller = caller_of(context)
         if caller.cluster != self._cluster:
@@ -236,7 +253,17 @@ class Doorkeeper(grpc.ServerInterceptor):
                 f"{caller} may not call {rpc.rpartition('/')[2]}",
                 remedy="use the credential of an operator",
             )
+        self._check_denied(rpc, context)
         return caller
+
+    def _check_denied(self, rpc: str, context: grpc.ServicerContext) -> None:
+        """A list that cannot be used keeps everybody out, but nobody from hearing that something is wrong."""
+        try:
+            self._denied.check(peer.numbers_of(context))
+        except Denied as error:
+            if error.reason is Reason.DENY_LIST_UNUSABLE and rpc.startswith(f"{identity.HEALTH_SERVICE}/"):
+                return
+            raise
 
     def _check_step(self, caller: Identity, request: Message) -> None:
         ref: Any = getattr(request, "ref", None)
@@ -249,25 +276,6 @@ class Doorkeeper(grpc.ServerInterceptor):
                 f"{caller} may not order {step.name} where no transaction is to be finished",
                 remedy="use the credential of an operator",
             )
-
-
-def caller_of(context: grpc.ServicerContext) -> Identity:
-    """Who calls: the one gausscert URI SAN of the certificate that TLS has verified.
-
-    Raises:
-        Denied: UNAUTHENTICATED: there is none, or more than one.
-    """
-    said: Any = context.auth_context().get("peer_uri", ())
-    uris = [uri for uri in said if uri.startswith(f"{identity.SCHEME}:".encode())]
-    try:
-        (uri,) = uris
-        return identity.parse(uri.decode())
-    except (ValueError, InvalidInput):
-        raise Denied(
-            Reason.UNAUTHENTICATED,
-            "the caller's certificate holds no gausscert identity",
-            remedy="use a credential that gausscert pki issue made",
-        ) from None
 
 
 def _incident(rpc: str, error: Exception) -> str:

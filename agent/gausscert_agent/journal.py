@@ -223,7 +223,7 @@ class Journal:
         known = journal_slots.VERSION.decode()
         return self._failed(
             f"has version {version}, this agent knows {known}",
-            "run the agent's release that wrote it, end the transaction there, then upgrade",
+            "run the agent's release that wrote it, or a later one",
         )
 
     def _failed(self, message: str, remedy: str) -> NodeFailure:

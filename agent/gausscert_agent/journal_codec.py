@@ -45,7 +45,7 @@ def encode(record: Record) -> Values:
     """As JSON values."""
     node = record.node
     return {
-        "fence": {"epoch": node.fence.epoch, "step": int(node.fence.step)},
+        "fence": _encode_fence(node.fence),
         "owner": node.owner,
         "holder": node.holder,
         "phase": node.phase.value,
@@ -96,6 +96,8 @@ def _encode_transaction(transaction: Transaction) -> Values:
         said["joins"] = transaction.joins
     if transaction.begun_by:
         said["begun_by"] = transaction.begun_by
+    if transaction.reached != Fence():
+        said["reached"] = _encode_fence(transaction.reached)
     if transaction.abort_ended:
         said["abort_ended"] = True
     return said | {
@@ -119,7 +121,7 @@ def _decode_transaction(values: object) -> Transaction:
         values,
         "transaction_id participants old_digest ssl_wish restart begun_at new_digest bundle_digest"
         " previous_ssl",
-        or_also="excluded joins begun_by abort_ended",
+        or_also="excluded joins begun_by reached abort_ended",
     )
     previous = _exactly(found["previous_ssl"], "server agent")
     return Transaction(
@@ -134,6 +136,7 @@ def _decode_transaction(values: object) -> Transaction:
         excluded=_texts(found.get("excluded", [])),
         joins=_typed(found.get("joins", ""), str),
         begun_by=_typed(found.get("begun_by", ""), str),
+        reached=_decode_fence(found["reached"]) if "reached" in found else Fence(),
         previous_ssl=SslSetting(_switch(previous["server"]), _switch(previous["agent"])),
         abort_ended=_typed(found.get("abort_ended", False), bool),
     )
@@ -156,6 +159,10 @@ def _decode_operation(values: object) -> Operation:
         start_ticks=_typed(found["start_ticks"], int),
         boot=_typed(found["boot"], str),
     )
+
+
+def _encode_fence(fence: Fence) -> Values:
+    return {"epoch": fence.epoch, "step": int(fence.step)}
 
 
 def _decode_fence(values: object) -> Fence:

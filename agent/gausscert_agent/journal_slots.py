@@ -24,7 +24,10 @@ SECTOR: Final = 512
 """What every disk writes as one, or a multiple of it."""
 
 _MAGIC: Final = b"gausscj"
-VERSION: Final = b"2"
+VERSION: Final = b"3"
+READ: Final = frozenset({b"2", VERSION})
+"""Records of version 2 lack what only version 3 says of a transaction, and nothing else. An agent that knows
+only 2 would call a record damaged that says more; by its version it can name it."""
 _HEADER: Final = struct.Struct(">8sQHHHH16s")
 """Magic and version, number of the record, which sector of how many, sectors in a slot, bytes of text,
 checksum of all this and the text."""
@@ -165,9 +168,10 @@ def _parsed_slot(raw: bytes, capacity: int) -> _Slot:
 def _parsed(raw: bytes, capacity: int) -> _Sector | None:
     """None for a damaged one: behind a record nothing is missed."""
     magic, number, place, of, room, length, checksum = _HEADER.unpack_from(raw)
-    if magic[:-1] == _MAGIC and magic[-1:] != VERSION and checksum == _checksum(raw):
+    ours, known = magic[:-1] == _MAGIC, magic[-1:] in READ
+    if ours and not known and checksum == _checksum(raw):
         raise OtherVersionError(magic[-1:].decode("ascii", "replace"))
-    good = magic == _MAGIC + VERSION and checksum == _checksum(raw)
+    good = ours and known and checksum == _checksum(raw)
     if not good or room != capacity or length > _TEXT or (number != _NEVER and not length):
         return None
     return _Sector(number, place, of, raw[_HEADER.size : _HEADER.size + length])

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from gausscert_common.model import ExpiryReport, Served
 
 NOT_OBSERVED: Final = "NODE_NOT_OBSERVED"
+NOT_SERVED: Final = "NODE_NOT_SERVED"
+NOT_RUNNING: Final = "no cm_server runs here"
+"""The cause of a cm_server that cannot be reached because there is none."""
 _DRIFT: Final = ("NODE_DRIFT", "NODE_DRIFT_REFUSED")
 
 
@@ -103,7 +106,7 @@ def whose(key: Key) -> tuple[str, str]:
 def needs(alarm: Alarm) -> frozenset[Part]:
     """What a look must have seen to end an alarm about certificates."""
     code, file = alarm.finding.code, alarm.finding.file
-    if code == NOT_OBSERVED:
+    if code in (NOT_OBSERVED, NOT_SERVED):
         return frozenset({Part.LOOKED})
     if code in _DRIFT:
         return frozenset({Part.COMPARED})
@@ -113,7 +116,9 @@ def needs(alarm: Alarm) -> frozenset[Part]:
     return frozenset({Part.SERVED, Part.DISK} if code.endswith("_EXPIRING") else {Part.SERVED})
 
 
-def seen(report: ExpiryReport, served: Served | None, same: bool | None, *, asked: bool) -> frozenset[Part]:
+def seen(
+    report: ExpiryReport, served: Served | None, same: bool | None, *, asked: bool, down: bool = False
+) -> frozenset[Part]:
     """What a look has seen.
 
     Args:
@@ -121,12 +126,17 @@ def seen(report: ExpiryReport, served: Served | None, same: bool | None, *, aske
         served: What cm_server shows.
         same: Whether that is what lies on the disk; None: not compared.
         asked: What is served could be asked for; with no answer, none belongs there.
+        down: It has not served for a while. Without a process nothing of before is served any more; one that
+            runs and does not answer may serve it yet.
     """
     parts = {Part.LOOKED} if asked else set[Part]()
     if all(finding.code != NOT_OBSERVED for finding in report.findings):
         parts.add(Part.DISK)
-    if asked and (served is None or _shows(served)):
+    gone = down and served is not None and served.cause == NOT_RUNNING
+    if asked and (served is None or _shows(served) or gone):
         parts.add(Part.SERVED)
+    if gone:
+        parts.add(Part.COMPARED)
     if same is not None or {Part.DISK, Part.SERVED} <= parts:
         parts.add(Part.COMPARED)
     return frozenset(parts)

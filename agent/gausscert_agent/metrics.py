@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from gausscert_common import VERSION
 from gausscert_common.findings import Severity
+from gausscert_common.model import CertificateKind
 from gausscert_common.protocol.words import Outcome, Phase
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import GaugeMetricFamily
@@ -80,6 +81,10 @@ METRICS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
         "Seconds until the agent's own control-plane credential expires.",
         (),
     ),
+    "gausscert_credential_ca_expiry_seconds": (
+        "Seconds until a CA of the control plane expires that the agent trusts.",
+        ("subject", "serial"),
+    ),
     "gausscert_healthy": (
         "1 if the agent could do its job, as grpc.health.v1 says.",
         (),
@@ -139,6 +144,7 @@ def families(seen: Seen) -> Iterator[Metric]:
     yield from _transaction(seen)
     if seen.credential_s is not None:
         yield _one("gausscert_credential_expiry_seconds", seen.credential_s)
+    yield from _control_plane(seen)
     yield _one("gausscert_healthy", seen.healthy)
 
 
@@ -158,6 +164,16 @@ def _certificates(seen: Seen) -> Iterator[Metric]:
         labels = (where, one.file, str(one.index), one.kind.value, one.subject, one.serial)
         left.add_metric(labels, (one.not_after - seen.now).total_seconds())
     yield left
+
+
+def _control_plane(seen: Seen) -> Iterator[Metric]:
+    told = () if seen.check.report is None else seen.check.report.control_plane
+    left = _family("gausscert_credential_ca_expiry_seconds")
+    for one in told:
+        if one.kind is CertificateKind.CREDENTIAL_CA:
+            left.add_metric((one.subject, one.serial), (one.not_after - seen.now).total_seconds())
+    if left.samples:
+        yield left
 
 
 def _alarms(check: Check) -> Iterator[Metric]:

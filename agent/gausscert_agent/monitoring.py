@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from gausscert_agent.assembly import Core
     from gausscert_agent.config import AgentConfig
-    from gausscert_agent.credential_source import CredentialSource
+    from gausscert_agent.control_plane import ControlPlane
     from gausscert_agent.metrics import Seen
     from gausscert_agent.metrics_server import MetricsServer
     from gausscert_agent.observe import Observer
@@ -31,7 +31,7 @@ class Monitoring:
         config: The agent's.
         core: What is watched.
         observer: Looks at the node.
-        source: The agent's own credential.
+        control: The agent's own credential, and whom it lets in no more.
         sealed: Whether the journal is damaged.
 
     Raises:
@@ -43,20 +43,21 @@ class Monitoring:
         config: AgentConfig,
         core: Core,
         observer: Observer,
-        source: CredentialSource,
+        control: ControlPlane,
         *,
         sealed: bool,
     ) -> None:
         self._config = config
         self._runner = core.runner
-        self._source = source
+        self._source = control.source
         self._sealed = sealed
         self._last_end = LastEnd(config.state_dir, time.time)
         self.fitness = Fitness(
             config.state_dir,
             Journal(config.state_dir),
             config.cm.home / "bin" / "cm_ctl",
-            credential=source.findings,
+            credential=control.source.findings,
+            access=control.findings,
             orphan=self._orphan,
             clock=time.monotonic,
         )

@@ -233,6 +233,7 @@ def transaction_report(runner: Runner, store: Store) -> TransactionReport:
         restart=transaction.restart,
         ssl_wish=transaction.ssl_wish,
         begun_at=datetime.fromtimestamp(transaction.begun_at, UTC),
+        reached=state.reached,
     )
 
 

@@ -18,6 +18,9 @@ class NodeFinding:
 
 
 _E, _W = Severity.ERROR, Severity.WARNING
+_ROTATE: Final = (
+    "see `Rotation of the control plane` in docs/runbook.md; unless unused: then take it out of ca.crt"
+)
 
 NODE_FINDINGS: Final[dict[str, NodeFinding]] = {
     "NODE_WRONG_USER": NodeFinding(
@@ -142,6 +145,11 @@ NODE_FINDINGS: Final[dict[str, NodeFinding]] = {
     "NODE_ALARM": NodeFinding(
         _W, "the agent raises an alarm about certificates", "see gausscert expiry, and the agent's log"
     ),
+    "NODE_NOT_SERVED": NodeFinding(
+        _W,
+        "the node's cm_server does not serve, although one belongs there",
+        "look at the log of cm_server; if CM was stopped on purpose: cm_ctl start",
+    ),
     "NODE_DRIFT": NodeFinding(
         _W,
         "the running cm_server serves another certificate than lies on the disk",
@@ -171,7 +179,7 @@ NODE_FINDINGS: Final[dict[str, NodeFinding]] = {
     "NODE_CREDENTIAL_LAST_DAY": NodeFinding(
         _W,
         "the agent's own credential expires within a day",
-        "issue a new one now: gausscert pki issue node NAME",
+        "renew it now: gausscert pki renew --node NAME; or issue a new one: gausscert pki issue node NAME",
     ),
     "NODE_CREDENTIAL_EXPIRED": NodeFinding(
         _E,
@@ -179,7 +187,28 @@ NODE_FINDINGS: Final[dict[str, NodeFinding]] = {
         "issue a new one: gausscert pki issue node NAME",
     ),
     "NODE_CREDENTIAL_EXPIRING": NodeFinding(
-        _W, "the agent's own credential expires soon", "issue a new one: gausscert pki issue node NAME"
+        _W, "the agent's own credential expires soon", "renew it: gausscert pki renew --node NAME"
+    ),
+    "NODE_CREDENTIAL_CA_EXPIRING": NodeFinding(
+        _W,
+        "a CA of the control plane expires soon",
+        _ROTATE,
+    ),
+    "NODE_CREDENTIAL_CA_EXPIRED": NodeFinding(
+        _E,
+        "a CA of the control plane has expired, and with it every credential that it has issued",
+        _ROTATE,
+    ),
+    "NODE_DENY_LIST_UNUSABLE": NodeFinding(
+        _E,
+        "the deny list cannot be used, and nobody is let in",
+        "mend that file: owner, mode 0600, and each line as docs/runbook.md has it; no restart is needed",
+    ),
+    "NODE_AUDIT_NOT_WRITTEN": NodeFinding(
+        _E,
+        "the audit log cannot be written",
+        "see to mode, owner, space and health of the agent's state directory; what was asked meanwhile is"
+        " in the agent's log only",
     ),
     "NODE_SETPRIV_MISSING": NodeFinding(
         _W,

@@ -34,7 +34,7 @@ from gausscert_agent.describe import Describer
 from gausscert_agent.drivers import cm_probe
 from gausscert_agent.drivers.cm_ctl import os_user
 from gausscert_agent.expiry import DEFAULT_THRESHOLD_DAYS, expiry_report, with_served
-from gausscert_agent.looks import NotNow
+from gausscert_agent.looks import NOT_RUNNING, NotNow
 from gausscert_agent.node_findings import node_finding
 
 if TYPE_CHECKING:
@@ -68,6 +68,7 @@ class Observer:
         cm: CM on this node.
         transaction: The durable state, as the runner tells it.
         more: What else is to be said of the node: of the agent's health, and its alarms.
+        control_plane: The agent's own credential, and the CAs that it trusts.
         clock: The node's clock.
         probe_all: How cm_servers are probed.
     """
@@ -80,6 +81,7 @@ class Observer:
         *,
         transaction: Callable[[], TransactionReport],
         more: Callable[[], tuple[Finding, ...]] = tuple,
+        control_plane: Callable[[], tuple[Certificate, ...]] = tuple,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         probe_all: Callable[[CmTopology, str, bytes, float], tuple[Served, ...]] = cm_probe.probe_all,
     ) -> None:
@@ -88,6 +90,7 @@ class Observer:
         self._cm = cm
         self._transaction = transaction
         self._more = more
+        self._control_plane = control_plane
         self._clock = clock
         self._probe_all = probe_all
         self._layout: LayoutProbe | None = None
@@ -210,7 +213,7 @@ class Observer:
             return None
         if not runs:
             target = f"{local.server_address}:{local.server_port}"
-            return Served(local.id, target, ServedState.UNREACHABLE, cause="no cm_server runs here")
+            return Served(local.id, target, ServedState.UNREACHABLE, cause=NOT_RUNNING)
         alone = replace(topology, nodes=(local,))
         return next(iter(self._probe_all(alone, os_user(), self._live_ca(), PROBE_S)), None)
 
@@ -232,7 +235,10 @@ class Observer:
         look = _Look()
         live = look.at("the live set", self._store.read_live, None)
         threshold = look.at("cm_server.conf", self.alert_threshold_days, DEFAULT_THRESHOLD_DAYS)
-        return expiry_report(self._config.name, _certificates(live), self._clock(), threshold, look.findings)
+        report = expiry_report(
+            self._config.name, _certificates(live), self._clock(), threshold, look.findings
+        )
+        return replace(report, control_plane=self._control_plane())
 
     def alert_threshold_days(self) -> int:
         """How long before expiry to warn, in days: ours, else CM's, else 90.

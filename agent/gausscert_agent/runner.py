@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Protocol
 
+from gausscert_common import boots
 from gausscert_common.errors import NodeFailure, NodeRefusal, Reason
 from gausscert_common.model import Overlap
 from gausscert_common.protocol.commands import AcquireCommand
@@ -39,7 +40,7 @@ from gausscert_common.protocol.state import Operation, View
 from gausscert_common.protocol.words import Step
 
 from gausscert_agent import restart, set_names
-from gausscert_agent.drivers.process_list import boot_mark, is_same_boot
+from gausscert_agent.drivers.process_list import boot_mark
 from gausscert_agent.effects import Given, Prepared, Task
 
 if TYPE_CHECKING:
@@ -399,7 +400,7 @@ class Runner:
 
     def _end_orphan(self, operation: Operation) -> None:
         """After a reboot the same pid and session are somebody else's."""
-        if not is_same_boot(operation.boot, self._boot()):
+        if not boots.is_same(operation.boot, self._boot()):
             logger.info("a cm_ctl child ended with the last boot", extra={"pid": operation.pid})
             return
         logger.warning("ending the cm_ctl child of an agent that died", extra={"pid": operation.pid})

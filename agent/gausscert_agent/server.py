@@ -13,6 +13,7 @@ from gausscert_common import identity
 from gausscert_common.errors import InvalidInput, Reason
 
 from gausscert_agent.admission import HEALTH_WATCHERS, WATCHERS, Pool
+from gausscert_agent.control_plane import ControlPlane
 from gausscert_agent.front import Collected, Front
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ OPTIONS: Final[tuple[tuple[str, Any], ...]] = (
 )
 
 _LOOKING: Final = frozenset(
-    f"{identity.AGENT_SERVICE}/{method}" for method in ("GetNode", "Judge", "GetExpiry", "Probe")
+    f"{identity.AGENT_SERVICE}/{method}" for method in ("GetNode", "Judge", "GetExpiry", "Probe", "ReadAudit")
 )
 _WATCHING: Final = frozenset(
     {f"{identity.AGENT_SERVICE}/WatchTransaction", f"{identity.HEALTH_SERVICE}/Watch"}
@@ -112,6 +113,7 @@ class AgentServer:
     ) -> None:
         self._config = config
         self.source = source
+        self.control = ControlPlane(config, source)
         self._first: grpc.ServerCertificateConfiguration | None = source.first()
         self._pools = Pools()
         self._front = Front(loading)
@@ -147,11 +149,13 @@ class AgentServer:
         from gausscert_agent.service import AgentService
 
         node = self._answering()
-        doorkeeper = Doorkeeper(self._config.cluster, lambda: node.in_transaction)
-        outermost = Outermost(self._config.name, self._pools.of, self._pools.door, doorkeeper.check)
+        doorkeeper = Doorkeeper(self._config.cluster, lambda: node.in_transaction, self.control.denied)
+        outermost = Outermost(
+            self._config.name, self._pools.of, self._pools.door, doorkeeper.check, self.control.audit
+        )
         collected: Any = Collected()
         agent_service_pb2_grpc.add_AgentServiceServicer_to_server(
-            AgentService(self._config.name, node), collected
+            AgentService(self._config.name, node, self.control), collected
         )
         with self._ending:
             self._health = Health(self._fit)

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Final
 
 from gausscert.v1 import agent_service_pb2 as pb
 from gausscert.v1 import agent_service_pb2_grpc
+from gausscert_common import denylist
 from gausscert_common.errors import InvalidInput, NodeRefusal, Reason
 from gausscert_common.protocol.words import SslWish, Step
 from gausscert_common.wire import commands, nodes, values
 
+from gausscert_agent import peer
 from gausscert_agent.restart import RestartOrders
 
 if TYPE_CHECKING:
@@ -21,8 +23,11 @@ if TYPE_CHECKING:
     import grpc
     from gausscert_common.wire.commands import RestartOrder
 
+    from gausscert_agent.control_plane import ControlPlane
     from gausscert_agent.node import Node
 
+_PAGE_BYTES: Final = 512 * 1024
+"""Of an audit log; callers take messages of four MiB."""
 _LOOK_EVERY_S: Final = 1.0
 """How soon a watch notices that its caller has gone."""
 
@@ -32,13 +37,17 @@ class AgentService(agent_service_pb2_grpc.AgentServiceServicer):
 
     Args:
         name: The node's name; a transaction that does not name it is not for this node.
-        node: Does everything.
+        node: Does everything that is about sets and CM.
+        control: Does what is about the agent's own credential.
         clock: Seconds since the epoch.
     """
 
-    def __init__(self, name: str, node: Node, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, name: str, node: Node, control: ControlPlane, clock: Callable[[], float] = time.time
+    ) -> None:
         self._name = name
         self._node = node
+        self._control = control
         self._clock = clock
 
     def GetNode(self, request: pb.GetNodeRequest, context: grpc.ServicerContext) -> pb.GetNodeResponse:
@@ -152,6 +161,38 @@ class AgentService(agent_service_pb2_grpc.AgentServiceServicer):
         wish = SslWish.ON if commands.as_ssl_value(request) else SslWish.OFF
         switch = self._node.set_enable_ssl(request.request_id, wish, context.is_active)
         return pb.SetEnableSslResponse(enable_ssl=values.ssl_switch(switch))
+
+    def BeginRenewal(
+        self, request: pb.BeginRenewalRequest, context: grpc.ServicerContext
+    ) -> pb.BeginRenewalResponse:
+        """Make a new key, and ask for a certificate of it."""
+        del context
+        commands.check_transaction_id("request_id", request.request_id)
+        asked = self._control.begin_renewal(request.request_id)
+        return pb.BeginRenewalResponse(request=asked.request_pem, certificate=asked.certificate_pem)
+
+    def FinishRenewal(
+        self, request: pb.FinishRenewalRequest, context: grpc.ServicerContext
+    ) -> pb.FinishRenewalResponse:
+        """Serve with the certificate."""
+        del context
+        commands.check_transaction_id("request_id", request.request_id)
+        own = self._control.finish_renewal(request.request_id, request.certificate)
+        return pb.FinishRenewalResponse(credential=values.certificate(own))
+
+    def ExtendDenyList(
+        self, request: pb.ExtendDenyListRequest, context: grpc.ServicerContext
+    ) -> pb.ExtendDenyListResponse:
+        """Let certificates in no more."""
+        entries = denylist.read(request.list).entries
+        added, total = self._control.deny(entries, peer.numbers_of(context))
+        return pb.ExtendDenyListResponse(added=added, total=total)
+
+    def ReadAudit(self, request: pb.ReadAuditRequest, context: grpc.ServicerContext) -> pb.ReadAuditResponse:
+        """A page of the audit log."""
+        del context
+        lines, after = self._control.audit.lines(request.after, _PAGE_BYTES)
+        return pb.ReadAuditResponse(lines=lines, after=after)
 
     def _restart(self, order: RestartOrder, context: grpc.ServicerContext) -> None:
         way_back = order.command.step in (Step.ROLLBACK_STOP, Step.ROLLBACK_START)

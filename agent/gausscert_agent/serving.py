@@ -36,10 +36,9 @@ def as_order(arguments: Sequence[str]) -> Order | None:
 
 def serve(path: Path, log_format: Format) -> None:
     """Serve until SIGTERM. Raises as `config_file.load` and `app.serve`."""
-    from gausscert_agent import economy, hardening
+    from gausscert_agent import economy
 
     economy.begin()
-    hardening.harden()
     from gausscert_agent import app, config_file, logs
 
     config = config_file.load(path)

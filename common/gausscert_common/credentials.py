@@ -12,17 +12,19 @@ import os
 import ssl
 import stat
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
-from gausscert_common import identity
+from gausscert_common import credential_facts, identity
 from gausscert_common.errors import InvalidInput, Reason
 from gausscert_common.identity import Identity, Role
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
     from typing import Protocol
+
+    from gausscert_common.credential_facts import CertificateFacts
 
     class Files(Protocol):
         """Where a credential lies."""
@@ -38,8 +40,6 @@ if TYPE_CHECKING:
 _ISSUE: Final = "use files that gausscert pki issue made"
 _RENEW: Final = "issue a new one: gausscert pki issue"
 MAX_BYTES: Final = 64 * 1024
-_MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-"""As OpenSSL writes them, whatever the locale (ASN1_TIME_print(3))."""
 _NO_CHECK_TIME: Final = 0x200000
 """X509_V_FLAG_NO_CHECK_TIME: dates are judged here, by the given clock and with the date in the message."""
 
@@ -49,10 +49,17 @@ class Credential:
     """A judged credential, as gRPC takes it."""
 
     identity: Identity
-    not_after: datetime
+    own: CertificateFacts
+    authorities: tuple[CertificateFacts, ...]
+    """Those that are trusted."""
     ca_pem: bytes = field(repr=False)
     cert_pem: bytes = field(repr=False)
     key_pem: bytes = field(repr=False)
+
+    @property
+    def not_after(self) -> datetime:
+        """Its last moment."""
+        return self.own.not_after
 
 
 class Facts(NamedTuple):
@@ -60,8 +67,9 @@ class Facts(NamedTuple):
 
     uris: tuple[str, ...]
     dns_names: tuple[str, ...]
-    not_before: datetime
-    not_after: datetime
+    own: CertificateFacts
+    authorities: tuple[CertificateFacts, ...]
+    """The CAs of the same credential."""
 
 
 def load_node(files: Files, *, cluster: str, name: str, now: datetime) -> Credential:
@@ -106,7 +114,7 @@ def read_by_handshake(files: Files) -> Facts:
     server = _context(files, ssl.PROTOCOL_TLS_SERVER)
     client = _context(files, ssl.PROTOCOL_TLS_CLIENT)
     try:
-        said = _shake_hands(server, client)
+        said, der = _shake_hands(server, client)
     except ssl.SSLCertVerificationError as error:
         raise _invalid(
             files.cert,
@@ -119,8 +127,8 @@ def read_by_handshake(files: Files) -> Facts:
     return Facts(
         uris=tuple(value for kind, value in names if kind == "URI"),
         dns_names=tuple(value for kind, value in names if kind == "DNS"),
-        not_before=date_of(said["notBefore"]),
-        not_after=date_of(said["notAfter"]),
+        own=credential_facts.told(said, der),
+        authorities=credential_facts.trusted(client),
     )
 
 
@@ -160,8 +168,8 @@ def read_by_cryptography(files: Files) -> Facts:
     return Facts(
         uris=tuple(names.get_values_for_type(x509.UniformResourceIdentifier)),
         dns_names=tuple(names.get_values_for_type(x509.DNSName)),
-        not_before=cert.not_valid_before_utc,
-        not_after=cert.not_valid_after_utc,
+        own=credential_facts.read(cert),
+        authorities=credential_facts.ordered(map(credential_facts.read, authorities)),
     )
 
 
@@ -172,7 +180,7 @@ def _load(files: Files, read: Callable[[Files], Facts], *, cluster: str, now: da
         raise _invalid(files.cert, "it changed while it was being read", "try again")
     found = _judge(files, facts, cluster, now)
     ca_pem, cert_pem, key_pem = pems
-    return Credential(found, facts.not_after, ca_pem=ca_pem, cert_pem=cert_pem, key_pem=key_pem)
+    return Credential(found, facts.own, facts.authorities, ca_pem=ca_pem, cert_pem=cert_pem, key_pem=key_pem)
 
 
 def _judge(files: Files, facts: Facts, cluster: str, now: datetime) -> Identity:
@@ -190,10 +198,10 @@ def _judge(files: Files, facts: Facts, cluster: str, now: datetime) -> Identity:
             f"it belongs to cluster {found.cluster}, not to {cluster}",
             "use the credential of this cluster",
         )
-    if now > facts.not_after:
-        raise _invalid(files.cert, f"it expired on {facts.not_after:%Y-%m-%d %H:%M} UTC", _RENEW)
-    if now < facts.not_before:
-        begins = f"{facts.not_before:%Y-%m-%d %H:%M} UTC"
+    if now > facts.own.not_after:
+        raise _invalid(files.cert, f"it expired on {facts.own.not_after:%Y-%m-%d %H:%M} UTC", _RENEW)
+    if now < facts.own.not_before:
+        begins = f"{facts.own.not_before:%Y-%m-%d %H:%M} UTC"
         raise _invalid(
             files.cert,
             f"it is not valid before {begins}, and here it is {now:%Y-%m-%d %H:%M}",
@@ -294,7 +302,7 @@ def _no_password() -> NoReturn:
     raise ssl.SSLError("encrypted")
 
 
-def _shake_hands(server: ssl.SSLContext, client: ssl.SSLContext) -> dict[str, Any]:
+def _shake_hands(server: ssl.SSLContext, client: ssl.SSLContext) -> tuple[dict[str, Any], bytes]:
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
     ends = [
         client.wrap_bio(to_client, to_server),
@@ -308,18 +316,7 @@ def _shake_hands(server: ssl.SSLContext, client: ssl.SSLContext) -> dict[str, An
                 waiting.remove(end)
             except ssl.SSLWantReadError:
                 continue
-    return ends[0].getpeercert() or {}
-
-
-def date_of(text: str) -> datetime:
-    """What `SSLSocket.getpeercert` says of a date, such as "Jan  5 09:34:43 2018 GMT".
-
-    `ssl.cert_time_to_seconds` reads it, too, but by way of `time.strptime` and its regular expressions, which
-    every idle agent would hold.
-    """
-    month, day, clock, year, _ = text.split()
-    hour, minute, second = map(int, clock.split(":"))
-    return datetime(int(year), _MONTHS.index(month) + 1, int(day), hour, minute, second, tzinfo=UTC)
+    return ends[0].getpeercert() or {}, ends[0].getpeercert(binary_form=True) or b""
 
 
 def _invalid(

@@ -34,6 +34,7 @@ class Reason(StrEnum):
     ARGUMENT_INVALID = "ARGUMENT_INVALID"
     CREDENTIAL_INVALID = "CREDENTIAL_INVALID"
     HISTORY_UNUSABLE = "HISTORY_UNUSABLE"
+    DENY_LIST_INVALID = "DENY_LIST_INVALID"
     # NodeRefusal
     FENCED = "FENCED"
     NOT_ACQUIRED = "NOT_ACQUIRED"
@@ -50,6 +51,7 @@ class Reason(StrEnum):
     DRAINING = "DRAINING"
     GENERATION_UNKNOWN = "GENERATION_UNKNOWN"
     NODES_EXCLUDED = "NODES_EXCLUDED"
+    RENEWAL_UNKNOWN = "RENEWAL_UNKNOWN"
     # NodeFailure
     CM_CTL_FAILED = "CM_CTL_FAILED"
     CM_CTL_TIMEOUT = "CM_CTL_TIMEOUT"
@@ -60,9 +62,12 @@ class Reason(StrEnum):
     JOURNAL_FAILED = "JOURNAL_FAILED"
     JOURNAL_DAMAGED = "JOURNAL_DAMAGED"
     NOT_PROVEN = "NOT_PROVEN"
+    ROLLOUT_FAILED = "ROLLOUT_FAILED"
     # Denied
     UNAUTHENTICATED = "UNAUTHENTICATED"
     PERMISSION_DENIED = "PERMISSION_DENIED"
+    REVOKED = "REVOKED"
+    DENY_LIST_UNUSABLE = "DENY_LIST_UNUSABLE"
     # Unreachable
     UNREACHABLE = "UNREACHABLE"
     DEADLINE = "DEADLINE"
@@ -143,6 +148,7 @@ KIND_OF_REASON: dict[Reason, type[GausscertError]] = {
     Reason.ARGUMENT_INVALID: InvalidInput,
     Reason.CREDENTIAL_INVALID: InvalidInput,
     Reason.HISTORY_UNUSABLE: InvalidInput,
+    Reason.DENY_LIST_INVALID: InvalidInput,
     Reason.FENCED: NodeRefusal,
     Reason.NOT_ACQUIRED: NodeRefusal,
     Reason.LOCKED: NodeRefusal,
@@ -158,6 +164,7 @@ KIND_OF_REASON: dict[Reason, type[GausscertError]] = {
     Reason.DRAINING: NodeRefusal,
     Reason.GENERATION_UNKNOWN: NodeRefusal,
     Reason.NODES_EXCLUDED: NodeRefusal,
+    Reason.RENEWAL_UNKNOWN: NodeRefusal,
     Reason.CM_CTL_FAILED: NodeFailure,
     Reason.CM_CTL_TIMEOUT: NodeFailure,
     Reason.CM_NOT_STOPPED: NodeFailure,
@@ -167,8 +174,11 @@ KIND_OF_REASON: dict[Reason, type[GausscertError]] = {
     Reason.JOURNAL_FAILED: NodeFailure,
     Reason.JOURNAL_DAMAGED: NodeFailure,
     Reason.NOT_PROVEN: NodeFailure,
+    Reason.ROLLOUT_FAILED: NodeFailure,
     Reason.UNAUTHENTICATED: Denied,
     Reason.PERMISSION_DENIED: Denied,
+    Reason.REVOKED: Denied,
+    Reason.DENY_LIST_UNUSABLE: Denied,
     Reason.UNREACHABLE: Unreachable,
     Reason.DEADLINE: Unreachable,
     Reason.IN_DOUBT: InDoubt,

@@ -27,6 +27,12 @@ _DIGEST_CHARS: Final = 32
 _LABEL_CHARS: Final = 63
 
 
+CREDENTIAL_WARNED_DAYS: Final = 30
+"""How long before its end a credential is told."""
+CA_WARNED_DAYS: Final = 90
+"""Another CA takes longer: all nodes and persons must trust it first, and then get new credentials."""
+
+
 class Role(StrEnum):
     """What an identity is for."""
 
@@ -127,6 +133,10 @@ ALLOWED: Final[dict[str, frozenset[Role]]] = {
     f"{AGENT_SERVICE}/Swap": _BEGINNING,
     f"{AGENT_SERVICE}/Encrypt": _BEGINNING,
     f"{AGENT_SERVICE}/SetEnableSsl": _BEGINNING,
+    f"{AGENT_SERVICE}/BeginRenewal": _BEGINNING,
+    f"{AGENT_SERVICE}/FinishRenewal": _BEGINNING,
+    f"{AGENT_SERVICE}/ExtendDenyList": _BEGINNING,
+    f"{AGENT_SERVICE}/ReadAudit": _LOOKING,
 }
 """Who may call what, by `service/method`; what is not in here nobody may call.
 

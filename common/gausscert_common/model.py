@@ -27,6 +27,10 @@ class CertificateKind(StrEnum):
     CRL = "crl"
     EXTRA = "extra"
     """A further certificate in a .crt file, which CM ignores (cs_ssl.cpp:1117-1152)."""
+    CREDENTIAL = "credential"
+    """An agent's own, which has nothing to do with the set."""
+    CREDENTIAL_CA = "credential ca"
+    """A CA of the control plane that an agent trusts."""
 
 
 class SetState(StrEnum):
@@ -224,6 +228,11 @@ class CmProcess:
     name: str
     pid: int
     started_at: datetime
+    """By the node's clock now; it moves when that is set."""
+    start_ticks: int = 0
+    """Clock ticks between boot and its start; 0: not told."""
+    boot: str = ""
+    """What pid and ticks mean something in; see `boots`. "": not told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,7 +315,7 @@ class TransactionReport:
     lease_left_s: float = 0.0
     participants: tuple[str, ...] = ()
     excluded: tuple[str, ...] = ()
-    """Nodes that the transaction was begun without."""
+    """Nodes that the transaction was begun, or is recovered, without."""
     joins: str = ""
     """The transaction whose excluded nodes this one brings over."""
     begun_by: str = ""
@@ -318,6 +327,8 @@ class TransactionReport:
     restart: RestartScope | None = None
     ssl_wish: SslWish = SslWish.KEEP
     begun_at: datetime | None = None
+    reached: Fence = Fence()
+    """The last command of it but Acquire; `Fence()` where there is none, or it is not known."""
 
     @property
     def restarting(self) -> bool:
@@ -383,6 +394,9 @@ class ExpiryReport:
     served: Certificate | None = None
     """What the node's own cm_server serves; None where none serves one, and while it is being restarted. Its
     `file` is SERVED_FILE."""
+    control_plane: tuple[Certificate, ...] = ()
+    """The agent's own credential, and the CAs of the control plane that it trusts; their dates have alarms of
+    their own (NODE_CREDENTIAL_...)."""
 
     @property
     def everything(self) -> tuple[Certificate, ...]:

@@ -18,12 +18,14 @@ from gausscert_common.wire import enums, errors, nodes, requests, times, values
 from gausscert_coordinator.diagnosis import Dialled
 from gausscert_coordinator.line import Line
 from gausscert_coordinator.policy import Call
+from gausscert_coordinator.ports import Asked
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from gausscert.v1 import resources_pb2 as resources
     from gausscert_common.model import (
+        Certificate,
         CertificateSet,
         ExpiryReport,
         JudgedSet,
@@ -95,7 +97,7 @@ def connect(
 
 
 class GrpcAgent:
-    """One agent; see `ports.AgentClient`.
+    """One agent; see `ports.AgentClient` and `ports.ControlPlaneClient`.
 
     Args:
         line: To the node; closed with this object.
@@ -135,9 +137,19 @@ class GrpcAgent:
         answer = await self._line.call(Call.PROBE, request, pb.ProbeResponse, extra_s=2 * timeout_s)
         return self._line.read(values.as_probe_report, answer)
 
-    async def acquire(self, command: Command, *, holder: str, lease_s: float, take_over: bool) -> NodeReport:
+    async def acquire(
+        self,
+        command: Command,
+        *,
+        holder: str,
+        lease_s: float,
+        take_over: bool,
+        excluded: tuple[str, ...] = (),
+    ) -> NodeReport:
         """Step 0."""
-        request = requests.acquire_request(command, holder=holder, lease_s=lease_s, take_over=take_over)
+        request = requests.acquire_request(
+            command, holder=holder, lease_s=lease_s, take_over=take_over, excluded=excluded
+        )
         answer = await self._line.call(Call.ACQUIRE, request, pb.AcquireResponse)
         return self._own(answer.node)
 
@@ -214,6 +226,24 @@ class GrpcAgent:
         request = pb.SetEnableSslRequest(request_id=request_id, enable_ssl=enums.SSL_WISH.name(wish))
         answer = await self._line.call(Call.SET_ENABLE_SSL, request, pb.SetEnableSslResponse)
         return self._line.read(values.as_ssl_switch, answer.enable_ssl)
+
+    async def begin_renewal(self, request_id: str) -> Asked:
+        """First half of a renewal of the agent's own credential."""
+        request = pb.BeginRenewalRequest(request_id=request_id)
+        answer = await self._line.call(Call.BEGIN_RENEWAL, request, pb.BeginRenewalResponse)
+        return Asked(answer.request, answer.certificate)
+
+    async def finish_renewal(self, request_id: str, certificate: bytes) -> Certificate:
+        """Second half: the agent's credential after it."""
+        request = pb.FinishRenewalRequest(request_id=request_id, certificate=certificate)
+        answer = await self._line.call(Call.FINISH_RENEWAL, request, pb.FinishRenewalResponse)
+        return self._line.read(values.as_certificate, answer.credential)
+
+    async def extend_deny_list(self, entries: bytes) -> tuple[int, int]:
+        """Let certificates in no more: how many were added, and how many there are."""
+        request = pb.ExtendDenyListRequest(list=entries)
+        answer = await self._line.call(Call.EXTEND_DENY_LIST, request, pb.ExtendDenyListResponse)
+        return answer.added, answer.total
 
     async def watch(self) -> AsyncIterator[WatchEvent]:
         """What the node does, as it does it. Ends with an error when the connection does; not repeated."""

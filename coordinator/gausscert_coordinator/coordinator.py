@@ -76,6 +76,7 @@ class Coordinator:
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
         holder: str | None = None,
         make_id: Callable[[], str] | None = None,
         recorder: Recorder = NOBODY,
@@ -88,6 +89,7 @@ class Coordinator:
             clock: Seconds that only go forward, for deadlines and durations.
             now: The present in UTC, to compare nodes' clocks with.
             sleep: Waits between two looks at the restarted cluster.
+            pause: Waits before it is said that a stage still waits.
             holder: Who takes the lease; None for "user@host:pid".
             make_id: Makes transaction ids; None for `naming.transaction_id`.
             recorder: Told what is done; `history.of(inventory)` writes it down.
@@ -97,6 +99,7 @@ class Coordinator:
         self._clock = clock
         self._now = now
         self._sleep = sleep
+        self._pause = pause
         self._holder = holder or naming.holder()
         self._make_id = make_id or (lambda: naming.transaction_id(now()))
         self._recorder = recorder
@@ -252,6 +255,7 @@ class Coordinator:
         restart: RestartScope | None = None,
         *,
         bundle: Bundle | None = None,
+        exclude: tuple[str, ...] = (),
         accept_state: bool = False,
         watch: Callable[[Progress], None] = _ignore,
         interrupt: Interrupt | None = None,
@@ -264,6 +268,7 @@ class Coordinator:
             take_over: Also when another coordinator's lease still runs.
             restart: None for the transaction's own way.
             bundle: That of the committed transaction; no node ever hands out a key.
+            exclude: Nodes that are dead, to recover without where the others' answers make that safe.
             accept_state: A cluster that is not Normal, or serves nothing, with the set that it is to have is
                 told and holds nothing up: it was so before, or its old set has expired.
             watch: Told what happens.
@@ -279,6 +284,7 @@ class Coordinator:
             fresh_id=self._make_id,
             is_gone=lambda other: naming.is_gone(other, self._holder),
             bundle=bundle,
+            exclude=tuple(dict.fromkeys(exclude)),
         )
         stop = interrupt or Interrupt()
 
@@ -286,7 +292,9 @@ class Coordinator:
             return self._engine(Kind.JOIN if job.joins else Kind.RECOVER, job, watch, stop)
 
         joiner = Joiner(self._inventory, self._now)
-        return await Recoverer(wish, self._open(), joiner, engine_for, self._recorded).recover()
+        return await Recoverer(
+            wish, self._inventory, self._open(), joiner, engine_for, self._recorded
+        ).recover()
 
     def _gone(self, reports: Iterable[NodeReport]) -> frozenset[str]:
         holders = {report.transaction.holder for report in reports if report.transaction.lease_left_s > 0}
@@ -346,7 +354,15 @@ class Coordinator:
     ) -> Engine:
         self._recorder.begun(kind, self._inventory.cluster, job)
         self._reporter = Reporter(watch, self._clock, self._recorder)
-        return Engine(job, self._open(), self._reporter, interrupt, clock=self._clock, sleep=self._sleep)
+        return Engine(
+            job,
+            self._open(),
+            self._reporter,
+            interrupt,
+            clock=self._clock,
+            sleep=self._sleep,
+            pause=self._pause,
+        )
 
     def _retrying(self, notice: RetryNotice) -> None:
         if self._reporter is not None:

@@ -3,15 +3,19 @@ certificate, so this dials once more with the standard library and looks."""
 
 from __future__ import annotations
 
+import hashlib
 import socket
 import ssl
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Final
 
 from gausscert_common import identity
 from gausscert_common.errors import Denied, GausscertError, InvalidInput, Reason, Unreachable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gausscert_coordinator.inventory import Credentials
 
 TIMEOUT_S: Final = 3.0
@@ -48,6 +52,28 @@ class Dialled:
     credentials: Credentials
 
 
+class Reached(IntEnum):
+    """How far a look has come."""
+
+    NOTHING = 0
+    ADDRESS = 1
+    """Somebody takes the connection."""
+    TLS = 2
+    """We trust the other end's certificate."""
+    PEER = 3
+    """It is the agent that is meant."""
+    AGENT = 4
+    """It accepts our credential."""
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """How far a look has come, and what stopped it."""
+
+    reached: Reached
+    error: GausscertError | None = None
+
+
 def endpoint(address: str) -> tuple[str, int]:
     """Host and port of "host:port" or "[v6]:port"."""
     host, _, port = address.rpartition(":")
@@ -59,10 +85,22 @@ def look(dialled: Dialled, timeout_s: float = TIMEOUT_S) -> GausscertError | Non
 
     An `Unreachable` may pass by itself; any other error stays until somebody mends it.
     """
+    return inspect(dialled, timeout_s).error
+
+
+def inspect(dialled: Dialled, timeout_s: float = TIMEOUT_S) -> Looked:
+    """As `look`, and how far it has come."""
+    passed = [Reached.NOTHING]
+    error = _look(dialled, timeout_s, passed.append)
+    return Looked(passed[-1], error)
+
+
+def _look(dialled: Dialled, timeout_s: float, passed: Callable[[Reached], None]) -> GausscertError | None:
     host, port = endpoint(dialled.address)
     try:
         with socket.create_connection((host, port), timeout_s) as raw:
-            return _look_at_tls(dialled, raw)
+            passed(Reached.ADDRESS)
+            return _look_at_tls(dialled, raw, passed)
     except ConnectionRefusedError:
         return _unreachable(dialled, f"nothing listens on {dialled.address}", START)
     except TimeoutError:
@@ -75,13 +113,40 @@ def look(dialled: Dialled, timeout_s: float = TIMEOUT_S) -> GausscertError | Non
         return _unreachable(dialled, f"{dialled.address}: {error.strerror}", "look at network and firewall")
 
 
-def _look_at_tls(dialled: Dialled, raw: socket.socket) -> GausscertError | None:
+def served_fingerprint(dialled: Dialled, timeout_s: float = TIMEOUT_S) -> str:
+    """SHA-256, hex, of the certificate that a new connection to a node meets, if it is the node that answers.
+    Blocks.
+
+    Raises:
+        OSError: Nobody answers, or it is somebody else (`ssl.SSLError`).
+    """
+    context = _context(dialled)
+    context.check_hostname = True
+    name = identity.node_dns_name(dialled.cluster, dialled.node)
+    with (
+        socket.create_connection(endpoint(dialled.address), timeout_s) as raw,
+        context.wrap_socket(raw, server_hostname=name) as connection,
+    ):
+        return hashlib.sha256(connection.getpeercert(binary_form=True) or b"").hexdigest()
+
+
+def _look_at_tls(
+    dialled: Dialled, raw: socket.socket, passed: Callable[[Reached], None]
+) -> GausscertError | None:
     try:
         raw.getpeername()  # OSError if it was reset already: Python would leave an SSLSocket unclosed
         # wrap_socket would take a connection that was reset meanwhile for one not yet made, and be content.
         with _context(dialled).wrap_socket(raw, do_handshake_on_connect=False) as connection:
             connection.do_handshake()
-            return _wrong_peer(dialled, connection) or _refused_by_peer(dialled, connection)
+            passed(Reached.TLS)
+            wrong = _wrong_peer(dialled, connection)
+            if wrong is not None:
+                return wrong
+            passed(Reached.PEER)
+            refused = _refused_by_peer(dialled, connection)
+            if refused is None:
+                passed(Reached.AGENT)
+            return refused
     except ssl.SSLCertVerificationError as error:
         return _untrusted(dialled, error)
     except _CLOSED:

@@ -6,6 +6,7 @@ counts as having gone well, the operator's interruptions, and the words for how 
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -13,16 +14,30 @@ from gausscert_common.errors import GausscertError, InternalError, Reason
 from gausscert_common.protocol.coordinator import POINT_OF_NO_RETURN, Stage, Verdict
 from gausscert_common.protocol.words import RestartScope
 
-from gausscert_coordinator import objections, proof, recovery_view, running, sightings, standing, takeover
+from gausscert_coordinator import (
+    baseline,
+    expectation,
+    live_sets,
+    objections,
+    query,
+    recovery_view,
+    running,
+    sightings,
+    standing,
+    takeover,
+)
 from gausscert_coordinator.hands import PROBE_TIMEOUT_S, Hands
+from gausscert_coordinator.heartbeat import Heartbeat
 from gausscert_coordinator.interrupt import unless
-from gausscert_coordinator.job import PROOFS, STARTS
+from gausscert_coordinator.job import PROOFS, STARTS, STOPS
 from gausscert_coordinator.looking_before import LookBefore
 from gausscert_coordinator.merging import merge
 from gausscert_coordinator.objections import (
     answers_again,
     as_finding,
+    finished_without,
     in_doubt,
+    rolled_back_without,
     staged_another,
     stays_down,
     still_excluded,
@@ -41,11 +56,13 @@ if TYPE_CHECKING:
     from gausscert_common.protocol.coordinator import Course
     from gausscert_common.protocol.words import Step
 
+    from gausscert_coordinator.baseline import Baseline
+    from gausscert_coordinator.expectation import Expectation
     from gausscert_coordinator.fanout import Answers
+    from gausscert_coordinator.heartbeat import Wait
     from gausscert_coordinator.interrupt import Interrupt
     from gausscert_coordinator.job import Job, Replacement
     from gausscert_coordinator.ports import AgentClient
-    from gausscert_coordinator.proof import Baseline, Expectation
     from gausscert_coordinator.reporter import Reporter
     from gausscert_coordinator.running import Processes
     from gausscert_coordinator.takeover import TakenOver
@@ -67,6 +84,7 @@ class Engine:
         *,
         clock: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]],
+        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._job = job
         self._reporter = reporter
@@ -76,6 +94,7 @@ class Engine:
         self._hands = Hands(job, clients, reporter)
         self._prover = Prover(self._hands, reporter, clock)
         self._start_watch = StartWatch(self._hands, reporter, sleep)
+        self._heartbeat = Heartbeat(reporter, self._waits, self._sees, pause)
         self._granted: tuple[str, ...] = ()
         self._prepare_sent = job.replacement is None
         self._before: Baseline | None = None
@@ -109,7 +128,7 @@ class Engine:
         self._reporter.stage = Stage.ACQUIRE
         self._reporter.tell(Mark.STARTED)
         self._hands.epoch = epoch
-        answers = await self._hands.acquire()
+        answers = await self._heartbeat.during(self._hands.acquire())
         self._granted = tuple(answers.good)
         wrong = list(answers.bad.values())
         self._reporter.tell(Mark.FAILED if wrong else Mark.DONE, detail=told_together(wrong))
@@ -148,7 +167,7 @@ class Engine:
         self._reporter.tell(Mark.STARTED)
         if stage is POINT_OF_NO_RETURN:
             await self._recorder.durable()
-        wrong = await unless(self._interrupt.third, self._carry_out(stage))
+        wrong = await unless(self._interrupt.third, self._heartbeat.during(self._carry_out(stage)))
         if wrong is None:
             self._abandoned = self._interrupted = True
             self._stopped_at = stage
@@ -210,6 +229,20 @@ class Engine:
             return await self._own_ways[stage]()
         return await self._hands.command(stage, self._job.participants)
 
+    def _waits(self) -> Wait | None:
+        return self._hands.wait or self._prover.wait
+
+    async def _sees(self) -> str:
+        """What a heartbeat tells beside who is waited for."""
+        if self._prover.wait is not None:
+            return self._prover.said
+        if self._reporter.stage in STARTS:
+            return self._start_watch.silent
+        if self._reporter.stage in STOPS:
+            with self._reporter.aside():
+                return running.where((await self._hands.glance_at_nodes()).good)
+        return ""
+
     async def _rollback_start(self) -> list[GausscertError]:
         mixed = await self._mixed()
         if mixed:
@@ -221,8 +254,8 @@ class Engine:
         """Who recovers starts CM with one set only: running nodes must have loaded the same (I3)."""
         if self._before is not None or self._job.accept_state or self._job.joins or self._job.absent:
             return []
-        read = await self._hands.read()
-        return [*read.bad.values(), *proof.unlike(read.good)]
+        read = await self._hands.read(witnesses=True)
+        return [*read.bad.values(), *live_sets.unlike(read.good)]
 
     async def _stop(self) -> list[GausscertError]:
         if self._before is None and not self._job.accept_state:  # who recovers has made no plan
@@ -334,17 +367,17 @@ class Engine:
         replacement = self._job.replacement
         leaf = replacement.leaf if replacement is not None else ""
         wish = replacement.ssl_wish if replacement is not None else recovery_view.ssl_wish(reports)
-        return proof.new_set(reports, leaf, self._before, wish, self._job.absent)
+        return expectation.new_set(reports, leaf, self._before, wish, self._job.absent)
 
     def _old_set(self, reports: Mapping[str, NodeReport]) -> Expectation:
         """What must be served after a rollback."""
-        wanted = proof.old_set(reports, self._before)
+        wanted = expectation.old_set(reports, self._before)
         if self._before is not None and self._before.sound:
             return standing.least(wanted, self._before)
         return wanted
 
     def _live_set(self, reports: Mapping[str, NodeReport]) -> Expectation:
-        return proof.new_set(reports, "", None, absent=self._job.absent)
+        return expectation.new_set(reports, "", None, absent=self._job.absent)
 
     async def _verify(self) -> list[GausscertError]:
         return await self._proven_new() or await self._told_to_stop()
@@ -361,7 +394,7 @@ class Engine:
         hoped = replace(wanted, normal=frozenset(read.good))
         owners = {node: each.topology.local_node_id for node, each in read.good.items()}
         least = standing.least(
-            hoped, self._before or proof.Baseline(), anyway=self._job.joining(read.good), owners=owners
+            hoped, self._before or baseline.Baseline(), anyway=self._job.joining(read.good), owners=owners
         )
         return await self._prove(hoped, forward=True, before=before, least=least)
 
@@ -370,7 +403,7 @@ class Engine:
         if not read.complete:
             return list(read.bad.values())
         if self._before is None:
-            mixed = proof.unlike(read.good)
+            mixed = live_sets.unlike(read.good)
             if mixed and not self._job.accept_state:  # waiting mends nothing
                 return mixed
             self._findings.extend(map(as_finding, mixed))
@@ -440,7 +473,7 @@ class Engine:
 
     def _in_these_words(self, expectation: Expectation) -> Expectation:
         """Without some node a cluster is Degraded at best."""
-        return replace(expectation, words=expectation.words | proof.WORKING[self._job.whole])
+        return replace(expectation, words=expectation.words | query.WORKING[self._job.whole])
 
     def _tell_causes(self, found: Iterable[Finding]) -> None:
         """What CM's own logs say, once for each node."""
@@ -492,7 +525,13 @@ class Engine:
         """What is as it must be, and yet not as the operator may think."""
         if verdict is Verdict.ROLLED_BACK and self._outside and self._touched_cm:
             return [stays_down(node) for node in self._job.participants]
-        return [still_excluded(node) for node in self._waiting_for(verdict)]
+        missing = self._job.missing
+        if verdict is Verdict.ROLLED_BACK:
+            return list(map(rolled_back_without, missing))
+        return [
+            finished_without(node) if node in missing else still_excluded(node)
+            for node in self._waiting_for(verdict)
+        ]
 
     def _waiting_for(self, verdict: Verdict) -> tuple[str, ...]:
         """Whoever has taken a transaction over and ended it waits for nobody any more."""

@@ -76,7 +76,10 @@ def consequences(seen: Evidence) -> Iterator[Finding]:
         yield PLAN["EXCLUDED_QUORUM"].finding(f"{len(left)} of {len(servers)} cm_servers are left")
 
 
-RULES: Final = (known, silent, somebody_left, restart, consequences)
+LEAVING: Final = (known, silent, somebody_left, restart)
+"""What speaks against it, also in the middle of a transaction."""
+
+RULES: Final = (*LEAVING, consequences)
 
 
 def started(seen: Evidence) -> Iterator[Finding]:

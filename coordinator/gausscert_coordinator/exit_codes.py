@@ -111,6 +111,12 @@ def exit_code(ended: Result | Plan | BaseException) -> ExitCode:
     return ExitCode.OWN_ERROR
 
 
+def gravest(errors: Iterable[BaseException]) -> ExitCode:
+    """The exit code for what went wrong at several nodes; DONE where nothing did."""
+    codes = [exit_code(error) for error in errors]
+    return _gravest(codes) if codes else ExitCode.DONE
+
+
 def _of_result(result: Result) -> ExitCode:
     if result.verdict is Verdict.COMMITTED and result.failures:  # excluded nodes that are still away
         return _gravest(exit_code(failure) for failure in result.failures)

@@ -5,14 +5,20 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
 
 from gausscert_common.errors import GausscertError, InternalError, Reason
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
-    from gausscert_coordinator.ports import AgentClient
+    class Named(Protocol):
+        """Somebody who can be asked."""
+
+        @property
+        def name(self) -> str: ...  # noqa: D102 - named by the protocol
+
+    C = TypeVar("C", bound=Named)
 
 T = TypeVar("T")
 
@@ -34,8 +40,8 @@ class Answers(Generic[T]):
 
 
 async def ask(
-    clients: Iterable[AgentClient],
-    call: Callable[[AgentClient], Awaitable[T]],
+    clients: Iterable[C],
+    call: Callable[[C], Awaitable[T]],
     *,
     concurrency: int = CONCURRENCY,
 ) -> Answers[T]:
@@ -47,7 +53,7 @@ async def ask(
     asked = tuple(clients)
     gate = asyncio.Semaphore(concurrency)
 
-    async def one(client: AgentClient) -> T:
+    async def one(client: C) -> T:
         async with gate:
             return await call(client)
 

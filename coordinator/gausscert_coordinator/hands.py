@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from gausscert_common.errors import GausscertError, Reason, Unreachable
 from gausscert_common.protocol.commands import Command, PurgeCommand
 from gausscert_common.protocol.coordinator import TABLE, Stage
-from gausscert_common.protocol.words import Fence
+from gausscert_common.protocol.words import Fence, Step
 
+from gausscert_coordinator import policy
 from gausscert_coordinator.fanout import Answers, ask
+from gausscert_coordinator.heartbeat import Wait
 from gausscert_coordinator.job import STARTS, waves
 from gausscert_coordinator.ports import Preparation, RestartOrders
 from gausscert_coordinator.report import Mark
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from gausscert_common.model import NodeReport, PreparedSet, ProbeReport
-    from gausscert_common.protocol.words import Step
 
     from gausscert_coordinator.job import Job, Replacement
     from gausscert_coordinator.ports import AgentClient
@@ -56,10 +57,17 @@ class Hands:
         """Goes with every command; known once the nodes have been read."""
         self.done: dict[str, list[Step]] = {}
         """What each node has carried out, as far as it was heard, each once."""
+        self.wait: Wait | None = None
+        """Whose answers to a command are still to come."""
 
-    async def read(self) -> Answers[NodeReport]:
-        """Every participant's report, without preflight."""
-        return await ask(self._of(self._job.participants), lambda client: client.get_node())
+    async def read(self, *, witnesses: bool = False) -> Answers[NodeReport]:
+        """Every participant's report, without preflight.
+
+        Args:
+            witnesses: Also those of nodes that only look on.
+        """
+        names = (*self._job.participants, *(self._job.witnesses if witnesses else ()))
+        return await ask(self._of(names), lambda client: client.get_node())
 
     async def excluded_that_answer(self) -> list[str]:
         """The nodes that are left out because they do not answer, and do; to refuse is to answer."""
@@ -94,15 +102,19 @@ class Hands:
         """
         job, timeout_s = self._job, min(_GLANCE_PROBE_S, self._job.timeouts.verify_s)
 
-        async def report(client: AgentClient) -> NodeReport:
-            return await _in_time(client, client.get_node(), patience_s)
-
         async def probe(client: AgentClient) -> ProbeReport:
             return await _in_time(client, client.probe(query=False, timeout_s=timeout_s), patience_s)
 
         return await asyncio.gather(
-            ask(self._of(job.participants), report),
+            self.glance_at_nodes(patience_s),
             ask(self._of((*job.participants, *job.witnesses)), probe),
+        )
+
+    async def glance_at_nodes(self, patience_s: float = GLANCE_S) -> Answers[NodeReport]:
+        """The reports alone, as in `glance`."""
+        return await ask(
+            self._of(self._job.participants),
+            lambda client: _in_time(client, client.get_node(), patience_s),
         )
 
     async def acquire(self) -> Answers[NodeReport]:
@@ -117,7 +129,11 @@ class Hands:
 
         async def call(client: AgentClient) -> NodeReport:
             return await client.acquire(
-                command, holder=job.holder, lease_s=job.lease_s, take_over=job.take_over
+                command,
+                holder=job.holder,
+                lease_s=job.lease_s,
+                take_over=job.take_over,
+                excluded=job.missing,
             )
 
         answers = await self._send(job.participants[:1], call)
@@ -196,6 +212,9 @@ class Hands:
         call: Callable[[AgentClient], Awaitable[T]],
         stage: Stage = Stage.ACQUIRE,
     ) -> Answers[T]:
+        clients = self._of(names)
+        self.wait = wait = self._waits_for(clients)
+
         async def told(client: AgentClient) -> T:
             self._reporter.tell(Mark.STARTED, client.name)
             try:
@@ -204,13 +223,25 @@ class Hands:
             except GausscertError as error:
                 self._reporter.failed(client.name, error)
                 raise
+            finally:
+                wait.nodes.discard(client.name)
             self._reporter.tell(Mark.DONE, client.name)
             step, done = TABLE[self._reporter.stage].step, self.done.setdefault(client.name, [])
             if step is not None and step not in done:
                 done.append(step)
             return answer
 
-        return await ask(self._of(names), told)
+        try:
+            return await ask(clients, told)
+        finally:
+            self.wait = None
+
+    def _waits_for(self, clients: Iterable[AgentClient]) -> Wait:
+        step = TABLE[self._reporter.stage].step
+        row = policy.TABLE[policy.OF_STEP[step if step is not None else Step.ACQUIRE]]
+        names = {client.name for client in clients}
+        repeated = row.late is policy.Late.REPEAT
+        return Wait(names, self._reporter.elapsed_s, row.deadline_s(self._job.timeouts), repeated)
 
     def _watching(self, stage: Stage, client: AgentClient) -> AbstractAsyncContextManager[object]:
         if stage not in WATCHED:

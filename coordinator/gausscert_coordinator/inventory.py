@@ -20,12 +20,42 @@ class Credentials:
 
 
 @dataclass(frozen=True, slots=True)
+class SshAccess:
+    """How `gausscert agents` reaches a node; what is empty is left to ssh and its configuration."""
+
+    user: str = ""
+    host: str = ""
+    """As in `address` when empty."""
+    port: int = 0
+    options: tuple[str, ...] = ()
+    """"Key=value", as after `ssh -o`."""
+    python: str = ""
+    """A Python 3.11 or newer there; looked for when empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class AgentInstall:
+    """What `gausscert agents` makes of an agent."""
+
+    user: str = ""
+    """The cluster's OS user; the owner of the certificates when empty."""
+    directory: str = ""
+    """All of the agent in one place; the usual places when empty."""
+    settings: Path | None = None
+    """What agent.toml says beside names and places; agent.toml beside the inventory when None."""
+    listen: str = ""
+    """"host:port"; all addresses and the port of `address` when empty."""
+
+
+@dataclass(frozen=True, slots=True)
 class InventoryNode:
     """One agent."""
 
     name: str
     address: str
     """"host:port"."""
+    ssh: SshAccess = SshAccess()
+    install: AgentInstall = AgentInstall()
 
 
 @dataclass(frozen=True, slots=True)

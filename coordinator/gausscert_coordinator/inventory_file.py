@@ -14,11 +14,14 @@
     [history]                # optional; where what was done is recorded, relative to this file
     file = "history.db"
 
+    [ssh]                    # optional; for `gausscert agents` alone, as [agent]: see inventory_rollout
+    user = "root"
+
     [[node]]
     name = "node-a"
     address = "10.0.0.1:7443"
 
-Everything wrong with the file is reported at once.
+Several clusters in one file: see `inventory_clusters`. Everything wrong with the file is reported at once.
 """
 
 from __future__ import annotations
@@ -35,6 +38,7 @@ from typing import TYPE_CHECKING, Final
 from gausscert_common.errors import InvalidInput, Reason
 from gausscert_common.findings import Finding, Severity
 
+from gausscert_coordinator import inventory_clusters, inventory_rollout
 from gausscert_coordinator.inventory import Credentials, Inventory, InventoryNode, Timeouts
 
 if TYPE_CHECKING:
@@ -88,19 +92,34 @@ def find(
     )
 
 
-def load(path: Path, *, require_credentials: bool = True) -> Inventory:
+def load(path: Path, *, cluster: str | None = None, require_credentials: bool = True) -> Inventory:
     """Read an inventory.
 
     Args:
         path: The file.
+        cluster: Which one is meant; None where the file has only one.
         require_credentials: Also demand that the credential files are there; they are not yet when
             they are about to be made.
 
     Raises:
         InvalidInput: CONFIG_INVALID, with one finding for everything that is wrong.
     """
+    text = _text(path)
+    return parse(text, path, cluster=cluster, require_credentials=require_credentials)
+
+
+def clusters(path: Path) -> tuple[str, ...]:
+    """The names of all clusters of a file, whatever else is wrong with it.
+
+    Raises:
+        InvalidInput: CONFIG_INVALID; it cannot be read, or is not TOML.
+    """
+    return inventory_clusters.names(_document(_text(path), path))
+
+
+def _text(path: Path) -> str:
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         cause = error.strerror if isinstance(error, OSError) else "not UTF-8"
         raise InvalidInput(
@@ -109,7 +128,6 @@ def load(path: Path, *, require_credentials: bool = True) -> Inventory:
             file=str(path),
             remedy=_mend(error),
         ) from error
-    return parse(text, path, require_credentials=require_credentials)
 
 
 def _mend(error: OSError | UnicodeDecodeError) -> str:
@@ -120,18 +138,24 @@ def _mend(error: OSError | UnicodeDecodeError) -> str:
     return "name another one with --inventory FILE, or mend this one"
 
 
-def parse(text: str, path: Path, *, require_credentials: bool = False) -> Inventory:
+def parse(
+    text: str, path: Path, *, cluster: str | None = None, require_credentials: bool = False
+) -> Inventory:
     """As `load`, from the text of a file that lies at `path`."""
+    reader = _Reader(str(path))
+    document = inventory_clusters.chosen(reader, _document(text, path), cluster)
+    inventory = _inventory(reader, document, path.parent, require_credentials)
+    reader.raise_if_wrong()
+    return inventory
+
+
+def _document(text: str, path: Path) -> dict[str, object]:
     try:
-        document = tomllib.loads(text)
+        return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise InvalidInput(
             Reason.CONFIG_INVALID, f"not TOML: {error}", file=str(path), remedy="mend the syntax"
         ) from error
-    reader = _Reader(str(path))
-    inventory = _inventory(reader, document, path.parent, require_credentials)
-    reader.raise_if_wrong()
-    return inventory
 
 
 @dataclass(slots=True)
@@ -140,8 +164,11 @@ class _Reader:
 
     file: str
     problems: list[Finding] = field(default_factory=list)
+    prefix: str = ""
 
     def wrong(self, key: str, cause: str, remedy: str) -> None:
+        brackets = len(key) - len(key.lstrip("["))
+        key = f"{key[:brackets]}{self.prefix}{key[brackets:]}"
         finding = Finding("CONFIG_INVALID", Severity.ERROR, f"{key}: {cause}", remedy=remedy, file=self.file)
         self.problems.append(finding)
 
@@ -150,7 +177,9 @@ class _Reader:
         if isinstance(value, dict):
             return value
         if value is not None or required:
-            self.wrong(f"[{key}]", "missing" if value is None else "not a table", f"add a table [{key}]")
+            self.wrong(
+                f"[{key}]", "missing" if value is None else "not a table", f"add a table [{self.prefix}{key}]"
+            )
         return {}
 
     def known(self, table: Mapping[str, object], where: str, keys: tuple[str, ...]) -> None:
@@ -181,11 +210,11 @@ class _Reader:
 def _inventory(
     reader: _Reader, document: Mapping[str, object], folder: Path, require_credentials: bool
 ) -> Inventory:
-    reader.known(document, "", ("cluster", "credentials", "timeouts", "history", "node"))
+    reader.known(document, "", ("cluster", "credentials", "timeouts", "history", "node", "ssh", "agent"))
     cluster = reader.table(document, "cluster", required=True)
     reader.known(cluster, "cluster.", ("name",))
     credentials = reader.table(document, "credentials", required=True)
-    nodes = _nodes(reader, document.get("node"))
+    nodes = _nodes(reader, document, folder)
     return Inventory(
         cluster=_name(reader, "cluster.name", reader.text(cluster, "cluster.", "name")),
         nodes=tuple(sorted(nodes, key=lambda node: node.name)),
@@ -253,26 +282,31 @@ def _history(reader: _Reader, table: Mapping[str, object], folder: Path) -> Path
     return (folder / text).absolute()
 
 
-def _nodes(reader: _Reader, value: object) -> list[InventoryNode]:
+def _nodes(reader: _Reader, document: Mapping[str, object], folder: Path) -> list[InventoryNode]:
+    value = document.get("node")
+    rollout = inventory_rollout.Usual.of(reader, document, folder)
     if not isinstance(value, list) or not value:
-        reader.wrong("[[node]]", "no nodes", "add a [[node]] table with name and address for each node")
+        reader.wrong(
+            "[[node]]", "no nodes", f"add a [[{reader.prefix}node]] table with name and address for each node"
+        )
         return []
-    nodes = [_node(reader, entry, f"node[{index}]") for index, entry in enumerate(value, start=1)]
+    nodes = [_node(reader, entry, f"node[{index}]", rollout) for index, entry in enumerate(value, start=1)]
     _refuse_twice(reader, "name", [node.name for node in nodes])
     _refuse_twice(reader, "address", [node.address for node in nodes])
     return nodes
 
 
-def _node(reader: _Reader, entry: object, where: str) -> InventoryNode:
+def _node(reader: _Reader, entry: object, where: str, rollout: inventory_rollout.Usual) -> InventoryNode:
     if not isinstance(entry, dict):
         reader.wrong(where, "not a table", "write [[node]]")
         return InventoryNode("", "")
-    reader.known(entry, f"{where}.", ("name", "address"))
+    reader.known(entry, f"{where}.", ("name", "address", "ssh", "agent"))
     name = _name(reader, f"{where}.name", reader.text(entry, f"{where}.", "name"))
     address = reader.text(entry, f"{where}.", "address")
     if address:
         _judge_address(reader, f"{where}.address", address)
-    return InventoryNode(name, address)
+    ssh, install = rollout.for_node(reader, entry, f"{where}.")
+    return InventoryNode(name, address, ssh, install)
 
 
 def _judge_address(reader: _Reader, key: str, address: str) -> None:

@@ -75,6 +75,8 @@ class Job:
     """Nodes of the inventory that it is carried out without, sorted."""
     settled: tuple[str, ...] = ()
     """Those that Purge may leave out of account."""
+    missing: tuple[str, ...] = ()
+    """Of the excluded ones those that the transaction was begun with: Acquire tells the others of them."""
     joins: str = ""
     """The transaction whose excluded nodes it brings over."""
     absent: frozenset[int] = frozenset()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from gausscert_common.protocol.coordinator import Stage
 
-from gausscert_coordinator import proof, running, standing
+from gausscert_coordinator import baseline, proof, query, running, standing
 from gausscert_coordinator.objections import as_finding, interfered
 from gausscert_coordinator.prover import POLL_S
 from gausscert_coordinator.report import Mark
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from gausscert_common.findings import Finding
     from gausscert_common.model import NodeReport, ProbeReport
 
+    from gausscert_coordinator.baseline import Baseline
     from gausscert_coordinator.fanout import Answers
     from gausscert_coordinator.hands import Hands
     from gausscert_coordinator.job import Job, Replacement
-    from gausscert_coordinator.proof import Baseline
     from gausscert_coordinator.reporter import Reporter
 
 _FURTHER_LOOKS: Final = 2
@@ -49,7 +49,7 @@ class LookBefore:
         """Everything that speaks against stopping it. The reports come last: what they say of a pause, an
         upgrade or a stop is the newest there is."""
         probes = await self._hands.probe(query=True)
-        before = proof.baseline(probes.good, proof.WORKING[self._job.whole])
+        before = baseline.of(probes.good, query.WORKING[self._job.whole])
         if self._job.accept_state:
             before = await self._look_again(before, probes)
         read = await self._hands.read()
@@ -63,7 +63,7 @@ class LookBefore:
         if unfit or self._job.joins:  # its own old set may be what keeps it out
             return unfit
         if not self._job.accept_state:
-            return list(proof.no_longer_normal(before, probes.good))
+            return list(baseline.no_longer_normal(before, probes.good))
         return list(standing.worse_than_planned(replacement.planned_state, before, probes.good))
 
     async def _look_again(self, before: Baseline, probes: Answers[ProbeReport]) -> Baseline:
@@ -73,8 +73,8 @@ class LookBefore:
                 break
             await self._sleep(POLL_S)
             probes = await self._hands.probe(query=False)
-            seen = proof.baseline(probes.good).served
-            before = replace(before, served=proof.best_of(before.served, seen))
+            seen = baseline.of(probes.good).served
+            before = replace(before, served=baseline.best_of(before.served, seen))
         return before
 
     def _tell(

@@ -74,14 +74,25 @@ _RETURNED: Final = {
     Return.BACK: "excluded, is back and holds another set or enable_ssl",
     Return.JOINED: "excluded, has joined",
     Return.GONE: "excluded, is no longer in the inventory",
+    Return.WITHIN: "excluded in the middle, is back in the transaction",
 }
+
+
+_END_OF_MISSING: Final = (
+    "bring it back, then run gausscert recover; if it is gone for good, take it out of CM and of the"
+    " inventory, then run gausscert recover; a new machine in its place is brought over with gausscert"
+    " recover --bundle DIR"
+)
 
 
 def _end_of_waiting(flight: InFlight) -> str:
     returns = {each for _, each in flight.excluded}
     if Return.BACK in returns:
         return f"run gausscert recover --bundle DIR, with the bundle of transaction {flight.transaction_id}"
-    if Return.AWAY in returns:
+    away = {node for node, each in flight.excluded if each is Return.AWAY}
+    if away and away <= set(flight.missing):
+        return _END_OF_MISSING
+    if away:
         return (
             "bring it back, then run gausscert recover --bundle DIR; if it is gone for good, take it out of"
             " CM and of the inventory, then run gausscert recover"
@@ -108,6 +119,31 @@ def still_excluded(node: str) -> Finding:
         remedy="keep the bundle; before CM starts there, bring its agent back and run gausscert recover"
         " --bundle DIR; if it is gone for good, take it out of CM and of the inventory, then run gausscert"
         " recover",
+        node=node,
+    )
+
+
+def finished_without(node: str) -> Finding:
+    """It was committed without this participant, which had voted."""
+    return Finding(
+        Reason.NODES_EXCLUDED.value,
+        Severity.WARNING,
+        "finished without it; it had voted, so that its live set is the new one: all others keep their old"
+        " sets until it is heard of",
+        remedy=_END_OF_MISSING,
+        node=node,
+    )
+
+
+def rolled_back_without(node: str) -> Finding:
+    """It was rolled back without this participant, which may have swapped."""
+    return Finding(
+        Reason.NODES_EXCLUDED.value,
+        Severity.WARNING,
+        "rolled back without it; its live set may be the new one: CM must not run there beside the others",
+        remedy="before the machine is back, keep CM from starting there (touch"
+        " $GAUSSHOME/bin/cluster_manual_start); start its agent, then run gausscert recover, which rolls it"
+        " back, too",
         node=node,
     )
 

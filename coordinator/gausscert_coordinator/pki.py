@@ -6,13 +6,12 @@ and ECDSA with SHA-256 throughout. Files are created 0400 and never written over
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
@@ -20,11 +19,11 @@ from gausscert_common import identity
 from gausscert_common.errors import InvalidInput, Reason
 from gausscert_common.identity import Identity, Role
 
-from gausscert_coordinator import pki_certificates, private_files
+from gausscert_coordinator import pki_certificates, pki_register, private_files
 from gausscert_coordinator.pki_certificates import Authority
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 CA_CERT: Final = "ca.crt"
 CA_KEY: Final = "ca.key"
@@ -43,6 +42,20 @@ class Issued:
     cert: Path
     key: Path
     ca: Path
+    not_after: datetime
+    fingerprint: str
+    """SHA-256 of the certificate, hex."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """An identity that was issued, and lies nowhere yet."""
+
+    identity: Identity
+    cert: x509.Certificate
+    cert_pem: bytes
+    key_pem: bytes = field(repr=False)
+    ca_pem: bytes
     not_after: datetime
     fingerprint: str
     """SHA-256 of the certificate, hex."""
@@ -108,24 +121,61 @@ def issue(
         InvalidInput: ARGUMENT_INVALID, CREDENTIAL_INVALID: a file is there already, the CA cannot be read or
             ends earlier, or a name cannot be used.
     """
-    at = _now(now)
-    authority = _load(directory, passphrase)
-    granted = Identity(authority.cluster, role, name)
-    not_after = _end(authority.cert, role, at, days)
-    key = ec.generate_private_key(ec.SECP256R1())
-    cert = pki_certificates.leaf(
-        authority, granted, key, pki_certificates.names(granted, sans), at, not_after
-    )
+    signed = sign(directory, role, name, sans, passphrase, days, now)
     target = directory if out is None else out
     private_files.make_directory(target)
     base = f"{role}-{name}"
     cert_path, key_path = target / f"{base}.crt", target / f"{base}.key"
     private_files.write_new(
-        {key_path: _key_pem(key, serialization.NoEncryption()), cert_path: _pem(cert)},
-        shared={target / CA_CERT: _pem(authority.cert)},
+        {
+            pki_register.file_of(directory, signed.cert): signed.cert_pem,
+            key_path: signed.key_pem,
+            cert_path: signed.cert_pem,
+        },
+        shared={target / CA_CERT: signed.ca_pem},
     )
-    fingerprint = cert.fingerprint(hashes.SHA256()).hex()
-    return Issued(granted, cert_path, key_path, target / CA_CERT, cert.not_valid_after_utc, fingerprint)
+    return Issued(
+        signed.identity, cert_path, key_path, target / CA_CERT, signed.not_after, signed.fingerprint
+    )
+
+
+def sign(
+    directory: Path,
+    role: Role,
+    name: str,
+    sans: Sequence[str] = (),
+    passphrase: bytes | None = None,
+    days: int | None = None,
+    now: datetime | None = None,
+) -> Signed:
+    """As `issue`, without writing anything: for an identity that goes straight to its machine. `register` it
+    before it goes there."""
+    at = _now(now)
+    authority = open_authority(directory, passphrase)
+    granted = Identity(authority.cluster, role, name)
+    not_after = end_of(authority.cert, role, at, days)
+    key = ec.generate_private_key(ec.SECP256R1())
+    cert = pki_certificates.leaf(
+        authority, granted, key.public_key(), pki_certificates.names(granted, sans), at, not_after
+    )
+    return Signed(
+        granted,
+        cert,
+        cert_pem=_pem(cert),
+        key_pem=_key_pem(key, serialization.NoEncryption()),
+        ca_pem=_pem(authority.cert),
+        not_after=cert.not_valid_after_utc,
+        fingerprint=cert.fingerprint(hashes.SHA256()).hex(),
+    )
+
+
+def register(directory: Path, signed: Iterable[Signed]) -> None:
+    """Keep the certificates of what was signed: what is not in the register cannot be listed nor revoked.
+
+    Raises:
+        InvalidInput: ARGUMENT_INVALID: the directory cannot be written.
+    """
+    private_files.write_new({pki_register.file_of(directory, each.cert): each.cert_pem for each in signed})
 
 
 def renew(
@@ -150,21 +200,38 @@ def renew(
     Raises:
         InvalidInput: As `issue`; also CREDENTIAL_INVALID when the certificate is not one of this CA.
     """
-    authority = _load(directory, passphrase)
+    authority = open_authority(directory, passphrase)
     old = _parse(certificate)
-    if old == authority.cert or not _issued_by(old, authority.cert):
+    if old == authority.cert or not pki_certificates.issued_by(old, authority.cert):
         raise _unusable(certificate, "this CA has not issued it")
-    names = old.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    (uri,) = names.get_values_for_type(x509.UniformResourceIdentifier)
-    was = identity.parse(uri)
-    dialled = identity.node_dns_name(was.cluster, was.name)
-    extra = [dns for dns in names.get_values_for_type(x509.DNSName) if dns != dialled]
-    extra += [str(address) for address in names.get_values_for_type(x509.IPAddress)]
+    was, extra = named_in(old)
     return issue(directory, was.role, was.name, extra, passphrase, days, out, now)
 
 
-def _end(ca: x509.Certificate, role: Role, now: datetime, days: int | None) -> datetime:
-    """A term that was asked for is kept or refused; the usual one ends with the CA."""
+def named_in(cert: x509.Certificate) -> tuple[Identity, list[str]]:
+    """Whose certificate it is, and what else it is good for beside the name by which a node is dialled.
+
+    Raises:
+        InvalidInput: CREDENTIAL_INVALID: it holds no identity, or more than one.
+    """
+    try:
+        names = cert.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        (uri,) = names.get_values_for_type(x509.UniformResourceIdentifier)
+    except (x509.ExtensionNotFound, ValueError):
+        raise InvalidInput(Reason.CREDENTIAL_INVALID, "the certificate holds no gausscert identity") from None
+    was = identity.parse(uri)
+    dialled = identity.node_dns_name(was.cluster, was.name)
+    extra = [dns for dns in names.get_values_for_type(x509.DNSName) if dns != dialled]
+    return was, [*extra, *(str(address) for address in names.get_values_for_type(x509.IPAddress))]
+
+
+def end_of(ca: x509.Certificate, role: Role, now: datetime, days: int | None) -> datetime:
+    """Until when an identity is good: a term that was asked for is kept or refused, the usual one ends with
+    the CA.
+
+    Raises:
+        InvalidInput: CREDENTIAL_INVALID, ARGUMENT_INVALID.
+    """
     last = ca.not_valid_after_utc
     if now >= last:
         raise InvalidInput(
@@ -184,7 +251,12 @@ def _end(ca: x509.Certificate, role: Role, now: datetime, days: int | None) -> d
     return now + timedelta(days=days)
 
 
-def _load(directory: Path, passphrase: bytes | None) -> Authority:
+def open_authority(directory: Path, passphrase: bytes | None) -> Authority:
+    """The CA of a directory, ready to sign.
+
+    Raises:
+        InvalidInput: CREDENTIAL_INVALID: it cannot be read, or not with this passphrase.
+    """
     cert = _parse(directory / CA_CERT)
     path = directory / CA_KEY
     try:
@@ -212,14 +284,6 @@ def _body(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise _unusable(path, f"it cannot be read: {error.strerror}") from None
-
-
-def _issued_by(cert: x509.Certificate, ca: x509.Certificate) -> bool:
-    try:
-        cert.verify_directly_issued_by(ca)
-    except (ValueError, TypeError, InvalidSignature):
-        return False
-    return True
 
 
 def _pem(cert: x509.Certificate) -> bytes:

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -46,7 +47,7 @@ def ca_certificate(
             x509.NameAttribute(NameOID.COMMON_NAME, f"gausscert control plane {serial:x}"[:64]),
         ]
     )
-    builder = _builder(name, name, key, serial, now, now + timedelta(days=days))
+    builder = _builder(name, name, key.public_key(), serial, now, now + timedelta(days=days))
     return (
         builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(_key_usage(signs_certificates=True), critical=True)
@@ -57,7 +58,7 @@ def ca_certificate(
 def leaf(
     authority: Authority,
     granted: Identity,
-    key: ec.EllipticCurvePrivateKey,
+    key: ec.EllipticCurvePublicKey,
     names: x509.SubjectAlternativeName,
     now: datetime,
     not_after: datetime,
@@ -87,24 +88,32 @@ def leaf(
     )
 
 
+def issued_by(cert: x509.Certificate, ca: x509.Certificate) -> bool:
+    """Whether a CA has signed a certificate."""
+    try:
+        cert.verify_directly_issued_by(ca)
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    return True
+
+
 def _builder(
     subject: x509.Name,
     issuer: x509.Name,
-    key: ec.EllipticCurvePrivateKey,
+    key: ec.EllipticCurvePublicKey,
     serial: int,
     now: datetime,
     not_after: datetime,
 ) -> x509.CertificateBuilder:
-    public = key.public_key()
     return (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(issuer)
-        .public_key(public)
+        .public_key(key)
         .serial_number(serial)
         .not_valid_before(now - BACKDATED)
         .not_valid_after(not_after)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
     )
 
 

@@ -15,6 +15,7 @@ from gausscert_coordinator import (
     meeting,
     objections,
     proof,
+    query,
     recovery_view,
     standing,
 )
@@ -60,7 +61,7 @@ def make(
         unreachable=tuple(seen.errors.values()),
         blocked=tuple(_blocked(seen, in_flight)),
         served=_served(seen),
-        cluster_state=proof.cluster_state(seen.probes),
+        cluster_state=query.cluster_state(seen.probes),
         outage=outage(options.restart, seen.inventory.timeouts),
         overlap=meeting.verdict(seen),
         in_flight=in_flight,

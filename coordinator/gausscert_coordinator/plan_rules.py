@@ -12,7 +12,7 @@ from gausscert_common.model import ServedState, SslValue
 from gausscert_common.protocol.words import RestartScope, SslWish
 
 from gausscert_coordinator.plan_catalogue import PLAN
-from gausscert_coordinator.proof import NORMAL, WORKING
+from gausscert_coordinator.query import NORMAL, WORKING
 from gausscert_coordinator.recovery_view import cm_runs
 
 if TYPE_CHECKING:

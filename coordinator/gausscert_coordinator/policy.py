@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
+from gausscert_common.protocol.words import Step
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -43,6 +45,10 @@ class Call(StrEnum):
     CLEAN = "Clean"
     ENCRYPT = "Encrypt"
     SET_ENABLE_SSL = "SetEnableSsl"
+    BEGIN_RENEWAL = "BeginRenewal"
+    FINISH_RENEWAL = "FinishRenewal"
+    EXTEND_DENY_LIST = "ExtendDenyList"
+    READ_AUDIT = "ReadAudit"
 
     @property
     def method(self) -> str:
@@ -55,6 +61,8 @@ class Late(StrEnum):
 
     READ = "told"
     """A question: its answer is not worth more time."""
+    TOLD = "told: the same may be asked for again"
+    """What stands alone and does no harm if it is done twice."""
     TURN_BACK = "told: the transaction turns back"
     """There is a way back, and the rollback's own commands wait for what still runs."""
     REPEAT = "repeated"
@@ -112,6 +120,11 @@ def _no_way_back(deadline_s: Callable[[Timeouts], float], why: str) -> Policy:
     return Policy(deadline_s, _dead, _patient, Late.REPEAT, why)
 
 
+def _own(deadline_s: Callable[[Timeouts], float], why: str) -> Policy:
+    """What the agent does to itself waits for no command, so nobody is patient with it."""
+    return Policy(deadline_s, _quick, _quick, Late.TOLD, why)
+
+
 TABLE: Final[dict[Call, Policy]] = {
     Call.GET_NODE: _question(_quick, "looks at disk and processes only"),
     Call.PREFLIGHT: _question(_long, "runs several cm_ctl, of which each may hang"),
@@ -131,4 +144,23 @@ TABLE: Final[dict[Call, Policy]] = {
     Call.CLEAN: _no_way_back(_quick, "removes a directory; a repeat finds the tombstone"),
     Call.ENCRYPT: _forward(_long, "as Prepare; a repeat has the same request id"),
     Call.SET_ENABLE_SSL: _forward(_long, "runs cm_ctl; a repeat has the same request id"),
+    Call.BEGIN_RENEWAL: _own(_quick, "makes a key of P-256; a repeat gets the same request"),
+    Call.FINISH_RENEWAL: _own(_quick, "writes one file; a repeat finds the certificate in place"),
+    Call.EXTEND_DENY_LIST: _own(_quick, "writes one file; a repeat finds nothing to add"),
+    Call.READ_AUDIT: _question(_quick, "reads one page of a file"),
 }
+
+OF_STEP: Final[dict[Step, Call]] = {
+    Step.ACQUIRE: Call.ACQUIRE,
+    Step.PREPARE: Call.PREPARE,
+    Step.STOP: Call.STOP,
+    Step.SWAP: Call.SWAP,
+    Step.START: Call.START,
+    Step.COMMIT: Call.COMMIT,
+    Step.PURGE: Call.PURGE,
+    Step.ROLLBACK_STOP: Call.ROLLBACK_STOP,
+    Step.ABORT: Call.ABORT,
+    Step.ROLLBACK_START: Call.ROLLBACK_START,
+    Step.CLEAN: Call.CLEAN,
+}
+"""The call that carries each step's command."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from gausscert_common.model import (
+    Certificate,
     CertificateSet,
     ExpiryReport,
     JudgedSet,
@@ -59,7 +60,13 @@ class AgentClient(Protocol):
     async def get_expiry(self) -> ExpiryReport: ...
     async def probe(self, *, query: bool, timeout_s: float) -> ProbeReport: ...
     async def acquire(
-        self, command: Command, *, holder: str, lease_s: float, take_over: bool
+        self,
+        command: Command,
+        *,
+        holder: str,
+        lease_s: float,
+        take_over: bool,
+        excluded: tuple[str, ...] = (),
     ) -> NodeReport: ...
     async def prepare(self, command: Command, preparation: Preparation) -> PreparedSet: ...
     async def stop(self, command: Command, orders: RestartOrders) -> None: ...
@@ -70,6 +77,30 @@ class AgentClient(Protocol):
     async def abort(self, command: Command) -> CertificateSet: ...
     async def clean(self, command: Command) -> None: ...
     def watch(self) -> AsyncIterator[WatchEvent]: ...
+    async def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What an agent answers to the first half of a renewal."""
+
+    request: bytes
+    """PKCS #10, PEM."""
+    certificate: bytes
+    """The one that it has now, PEM."""
+
+
+class ControlPlaneClient(Protocol):
+    """What is asked of an agent about itself, apart from sets and CM. Errors as of `AgentClient`."""
+
+    @property
+    def name(self) -> str:
+        """The node's name in the inventory."""
+
+    async def begin_renewal(self, request_id: str) -> Asked: ...
+    async def finish_renewal(self, request_id: str, certificate: bytes) -> Certificate: ...
+    async def extend_deny_list(self, entries: bytes) -> tuple[int, int]: ...
+    async def get_expiry(self) -> ExpiryReport: ...
     async def close(self) -> None: ...
 
 

@@ -69,8 +69,24 @@ def write_new(files: Mapping[Path, bytes], shared: Mapping[Path, bytes] | None =
         raise _refused(path, f"it cannot be written: {error.strerror}") from None
 
 
-def _create(path: Path, body: bytes, made: list[Path]) -> None:
-    descriptor = os.open(path, _CREATE, FILE_MODE)
+def replace_private(path: Path, body: bytes) -> None:
+    """Write a file anew that nobody else may read; whoever reads it meanwhile sees the former or the new one.
+
+    Raises:
+        InvalidInput: ARGUMENT_INVALID: it cannot be written.
+    """
+    new = path.with_name(f"{path.name}.new")
+    try:
+        new.unlink(missing_ok=True)
+        _create(new, body, [], 0o600)
+        os.replace(new, path)
+        sync_directory(path.parent)
+    except OSError as error:
+        raise _refused(path, f"it cannot be written: {error.strerror}") from None
+
+
+def _create(path: Path, body: bytes, made: list[Path], mode: int = FILE_MODE) -> None:
+    descriptor = os.open(path, _CREATE, mode)
     made.append(path)
     with os.fdopen(descriptor, "wb") as opened:
         opened.write(body)

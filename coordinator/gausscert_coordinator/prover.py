@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from gausscert_coordinator import proof, running, sightings, takeover
+from gausscert_coordinator import proof, query, running, sightings, takeover
 from gausscert_coordinator.hands import PROBE_TIMEOUT_S, QUICK_PROBE_S
+from gausscert_coordinator.heartbeat import Wait
 from gausscert_coordinator.report import Mark
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 
     from gausscert_common.errors import GausscertError
     from gausscert_common.findings import Finding
     from gausscert_common.model import ClusterState, ProbeReport
 
+    from gausscert_coordinator.expectation import Expectation
     from gausscert_coordinator.fanout import Answers
     from gausscert_coordinator.hands import Hands
-    from gausscert_coordinator.proof import Expectation
     from gausscert_coordinator.report import Proof
     from gausscert_coordinator.reporter import Reporter
     from gausscert_coordinator.running import Processes
@@ -60,6 +62,10 @@ class Prover:
         self._asked: Mapping[str, ProbeReport] = {}
         self.short_of: list[GausscertError] = []
         """What was hoped for and not seen, once no less than before was."""
+        self.wait: Wait | None = None
+        """While it looks."""
+        self.said = ""
+        """What was wrong in the last look, for a person."""
 
     async def prove(
         self,
@@ -85,22 +91,33 @@ class Prover:
                 files, and all that waiting brings is a longer outage.
         """
         deadline_s = self._clock() + within_s
-        said, wrongly, longest_s = "", frozenset[int](), QUICK_PROBE_S
-        while True:
-            seen = await self._look(expectation, before, longest_s)
-            twice = gives_up and bool(seen.wrongly & wrongly)
-            if seen.wrong and seen.taken:
-                return seen.taken
-            if not seen.wrong or seen.hopeless or twice or enough():
-                return seen.wrong
-            if self._clock() >= deadline_s:
-                return await self._settle_for(least, expectation, seen.wrong, before)
-            text = _named(seen.wrong)
-            if text != said:
-                self._reporter.tell(Mark.NOTE, detail=f"waiting: {text}")
-                said = text
-            wrongly, longest_s = seen.wrongly, PROBE_TIMEOUT_S
-            await pause(POLL_S)
+        wrongly, longest_s = frozenset[int](), QUICK_PROBE_S
+        with self._waiting(within_s):
+            while True:
+                seen = await self._look(expectation, before, longest_s)
+                twice = gives_up and bool(seen.wrongly & wrongly)
+                if seen.wrong and seen.taken:
+                    return seen.taken
+                if not seen.wrong or seen.hopeless or twice or enough():
+                    return seen.wrong
+                if self._clock() >= deadline_s:
+                    return await self._settle_for(least, expectation, seen.wrong, before)
+                self._tell(_named(seen.wrong))
+                wrongly, longest_s = seen.wrongly, PROBE_TIMEOUT_S
+                await pause(POLL_S)
+
+    @contextmanager
+    def _waiting(self, within_s: float) -> Iterator[None]:
+        self.said, self.wait = "", Wait(set(), self._reporter.elapsed_s, within_s)
+        try:
+            yield
+        finally:
+            self.wait = None
+
+    def _tell(self, text: str) -> None:
+        if text != self.said:
+            self._reporter.tell(Mark.NOTE, detail=f"waiting: {text}")
+            self.said = text
 
     async def _settle_for(
         self,
@@ -146,7 +163,7 @@ class Prover:
             return wrong
         asked = await self._hands.probe(query=True)
         self._asked = asked.good
-        self.cluster_state = proof.cluster_state(asked.good)
+        self.cluster_state = query.cluster_state(asked.good)
         self.evidence = proof.evidence(asked.good)
         self._note_causes(asked.good.values())
         return [

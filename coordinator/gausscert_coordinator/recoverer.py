@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 from gausscert_common.errors import InDoubt, Reason
 from gausscert_common.protocol.coordinator import Verdict, begin
 
-from gausscert_coordinator import recovery_view
-from gausscert_coordinator.fanout import ask
+from gausscert_coordinator import leaving_out, recovery_view
+from gausscert_coordinator.fanout import Answers, ask
 from gausscert_coordinator.job import Job
 from gausscert_coordinator.joining import Joining
 from gausscert_coordinator.objections import as_finding
 from gausscert_coordinator.plan import objections_to
 from gausscert_coordinator.recovery_case import Case, Waiting, Wish, examine
-from gausscert_coordinator.recovery_refusals import refused, untouchable
+from gausscert_coordinator.recovery_refusals import cannot_remember, refused, untouchable
 from gausscert_coordinator.report import Result
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from gausscert_common.model import NodeReport
 
     from gausscert_coordinator.engine import Engine
-    from gausscert_coordinator.fanout import Answers
+    from gausscert_coordinator.inventory import Inventory
     from gausscert_coordinator.joining import Joiner
     from gausscert_coordinator.ports import AgentClient
     from gausscert_coordinator.report import NodeRecovery
@@ -43,6 +43,7 @@ class Recoverer:
 
     Args:
         wish: What the operator asked for.
+        inventory: The cluster.
         clients: All nodes of the inventory.
         joiner: For nodes that are back.
         engine_for: Makes the engine of one piece.
@@ -52,12 +53,14 @@ class Recoverer:
     def __init__(
         self,
         wish: Wish,
+        inventory: Inventory,
         clients: Mapping[str, AgentClient],
         joiner: Joiner,
         engine_for: Callable[[Job], Engine],
         ended: Callable[[Result], Awaitable[Result]],
     ) -> None:
         self._wish = wish
+        self._inventory = inventory
         self._clients = clients
         self._joiner = joiner
         self._engine_for = engine_for
@@ -73,6 +76,9 @@ class Recoverer:
         nothing is left that can be done now."""
         while True:
             read = await ask(self._clients.values(), lambda client: client.get_node())
+            refusal = await self._unfit_to_leave_out(read)
+            if refusal is not None:
+                return self._summed(refusal)
             piece = examine(self._wish, read, self._clients, [each.transaction_id for each in self._done])
             self._note(read.good)
             if isinstance(piece, Result):
@@ -88,6 +94,14 @@ class Recoverer:
                 return self._summed(result)
             self._done.append(result)
 
+    async def _unfit_to_leave_out(self, read: Answers[NodeReport]) -> Result | None:
+        """Asked before anything was done: later on a node may well be back."""
+        if not self._wish.exclude or self._begun:
+            return None
+        return await leaving_out.refusal(
+            self._inventory, self._clients, read, self._wish.exclude, self._wish.restart
+        )
+
     async def _settle(self, case: Case, reports: Mapping[str, NodeReport]) -> Result:
         engine = self._engine_for(self._job(case))
         result = await self._carried_out(case, reports, engine)
@@ -99,16 +113,19 @@ class Recoverer:
         if not acquired.complete:
             await engine.let_go()
             return _not_granted(case, acquired)
-        course, why, said = case.course, case.why, None
-        if not case.start_as:
-            decision = case.decide(acquired.good, self._wish.prefer)
-            course, why, said = decision.course, decision.why, decision.said
-        if course is None:
+        forgetful = cannot_remember(acquired.good, case.subject)
+        if forgetful:
             await engine.let_go()
-            return untouchable(case.transaction_id, why, said)
-        result = await engine.run(course)
+            return _not_granted(case, Answers(acquired.good, {each.node: each for each in forgetful}))
+        decision = case.decide(acquired.good, self._wish.prefer)
+        if decision.course is None:
+            await engine.let_go()
+            said, remedy = decision.said, decision.remedy
+            return untouchable(case.transaction_id, decision.why, said, remedy, fenced=True)
+        result = await engine.run(decision.course)
         only_started = bool(case.start_as) and result.verdict is Verdict.ROLLED_BACK
-        return replace(result, why=why, verdict=Verdict.NOTHING_DONE if only_started else result.verdict)
+        verdict = Verdict.NOTHING_DONE if only_started else result.verdict
+        return replace(result, why=decision.why, verdict=verdict)
 
     async def _join(self, what: Joining) -> Result:
         """A transaction of its own, from the plan on; a plan that is refused touches nothing."""
@@ -138,6 +155,8 @@ class Recoverer:
             settled=case.settled,
             joins=case.subject.joins,
             absent=case.absent,
+            missing=case.subject.missing,
+            witnesses=case.witnesses,
         )
 
     def _was_in_vain(self, piece: Case | Joining, reports: Mapping[str, NodeReport]) -> bool:
@@ -163,6 +182,9 @@ class Recoverer:
         no more."""
         if not self._done:
             return refused(piece.transaction_id, piece.errors, piece.why)
+        if set(piece.nodes) <= set(self._wish.exclude):  # as it was asked for
+            last = self._done.pop()
+            return replace(last, why=f"{last.why}; {piece.why}")
         if piece.lacks_bundle:
             said = tuple(map(as_finding, piece.errors))
             last = self._done.pop()

@@ -13,10 +13,10 @@ from gausscert_common.errors import GausscertError, Unreachable
 from gausscert_common.protocol import exclusion
 from gausscert_common.protocol.coordinator import Course, Stage, Verdict
 from gausscert_common.protocol.exclusion import Return
-from gausscert_common.protocol.recovery import Choice, decide
+from gausscert_common.protocol.recovery import Choice, Decision, decide
 from gausscert_common.protocol.words import Outcome, RestartScope
 
-from gausscert_coordinator import joining, live_sets, proof, recovery_view
+from gausscert_coordinator import joining, left_behind, live_sets, proof, recovery_view
 from gausscert_coordinator.joining import Joining
 from gausscert_coordinator.objections import waiting_text
 from gausscert_coordinator.recovery_refusals import (
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from gausscert_common.bundle import Bundle
     from gausscert_common.model import NodeReport
     from gausscert_common.protocol.exclusion import Subject
-    from gausscert_common.protocol.recovery import Answer, Decision
+    from gausscert_common.protocol.recovery import Answer
 
     from gausscert_coordinator.fanout import Answers
     from gausscert_coordinator.inventory import Timeouts
@@ -59,6 +59,8 @@ class Wish:
     """Whether a holder is known to have ended, so that its lease guards nobody."""
     bundle: Bundle | None = field(default=None, repr=False)
     """For those that join."""
+    exclude: tuple[str, ...] = ()
+    """Nodes that are dead, to recover without."""
 
     def abandoned(self, reports: Iterable[NodeReport]) -> bool:
         """Whether every lease that still runs is that of a coordinator that has ended."""
@@ -84,6 +86,8 @@ class Case:
     """CM's numbers of nodes whose cm_server is not to serve."""
     remembered: Mapping[str, Answer] = field(default_factory=dict)
     """By nodes that are through with it."""
+    witnesses: tuple[str, ...] = ()
+    """Those of them that look whether it ends well."""
 
     @property
     def transaction_id(self) -> str:
@@ -96,7 +100,9 @@ class Case:
         return not set(self.subject.excluded) <= set(self.settled)
 
     def decide(self, reports: Mapping[str, NodeReport], prefer: Choice) -> Decision:
-        """By what those say that are commanded, and what others remember."""
+        """By what those say that are commanded, and what others remember; a start has nothing to decide."""
+        if self.start_as:
+            return Decision(self.course, self.why)
         subject = self.subject
         told = recovery_view.answers(reports, subject.transaction_id, outside=subject.outside)
         return decide(
@@ -106,6 +112,7 @@ class Case:
             waits=self.waits,
             outside=self.subject.outside,
             joins=bool(self.subject.joins),
+            missing=self.subject.missing,
         )
 
 
@@ -133,7 +140,7 @@ def examine(
         inventory: All nodes.
         done: Transactions that this recovery has settled, as far as that goes.
     """
-    reports, subject = read.good, exclusion.subject(recovery_view.parts(read.good))
+    reports, subject = read.good, exclusion.subject(recovery_view.parts(read.good), wish.exclude)
     lost = [error for node, error in read.bad.items() if not _may_be_lost(node, error, subject)]
     if lost:
         why = f"{len(reports)} of {len(inventory)} nodes answered; recovery needs all of them"
@@ -143,7 +150,8 @@ def examine(
     strangers = [stranger(node) for node in subject.nodes if node not in reports]
     if strangers:
         return refused(subject.transaction_id, strangers, "a node is not in the inventory")
-    apart = bool(subject.excluded) or subject.outside
+    subject = left_behind.alone(left_behind.back(subject, reports), reports)
+    apart = bool(subject.excluded or subject.through or wish.exclude)
     if apart and wish.restart is RestartScope.CLUSTER:
         return refused(subject.transaction_id, [not_as_one()], "nodes were excluded")
     restart = wish.restart or recovery_view.restart_of(reports, subject.transaction_id)
@@ -152,7 +160,7 @@ def examine(
     standing = _standing(wish, read, inventory, subject, restart) if subject.stands else None
     down = any(not recovery_view.cm_stays_up(reports[node]) for node in subject.nodes)
     first_up = down and restart is not RestartScope.NONE and subject.transaction_id not in done
-    if standing is not None and not first_up:
+    if standing is not None and not first_up and not subject.unrecorded:
         return standing
     return _ordinary(wish, reports, inventory, subject, restart)
 
@@ -162,7 +170,7 @@ def _standing(
 ) -> Joining | Waiting | None:
     """Who joins now, or who is waited for; None when everybody is settled."""
     reports = read.good
-    returns = recovery_view.returns(reports, subject.transaction_id, inventory)
+    returns = recovery_view.returns(reports, subject.transaction_id, inventory, subject.missing)
     back = exclusion.having(returns, Return.BACK)
     take_over = wish.take_over or wish.abandoned(reports[node] for node in back)
     what = Joining(subject.transaction_id, back, reports, restart, take_over, wish.accept_state)
@@ -198,14 +206,13 @@ def _ordinary(
         abandoned=wish.abandoned(involved.values()),
         settled=_settled(reports, subject, inventory),
         absent=_absent(reports, subject, inventory),
-        remembered=recovery_view.remembered(
-            {node: reports[node] for node in subject.through}, subject.transaction_id
-        ),
+        remembered=_remembered(reports, subject),
+        witnesses=() if subject.outside else subject.through,
     )
     decision = case.decide(involved, wish.prefer)
     if decision.course is None:
         held = held_by_others(wish, involved, subject.transaction_id)
-        return held or untouchable(subject.transaction_id, decision.why, decision.said)
+        return held or untouchable(subject.transaction_id, decision.why, decision.said, decision.remedy)
     if not decision.course.over:
         held = held_by_others(wish, involved, subject.transaction_id)
         return held or replace(case, course=decision.course, why=decision.why)
@@ -223,6 +230,12 @@ def _ordinary(
     return replace(case, course=start, why=why, start_as=wish.fresh_id())
 
 
+def _remembered(reports: Mapping[str, NodeReport], subject: Subject) -> dict[str, Answer]:
+    """How it ended at those that are through with it, as far as they know."""
+    through = {node: reports[node] for node in subject.through}
+    return recovery_view.remembered(through, subject.transaction_id)
+
+
 def _settled(
     reports: Mapping[str, NodeReport], subject: Subject, inventory: Collection[str]
 ) -> tuple[str, ...]:
@@ -232,7 +245,9 @@ def _settled(
     )
     if any(answer.outcome is Outcome.COMMITTED for answer in told.values()):
         return subject.excluded
-    return exclusion.settled(recovery_view.returns(reports, subject.transaction_id, inventory))
+    returns = recovery_view.returns(reports, subject.transaction_id, inventory, subject.missing)
+    within = set(exclusion.having(returns, Return.WITHIN)) & set(subject.nodes)
+    return tuple(sorted({*exclusion.settled(returns), *within}))
 
 
 def _absent(
@@ -244,7 +259,7 @@ def _absent(
         return proof.unowned(reports.values())
     if not subject.excluded:
         return frozenset()
-    returns = recovery_view.returns(reports, subject.transaction_id, inventory)
+    returns = recovery_view.returns(reports, subject.transaction_id, inventory, subject.missing)
     serving = {*subject.nodes, *exclusion.having(returns, Return.JOINED)}
     return proof.unowned(report for node, report in reports.items() if node in serving)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from gausscert_common.errors import GausscertError, InDoubt, InvalidInput, Reason
+from gausscert_common.errors import GausscertError, InDoubt, InvalidInput, NodeRefusal, Reason
 from gausscert_common.protocol import exclusion
 from gausscert_common.protocol.coordinator import Verdict
 from gausscert_common.protocol.exclusion import Return
@@ -21,12 +21,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from gausscert_common.model import NodeReport
+    from gausscert_common.protocol.exclusion import Subject
 
     from gausscert_coordinator.recovery_case import Wish
 
 _BY_HAND: Final = (
     "put the old or the new set back by hand (docs/runbook.md, In doubt), then run: gausscert recover"
 )
+
+_FENCED: Final = (
+    "no set was touched, but the fence was taken, so that whoever was at work can do no more; the leases were"
+    " given back"
+)
+
 
 SETS_DIFFER: Final = "no transaction is in doubt, but the nodes hold different sets"
 
@@ -53,7 +60,12 @@ def refused(transaction_id: str, errors: Iterable[GausscertError], why: str) -> 
 
 
 def untouchable(
-    transaction_id: str, why: str, said: Mapping[str, str] | None = None, remedy: str = _BY_HAND
+    transaction_id: str,
+    why: str,
+    said: Mapping[str, str] | None = None,
+    remedy: str = "",
+    *,
+    fenced: bool = False,
 ) -> Result:
     """Nothing may be touched before a person has looked.
 
@@ -61,11 +73,13 @@ def untouchable(
         transaction_id: "" where it is not one transaction.
         why: What cannot be.
         said: What each node answered, by name; each is told of.
-        remedy: What that person can do.
+        remedy: What that person can do; "" for putting sets back by hand.
+        fenced: The nodes had granted Acquire before it was seen; the leases were given back.
     """
+    left = _FENCED if fenced else "nothing was touched"
     errors = [
-        InDoubt(Reason.IN_DOUBT, f"{told}; {why}; nothing was touched", node=node, remedy=remedy)
-        for node, told in (said or {"": "the nodes contradict each other"}).items()
+        InDoubt(Reason.IN_DOUBT, f"{each}; {why}; {left}", node=node, remedy=remedy or _BY_HAND)
+        for node, each in (said or {"": "the nodes contradict each other"}).items()
     ]
     return Result(transaction_id, Verdict.IN_DOUBT, failures=tuple(errors), why=why)
 
@@ -104,5 +118,22 @@ def stranger(node: str) -> InDoubt:
         Reason.CONFIG_INVALID,
         "takes part in the transaction in doubt, but is not in the inventory",
         node=node,
-        remedy="use the inventory that the transaction was begun with",
+        remedy="use the inventory that the transaction was begun with; if the node is dead for good:"
+        f" gausscert recover --exclude {node}, with that inventory",
     )
+
+
+def cannot_remember(reports: Mapping[str, NodeReport], subject: Subject) -> list[GausscertError]:
+    """Nodes in the transaction that have granted Acquire and do not remember whom they are recovered without:
+    they would give their old sets up."""
+    return [
+        NodeRefusal(
+            Reason.NODES_EXCLUDED,
+            f"cannot remember that {', '.join(subject.missing)} is left out",
+            node=node,
+            remedy="its agent is of an older release: upgrade it, then recover again",
+        )
+        for node, report in sorted(reports.items())
+        if report.transaction.transaction_id == subject.transaction_id
+        and not set(subject.missing) <= set(report.transaction.excluded)
+    ]

@@ -13,7 +13,7 @@ from gausscert_coordinator import live_sets
 from gausscert_coordinator.report import InFlight, NodeRecovery
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from gausscert_common.model import NodeReport, TransactionReport
     from gausscert_common.protocol.words import Outcome, RestartScope
@@ -66,22 +66,36 @@ def parts(reports: Mapping[str, NodeReport]) -> dict[str, Part | None]:
 
 
 def returns(
-    reports: Mapping[str, NodeReport], transaction_id: str, inventory: Collection[str]
+    reports: Mapping[str, NodeReport],
+    transaction_id: str,
+    inventory: Collection[str],
+    leaving: Collection[str] = (),
 ) -> dict[str, Return]:
-    """What has become of the nodes that a transaction was begun without, by node.
+    """What has become of the nodes that a transaction is without, by node.
 
     Args:
         reports: Of all nodes that answered.
         transaction_id: The transaction.
         inventory: All nodes.
+        leaving: Nodes that it is to be without from now on, besides those that its nodes remember.
     """
     told = [
         each.transaction for each in reports.values() if each.transaction.transaction_id == transaction_id
     ]
     held = committed_digests(reports, transaction_id)
     wish = next((each.ssl_wish for each in told), SslWish.KEEP)
-    excluded = sorted({node for each in told for node in each.excluded})
-    return {node: _return(reports.get(node), held, wish, known=node in inventory) for node in excluded}
+    excluded = sorted({node for each in told for node in each.excluded} | set(leaving))
+    within = {
+        node
+        for node in excluded
+        if node in reports and reports[node].transaction.transaction_id == transaction_id
+    }
+    return {
+        node: Return.WITHIN
+        if node in within
+        else _return(reports.get(node), held, wish, known=node in inventory)
+        for node in excluded
+    }
 
 
 def committed_digests(reports: Mapping[str, NodeReport], transaction_id: str) -> frozenset[str]:
@@ -132,7 +146,15 @@ def _flight(
         lease_left_s=max(0.0 if each.holder in gone else each.lease_left_s for each in told.values()),
         excluded=tuple(returns(reports, transaction_id, inventory).items()),
         held_by=_later_holder(told, begun_by),
+        missing=_missing(told.values()),
     )
+
+
+def _missing(told: Iterable[TransactionReport]) -> tuple[str, ...]:
+    """Participants that it is recovered without."""
+    parts = tuple(told)
+    named = {node for each in parts for node in each.participants}
+    return tuple(sorted(named & {node for each in parts for node in each.excluded}))
 
 
 def _later_holder(told: Mapping[str, TransactionReport], begun_by: str) -> str:
@@ -237,6 +259,8 @@ def _answer(report: NodeReport, transaction_id: str, new: frozenset[str], *, com
         outcome=outcome_at(report, transaction_id),
         participants=told.participants,
         running=cm_stays_up(report),
+        voted=told.phase in _VOTED,
+        reached=told.reached,
     )
 
 
@@ -247,6 +271,12 @@ def _left_with(report: NodeReport, transaction_id: str, new: frozenset[str]) -> 
     if not new or newest != (Tombstone(transaction_id, Outcome.COMMITTED),):
         return None
     return LiveState.NEW if live_sets.identity(report.live) in new else LiveState.FOREIGN
+
+
+def may_run_new(report: NodeReport) -> bool:
+    """Whether a node in a transaction may run with the new set, so that it is stopped before it is rolled
+    back."""
+    return _running_as(report) is LiveState.NEW
 
 
 def _running_as(report: NodeReport) -> LiveState | None:

@@ -77,6 +77,8 @@ class InFlight:
     """Nodes that it was begun without, and what has become of them, by name."""
     held_by: str = ""
     """Who has the fence now, if that is somebody else."""
+    missing: tuple[str, ...] = ()
+    """Excluded nodes that are part of it: they went away in the middle."""
 
     @property
     def waits(self) -> bool:
@@ -180,6 +182,8 @@ class Mark(StrEnum):
     FAILED = "failed"
     RETRYING = "retrying"
     NOTE = "note"
+    WAITING = "waiting"
+    """Nothing has happened for a while; the detail says what is waited for, and how long at most."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,6 +61,10 @@ class Reporter:
         """Say what a node says it is about. For who waits alone: it is no answer, and no record is made."""
         self._show(Progress(self.elapsed_s, self.stage, Mark.NOTE, node, activity))
 
+    def waiting(self, detail: str) -> None:
+        """Say that the stage still waits. As `relay`: for who waits alone."""
+        self._show(Progress(self.elapsed_s, self.stage, Mark.WAITING, detail=detail))
+
     def _show(self, progress: Progress) -> None:
         if self._watch is None:
             return

@@ -9,6 +9,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
+from gausscert_common import boots
 from gausscert_common.errors import NodeFailure, Reason
 
 from gausscert_coordinator.recovery_view import CM_PROCESSES
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
     Processes = Mapping[str, tuple[CmProcess, ...]]
 
 _SAME: Final = timedelta(seconds=5)
-"""The start of a process is told by when the machine booted, which a corrected clock moves; no pid is given
-out again so soon."""
+"""Only of an agent that does not tell start ticks. The start of a process is then told by when the machine
+booted, which a corrected clock moves; no pid is given out again so soon."""
 
 
 def running(reports: Mapping[str, NodeReport]) -> Processes:
@@ -42,6 +43,12 @@ def still_there(reports: Mapping[str, NodeReport], when: str) -> list[NodeFailur
         for node, found in sorted(running(reports).items())
         if found
     ]
+
+
+def where(reports: Mapping[str, NodeReport]) -> str:
+    """Where CM runs, for a person; "" for nowhere."""
+    found = [f"{node}: {_named(each)}" for node, each in sorted(running(reports).items()) if each]
+    return f"CM still runs on {'; '.join(found)}" if found else ""
 
 
 def not_restarted(reports: Mapping[str, NodeReport], before: Processes) -> list[NodeFailure]:
@@ -85,12 +92,7 @@ def told_to_stop(reports: Mapping[str, NodeReport], *, but: Collection[str] = ()
 def absent(reports: Mapping[str, NodeReport]) -> list[NodeFailure]:
     """Nodes that must have a cm_server, on which none runs."""
     return [
-        NodeFailure(
-            Reason.NOT_PROVEN,
-            f"no cm_server runs here; there is: {_named(_daemons(report)) or 'nothing of CM'}",
-            node=node,
-            remedy="look at cm_server's log there: $GAUSSLOG/cm/cm_server",
-        )
+        _absent(node, report)
         for node, report in sorted(reports.items())
         if report.topology.local is not None
         and report.topology.local.server_address
@@ -98,13 +100,26 @@ def absent(reports: Mapping[str, NodeReport]) -> list[NodeFailure]:
     ]
 
 
+def _absent(node: str, report: NodeReport) -> NodeFailure:
+    message = f"no cm_server runs here; there is: {_named(_daemons(report)) or 'nothing of CM'}"
+    remedy = "look at cm_server's log there: $GAUSSLOG/cm/cm_server"
+    if report.manually_stopped:  # then cm_server has not even begun
+        message += "; and bin/cluster_manual_start is there, so that nothing starts it"
+        remedy = "see why `cm_ctl start` has left that file there: $GAUSSLOG/cm/cm_ctl"
+    return NodeFailure(Reason.NOT_PROVEN, message, node=node, remedy=remedy)
+
+
 def _daemons(report: NodeReport) -> tuple[CmProcess, ...]:
     return tuple(process for process in report.processes if process.name in CM_PROCESSES)
 
 
 def _is_same(one: CmProcess, other: CmProcess) -> bool:
-    same = (one.name, one.pid) == (other.name, other.pid)
-    return same and abs(one.started_at - other.started_at) < _SAME
+    """By pid, start ticks and boot, which no clock that is set can change."""
+    if (one.name, one.pid) != (other.name, other.pid):
+        return False
+    if one.start_ticks and other.start_ticks:
+        return one.start_ticks == other.start_ticks and boots.is_same(one.boot, other.boot)
+    return abs(one.started_at - other.started_at) < _SAME
 
 
 def _named(processes: tuple[CmProcess, ...]) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from gausscert_common.errors import NodeFailure, Reason
 
-from gausscert_coordinator import proof, running
+from gausscert_coordinator import answers, running
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from gausscert_common.model import NodeReport, ProbeReport, Served
 
-    from gausscert_coordinator.proof import Expectation, Wanted
+    from gausscert_coordinator.answers import Wanted
+    from gausscert_coordinator.expectation import Expectation
     from gausscert_coordinator.running import Processes
 
 _LISTENS_WITHIN: Final = timedelta(seconds=3)
@@ -42,7 +43,7 @@ def definite(expectation: Expectation, probes: Mapping[str, ProbeReport]) -> fro
         for report in probes.values()
         for served in report.served
         if (wanted := _wanted(expectation, served.cm_node_id)) is not None
-        and proof.answers_wrongly(wanted, served)
+        and answers.answers_wrongly(wanted, served)
     )
 
 
@@ -102,7 +103,7 @@ def not_up_yet(
         and _agent_is_settled(report)
         and not _should_listen(report)
         and (own := _served(report.topology.local_node_id, probes[node])) is not None
-        and not proof.speaks(own)
+        and not answers.speaks(own)
         and own.cm_node_id in expectation.servers
         and own.cm_node_id not in served_before
     ]
@@ -111,8 +112,18 @@ def not_up_yet(
 def speaking(probes: Mapping[str, ProbeReport]) -> frozenset[int]:
     """cm_servers, by CM node id, that answer somebody."""
     return frozenset(
-        served.cm_node_id for report in probes.values() for served in report.served if proof.speaks(served)
+        served.cm_node_id for report in probes.values() for served in report.served if answers.speaks(served)
     )
+
+
+def silent(
+    expectation: Expectation, reports: Mapping[str, NodeReport], probes: Mapping[str, ProbeReport]
+) -> str:
+    """The cm_servers that must serve and that nobody hears, for a person; "" where nobody could look."""
+    owners = {each.topology.local_node_id: f" ({node})" for node, each in reports.items()}
+    lacking = sorted(expectation.servers.keys() - speaking(probes)) if probes else []
+    named = ", ".join(f"{each}{owners.get(each, '')}" for each in lacking)
+    return f"no answer yet from cm_server {named}" if named else ""
 
 
 def gist(failure: NodeFailure) -> tuple[str, str]:
@@ -155,11 +166,11 @@ def _about(
     texts: dict[str, list[str]] = {}
     for node, report in sorted(probes.items()):
         served = _served(cm_node_id, report)
-        if served is not None and (text := proof.objection_to(wanted, served)):
+        if served is not None and (text := answers.objection_to(wanted, served)):
             texts.setdefault(text, []).append(node)
     own = _served(cm_node_id, probes[owner]) if owner in probes else None
-    if own is not None and not proof.speaks(own):
-        text = f"{proof.objection_to(wanted, own)}{_since(reports[owner])}"
+    if own is not None and not answers.speaks(own):
+        text = f"{answers.objection_to(wanted, own)}{_since(reports[owner])}"
         return [NodeFailure(Reason.CM_NOT_STARTED, text, node=owner, remedy=_REMEDY)]
     return [
         NodeFailure(
@@ -196,7 +207,7 @@ def _agent_is_settled(report: NodeReport) -> bool:
 
 def _is_silent(report: NodeReport, seen: ProbeReport | None) -> bool:
     own = _served(report.topology.local_node_id, seen) if seen is not None else None
-    return own is not None and not proof.speaks(own)
+    return own is not None and not answers.speaks(own)
 
 
 def _born(report: NodeReport) -> datetime | None:

@@ -2,7 +2,7 @@
 before". Pure.
 
 Without --accept-state a transaction begins on a Normal cluster only and ends on a Normal one (Degraded will
-do while nodes are left out, `proof.WORKING`). With it the cluster as it was found is what "as good as before"
+do while nodes are left out, `query.WORKING`). With it the cluster as it was found is what "as good as before"
 is measured by: better is waited for, no worse is enough.
 """
 
@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING, Final
 from gausscert_common.errors import NodeFailure, NodeRefusal, Reason
 from gausscert_common.findings import Finding, Severity
 
-from gausscert_coordinator import proof
+from gausscert_coordinator import query
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
     from gausscert_common.model import ClusterState, NodeReport, ProbeReport
 
-    from gausscert_coordinator.proof import Baseline, Expectation
+    from gausscert_coordinator.baseline import Baseline
+    from gausscert_coordinator.expectation import Expectation
 
 WORST_FIRST: Final = (
     "Unknown",
@@ -30,11 +31,11 @@ WORST_FIRST: Final = (
     "Redistributing",
     "Degraded",
     "NormalCNDeleted",
-    proof.NORMAL,
+    query.NORMAL,
 )
 """CM's words for a cluster (cm_misc.cpp:645-655)."""
 
-_WORKS: Final = frozenset(WORST_FIRST[WORST_FIRST.index(proof.DEGRADED) :])
+_WORKS: Final = frozenset(WORST_FIRST[WORST_FIRST.index(query.DEGRADED) :])
 """Those of one that works, if not with all nodes."""
 
 ACCEPTABLE: Final = frozenset({"CLUSTER_NOT_NORMAL", "MANUALLY_STOPPED", "NODE_UPGRADING", "NODE_PAUSED"})
@@ -66,7 +67,7 @@ def words(probes: Mapping[str, ProbeReport]) -> frozenset[str]:
 
 def told(probes: Mapping[str, ProbeReport]) -> str:
     """State and roles, for a person."""
-    state = proof.cluster_state(probes)
+    state = query.cluster_state(probes)
     if state is None or not state.cluster_state:
         return "cm_ctl query does not tell how the cluster is"
     roles = roles_text(state)
@@ -172,7 +173,7 @@ def worse_than_planned(
     return [
         NodeRefusal(
             Reason.NODE_UNFIT,
-            f"the cluster is worse than planned: cm_ctl query says {proof.state_text(report.cluster)},"
+            f"the cluster is worse than planned: cm_ctl query says {query.state_text(report.cluster)},"
             f" it said {planned}",
             node=node,
             remedy="find out what has happened to it since the plan was made, then plan again",

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from gausscert_coordinator import sightings
+from gausscert_coordinator.beside import beside
 from gausscert_coordinator.hands import GLANCE_S
 from gausscert_coordinator.report import Mark
 
@@ -17,8 +16,8 @@ if TYPE_CHECKING:
     from gausscert_common.errors import NodeFailure
     from gausscert_common.model import NodeReport
 
+    from gausscert_coordinator.expectation import Expectation
     from gausscert_coordinator.hands import Hands
-    from gausscert_coordinator.proof import Expectation
     from gausscert_coordinator.reporter import Reporter
     from gausscert_coordinator.running import Processes
 
@@ -27,8 +26,6 @@ T = TypeVar("T")
 EVERY_S: Final = 1.0
 """Between two looks; with the longest look (`hands.GLANCE_S`) a cm_server that serves what it must not
 is named within 5 s."""
-
-_logger = logging.getLogger(__name__)
 
 
 class StartWatch:
@@ -52,6 +49,8 @@ class StartWatch:
         self._reporter = reporter
         self._sleep = sleep
         self._patience_s = patience_s
+        self.silent = ""
+        """The cm_servers that nobody has heard in the last look, for a person."""
 
     async def during(
         self,
@@ -66,18 +65,12 @@ class StartWatch:
             wanted: What must be served, by what the nodes hold.
             before: The processes that must be gone, by node; None: not looked at.
         """
-        looking = asyncio.ensure_future(self._look_on(wanted, before))
-        try:
-            return await start
-        finally:
-            looking.cancel()
-            (ended,) = await asyncio.gather(looking, return_exceptions=True)
-            if not isinstance(ended, asyncio.CancelledError):
-                _logger.error("looking beside the start failed", exc_info=ended)
+        self.silent = ""
+        return await beside(start, self._look_on(wanted, before), "looking beside the start")
 
     async def _look_on(
         self, wanted: Callable[[Mapping[str, NodeReport]], Expectation], before: Processes | None
-    ) -> BaseException:
+    ) -> None:
         told, served = set[tuple[str, str]](), set[int]()
         while True:
             await self._sleep(EVERY_S)
@@ -96,6 +89,7 @@ class StartWatch:
             read, probes = await self._hands.glance(self._patience_s)
         expectation = wanted(read.good)
         served |= sightings.speaking(probes.good)
+        self.silent = sightings.silent(expectation, read.good, probes.good)
         return [
             *sightings.while_starting(expectation, before, read.good, probes.good),
             *sightings.not_up_yet(expectation, read.good, probes.good, served),

@@ -9,7 +9,7 @@ import threading
 import time
 from typing import Any, Final, NoReturn
 
-from gausscert_sim import faults, processes, runlog, settings
+from gausscert_sim import faults, hiding, processes, runlog, settings
 from gausscert_sim.listener import Listener
 from gausscert_sim.mesh import Mesh
 from gausscert_sim.quorum import Role, cluster_state, role
@@ -17,6 +17,9 @@ from gausscert_sim.server_start import Loaded, StartRefused, load
 
 FAILED: Final = 255
 """`return -1` from main."""
+
+_LOOKS_FOR_MARK_S: Final = 0.01
+"""Much less than om_monitor and cm_agent take to start: they must find a cm_server that was hiding."""
 
 
 class Server:
@@ -92,7 +95,7 @@ def _run(config: settings.Settings) -> int:
     if processes.from_pid_file(node.pid_file("cm_server"), node.program("cm_server")):
         sys.stdout.write("cm_server: another cm_server of this node is running\n")
         return FAILED
-    signal.signal(signal.SIGTERM, lambda *_: _end(node))
+    signal.signal(signal.SIGTERM, lambda *_: _told_to_end(node))
     # A reload reads neither certificates nor enable_ssl again (facts section 1).
     signal.signal(signal.SIGHUP, lambda *_: None)
     settings.write_private(node.pid_file("cm_server"), f"{os.getpid()}\n".encode())
@@ -128,6 +131,21 @@ def _start(config: settings.Settings, log: runlog.RunLog) -> None:
         Server(config, loaded, log).start()
     except OSError as cause:
         raise StartRefused(f"could not listen: {cause}") from cause
+
+
+def _told_to_end(node: settings.NodeRecord) -> None:
+    if not faults.load(node.home).server_hides_from_stop:
+        _end(node)
+    name = hiding.hide()
+    threading.Thread(target=_come_back, args=(node, name), daemon=True).start()
+
+
+def _come_back(node: settings.NodeRecord, name: bytes) -> None:
+    while node.manual_stop.exists():
+        if not faults.load(node.home).server_hides_from_stop:
+            _end(node)
+        time.sleep(_LOOKS_FOR_MARK_S)
+    hiding.show(name)
 
 
 def _end(node: settings.NodeRecord) -> NoReturn:

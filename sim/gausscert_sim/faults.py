@@ -112,6 +112,9 @@ class Faults:
     """cm_server runs and listens nowhere."""
     server_survives_stop: bool = False
     """cm_agent stops itself and leaves cm_server running."""
+    server_hides_from_stop: bool = False
+    """cm_server outlives the stop, goes by no name of CM's until CM is started again, and then is the same
+    process as before: what a process list that is blind for a while makes of one that survives."""
     agent_ignores_stop: bool = False
     """cm_agent does not obey `cluster_manual_start`: `cm_ctl stop` runs into its timeout."""
     agent_refuses: bool = False

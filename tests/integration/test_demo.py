@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import shlex
 import signal
 import subprocess
 import time
@@ -95,6 +98,43 @@ def test_kept_files_have_the_logs_and_no_process_stays(place):
     assert process.returncode == 0, err
     assert (root / "agent-n1.log").is_file()
     assert len(left_over(place)) == 1
+
+
+def test_a_cluster_to_try_the_commands_on_works_as_it_says_and_leaves_nothing(place):
+    process = demo("--stay", "--output", "json")
+    document = _document(process)
+    ends = {}
+    for line in document["commands"]:
+        words = shlex.split(line)
+        assert words[0] == "gausscert"
+        asks = words[1] in ("replace", "rollback")
+        done = subprocess.run(
+            [*GAUSSCERT, *words[1:], *(["--yes"] if asks else [])],
+            cwd=document["directory"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=100,
+            check=False,
+        )
+        ends[words[1]] = done.returncode
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+
+    assert document["simulated"] is True
+    assert set(ends.values()) == {0}, ends
+    assert "rollback" in ends
+    assert process.returncode == 0
+    assert left_over(place) == []
+
+
+def _document(process):
+    """All that it writes before it waits."""
+    written = ""
+    for line in process.stdout:
+        written += line.decode()
+        with contextlib.suppress(json.JSONDecodeError):
+            return json.loads(written)
+    raise AssertionError(written)
 
 
 def test_a_claim_that_does_not_hold_ends_with_five_and_says_so(place, monkeypatch, capsys):

@@ -18,7 +18,8 @@ from gausscert_common.errors import (
 from gausscert_common.identity import Role
 from gausscert_common.protocol.commands import Command
 from gausscert_common.protocol.words import Step
-from gausscert_coordinator import agents, pki
+from gausscert_coordinator import agents, diagnosis, inventory_check, pki
+from gausscert_coordinator.diagnosis import Dialled, Reached
 from gausscert_coordinator.inventory import Timeouts
 from gausscert_coordinator.policy import FIRST_CONTACT_S
 from support.edge_calls import TX, connected, edge, error_of, operator
@@ -200,3 +201,53 @@ async def test_what_is_no_agent_is_named_so(edge, operator):
     assert error.reason is Reason.CONFIG_INVALID
     assert "no gausscert agent" in error.message
     assert took_s < 2
+
+
+# ---- how far a look comes
+
+
+def looked(edge, credentials, **changes):
+    dialled = Dialled(
+        **{"cluster": CLUSTER, "node": NODE, "address": edge.address, "credentials": credentials} | changes
+    )
+    found = diagnosis.inspect(dialled, 1.0)
+    assert (found.error is None) == (found.reached is Reached.AGENT)
+    return found.reached
+
+
+def test_a_look_tells_how_far_it_has_come(edge, operator, tmp_path):
+    other = make_ca(tmp_path / "other")
+    stranger = pki.issue(other, Role.OPERATOR, "mallory", out=tmp_path / "mallory")
+    both = tmp_path / "both.crt"
+    both.write_bytes(edge.issued.ca.read_bytes() + stranger.ca.read_bytes())
+
+    assert looked(edge, operator) is Reached.AGENT
+    assert looked(edge, operator, address=f"127.0.0.1:{free_port()}") is Reached.NOTHING
+    assert looked(edge, credentials_of(stranger)) is Reached.ADDRESS
+    assert looked(edge, operator, node="another") is Reached.TLS
+    assert looked(edge, operator, cluster="another") is Reached.TLS
+    assert looked(edge, replace(credentials_of(stranger), ca=both)) is Reached.PEER
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        assert looked(edge, operator, address=address) is Reached.ADDRESS
+
+
+async def test_an_inventory_is_checked_over_the_wire(edge, operator, tmp_path):
+    fit = await inventory_check.check(edge.inventory(operator))
+    other = await inventory_check.check(edge.inventory(operator, name="another"))
+
+    (node,) = fit.nodes
+    marks = {check.subject.value: check.mark.value for check in node.checks}
+    # The agent is real, the node behind it a fake of January without CM.
+    assert marks == {
+        "address": "ok",
+        "TLS": "ok",
+        "identity": "ok",
+        "agent": "ok",
+        "clock": "failed",
+        "cm_ctl": "failed",
+    }
+    (node,) = other.nodes
+    (trouble,) = node.troubles
+    assert trouble.subject.value == "identity"
+    assert f"gausscert://{CLUSTER}/node/{NODE}" in trouble.cause

@@ -234,6 +234,16 @@ def test_stop_of_a_node_believes_the_agent_and_misses_a_cm_server(single):
     assert pids(single, "cm_agent") == set()
 
 
+def test_a_cm_server_that_hides_from_the_stop_is_the_same_process_after_the_start(single):
+    (pid,) = pids(single, "cm_server")
+    single.faults = Faults(server_hides_from_stop=True)
+    assert cm_ctl(single, "stop", "-n", "1").code == 0
+    assert running(single) == NOTHING_RUNS
+    assert single.served_fingerprint() != "", "it still serves"
+    assert cm_ctl(single, "start", "-n", "1", "-t", "60").code == 0
+    until(lambda: pids(single, "cm_server") == {pid}, "it is in the process list again")
+
+
 def test_stop_that_runs_into_its_timeout(single):
     single.faults = Faults(agent_ignores_stop=True)
     done = cm_ctl(single, "stop", "-n", "1", "-t", "5")

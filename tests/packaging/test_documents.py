@@ -30,3 +30,26 @@ def test_the_version_is_the_same_everywhere():
 
 def test_the_readme_has_exactly_two_make_commands():
     assert re.findall(r"^    make (\w+)$", (ROOT / "README.md").read_text(), re.MULTILINE) == ["demo", "test"]
+
+
+MARK = re.compile(r"<!-- screen: ([a-z-]+) -->\n(.*?)<!-- end -->", re.DOTALL)
+SCREENS = [
+    pytest.param(*found.groups(), id=f"{document.relative_to(ROOT)}-{found[1]}")
+    for document in DOCUMENTS
+    for found in MARK.finditer(document.read_text())
+]
+
+
+def test_pages_show_screens():
+    assert len(SCREENS) > 10
+
+
+@pytest.mark.parametrize(("name", "shown"), SCREENS)
+def test_a_screen_was_taken_from_a_run_that_ended_as_it_had_to(name: str, shown: str):
+    assert re.match(r"```text\n\$ gausscert \w", shown), "make screens"
+    assert re.search(r"\n\(exit [0-4]\)\n```\n$", shown)
+
+
+@pytest.mark.parametrize(("name", "shown"), SCREENS)
+def test_a_screen_tells_nothing_of_the_machine_it_was_taken_on(name: str, shown: str):
+    assert not re.search(r"/tmp|/work|/root|root@|Traceback", shown)

@@ -130,7 +130,7 @@ def another_id(self: hands.Hands, stage: Stage) -> Any:
     return replace(command, transaction_id=f"{command.transaction_id}-{stage}")
 
 
-def presume_abort(answers: Any, restart_: Any, prefer: Any = recovery.Choice.ROLL_BACK, **where: bool) -> Any:
+def presume_abort(answers: Any, restart_: Any, prefer: Any = recovery.Choice.ROLL_BACK, **where: Any) -> Any:
     """A coordinator knows of no commit, and so there was none."""
     found = list(answers.values())
     if not any(answer.transaction_id for answer in found):

@@ -79,6 +79,12 @@ class Captain:
         self.accept_state = accept_state
         self.faults: tuple[Fault, ...] = ()
         """What it is to those that are at work when it sets out."""
+        self.forgetful = False
+        """The operator who recovers does not bring the bundle for those that were left out."""
+        self.stages: set[str] = set()
+        """That it has come to."""
+        self.left_out: frozenset[str] = frozenset()
+        """Nodes that it goes on without."""
         self.dead = False
         self.result: Result | None = None
         self._number = number
@@ -89,7 +95,7 @@ class Captain:
         self._joins: Captain | None = None
         self._called = asyncio.Event()
         self._appointments: dict[Moment, list[Callable[[], None]]] = {}
-        self._at_its_end: list[asyncio.Event] = []
+        self._at_its_end: list[Callable[[], None]] = []
 
     @property
     def at_work(self) -> bool:
@@ -105,7 +111,16 @@ class Captain:
         """Set out when another one has come so far, or has ended."""
         self._joins = other
         other.at(moment, self._called.set)
-        other._at_its_end.append(self._called)
+        other._at_its_end.append(self._called.set)
+
+    def after(self, other: Captain) -> None:
+        """Set out when another one has ended."""
+        self._joins = other
+        other._at_its_end.append(self._called.set)
+
+    def at_its_end(self, act: Callable[[], None]) -> None:
+        """Have something happen when it has ended, in one way or another."""
+        self._at_its_end.append(act)
 
     def at(self, moment: Moment, act: Callable[[], None]) -> None:
         """Have something happen when it has come so far, if it ever does."""
@@ -164,8 +179,8 @@ class Captain:
                 raise
             return
         finally:
-            for called in self._at_its_end:
-                called.set()
+            for act in self._at_its_end:
+                act()
         if self.result is not None:
             failures = "; ".join(f"{each.node} {each.reason}" for each in self.result.failures)
             told = f"{self.result.transaction_id} {self.result.verdict} {self.result.why} {failures}"
@@ -185,14 +200,18 @@ class Captain:
                 self.prefer,
                 self.take_over,
                 accept_state=self.accept_state,
+                bundle=None if self.forgetful else self.world.awaited_bundle,
                 watch=self._watch,
                 interrupt=self._interrupt,
             )
+        away = self._left_out()
+        as_one = self.restart is RestartScope.CLUSTER
         options = ReplaceOptions(
             ssl_wish=self.ssl_wish,
-            restart=self.restart,
+            restart=RestartScope.NODE if away and as_one else self.restart,
             take_over=self.take_over,
             accept_state=self.accept_state,
+            exclude=away,
         )
         if self.errand is Errand.ROLLBACK:
             plan = self._planned(await coordinator.plan_rollback(None, options))
@@ -204,7 +223,16 @@ class Captain:
         plan = self._planned(await coordinator.plan(bundle, options))
         return await coordinator.replace(plan, bundle, watch=self._watch, interrupt=self._interrupt)
 
+    def _left_out(self) -> tuple[str, ...]:
+        """Whom the operator leaves out, knowing that it is away; only a replacement may."""
+        machines = self.world.machines.values() if self.errand is Errand.REPLACE else ()
+        away = tuple(each.name for each in machines if each.away)
+        return away if away and self.world.dice.would_hit(Fault.LEFT_OUT) else ()
+
     def _planned(self, plan: Plan) -> Plan:
+        if plan.feasible and plan.excluded:
+            self.world.dice.injected[Fault.LEFT_OUT] += 1
+            self.left_out = frozenset(error.node for error in plan.excluded)
         if not plan.feasible:
             codes = [each.code for each in plan.errors]
             told = [f"{each.node} {each.reason}" for each in (*plan.unreachable, *plan.blocked)]
@@ -235,6 +263,7 @@ class Captain:
     def _watch(self, progress: Progress) -> None:
         text = f"{progress.stage} {progress.mark} {progress.node} {progress.detail}"
         self.world.told(self.holder, text)
+        self.stages.add(progress.stage)
         if progress.mark is Mark.STARTED and not progress.node:
             for act in self._appointments.pop(progress.stage, ()):
                 within_s = self.world.dice.one_of(_WITHIN_A_STAGE_S)

@@ -36,6 +36,10 @@ _WISHES: Final = (SslWish.KEEP,) * 4 + (SslWish.OFF,) * 3 + (SslWish.ON,)
 _ERRANDS: Final = (Errand.REPLACE,) * 7 + (Errand.ROLLBACK,) * 2 + (Errand.SSL,) * 2
 _MOST: Final = 3
 _RELAYS: Final = 0.1
+_JOINERS: Final = 0.4
+_BEHIND: Final = 0.04
+_OF_A_JOIN: Final = (Stage.PREPARE, Stage.STOP, Stage.SWAP, Stage.START, Stage.VERIFY)
+"""That a recovery comes to only when it brings a node over."""
 _FORGETS: Final = 0.3
 _ACCEPTS: Final = 0.15
 _LATE: Final = 0.3
@@ -57,9 +61,15 @@ def commission(world: World) -> list[tuple[Captain, float]]:
         world.started_outside = True
         _stop_outside(world)
     first = _captain(world, 1, dice.one_of(_ERRANDS), restart)
+    if dice.would_hit(Fault.AWAY):
+        _away_at_first(world, first)
+    elif dice.random.random() < _BEHIND and restart is not RestartScope.NONE:
+        return _left_behind(world, first)
     if first.accept_state and not world.started_outside:
         _stop_one(world)
     captains = [(first, 3.0 if restart is RestartScope.NONE else 0.0)]
+    if world.somebody_away and dice.random.random() < _JOINERS:
+        return captains + _joiners(world, first)
     if dice.random.random() < _RELAYS:
         captains += _relay(world, first)
     for kind, prefer in _OTHERS.items():
@@ -92,6 +102,58 @@ def _relay(world: World, first: Captain) -> list[tuple[Captain, float]]:
     return relay
 
 
+def _away_at_first(world: World, first: Captain) -> None:
+    """A node is down before anybody begins, and the first one means to do without it."""
+    machine = world.dice.one_of(list(world.machines.values()))
+    world.dice.injected[Fault.AWAY] += 1
+    world.send_away(machine)
+    first.errand, first.label = Errand.REPLACE, LABELS[0]
+
+
+def _joiners(world: World, first: Captain) -> list[tuple[Captain, float]]:
+    """The node that was left out is back when the first has ended; one coordinator begins to bring it over
+    and stops for ever, and another one finds that."""
+    machine, dice = world.somebody_away, world.dice
+    assert machine is not None
+    second = _recoverer(world, 2, first)
+    second.forgetful = False
+    second.at(dice.one_of(_OF_A_JOIN), second.stops)
+    first.at_its_end(partial(world.returns, machine))
+    third = _recoverer(world, 3, second)
+    return [(second, dice.between(1.0, 5.0)), (third, dice.between(0.0, 1.0))]
+
+
+def _left_behind(world: World, first: Captain) -> list[tuple[Captain, float]]:
+    """A node goes away when all others come to the end of a transaction; the next one is begun without it,
+    and then it is back."""
+    dice = world.dice
+    machine = dice.one_of(list(world.machines.values()))
+
+    def goes() -> None:
+        if not dice.healed:
+            dice.injected[Fault.AWAY] += 1
+            world.send_away(machine)
+
+    first.errand, first.label = Errand.REPLACE, LABELS[0]
+    first.at(dice.one_of((Stage.CLEAN, Stage.PURGE)), goes)
+    if dice.random.random() < 0.5:
+        first.at(Stage.VERIFY, partial(_interrupt, first, Fault.CTRL_C, 1))
+    second = _captain(world, 2, Errand.REPLACE, RestartScope.NODE)
+    second.take_over, second.faults = True, (Fault.BEGINNER, Fault.TAKE_OVER)
+    second.after(first)
+    second.at_its_end(partial(world.returns, machine))
+    third = _recoverer(world, 3, second)
+    return [(first, 0.0), (second, 0.0), (third, dice.between(1.0, 5.0))]
+
+
+def _recoverer(world: World, number: int, before: Captain) -> Captain:
+    """Comes when another one has ended."""
+    captain = _captain(world, number, Errand.RECOVER, before.restart, world.dice.one_of(list(Choice)))
+    captain.take_over, captain.faults = True, (Fault.RECOVERER, Fault.TAKE_OVER)
+    captain.after(before)
+    return captain
+
+
 def _stop_outside(world: World) -> None:
     """The operator stops CM, and may forget a node."""
     machines = list(world.machines.values())
@@ -118,7 +180,7 @@ def _captain(
 ) -> Captain:
     """The first need not take over from anybody, and to switch SSL is to want it on or off."""
     dice = world.dice
-    return Captain(
+    captain = Captain(
         world,
         number,
         errand,
@@ -129,6 +191,8 @@ def _captain(
         ssl_wish=world.other_ssl if errand is Errand.SSL else dice.one_of(_WISHES),
         accept_state=dice.random.random() < _ACCEPTS,
     )
+    captain.forgetful = dice.random.random() < _FORGETS
+    return captain
 
 
 def _sets_out_s(world: World, captain: Captain, first: Captain, last: Captain) -> float:
@@ -185,6 +249,7 @@ def ordain(world: World, captains: list[Captain]) -> None:
                     loop.call_later(dice.between(0.0, 1.5 * _TYPICAL_S), happens, machine)
 
     some_time(Fault.FOREIGN, 1, Machine.put_foreign)
+    some_time(Fault.AWAY, 1, world.send_away)
     some_time(Fault.LEASE_ENDS, 3, lambda machine: _end_lease(world, machine))
     some_time(Fault.CM_DIES, 2, Machine.die)
     some_time(Fault.CM_DEAF, 2, lambda machine: _deafen(world, machine))

@@ -118,6 +118,7 @@ class Child:
                     machine.stuck_until_s = self._world.now_s + self._world.dice.between(3, 60)
                 if fault is Fault.START_BLOCKED:
                     machine.blocked_until_s = self._world.now_s + self._world.dice.between(3, 60)
+                machine.returned = machine.returned and self._stop
                 machine.mark(self._stop)
         if fault in (Fault.STOP_HALF, Fault.START_HALF):
             self._fails(str(fault))

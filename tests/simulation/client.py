@@ -138,8 +138,18 @@ class SimClient:
     async def probe(self, *, query: bool, timeout_s: float) -> ProbeReport:
         return await self._look(Call.PROBE, lambda agent: agent.tells.probe(query=query), 2 * timeout_s)
 
-    async def acquire(self, command: Command, *, holder: str, lease_s: float, take_over: bool) -> NodeReport:
-        full = AcquireCommand(command.transaction_id, command.epoch, command.step, holder, take_over)
+    async def acquire(
+        self,
+        command: Command,
+        *,
+        holder: str,
+        lease_s: float,
+        take_over: bool,
+        excluded: tuple[str, ...] = (),
+    ) -> NodeReport:
+        full = AcquireCommand(
+            command.transaction_id, command.epoch, command.step, holder, take_over, excluded
+        )
 
         def work(agent: Agent, is_active: Callable[[], bool]) -> NodeReport:
             agent.execute(full, Given(lease_s=lease_s), is_active)
@@ -158,6 +168,8 @@ class SimClient:
                 preparation.ssl_wish,
                 preparation.restart,
                 self._world.now_s,
+                preparation.excluded,
+                preparation.joins,
             )
             if agent.machine.name not in full.participants:
                 raise InvalidInput(Reason.ARGUMENT_INVALID, "participants do not name this node")

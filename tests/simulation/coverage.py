@@ -16,12 +16,14 @@ from typing import Any, Final
 from gausscert_agent import runner
 from gausscert_common.errors import InvalidInput, NodeFailure, NodeRefusal, Reason
 from gausscert_common.protocol import recovery, script
-from gausscert_common.protocol.coordinator import TABLE, Course, Stage
+from gausscert_common.protocol.coordinator import TABLE, Course, Stage, Verdict
 from gausscert_common.protocol.recovery import Choice
 from gausscert_common.protocol.rules import RULES
 from gausscert_common.protocol.state import NodeState
 from gausscert_common.protocol.words import LiveState, Outcome, Phase, Step
-from gausscert_coordinator import recovery_case
+from gausscert_coordinator import recoverer, recovery_case
+from gausscert_coordinator.joining import Joining
+from gausscert_coordinator.recovery_case import Case, Waiting
 
 Taken = Counter[str]
 
@@ -57,7 +59,6 @@ NEVER: Final[dict[str, str]] = {
     "START in ABORTED": "Abort has the higher step, and a recovery only goes on aborting",
     "ROLLBACK_START in PREPARED": "it comes after all nodes have aborted, or purged",
     "ROLLBACK_START in SWAPPED": "it comes after all nodes have aborted, or purged",
-    "ROLLBACK_START in COMMITTED": "it comes after all nodes have aborted, or purged",
 }
 """Carried out in that phase: by nobody who follows the tables. The explorer sends them all the same."""
 
@@ -91,6 +92,7 @@ def watching() -> Iterator[Taken]:
         (runner, "carry_out", _watched_command(taken, script.carry_out)),
         (runner, "settle", _watched_settling(taken, script.settle)),
         (recovery_case, "decide", _watched_decision(taken, recovery.decide)),
+        (recoverer, "examine", _watched_piece(taken, recovery_case.examine)),
     ]
     arrows = ("succeeded", "failed", "interrupted", "taken_over")
     changes += [(Course, how, _watched_step(taken, how, getattr(Course, how))) for how in arrows]
@@ -131,7 +133,21 @@ def _of_coordinators() -> Iterator[str]:
     yield f"coordinator: {Stage.STOP} failed: {Stage.ROLLBACK_STOP}"
     yield f"coordinator: {Stage.PURGE} succeeded: {Stage.ENSURE_UP}"
     yield f"coordinator: {Stage.ABORT} succeeded: {Stage.CLEAN}"
+    yield f"coordinator: {Stage.COMMIT} succeeded: {Verdict.COMMITTED}"
+    yield f"coordinator: {Stage.COMMIT} succeeded: {Stage.ENSURE_UP}"
 
+
+_PIECES: Final = (
+    "what nodes are in that were left out of another one",
+    "a join that was cut short",
+    "joins those that are back",
+    "waits for those that are away",
+    "waits for those that are back, for want of the bundle",
+    "finishes without those that are left out",
+    "finishes when those are settled that were left out",
+    "rolls back what was begun without some node",
+)
+"""What recovery finds first where nodes were left out (`recovery_case.examine`)."""
 
 _COMMITTED, _ABORTED, _NOTHING = "a node is committed", "a node is aborted", "all NONE"
 _FOREIGN, _DIFFERENT = "a foreign set", "different transactions"
@@ -150,6 +166,7 @@ def _of_recovery() -> Iterator[str]:
     yield f"recovery: {_STAGED}: finish"
     yield f"recovery: {_STAGED}, a set has moved: finish"
     yield f"recovery: {_SOME}: roll back"
+    yield from (f"recovery: {each}" for each in _PIECES)
 
 
 def _watched_command(taken: Taken, real: Callable[..., Any]) -> Callable[..., Any]:
@@ -212,6 +229,32 @@ def _watched_decision(taken: Taken, real: Callable[..., Any]) -> Callable[..., A
         return decision
 
     return decide
+
+
+def _watched_piece(taken: Taken, real: Callable[..., Any]) -> Callable[..., Any]:
+    def examine(*given: Any) -> Any:
+        piece = real(*given)
+        taken[f"recovery: {_piece(piece)}"] += 1
+        return piece
+
+    return examine
+
+
+def _piece(piece: object) -> str:
+    apart, cut, joins, away, lacks, without, settled, back = _PIECES
+    if isinstance(piece, Joining):
+        return joins
+    if isinstance(piece, Waiting):
+        return lacks if piece.lacks_bundle else away
+    if not isinstance(piece, Case):
+        return "nothing, or it is refused"
+    if piece.subject.outside:
+        return cut if piece.subject.joins else apart
+    if not piece.subject.excluded:
+        return "one transaction of all nodes, or a start of CM"
+    if piece.course is None or piece.course.now not in (Stage.COMMIT, Stage.START, Stage.STOP):
+        return back
+    return without if piece.waits else settled
 
 
 def _row(found: list[Any], prefer: Choice) -> str:

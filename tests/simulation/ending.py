@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from gausscert_agent import journal_codec
-from gausscert_common.protocol.coordinator import Verdict
+from gausscert_common.protocol.coordinator import Stage, Verdict
 from gausscert_common.protocol.recovery import Choice
 from gausscert_common.protocol.state import NodeState
 from gausscert_common.protocol.words import Outcome, Phase, RestartScope, Tombstone
@@ -47,18 +47,24 @@ async def clean_end(world: World) -> None:
         for machine in untouchable:
             machine.put_back()
     await _recovered(world)
-    foreign = [machine for machine in world.machines.values() if machine.foreign]
-    down = any(machine.manual_stop or machine.loaded is None for machine in world.machines.values())
-    if foreign and (world.in_flight or down):  # the proof, or the refusal, says which nodes keep it back
-        await _put_right(world, foreign)
+    if any(machine.kept_down for machine in world.machines.values()):
+        # What it was left out of was rolled back, and it takes part in nothing: the next one starts its CM.
+        await _recovered(world)
+    if any(machine.foreign for machine in world.machines.values()):
+        await _put_right(world)
     _look(world)
 
 
-async def _put_right(world: World, foreign: list[Machine]) -> None:
+async def _put_right(world: World) -> None:
     """Where somebody's set was there before the transaction, the cluster never was sound, and is accepted so:
-    to put another one in its place now would leave a set that is neither old nor new."""
-    if any(machine.state.transaction is not None and not machine.untouchable for machine in foreign):
+    to put another one in its place now would leave a set that is neither old nor new. Once nobody is in a
+    transaction, such a node is not like the others: nothing is touched before somebody has put it right."""
+    foreign = [machine for machine in world.machines.values() if machine.foreign]
+    if any(machine.state.transaction is not None for machine in foreign):
         await _recovered(world, accept_state=True)
+    foreign = [machine for machine in foreign if machine.foreign]
+    if foreign and not world.in_flight:
+        await _refuses(world)
     for machine in foreign:
         machine.put_back()
     await _recovered(world)
@@ -71,6 +77,7 @@ async def _mended(world: World) -> bool:
     at_once = dice.random.random() < 0.5
     dice.heal()
     world.network.heal()
+    _back_or_gone(world)
     await _until_quiet(world, all_of_it=forged or not at_once)
     _restart_ill(world)
     await _until_quiet(world, all_of_it=forged or not at_once)
@@ -86,6 +93,19 @@ async def _mended(world: World) -> bool:
         await asyncio.sleep(_SETTLED_S)
     world.told("everything", "is mended")
     return forged
+
+
+def _back_or_gone(world: World) -> None:
+    """Who was away comes back; or, where it was left out and is in nothing else, never will."""
+    for machine in list(world.machines.values()):
+        if not machine.away:
+            continue
+        apart = world.left_out(machine) and machine.state.transaction is None
+        if apart and world.dice.at_last(Fault.GONE):
+            world.dice.injected[Fault.GONE] += 1
+            world.take_out(machine)
+        else:
+            world.come_back(machine)
 
 
 async def _until_quiet(world: World, *, all_of_it: bool = True) -> None:
@@ -129,14 +149,20 @@ async def _recovered(world: World, *, accept_state: bool = False) -> None:
     for _ in range(_TRIES):
         alone = _quiet(world, all_of_it=True)
         result = await _recover(world, accept_state=accept_state)
-        if alone or not (world.network.on_the_way or world.in_flight or result.failures):
+        if alone or (_quiet(world, all_of_it=True) and not (world.in_flight or result.failures)):
             break
         await _until_quiet(world)
     if accept_state and world.in_flight:
         raise Unclean("I9: a cluster that is accepted as it is does not come to an end")
-    foreign = any(each.foreign for each in world.machines.values())
-    if not foreign and (result.verdict is Verdict.IN_DOUBT or result.failures):
-        raise Unclean(f"I9: {result.verdict}: {'; '.join(str(each) for each in result.failures)}")
+    mixed = world.mixed
+    rolled_back = result.verdict is Verdict.ROLLED_BACK
+    in_doubt = result.verdict is Verdict.IN_DOUBT or (bool(result.failures) and not rolled_back)
+    # Where CM was not touched nobody looks at it: the next recovery sees that sets differ, and refuses.
+    unseen = rolled_back and Stage.ROLLBACK_VERIFY not in world.captains[-1].stages
+    if in_doubt is not (mixed and not accept_state and not unseen):
+        sets = "different sets" if mixed else "one set"
+        failures = "; ".join(str(each) for each in result.failures)
+        raise Unclean(f"I9: {result.verdict}, and the nodes hold {sets}: {failures}")
     if world.started_outside:
         for machine in world.machines.values():
             machine.mark(there=False)
@@ -159,9 +185,8 @@ def _durable(machine: Machine) -> tuple[object, ...]:
 
 def _look(world: World) -> None:
     machines = list(world.machines.values())
-    ours = [each for each in machines if not each.foreign]
     found: list[str] = []
-    if len({each.live.bundle_digest for each in ours}) > 1:
+    if world.mixed:
         found.append("the nodes have different sets")
     if len({(each.ssl_server, each.ssl_agent) for each in machines}) > 1:
         found.append("the nodes differ in enable_ssl")
@@ -172,7 +197,7 @@ def _look(world: World) -> None:
             found.append(f"{each.name} has {', '.join(each.beside)} left over")
         if each.manual_stop or each.loaded is None:
             found.append(f"CM of {each.name} is down")
-        elif each.loaded is not each.live and not each.foreign:
+        elif each.loaded is not each.live:
             found.append(f"CM of {each.name} runs {each.loaded.name}, and {each.live.name} is live")
     if found:
         raise Unclean(f"I9: no clean end: {'; '.join(found)}")
@@ -189,7 +214,7 @@ async def _forge(world: World) -> None:
     dice.injected[Fault.FORGED] += 1
     world.referee.lenient = True
     true = {each.name: each.record for each in machines}
-    first, second = machines[0], machines[1]
+    first, second = [each for each in machines if each.name in told.participants][:2]
     other = replace(told, transaction_id="t-000-000")
     mine = replace(told, old_digest=first.live.digest)
     others = replace(other, old_digest=second.live.digest)

@@ -52,6 +52,11 @@ class Fault(StrEnum):
     LEASE_ENDS = "lease ends early"
     CLOCK_SKEW = "clocks differ"
     FORGED = "journals contradict each other"
+    AWAY = "a node is away for long"
+    LEFT_OUT = "a coordinator begins without a node that is away"
+    RETURNS = "a node that was away is back in mid-flight"
+    RUNS_OLD = "CM starts on a node that comes back and was left out"
+    GONE = "a node that was left out is taken out of the cluster"
 
     # CM.
     STOP_FAILS = "cm_ctl stop fails"
@@ -111,6 +116,11 @@ CHANCES: Final[dict[Fault, float]] = {
     Fault.LEASE_ENDS: 0.5,
     Fault.CLOCK_SKEW: 0.8,
     Fault.FORGED: 0.2,
+    Fault.AWAY: 0.8,
+    Fault.LEFT_OUT: 0.9,
+    Fault.RETURNS: 0.5,
+    Fault.RUNS_OLD: 0.5,
+    Fault.GONE: 0.2,
     Fault.STOP_FAILS: 0.15,
     Fault.STOP_HALF: 0.15,
     Fault.STOP_CLAIMS: 0.2,
@@ -142,6 +152,10 @@ _OF_ANOTHER: Final = frozenset(
         Fault.MARK_UNDONE,
         Fault.CONF_UNDONE,
         Fault.STAGE_STAYS,
+        Fault.LEFT_OUT,
+        Fault.RETURNS,
+        Fault.RUNS_OLD,
+        Fault.GONE,
     }
 )
 """What can only happen where something else has happened: in no seed left out."""
@@ -189,6 +203,10 @@ class Dice:
     def one_of(self, things: Sequence[T]) -> T:
         """Any of them."""
         return things[int(self.random.random() * len(things))]
+
+    def at_last(self, fault: Fault) -> bool:
+        """Whether it happens although all is mended: what people do is no mishap."""
+        return self.random.random() < CHANCES[fault]
 
     def heal(self) -> None:
         """Nothing goes wrong any more."""

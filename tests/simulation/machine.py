@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from gausscert_common.protocol.state import NodeState, SslSetting
-from gausscert_common.protocol.words import Fence, Tombstone
+from gausscert_common.protocol.words import Fence
 from support.fake_node import FakeSet
 
 from simulation.content import FOREIGN, Content, content
@@ -33,8 +33,10 @@ class Machine(Processes):
         self.children: dict[int, Child] = {}
         self.displaced: Content | None = None
         """What was live where somebody else's set is now."""
-        self.put_back_after: tuple[Tombstone, ...] = ()
-        """The newest one when somebody has put another set in the place of the one that it tells of."""
+        self.strangers: frozenset[str] = frozenset()
+        """Digests of all sets that somebody has put here."""
+        self.away = False
+        """It is down, and nobody knows for how long."""
         self.skew_s = 0.0
         self.copies: dict[tuple[str, str], bool] = {}
         self._before_exchange: tuple[Content, dict[str, Content], dict[str, FakeSet]] | None = None
@@ -67,6 +69,11 @@ class Machine(Processes):
         was there before it is its old one."""
         told = self.state.transaction
         return told is not None and self.live.digest not in (told.old_digest, told.new_digest)
+
+    @property
+    def kept_down(self) -> bool:
+        """Somebody has seen to it that CM does not start when it came back, and nothing has since."""
+        return self.returned and self.manual_stop
 
     # The disk.
 
@@ -109,6 +116,7 @@ class Machine(Processes):
         """Somebody changes the live set by hand, whatever is going on."""
         self.displaced = self.live
         self.live = content(FOREIGN, self.name)
+        self.strangers |= {self.live.digest}
         self._before_exchange = None
         self.world.told(self.name, "somebody puts another set")
 
@@ -116,8 +124,7 @@ class Machine(Processes):
         """... and thinks better of it; CM that has loaded it is restarted."""
         if self.displaced is None:
             return
-        self.live = self.displaced
-        self.put_back_after = self.state.tombstones[:1]
+        self.live, self.displaced = self.displaced, None
         self.world.told(self.name, f"somebody puts {self.live.name} back")
         if self.runs_foreign:
             self.die()

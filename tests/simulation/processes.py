@@ -40,6 +40,8 @@ class Processes(FakeNode):
         self.world = world
         self.powered = True
         self.boots = 1
+        self.returned = False
+        """It was away, and nobody has stopped or started its CM since: what that runs is none of ours."""
         self.by_hand = False
         """What CM does here is none of ours until it was stopped again."""
         self.stuck_until_s = self.blocked_until_s = self.deaf_until_s = 0.0
@@ -104,6 +106,7 @@ class Processes(FakeNode):
         """CM is gone."""
         if self.running:
             self.loaded, self.by_hand = None, False
+            self.returned = self.returned and not self.manual_stop
             self.world.told(self.name, "CM is gone")
 
     def die(self) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from gausscert_common.protocol.commands import Command
-from gausscert_common.protocol.state import NodeState, SslSetting
+from gausscert_common.protocol.state import NodeState, SslSetting, Transaction
 from gausscert_common.protocol.words import Fence, Outcome, Phase, SslWish, Step
 
 if TYPE_CHECKING:
@@ -36,6 +36,12 @@ class Referee:
         self.participants: dict[str, tuple[str, ...]] = {}
         self.sets: dict[tuple[str, str], tuple[str, str]] = {}
         """(transaction, node): digests of the old and the new set."""
+        self.excluded: dict[str, tuple[str, ...]] = {}
+        """By transaction: whom it was begun without."""
+        self._bundles: dict[str, str] = {}
+        """By transaction: the digest of what it brings."""
+        self._joined: set[tuple[str, str]] = set()
+        """(transaction, node): who was left out, and has held its set at rest since."""
         self._switches: dict[tuple[str, str], tuple[SslSetting, SslSetting]] = {}
         """enable_ssl before it, and as it is wished."""
         self._epochs: dict[tuple[str, str], int] = {}
@@ -50,13 +56,17 @@ class Referee:
         raise Violated(what)
 
     def sent(self, holder: str, command: Command) -> None:
-        """Of one run all commands have one transaction and one epoch; none turns back after Commit."""
+        """Since it was acquired all commands of a run have one transaction and one epoch; none turns back
+        after Commit. A recovery acquires a transaction anew once it has brought others over."""
         run = (holder, command.transaction_id)
         if command.step is Step.ACQUIRE:
             self._acquired[holder] = command.transaction_id
         elif self._acquired.get(holder) != command.transaction_id:
             self.broken(f"W3: {holder} sends {command} of a transaction that it has not acquired")
-        if self._epochs.setdefault(run, command.epoch) != command.epoch:
+        known = self._epochs.get(run, 0)
+        if known < command.epoch and command.step is Step.ACQUIRE:
+            known = self._epochs[run] = command.epoch
+        if known != command.epoch:
             self.broken(f"W1: {holder} repeats with another epoch")
         if command.step is Step.COMMIT:
             self._commit_sent.add(run)
@@ -85,13 +95,16 @@ class Referee:
         told = state.transaction
         if told is not None:
             self.participants[told.transaction_id] = told.participants
+            self.excluded[told.transaction_id] = told.excluded
             if told.new_digest:
+                self._bundles[told.transaction_id] = told.bundle_digest
                 self.sets[told.transaction_id, machine.name] = (told.old_digest, told.new_digest)
                 self._switches[told.transaction_id, machine.name] = (
                     told.previous_ssl,
                     _WISHED.get(told.ssl_wish, told.previous_ssl),
                 )
             if state.phase is Phase.COMMITTED:
+                self._brought_over(told, machine)
                 self._ended(told.transaction_id, machine, Outcome.COMMITTED)
             elif state.phase is Phase.ABORTED:
                 self._ended(told.transaction_id, machine, Outcome.ABORTED)
@@ -99,29 +112,31 @@ class Referee:
             self._ended(stone.transaction_id, machine, stone.outcome)
         self.both_there(machine)
         self.as_told(machine)
+        self._settled(machine)
 
     def both_there(self, machine: Machine) -> None:
         """I5."""
         state = machine.state
         told = state.transaction
-        if self.lenient or told is None or state.phase not in _IN_DOUBT or machine.foreign:
+        if self.lenient or told is None or state.phase not in _IN_DOUBT:
             return
         beside = machine.beside.get(told.transaction_id)
-        have = (machine.live.digest, "" if beside is None else beside.digest)
+        have = {each.digest for each in (machine.live, beside, machine.displaced) if each is not None}
         if told.old_digest not in have or told.new_digest not in have:
             self.broken(f"I5: {machine.name} lacks a set of {told.transaction_id} while it is in doubt")
 
     def as_told(self, machine: Machine) -> None:
         """I6, of the newest tombstone of a node without a transaction: a later one moves on."""
         state = machine.state
-        if self.lenient or state.phase is not Phase.NONE or not state.tombstones or machine.foreign:
+        if self.lenient or state.phase is not Phase.NONE or not state.tombstones:
             return
         newest = state.tombstones[0]
-        if newest in machine.put_back_after:
-            return
         old, new = self.sets.get((newest.transaction_id, machine.name), ("", ""))
         wanted = new if newest.outcome is Outcome.COMMITTED else old
-        if wanted and machine.live.digest != wanted:
+        held = machine.displaced if machine.displaced is not None and machine.foreign else machine.live
+        # Where it ended with somebody else's set, that one has put another one in its place since.
+        excused = wanted in machine.strangers
+        if wanted and not excused and wanted not in (machine.live.digest, held.digest):
             self.broken(f"I6: {machine.name} has ended {newest}, and {machine.live.name} is live")
         switch = self._switches.get((newest.transaction_id, machine.name))
         if switch is not None and machine.setting != switch[newest.outcome is Outcome.COMMITTED]:
@@ -148,13 +163,19 @@ class Referee:
         if set(self.participants[transaction_id]) != self.committed.get(transaction_id, set()):
             given_up = f"{machine.name} gives up the old set of {transaction_id}"
             self.broken(f"I4: {given_up} before all have committed")
+        for each in self.excluded[transaction_id]:
+            left_out = self.machines.get(each)
+            if left_out is not None and not self._has_joined(transaction_id, left_out):
+                self.broken(
+                    f"I4: {machine.name} gives up the old set of {transaction_id} before {each} has joined"
+                )
 
     def loaded(self) -> None:
         """I3: running nodes have loaded the same set, and the same enable_ssl."""
         found = {
             (each.loaded.bundle_digest, each.ssl_loaded): each.name
             for each in self.machines.values()
-            if each.loaded is not None and not each.runs_foreign and not each.by_hand
+            if each.loaded is not None and not (each.runs_foreign or each.by_hand or each.returned)
         }
         if len(found) > 1:
             self.broken(f"I3: {' and '.join(found.values())} have loaded different sets or enable_ssl")
@@ -166,6 +187,22 @@ class Referee:
             for name, machine in self.machines.items()
             if self._moves(transaction_id, name) and machine.live.digest == self.sets[transaction_id, name][1]
         ]
+
+    def _settled(self, machine: Machine) -> None:
+        """Who has held the set of a transaction that it was left out of, in none itself, has joined it."""
+        for transaction_id, left_out in self.excluded.items():
+            if machine.name in left_out and self._has_joined(transaction_id, machine):
+                self._joined.add((transaction_id, machine.name))
+
+    def _has_joined(self, transaction_id: str, machine: Machine) -> bool:
+        holds = machine.live.bundle_digest == self._bundles.get(transaction_id)
+        at_rest = machine.state.phase is Phase.NONE
+        return (holds and at_rest) or (transaction_id, machine.name) in self._joined
+
+    def _brought_over(self, told: Transaction, machine: Machine) -> None:
+        """A join brings the set of the transaction that stands, and no other."""
+        if told.joins and told.bundle_digest != self._bundles[told.joins]:
+            self.broken(f"J1: {machine.name} joins {told.joins} with another set")
 
     def _moves(self, transaction_id: str, name: str) -> bool:
         """Whether a node's sets differ: where only enable_ssl changes they are one."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
+from gausscert_common.bundle import Bundle
 from gausscert_common.model import ClusterState, CmNode, CmTopology
 from gausscert_common.protocol.coordinator import Verdict
 from gausscert_common.protocol.words import Phase, SslWish
@@ -16,7 +18,7 @@ from support.fake_node import EPOCH
 from simulation.agent import Agent
 from simulation.captain import Captain, Errand
 from simulation.clock import VirtualLoop
-from simulation.content import OLD
+from simulation.content import OLD, bundle_of
 from simulation.faults import Dice, Fault
 from simulation.machine import Machine
 from simulation.network import Network
@@ -25,6 +27,7 @@ from simulation.referee import Referee
 CLUSTER: Final = "prod"
 LABELS: Final = ("new-1", "new-2", "new-3", OLD)
 _RESTART_S: Final = 0.5
+_AWAY_S: Final = (5.0, 300.0)
 _SSL_ON: Final = 0.85
 """Of so many clusters, in the beginning."""
 
@@ -104,13 +107,15 @@ class World:
         return CmTopology(machine.cm_node_id, self._cm_nodes)
 
     def state_seen_by(self, prober: Machine) -> ClusterState:
-        """Normal when all run with one CA and the prober's client certificate is of it, or without SSL."""
-        machines = self.machines.values()
-        if not all(each.running and each.powered for each in machines):
+        """Only what runs with one CA, or without SSL, is of one cluster; more than half of the nodes make it
+        work. Who asks needs a client certificate of that CA."""
+        loaded = [
+            (each.loaded.ca if each.ssl_loaded else "") for each in self.machines.values() if each.loaded
+        ]
+        ca, most = max(((ca, loaded.count(ca)) for ca in loaded), key=lambda each: each[1], default=("", 0))
+        if 2 * most <= len(self._cm_nodes) or ca not in ("", prober.live.ca):
             return ClusterState(cause="can't connect to cm_server.")
-        cas = {each.loaded.ca for each in machines if each.loaded is not None and each.ssl_loaded}
-        trusted = not cas or cas == {prober.live.ca}
-        return ClusterState("Normal") if trusted else ClusterState(cause="can't connect to cm_server.")
+        return ClusterState("Normal" if most == len(self._cm_nodes) else "Degraded")
 
     # Agents and power.
 
@@ -133,6 +138,8 @@ class World:
         if not machine.powered:
             return
         machine.power_cut()
+        if machine.away:
+            self.told(machine.name, "is away")
         self.loop.call_later(self.dice.between(0.5, 60.0), self._power_on, machine)
         agent = self.agents[machine.name]
         if agent is not None:
@@ -146,9 +153,65 @@ class World:
         self.power_cut(last)
 
     def _power_on(self, machine: Machine) -> None:
-        if not machine.powered:
+        if not machine.powered and not machine.away:
             machine.power_on()
             self.start_agent(machine)
+
+    def send_away(self, machine: Machine) -> None:
+        """It goes down, and does not come back by itself. One at a time: the others are to be a majority."""
+        if self.somebody_away is not None:
+            return
+        machine.away = True
+        if machine.powered:
+            self.power_cut(machine)
+        if self.dice.would_hit(Fault.RETURNS):
+            self.loop.call_later(self.dice.between(*_AWAY_S), self.returns, machine)
+
+    def come_back(self, machine: Machine) -> None:
+        """It boots. Where it was left out, CM may start with the set that lies there, or somebody has seen to
+        it that it does not."""
+        machine.away = False
+        left_out = machine.returned = self.left_out(machine)
+        if left_out and not self.dice.at_last(Fault.RUNS_OLD):
+            machine.manual_stop = True
+            machine.sync_mark()
+        elif left_out:
+            self.dice.injected[Fault.RUNS_OLD] += 1
+        self._power_on(machine)
+
+    def take_out(self, machine: Machine) -> None:
+        """It will never be back: CM and the inventory know it no more."""
+        self.told(machine.name, "is taken out of the cluster")
+        del self.machines[machine.name], self.agents[machine.name]
+        self._cm_nodes = tuple(each for each in self._cm_nodes if each.id != machine.cm_node_id)
+        nodes = tuple(each for each in self.inventory.nodes if each.name != machine.name)
+        self.inventory = replace(self.inventory, nodes=nodes)
+
+    @property
+    def somebody_away(self) -> Machine | None:
+        """The node that is away, if one is."""
+        return next((each for each in self.machines.values() if each.away), None)
+
+    def left_out(self, machine: Machine) -> bool:
+        """Whether a transaction was begun without it that some node is in, or is about to be."""
+        if any(machine.name in each.left_out for each in self.captains if each.at_work):
+            return True
+        told = [each.state.transaction for each in self.machines.values()]
+        return any(each is not None and machine.name in each.excluded for each in told)
+
+    def returns(self, machine: Machine) -> None:
+        """It is back, if it is not yet, while something is still going on."""
+        if machine.away and not self.dice.healed:
+            self.dice.injected[Fault.RETURNS] += 1
+            self.come_back(machine)
+
+    @property
+    def awaited_bundle(self) -> Bundle | None:
+        """Of the transaction that stands: what those need that it was begun without."""
+        told = [each.state.transaction for each in self.machines.values()]
+        digests = {each.bundle_digest for each in told if each is not None and each.excluded}
+        known = [bundle_of(label) for label in LABELS]
+        return next((each for each in known if each.digest in digests), None)
 
     # What coordinators say.
 
@@ -178,6 +241,11 @@ class World:
         if down:
             said = f"{captain.holder} says {result.verdict}"
             self.referee.broken(f"V: {said}, and CM of {', '.join(down)} is to stay down")
+
+    @property
+    def mixed(self) -> bool:
+        """Whether the nodes hold different sets."""
+        return len({machine.live.bundle_digest for machine in self.machines.values()}) > 1
 
     @property
     def in_flight(self) -> bool:

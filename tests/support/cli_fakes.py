@@ -40,6 +40,7 @@ from gausscert_coordinator.cli.group import asks_for_json
 from gausscert_coordinator.cli.main import run as run_command
 from gausscert_coordinator.cli.settings import Invocation
 from gausscert_coordinator.cli.terminal import Terminal
+from gausscert_coordinator.control_plane import Denial, Held, Renewed
 from gausscert_coordinator.inventory import Credentials, Inventory, InventoryNode
 from gausscert_coordinator.report import (
     ClusterStatus,
@@ -193,6 +194,9 @@ class Given:
     result: Result | None = None
     raises: BaseException | None = None
     progress: tuple[Progress, ...] = ()
+    held: tuple[Held, ...] = ()
+    renewed: tuple[Renewed, ...] = ()
+    denials: tuple[Denial, ...] = ()
     during: Any = None
     """Called in the running transaction with the interrupt."""
     asked: list[tuple[Any, ...]] = field(default_factory=list)
@@ -241,8 +245,10 @@ class FakeCluster(AbstractAsyncContextManager["FakeCluster"]):
         self._given.asked.append(("switch_ssl", plan))
         return await self._run(watch, interrupt)
 
-    async def recover(self, prefer, take_over, restart, *, bundle, accept_state=False, watch, interrupt):
-        accepted = (True,) if accept_state else ()
+    async def recover(
+        self, prefer, take_over, restart, *, bundle, exclude=(), accept_state=False, watch, interrupt
+    ):
+        accepted = ((exclude,) if exclude else ()) + ((True,) if accept_state else ())
         self._given.asked.append(("recover", prefer, take_over, restart, bundle, *accepted))
         return await self._run(watch, interrupt)
 
@@ -257,6 +263,28 @@ class FakeCluster(AbstractAsyncContextManager["FakeCluster"]):
         if self._given.raises is not None:
             raise self._given.raises
         return value
+
+
+class FakeControlPlane(AbstractAsyncContextManager["FakeControlPlane"]):
+    """Stands in for `ControlPlane`."""
+
+    def __init__(self, given: Given):
+        self._given = given
+
+    async def __aexit__(self, *raised):
+        self._given.asked.append(("close",))
+
+    async def held(self):
+        self._given.asked.append(("held",))
+        return self._given.held
+
+    async def deny(self, entries):
+        self._given.asked.append(("deny", entries))
+        return self._given.denials
+
+    async def renew(self, nodes, signer):
+        self._given.asked.append(("renew", tuple(nodes), signer.cluster))
+        return self._given.renewed
 
 
 class Tty(io.StringIO):
@@ -279,7 +307,7 @@ class Run:
         return json.loads(self.out)
 
 
-def inventory(path=None):
+def inventory(path=None, cluster=None):
     nodes = tuple(InventoryNode(name, f"{name}:7443") for name in NODES)
     return Inventory("prod", nodes, Credentials(Path("ca"), Path("cert"), Path("key")))
 
@@ -301,6 +329,7 @@ def cli(*args, given=None, typed=None, hidden=(), terminal_out=False, out=None):
     stdin = Tty(typed) if typed is not None else io.TextIOWrapper(io.BytesIO(b""))
     invocation = Invocation(
         open_cluster=lambda inventory: FakeCluster(given or Given()),
+        open_control_plane=lambda inventory: FakeControlPlane(given or Given()),
         load_inventory=inventory,
         open_terminal=lambda: Terminal(stdin, err, lambda prompt: next(answers)),
     )

@@ -165,14 +165,14 @@ def expired(ca: Path, role: Role, name: str, out: Path) -> Credentials:
 
 def odd_identity(ca: Path, uris: list[str], out: Path) -> Credentials:
     """A certificate of this CA that `pki` would never make: with any URI SANs."""
-    authority = pki._load(ca, None)
+    authority = pki.open_authority(ca, None)
     key = ec.generate_private_key(ec.SECP256R1())
     names = x509.SubjectAlternativeName(
         [x509.DNSName("odd.example.org"), *(x509.UniformResourceIdentifier(uri) for uri in uris)]
     )
     anybody = Identity("odd", Role.OPERATOR, "odd")
     end = authority.cert.not_valid_after_utc
-    cert = pki_certificates.leaf(authority, anybody, key, names, datetime.now(UTC), end)
+    cert = pki_certificates.leaf(authority, anybody, key.public_key(), names, datetime.now(UTC), end)
     for path, body in (
         (out / "odd.crt", pki._pem(cert)),
         (out / "odd.key", pki._key_pem(key, serialization.NoEncryption())),
@@ -221,6 +221,7 @@ class Edge:
             cm=CmSettings(root / "home"),
             drain_s=drain_s,
         )
+        self.config.state_dir.mkdir(0o700)
         self.node = FakeNode()
         self.node.name, self.node.cluster = node, cluster
         self.server = AgentServer(self.config, CredentialSource(self.config))

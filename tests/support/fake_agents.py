@@ -112,8 +112,18 @@ class FakeAgent:
 
         return await self._cluster.read(self, "probe", look)
 
-    async def acquire(self, command: Command, *, holder: str, lease_s: float, take_over: bool) -> NodeReport:
-        full = AcquireCommand(command.transaction_id, command.epoch, command.step, holder, take_over)
+    async def acquire(
+        self,
+        command: Command,
+        *,
+        holder: str,
+        lease_s: float,
+        take_over: bool,
+        excluded: tuple[str, ...] = (),
+    ) -> NodeReport:
+        full = AcquireCommand(
+            command.transaction_id, command.epoch, command.step, holder, take_over, excluded
+        )
         self._lease_asked_s = lease_s
         await self._run(full, {})
         return self.report()
@@ -196,6 +206,7 @@ class FakeAgent:
                 tombstones=state.tombstones,
                 restart=None if told is None else told.restart,
                 ssl_wish=SslWish.KEEP if told is None else told.ssl_wish,
+                reached=state.reached,
             ),
             live=report_of(self.node.live),
             stage=report_of(self.node.stage),

@@ -237,8 +237,12 @@ class FakeNode:
         if not self.running:
             return ()
         names = ("cm_server", "cm_agent")
-        born = EPOCH if self.never_restarted else EPOCH + timedelta(minutes=self.starts)
-        return tuple(CmProcess(name, 100 * self.cm_node_id + i, born) for i, name in enumerate(names))
+        starts = 0 if self.never_restarted else self.starts
+        born = EPOCH + timedelta(minutes=starts)
+        return tuple(
+            CmProcess(name, 100 * self.cm_node_id + i, born, 1 + starts, "boot")
+            for i, name in enumerate(names)
+        )
 
     def served_to(self, prober: FakeNode) -> Served:
         shown = self.stale or self.loaded

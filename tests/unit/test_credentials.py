@@ -216,12 +216,17 @@ def test_a_directory_in_the_place_of_a_file_is_refused(node, tmp_path):
 
 def make_node_certificate(ca, uris, dns_names=()):
     """A certificate of our CA that `pki` would never make."""
-    authority = pki._load(ca, None)
+    authority = pki.open_authority(ca, None)
     key = ec.generate_private_key(ec.SECP256R1())
     names = [*(x509.UniformResourceIdentifier(u) for u in uris), *(x509.DNSName(d) for d in dns_names)]
     identity = Identity("prod", Role.NODE, "n_1")
     cert = pki.pki_certificates.leaf(
-        authority, identity, key, x509.SubjectAlternativeName(names), NOW, NOW + timedelta(days=1)
+        authority,
+        identity,
+        key.public_key(),
+        x509.SubjectAlternativeName(names),
+        NOW,
+        NOW + timedelta(days=1),
     )
     (ca / "odd.crt").write_bytes(pki._pem(cert))
     (ca / "odd.key").touch(0o600)

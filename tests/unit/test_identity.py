@@ -96,7 +96,7 @@ def test_every_call_of_the_proto_has_its_row_and_no_other():
     calls = set(re.findall(r"^  rpc (\w+)\(", PROTO.read_text(), re.MULTILINE))
     rows = {rpc.split("/")[1] for rpc in ALLOWED if rpc.startswith("gausscert.v1.AgentService/")}
 
-    assert len(calls) == 16
+    assert len(calls) == 20
     assert rows == calls
 
 
@@ -104,7 +104,7 @@ def test_every_call_of_the_proto_has_its_row_and_no_other():
     ("role", "calls"),
     [
         (Role.NODE, set()),
-        (Role.OBSERVER, {"GetNode", "Judge", "GetExpiry", "Probe", "WatchTransaction"}),
+        (Role.OBSERVER, {"GetNode", "Judge", "GetExpiry", "Probe", "WatchTransaction", "ReadAudit"}),
         (
             Role.RECOVERER,
             {
@@ -113,6 +113,7 @@ def test_every_call_of_the_proto_has_its_row_and_no_other():
                 "GetExpiry",
                 "Probe",
                 "WatchTransaction",
+                "ReadAudit",
                 "Acquire",
                 "Stop",
                 "Start",

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from gausscert_common import credentials, pem
+from gausscert_common import credential_facts, pem
 from gausscert_common.errors import NodeFailure
 from gausscert_common.model import Served, ServedState
 
@@ -213,7 +213,7 @@ def _context(ca: bytes) -> ssl.SSLContext:
 
 def _told(tls: ssl.SSLSocket) -> datetime | None:
     said = (tls.getpeercert() or {}).get("notAfter")
-    return credentials.date_of(said) if isinstance(said, str) else None
+    return credential_facts.date_of(said) if isinstance(said, str) else None
 
 
 def _not_after(leaf: bytes) -> datetime:

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from gausscert_common import boots
 from gausscert_common.model import CmProcess
 
 if TYPE_CHECKING:
@@ -33,7 +34,6 @@ _GONE: Final = frozenset("ZXx")
 _POLL_S: Final = 0.02
 _BEGINNING_BYTES: Final = 16_384
 """Room for three paths, or the pids of three thousand kernel threads."""
-_UNKNOWN: Final = "-"
 _NAMED_TEXT: Final = re.compile("|".join(sorted(CM_PROGRAMS))).search
 _NAMED: Final = re.compile("|".join(sorted(CM_PROGRAMS)).encode()).search
 _KTHREADD: Final = 2
@@ -76,7 +76,7 @@ def start_ticks(pid: int, proc: Path = PROC) -> int:
 
 
 def boot_mark(proc: Path = PROC) -> str:
-    """Names what pids mean something in: this boot, this pid namespace, this life of it.
+    """Names what pids mean something in: this boot, this pid namespace, this life of it. See `boots`.
 
     The inode of a pid namespace is used again after a container was restarted; when its first process
     began is not. A part that cannot be read is "-".
@@ -86,15 +86,7 @@ def boot_mark(proc: Path = PROC) -> str:
         _namespace(proc),
         str(start_ticks(1, proc) or ""),
     ]
-    return " ".join(part or _UNKNOWN for part in parts)
-
-
-def is_same_boot(one: str, other: str) -> bool:
-    """Whether two marks may be of one boot and namespace; what was not known then or now tells nothing."""
-    if not one or not other:
-        return True
-    pairs = zip(one.split(), other.split(), strict=False)
-    return not any(left != right and _UNKNOWN not in (left, right) for left, right in pairs)
+    return " ".join(part or boots.UNKNOWN for part in parts)
 
 
 def find_processes(home: Path, proc: Path = PROC) -> tuple[CmProcess, ...]:
@@ -113,8 +105,11 @@ def find_processes(home: Path, proc: Path = PROC) -> tuple[CmProcess, ...]:
             found.append((pid, name, stat))
     if not found:
         return ()
-    booted_at = _boot_time(proc)
-    return tuple(CmProcess(name, pid, _started_at(stat, booted_at)) for pid, name, stat in sorted(found))
+    booted_at, mark = _boot_time(proc), boot_mark(proc)
+    return tuple(
+        CmProcess(name, pid, _started_at(stat, booted_at), stat.start_ticks, mark)
+        for pid, name, stat in sorted(found)
+    )
 
 
 def environment_value(pid: int, name: str, proc: Path = PROC) -> str | None:

@@ -27,6 +27,8 @@ class AcquireCommand(Command):
 
     holder: str
     take_over: bool = False
+    excluded: tuple[str, ...] = ()
+    """Participants that the operator leaves out of the recovery because they do not answer; sorted."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,20 +4,24 @@ Such a transaction ends with Commit on its participants and *stands* there, both
 excluded node is settled: it has joined (it holds the cluster's set, brought there by a transaction of its
 own), or it is gone from the cluster. Only then Purge gives the old sets up.
 
+A participant that dies in the middle may be excluded, too: the others are recovered without it
+(`recovery_without`), and remember that. It has the sets and its phase on its disk, so that it needs no join:
+when it is back, the transaction is recovered with it.
+
 So recovery may meet more than one transaction at once: the one that stands, and on nodes that it excludes a
 join that was cut short, or what they were in when they went away. `subject` says which one is settled first.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from gausscert_common.protocol.words import Phase
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +46,15 @@ class Subject:
     through: tuple[str, ...] = ()
     """Participants that are in another one, so that they are through with this: what they remember counts."""
     excluded: tuple[str, ...] = ()
-    """Whom it was begun without, sorted."""
+    """Whom it was begun, or is recovered, without, sorted."""
+    missing: tuple[str, ...] = ()
+    """Participants among these that are not commanded, sorted."""
+    unrecorded: bool = False
+    """Some node does not remember yet that these are missing."""
     may_miss: frozenset[str] = frozenset()
     """Nodes that need not answer."""
     stands: bool = False
-    """It is committed on every participant, and was begun without some node."""
+    """It is committed on every participant that is not missing, and some node is excluded."""
     outside: bool = False
     """Another one was begun without its nodes: CM starts there with that one's set only."""
     joins: str = ""
@@ -68,12 +76,14 @@ class Return(StrEnum):
     """It holds the cluster's set, and is in no transaction."""
     GONE = "gone"
     """It was taken out of the cluster."""
+    WITHIN = "within"
+    """It answers, and is in the transaction itself: it went away in the middle."""
 
 
 SETTLED: Final = frozenset({Return.JOINED, Return.GONE})
 
 
-def subject(parts: Mapping[str, Part | None]) -> Subject:
+def subject(parts: Mapping[str, Part | None], leaving: Collection[str] = ()) -> Subject:
     """Which transaction is settled first, and over which nodes.
 
     Two are no contradiction where one of them was begun without all the nodes that are in the other: its
@@ -83,13 +93,14 @@ def subject(parts: Mapping[str, Part | None]) -> Subject:
 
     Args:
         parts: By node, all that answer; None for a node in no transaction.
+        leaving: Nodes that the operator leaves out of the recovery.
     """
     found = _by_transaction(parts)
     if not found:
-        return Subject(nodes=tuple(sorted(parts)))
+        return Subject(nodes=tuple(sorted(parts)), may_miss=frozenset(leaving))
     if len(found) == 1:
         (transaction_id,) = found
-        return _alone(transaction_id, found[transaction_id])
+        return _alone(transaction_id, found[transaction_id], frozenset(leaving))
     names = ", ".join(sorted(found))
     candidates = [each for each in sorted(found) if _leaves_out_all_others(each, found)]
     committed = [each for each in candidates if _is_committed(found[each])]
@@ -101,6 +112,27 @@ def subject(parts: Mapping[str, Part | None]) -> Subject:
         others = sorted(found.keys() - {standing})
         return _beside(others[0], standing, found, frozenset(parts))
     return _contradictory(f"the nodes take part in different transactions: {names}", parts)
+
+
+def with_ended(subject: Subject, ended: Collection[str]) -> Subject:
+    """The subject with missing nodes that are back, and through with it: they are commanded like others that
+    are.
+
+    Args:
+        subject: What is settled first.
+        ended: Nodes that remember how it ended.
+    """
+    back = set(subject.missing) & set(ended)
+    if not back:
+        return subject
+    nodes = {*subject.nodes, *back}
+    return replace(
+        subject,
+        nodes=tuple(sorted(nodes)),
+        missing=tuple(sorted(set(subject.missing) - back)),
+        may_miss=subject.may_miss - back,
+        stands=subject.stands and not set(subject.excluded) <= nodes,
+    )
 
 
 def settled(returns: Mapping[str, Return]) -> tuple[str, ...]:
@@ -141,15 +173,21 @@ def _told(part: Part | None) -> str:
     return f"phase {part.phase} of transaction {part.transaction_id}{without}"
 
 
-def _alone(transaction_id: str, parts: Mapping[str, Part]) -> Subject:
-    named, excluded = _participants(parts), _excluded(parts)
-    committed = all(node in parts and parts[node].phase is Phase.COMMITTED for node in named)
+def _alone(transaction_id: str, parts: Mapping[str, Part], leaving: frozenset[str]) -> Subject:
+    """Who is in it is commanded, excluded or not: it is back."""
+    named, recorded = _participants(parts), _excluded(parts)
+    excluded = recorded | (named & leaving)
+    nodes = named - (excluded - parts.keys())
+    missing, away = named - nodes, excluded - nodes
+    committed = all(node in parts and parts[node].phase is Phase.COMMITTED for node in nodes)
     return Subject(
         transaction_id=transaction_id,
-        nodes=tuple(sorted(named)),
+        nodes=tuple(sorted(nodes)),
         excluded=tuple(sorted(excluded)),
-        may_miss=excluded,
-        stands=committed and bool(excluded),
+        missing=tuple(sorted(missing)),
+        unrecorded=any(missing - set(part.excluded) for part in parts.values()),
+        may_miss=away | leaving,
+        stands=committed and bool(away),
     )
 
 

@@ -26,7 +26,7 @@ from gausscert_common.protocol.state import (
     View,
     live_state,
 )
-from gausscert_common.protocol.words import LiveState, Outcome, Phase, Step, Tombstone
+from gausscert_common.protocol.words import Fence, LiveState, Outcome, Phase, Step, Tombstone
 
 TOMBSTONES_KEPT: Final = 64
 """Design section 5 asks for at least 32; a late coordinator then still learns how its transaction ended."""
@@ -138,7 +138,32 @@ def _accept_acquire(state: NodeState, view: View, command: AcquireCommand) -> Ac
         raise _fenced(state, command)
     if state.transaction is not None and state.transaction.transaction_id != command.transaction_id:
         raise _other_transaction(state.transaction, state)
-    return Accepted(replace(state, fence=command.fence, owner=command.transaction_id, holder=command.holder))
+    transaction = _left_by(state.transaction, state.reached, command)
+    return Accepted(
+        replace(
+            state,
+            fence=command.fence,
+            owner=command.transaction_id,
+            holder=command.holder,
+            transaction=transaction,
+        )
+    )
+
+
+def _left_by(transaction: Transaction | None, reached: Fence, command: AcquireCommand) -> Transaction | None:
+    """What the transaction says once the fence is another's: how far those before had come, and who is left
+    out from now on."""
+    if transaction is None:
+        return None
+    unknown = sorted(set(command.excluded) - set(transaction.participants))
+    if unknown:
+        raise InvalidInput(
+            Reason.ARGUMENT_INVALID,
+            f"{', '.join(unknown)} cannot be left out: no part of transaction {transaction.transaction_id}",
+            remedy="leave out only nodes of the transaction",
+        )
+    excluded = tuple(sorted({*transaction.excluded, *command.excluded}))
+    return replace(transaction, excluded=excluded, reached=reached)
 
 
 def _accept_prepare(fenced: NodeState, view: View, command: PrepareCommand) -> Accepted:

@@ -1,6 +1,7 @@
 """What to do with a transaction that somebody else left behind: the recovery table of design section 5.
 
-All nodes of the transaction must have granted Acquire. The first matching row decides. A coordinator never
+All nodes of the transaction must have granted Acquire, but those that the operator leaves out because they
+are dead: `recovery_without` says what is safe then. The first matching row decides. A coordinator never
 decides from a history of its own: the nodes' answers are all there is.
 """
 
@@ -8,14 +9,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from gausscert_common.protocol import recovery_without
 from gausscert_common.protocol.contradiction import contradiction, is_aborted, is_committed, told
 from gausscert_common.protocol.coordinator import Course, Stage, Verdict
-from gausscert_common.protocol.words import LiveState, Outcome, Phase, RestartScope
+from gausscert_common.protocol.recovery_without import Way
+from gausscert_common.protocol.words import Fence, LiveState, Outcome, Phase, RestartScope
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +37,12 @@ class Answer:
     running: bool = True
     """CM runs on the node, and no stop of it has been asked for."""
     through: bool = False
-    """It is in another transaction by now, which the nodes of this one were left out of: only what it
-    remembers counts, and it may have forgotten."""
+    """It is in another transaction by now, which the nodes of this one were left out of, or this one has
+    ended there already: only what it remembers counts, and it may have forgotten."""
+    voted: bool = False
+    """Its journal says SWAPPED, whatever has become of that vote since."""
+    reached: Fence = Fence()
+    """The last command of the transaction but Acquire that was accepted there; `Fence()` if not known."""
 
 
 class Choice(StrEnum):
@@ -55,6 +62,14 @@ class Decision:
     """For the operator: what the answers showed."""
     said: Mapping[str, str] = field(default_factory=dict)
     """Where nothing may be touched: what each node answered, by name."""
+    remedy: str = ""
+    """Then: what a person can do, where that is not to put a set back by hand."""
+
+
+_BRING_BACK: Final = (
+    "only the missing nodes know: bring them back, then run gausscert recover; if they never come back,"
+    " decide by hand (docs/runbook.md, A machine that dies in the middle)"
+)
 
 
 def decide(
@@ -65,19 +80,22 @@ def decide(
     waits: bool = False,
     outside: bool = False,
     joins: bool = False,
+    missing: Collection[str] = (),
 ) -> Decision:
     """Find the row that matches.
 
     Args:
-        answers: By node; all nodes of the transaction, none missing.
+        answers: By node; all nodes of the transaction but those that are missing.
         restart: How CM is to be stopped and started.
         prefer: What to do where all nodes have voted or could vote.
         waits: The transaction was begun without nodes that are not settled (`exclusion`): where it is
             finished, that ends with Commit.
         outside: As `exclusion.Subject` has it: CM starts on these nodes with the set of another one only,
         joins: which this one brings.
+        missing: Nodes of the transaction that do not answer, and that the operator has left out
+            (`recovery_without`).
     """
-    decision = _first_row(answers, restart, prefer)
+    decision = _first_row(answers, restart, prefer, missing)
     course = decision.course
     if course is None or not (waits or outside):
         return decision
@@ -85,11 +103,21 @@ def decide(
     return replace(decision, course=replace(course, waits=waits, outside=outside, ensure_up=ensure_up))
 
 
-def _first_row(answers: Mapping[str, Answer], restart: RestartScope, prefer: Choice) -> Decision:
+def _first_row(
+    answers: Mapping[str, Answer], restart: RestartScope, prefer: Choice, missing: Collection[str]
+) -> Decision:
     found = list(answers.values())
     wrong = contradiction(answers)
     if wrong:
-        return Decision(None, wrong, {name: told(answer) for name, answer in sorted(answers.items())})
+        return _untouched(wrong, answers)
+    if missing and any(answer.transaction_id for answer in found):
+        without = recovery_without.decide(answers, missing)
+        why = f"without {', '.join(sorted(missing))}: {without.why}"
+        if without.way is Way.NEITHER:
+            return replace(_untouched(why, answers), remedy=_BRING_BACK)
+        if without.way is Way.FINISH:
+            return _go(Stage.COMMIT, restart, why, ensure_up=True)
+        return _roll_back(found, restart, why)
     if any(is_committed(answer) for answer in found):
         return _go(Stage.COMMIT, restart, "a node knows that the transaction is committed", ensure_up=True)
     if any(is_aborted(answer) for answer in found):
@@ -104,6 +132,10 @@ def _first_row(answers: Mapping[str, Answer], restart: RestartScope, prefer: Cho
         why = "every node has staged the new set"
         return _finish_or_roll_back(found, restart, prefer, Stage.STOP, why)
     return _roll_back(found, restart, "not every node has staged the new set")
+
+
+def _untouched(why: str, answers: Mapping[str, Answer]) -> Decision:
+    return Decision(None, why, {name: told(answer) for name, answer in sorted(answers.items())})
 
 
 def _finish_or_roll_back(

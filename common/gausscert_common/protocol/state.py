@@ -11,6 +11,7 @@ from gausscert_common.protocol.words import (
     Phase,
     RestartScope,
     SslWish,
+    Step,
     Tombstone,
 )
 
@@ -52,13 +53,17 @@ class Transaction:
     """Digest of the staged set; "" while PREPARING."""
     bundle_digest: str = ""
     excluded: tuple[str, ...] = ()
-    """Nodes that it was begun without; the old set is kept until each of them is settled."""
+    """Nodes that it was begun without, or, where they are participants, is recovered without; the old set is
+    kept until each of them is settled."""
     joins: str = ""
     """The transaction whose excluded nodes it brings over; "" for one of its own."""
     begun_by: str = ""
     """The coordinator that prepared it, whoever holds the fence later; "" in records of older releases. Told
     to operators, decides nothing."""
     previous_ssl: SslSetting = SslSetting()
+    reached: Fence = Fence()
+    """The last command of it but Acquire that was accepted here, kept when another Acquire raises the fence:
+    it tells how far the coordinators before had come (`recovery_without`)."""
     abort_ended: bool = False
     """The old set and enable_ssl are restored. ABORTED alone says only that restoring has begun."""
 
@@ -77,6 +82,14 @@ class NodeState:
     operation: Operation | None = None
     tombstones: tuple[Tombstone, ...] = ()
     """Newest first."""
+
+    @property
+    def reached(self) -> Fence:
+        """The last command of the present transaction but Acquire; `Fence()` where there is none, or an older
+        release has not kept it."""
+        if self.transaction is None:
+            return Fence()
+        return self.fence if self.fence.step is not Step.ACQUIRE else self.transaction.reached
 
     def outcome_of(self, transaction_id: str) -> Outcome | None:
         """How that transaction ended here, or None if it did not or is forgotten."""

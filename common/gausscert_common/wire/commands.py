@@ -123,7 +123,12 @@ def as_acquire(request: calls.AcquireRequest) -> AcquireOrder:
         f"must be 1 to {_MAX_HOLDER} printable characters",
     )
     command = AcquireCommand(
-        base.transaction_id, base.epoch, base.step, holder=request.holder, take_over=request.take_over
+        base.transaction_id,
+        base.epoch,
+        base.step,
+        holder=request.holder,
+        take_over=request.take_over,
+        excluded=_nodes("excluded", request.excluded),
     )
     return AcquireOrder(command, _bounded(request, "lease", MAX_LEASE_S))
 

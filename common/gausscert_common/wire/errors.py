@@ -43,6 +43,7 @@ CODES: Final[dict[Reason, grpc.StatusCode]] = {
     Reason.ARGUMENT_INVALID: _Code.INVALID_ARGUMENT,
     Reason.CREDENTIAL_INVALID: _Code.INVALID_ARGUMENT,
     Reason.HISTORY_UNUSABLE: _Code.INVALID_ARGUMENT,
+    Reason.DENY_LIST_INVALID: _Code.INVALID_ARGUMENT,
     # Somebody else is at work: look again and begin anew, but never repeat the same command.
     Reason.FENCED: _Code.ABORTED,
     Reason.LOCKED: _Code.ABORTED,
@@ -58,12 +59,14 @@ CODES: Final[dict[Reason, grpc.StatusCode]] = {
     Reason.SET_INVALID: _Code.FAILED_PRECONDITION,
     Reason.GENERATION_UNKNOWN: _Code.FAILED_PRECONDITION,
     Reason.NODES_EXCLUDED: _Code.FAILED_PRECONDITION,
+    Reason.RENEWAL_UNKNOWN: _Code.FAILED_PRECONDITION,
     Reason.CM_CTL_FAILED: _Code.FAILED_PRECONDITION,
     Reason.CM_CTL_TIMEOUT: _Code.FAILED_PRECONDITION,
     Reason.CM_NOT_STOPPED: _Code.FAILED_PRECONDITION,
     Reason.CM_NOT_STARTED: _Code.FAILED_PRECONDITION,
     Reason.CONF_FAILED: _Code.FAILED_PRECONDITION,
     Reason.NOT_PROVEN: _Code.FAILED_PRECONDITION,
+    Reason.ROLLOUT_FAILED: _Code.FAILED_PRECONDITION,
     Reason.JOURNAL_DAMAGED: _Code.FAILED_PRECONDITION,
     Reason.IN_DOUBT: _Code.FAILED_PRECONDITION,
     Reason.STORE_FAILED: _Code.INTERNAL,
@@ -76,6 +79,8 @@ CODES: Final[dict[Reason, grpc.StatusCode]] = {
     Reason.DEADLINE: _Code.DEADLINE_EXCEEDED,
     Reason.UNAUTHENTICATED: _Code.UNAUTHENTICATED,
     Reason.PERMISSION_DENIED: _Code.PERMISSION_DENIED,
+    Reason.REVOKED: _Code.PERMISSION_DENIED,
+    Reason.DENY_LIST_UNUSABLE: _Code.PERMISSION_DENIED,
 }
 
 _BARE: Final[dict[grpc.StatusCode, tuple[Reason, str]]] = {

@@ -14,7 +14,7 @@ from gausscert_common.model import (
     RetiredSet,
     TransactionReport,
 )
-from gausscert_common.protocol.words import Tombstone
+from gausscert_common.protocol.words import Fence, Tombstone
 from gausscert_common.wire import enums, times, values
 
 
@@ -57,7 +57,7 @@ def as_node(message: pb.Node) -> NodeReport:
         stage=values.as_certificate_set(message.stage),
         retired=tuple(_as_retired(one) for one in message.retired),
         enable_ssl=values.as_ssl_switch(message.enable_ssl),
-        processes=tuple(CmProcess(o.name, o.pid, times.instant(o, "started_at")) for o in message.processes),
+        processes=tuple(_as_process(each) for each in message.processes),
         manually_stopped=message.manually_stopped,
         paused=message.paused,
         upgrading=message.upgrading,
@@ -90,6 +90,7 @@ def transaction(value: TransactionReport) -> pb.NodeTransaction:
         restart=enums.RESTART_SCOPE.name_or_zero(value.restart),
         enable_ssl=enums.SSL_WISH.name(value.ssl_wish),
         begun_at=times.timestamp(value.begun_at),
+        reached=values.fence(value.reached) if value.reached != Fence() else None,
     )
 
 
@@ -115,6 +116,7 @@ def as_transaction(message: pb.NodeTransaction) -> TransactionReport:
         restart=enums.RESTART_SCOPE.value_or_none(message.restart),
         ssl_wish=enums.SSL_WISH.value(message.enable_ssl),
         begun_at=times.instant_or_none(message, "begun_at"),
+        reached=values.as_fence(message.reached) if message.HasField("reached") else Fence(),
     )
 
 
@@ -155,7 +157,18 @@ def _as_retired(message: pb.RetiredSet) -> RetiredSet:
 
 
 def _process(value: CmProcess) -> pb.CmProcess:
-    return pb.CmProcess(name=value.name, pid=value.pid, started_at=times.timestamp(value.started_at))
+    return pb.CmProcess(
+        name=value.name,
+        pid=value.pid,
+        started_at=times.timestamp(value.started_at),
+        start_ticks=value.start_ticks,
+        boot=value.boot,
+    )
+
+
+def _as_process(message: pb.CmProcess) -> CmProcess:
+    started_at = times.instant(message, "started_at")
+    return CmProcess(message.name, message.pid, started_at, message.start_ticks, message.boot)
 
 
 def _topology(value: CmTopology) -> pb.CmTopology:

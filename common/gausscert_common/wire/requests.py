@@ -43,11 +43,15 @@ def judge_request(source: Source, *, drop_crls: bool) -> calls.JudgeRequest:
 
 
 def acquire_request(
-    command: Command, *, holder: str, lease_s: float, take_over: bool
+    command: Command, *, holder: str, lease_s: float, take_over: bool, excluded: Sequence[str] = ()
 ) -> calls.AcquireRequest:
     """Step 0."""
     return calls.AcquireRequest(
-        ref=ref(command), holder=holder, lease=times.duration(lease_s), take_over=take_over
+        ref=ref(command),
+        holder=holder,
+        lease=times.duration(lease_s),
+        take_over=take_over,
+        excluded=excluded,
     )
 
 

@@ -243,6 +243,7 @@ def expiry_report(value: ExpiryReport) -> calls.GetExpiryResponse:
         alert_threshold_days=value.alert_threshold_days,
         findings=[finding(f) for f in value.findings],
         served=None if value.served is None else certificate(value.served),
+        control_plane=[certificate(c) for c in value.control_plane],
     )
 
 
@@ -255,6 +256,7 @@ def as_expiry_report(message: calls.GetExpiryResponse) -> ExpiryReport:
         alert_threshold_days=message.alert_threshold_days,
         findings=as_findings(message.findings),
         served=as_certificate(message.served) if message.HasField("served") else None,
+        control_plane=tuple(as_certificate(c) for c in message.control_plane),
     )
 
 

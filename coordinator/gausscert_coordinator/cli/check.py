@@ -103,7 +103,8 @@ def command(invocation: Invocation, warning: float | None, critical: float | Non
 
     with Session(invocation) as session:
         status, expiries = session.ask(_ask)
-    checked = check_judge.check(status, expiries, check_judge.Limits(warning, critical))
+        own = session.warnings
+    checked = check_judge.check(status, expiries, check_judge.Limits(warning, critical), own)
     invocation.render.result(
         "check",
         check_text.document(checked),

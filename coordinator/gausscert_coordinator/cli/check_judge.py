@@ -91,13 +91,19 @@ class Checked:
     data: tuple[Datum, ...]
 
 
-def check(status: ClusterStatus, expiries: tuple[NodeExpiry, ...], limits: Limits) -> Checked:
-    """Judge what the nodes have answered."""
+def check(
+    status: ClusterStatus,
+    expiries: tuple[NodeExpiry, ...],
+    limits: Limits,
+    own: tuple[Finding, ...] = (),
+) -> Checked:
+    """Judge what the nodes have answered, and what is to be said of the caller's own credential."""
     reports = {node.node: node.report for node in status.nodes if node.report is not None}
     dated = {node.node: node.report for node in expiries if node.report is not None}
     busy = _busy(status)
     problems = [
         *_silent(status, expiries),
+        *(_of("", found) for found in own),
         *_transactions(judge.flights(status), reports),
         *_served(status, busy),
         *_findings(reports, dated),
@@ -289,6 +295,11 @@ def _days(dated: Mapping[str, ExpiryReport], limits: Limits) -> Iterator[Datum]:
         for file, one in sorted(soonest.items()):
             days = round(_days_left(report, one), 2)
             yield Datum(f"{name} {file}", days, f"{warning:g}:", f"{critical:g}:")
+        # Their alarms are the node's own findings, which are judged with all others.
+        for one in report.control_plane:
+            what = one.kind.value if one.index == 0 else f"{one.kind.value} {one.index}"
+            limit = judge.CONTROL_PLANE_DAYS[one.kind]
+            yield Datum(f"{name} {what}", round(_days_left(report, one), 2), f"{limit:g}:", "0:")
 
 
 def _counts(

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from gausscert_sim.cluster import SimulatedCluster
 
     from gausscert_coordinator.cli.demo_claims import Claim, Claims, Served
+    from gausscert_coordinator.cli.demo_cluster import DemoCluster
     from gausscert_coordinator.cli.demo_story import Failure
 
 FAILURES = {
@@ -52,9 +53,10 @@ FROM_PREPARE = "prepare"
         ("All of it, in under a minute:", "gausscert demo"),
         ("Five nodes, and the failure in an earlier step:", "gausscert demo --nodes 5 --fail prepare:wrong"),
         ("Keep the files, to look at the logs:", "gausscert demo --keep"),
+        ("The cluster alone, to try the commands on it in another terminal:", "gausscert demo --stay"),
     ),
     exits={
-        ExitCode.DONE: "every claim that was printed had been checked and held",
+        ExitCode.DONE: "every claim that was printed had been checked and held, or --stay was ended",
         ExitCode.REFUSED: "usage, or stopped with Ctrl-C",
         ExitCode.OWN_ERROR: "a claim did not hold",
     },
@@ -69,24 +71,34 @@ FROM_PREPARE = "prepare"
     help="What fails in the second replacement: " + ", ".join(FAILURES) + ". [default: start:refuses]",
 )
 @click.option("--keep", is_flag=True, help="Leave the directory with all files and logs; no process stays.")
+@click.option("--stay", is_flag=True, help="Only start the cluster, and let it run until Ctrl-C.")
 @pass_invocation
-def command(invocation: Invocation, nodes: int, fails: str, keep: bool) -> int:
+def command(invocation: Invocation, nodes: int, fails: str, keep: bool, stay: bool) -> int:
     """Show gausscert at work on a simulated cluster on loopback, in a temporary directory.
 
     The CM is simulated; the agents, their credentials and every gausscert command are real. A replacement,
     one that fails and rolls back, and a faulty bundle that is refused. Each claim is checked in the files and
     in what the running cm_servers serve.
     """
+    from gausscert_coordinator.cli import demo_stay
     from gausscert_coordinator.cli.demo_claims import NotSo
+    from gausscert_coordinator.cli.demo_story import Story
 
     began = time.monotonic()
     fails = FIRST_OF_STEP.get(fails, fails)
     root = Path(tempfile.mkdtemp(prefix="gausscert-demo-"))
     claims = _claims(invocation)
     seen: list[tuple[str, Served]] = []
+
+    def act(cluster: DemoCluster, simulated: SimulatedCluster) -> None:
+        if stay:
+            demo_stay.stay(invocation, cluster)
+        else:
+            Story(cluster, claims, _sayer(invocation), _failure(simulated, fails), seen).tell()
+
     try:
         with suppress(NotSo), _terminated_like_interrupted():
-            _play(invocation, root, nodes, fails, claims, seen)
+            _play(invocation, root, nodes, claims, act)
     finally:
         if not keep:
             shutil.rmtree(root, ignore_errors=True)
@@ -95,6 +107,8 @@ def command(invocation: Invocation, nodes: int, fails: str, keep: bool) -> int:
     else:
         with suppress(NotSo):
             claims.check(f"{root} is gone", not root.exists())
+    if stay:
+        return ExitCode.DONE if claims.all_hold else ExitCode.OWN_ERROR
     return _end(invocation, seen, claims, time.monotonic() - began)
 
 
@@ -102,17 +116,14 @@ def _play(
     invocation: Invocation,
     root: Path,
     nodes: int,
-    fails: str,
     claims: Claims,
-    seen: list[tuple[str, Served]],
+    act: Callable[[DemoCluster, SimulatedCluster], None],
 ) -> None:
     from gausscert_sim.cluster import SimulatedCluster
 
     from gausscert_coordinator.cli.demo_cluster import DemoCluster
-    from gausscert_coordinator.cli.demo_story import Story
 
-    say = _sayer(invocation)
-    say(
+    _sayer(invocation)(
         "This demo runs on a SIMULATED CM, not on openGauss. The agents, their credentials and the commands"
         f" are real. Directory: {root}"
     )
@@ -124,7 +135,7 @@ def _play(
     try:
         with cluster:
             cluster.start()
-            Story(cluster, claims, say, _failure(simulated, fails), seen).tell()
+            act(cluster, simulated)
     finally:
         left = cluster.left_over()
         claims.check("every process of the demo is gone", not left, "; ".join(left))

@@ -61,7 +61,7 @@ def result(
         parts.append(cell(f"cluster: {state.cluster_state or f'unknown: {first_line(state.cause)}'}"))
     if shown.findings:
         parts.append(tables.findings(shown.findings, width))
-    parts.extend(tables.failures(shown.failures))
+    parts.extend(tables.of_result(shown.failures))
     parts.append(_verdict(shown, generation, ssl_wish))
     return parts
 

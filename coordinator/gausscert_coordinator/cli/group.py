@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gausscert_coordinator.cli import helping
+from gausscert_coordinator.cli import completing, helping
 from gausscert_coordinator.cli.settings import Invocation, OutputFormat
 
 if TYPE_CHECKING:
@@ -46,6 +46,13 @@ def global_options() -> list[click.Parameter]:
             type=click.Path(path_type=Path, readable=False),
             metavar="FILE",
             help="The cluster; else ./gausscert.toml, $GAUSSCERT_INVENTORY, /etc/gausscert/gausscert.toml.",
+            **common,
+        ),
+        GlobalOption(
+            ["--cluster"],
+            metavar="NAME",
+            shell_complete=completing.clusters,
+            help="Which cluster of the inventory, where it has several; else $GAUSSCERT_CLUSTER.",
             **common,
         ),
         GlobalOption(
@@ -134,7 +141,9 @@ class Verb(_Documented):
     ) -> None:
         kwargs.setdefault("context_settings", HELP_NAMES)
         super().__init__(*args, **kwargs)
-        self.params.extend(global_options())
+        own = {name for parameter in self.params for name in parameter.opts}
+        # Where a verb makes something for a cluster, --cluster names it instead of choosing one.
+        self.params.extend(each for each in global_options() if not own.intersection(each.opts))
         self.examples = examples
         self.exits = exits
 

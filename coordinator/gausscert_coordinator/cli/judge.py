@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from gausscert_common import certset
+from gausscert_common import certset, identity
 from gausscert_common.findings import Finding, Severity
 from gausscert_common.model import CertificateKind, SetState
 
@@ -16,11 +16,16 @@ from gausscert_coordinator.exit_codes import ExitCode, exit_code
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from gausscert_common.model import Certificate, CertificateSet, NodeReport
+    from gausscert_common.model import Certificate, CertificateSet, ExpiryReport, NodeReport
 
     from gausscert_coordinator.report import ClusterStatus, InFlight, NodeExpiry
 
 SECONDS_PER_DAY: Final = 86_400
+CONTROL_PLANE_DAYS: Final = {
+    CertificateKind.CREDENTIAL: identity.CREDENTIAL_WARNED_DAYS,
+    CertificateKind.CREDENTIAL_CA: identity.CA_WARNED_DAYS,
+}
+"""What has nothing to do with CM has thresholds of its own."""
 CM_PROCESSES: Final = ("cm_server", "cm_agent")
 
 
@@ -133,13 +138,18 @@ def expiry_lines(nodes: tuple[NodeExpiry, ...]) -> list[ExpiryLine]:
             node.node,
             each,
             days_between(node.report.clock, each.not_after),
-            _state(each, node.report.clock, node.report.alert_threshold_days),
+            _state(each, node.report.clock, _warned_days(each, node.report)),
         )
         for node in nodes
         if node.report is not None
-        for each in node.report.everything
+        for each in (*node.report.everything, *node.report.control_plane)
     ]
     return sorted(lines, key=lambda line: (line.certificate.not_after, line.node, line.certificate.file))
+
+
+def _warned_days(certificate: Certificate, report: ExpiryReport) -> int:
+    """How long before its end the node warns of a certificate."""
+    return CONTROL_PLANE_DAYS.get(certificate.kind, report.alert_threshold_days)
 
 
 def _state(certificate: Certificate, now: datetime, threshold_days: int) -> ExpiryState:

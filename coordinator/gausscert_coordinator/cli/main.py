@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING, NoReturn
 
 import click
+from gausscert_common import hardening
 from gausscert_common.errors import GausscertError, InternalError, InvalidInput, Reason
 
 from gausscert_coordinator.cli.group import VerbGroup, asks_for_json
@@ -90,7 +91,15 @@ def _told(error: GausscertError) -> list[RenderableType]:
 
 def main() -> NoReturn:
     """The entry point."""
-    sys.exit(run(sys.argv[1:]))
+    sys.exit(_hardened(sys.argv[1:]))
+
+
+def _hardened(args: Sequence[str]) -> int:
+    try:
+        hardening.harden()
+    except GausscertError as error:
+        return Invocation().render.failure(error, exit_code(error))
+    return run(args)
 
 
 def _wrong_usage(invocation: Invocation, args: Sequence[str], error: click.ClickException) -> int:

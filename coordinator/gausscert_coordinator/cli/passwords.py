@@ -1,5 +1,7 @@
 """Where passwords come from: a file that only its owner can read, standard input, or the terminal.
 
+A descriptor is named as a file (/dev/fd/N), as `<(command)` of a shell does it.
+
 Never the command line, which every user of the machine sees, and never the environment, which CM
 writes into its log (facts section 17).
 """
@@ -63,7 +65,8 @@ def password_options(function: Callable[..., Any]) -> Callable[..., Any]:
             f"--{which}-password-file",
             type=click.Path(path_type=Path, allow_dash=True),
             metavar="FILE",
-            help=f"Password of {which}.key, one line, readable by you alone; - is standard input."
+            help=f"Password of {which}.key, one line, readable by you alone; - is standard input,"
+            " /dev/fd/N an open descriptor."
             " Asked on the terminal otherwise.",
         )
         function = option(function)

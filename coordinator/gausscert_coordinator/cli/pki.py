@@ -17,5 +17,8 @@ command = VerbGroup(
         ("Make the CA:", "gausscert pki init --dir pki --cluster production"),
         ("Issue the credential of a node's agent:", "gausscert pki issue node n1 --dir pki --out issued"),
         ("Issue the credential of an operator:", "gausscert pki issue operator alice --dir pki --out issued"),
+        ("Renew those of all agents:", "gausscert pki renew --all-nodes --dir pki"),
+        ("Somebody has left:", "gausscert pki revoke alice --dir pki"),
+        ("Who there is, and until when:", "gausscert pki list --dir pki"),
     ),
 )

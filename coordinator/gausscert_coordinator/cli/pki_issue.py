@@ -4,23 +4,16 @@ from __future__ import annotations
 
 import ipaddress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 from gausscert_common.errors import InvalidInput, Reason
 from gausscert_common.identity import Role
 
+from gausscert_coordinator.cli import ca_key
 from gausscert_coordinator.cli.group import Verb, pass_invocation
-from gausscert_coordinator.cli.passwords import read_one
 from gausscert_coordinator.cli.settings import Invocation
 from gausscert_coordinator.cli.verbs import PKI
 from gausscert_coordinator.exit_codes import ExitCode
-
-if TYPE_CHECKING:
-    from gausscert_coordinator.pki import Issued
-
-ENCRYPTED = b"ENCRYPTED PRIVATE KEY"
-"""How PEM says that a PKCS#8 key has a passphrase (RFC 7468 section 11)."""
 
 
 @click.command(
@@ -47,14 +40,7 @@ ENCRYPTED = b"ENCRYPTED PRIVATE KEY"
 )
 @click.argument("role", type=click.Choice(Role, case_sensitive=False), metavar="ROLE")
 @click.argument("name", metavar="NAME")
-@click.option(
-    "--dir",
-    "directory",
-    required=True,
-    metavar="DIR",
-    type=click.Path(path_type=Path),
-    help="Where `gausscert pki init` made the CA.",
-)
+@ca_key.directory_option
 @click.option(
     "--out", required=True, metavar="DIR", type=click.Path(path_type=Path), help="Where the credential goes."
 )
@@ -63,12 +49,7 @@ ENCRYPTED = b"ENCRYPTED PRIVATE KEY"
     "--ip", "addresses", multiple=True, metavar="ADDRESS", help="Further address of a node; repeatable."
 )
 @click.option("--days", type=int, help="Validity. [default: 825 for a node, 365 for a person]")
-@click.option(
-    "--passphrase-file",
-    type=click.Path(path_type=Path, allow_dash=True),
-    metavar="FILE",
-    help="Passphrase of the CA's key, if it has one; - is standard input. Asked otherwise.",
-)
+@ca_key.passphrase_option
 @pass_invocation
 def command(
     invocation: Invocation,
@@ -88,12 +69,15 @@ def command(
     it here.
     """
     _refuse_confused(dns_names, addresses)
-    passphrase = _passphrase(invocation, directory, passphrase_file)
+    passphrase = ca_key.passphrase(invocation, directory, passphrase_file)
 
     from gausscert_coordinator import pki
+    from gausscert_coordinator.cli import tables_pki
 
     issued = pki.issue(directory, role, name, [*dns_names, *addresses], passphrase, days, out)
-    _tell(invocation, issued)
+    document, lines, place = tables_pki.issued(issued)
+    invocation.render.result("pki issue", document, lambda: lines)
+    invocation.render.note(f"next: move the three files to {place}; the key is a secret")
     return ExitCode.DONE
 
 
@@ -123,48 +107,3 @@ def _is_address(text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _passphrase(invocation: Invocation, directory: Path, file: Path | None) -> bytes | None:
-    """Asked for only where the CA's key needs one."""
-    if file is None and not _is_encrypted(directory):
-        return None
-    return read_one(file, "passphrase of the CA's key", invocation.terminal).encode()
-
-
-def _is_encrypted(directory: Path) -> bool:
-    try:
-        return ENCRYPTED in (directory / "ca.key").read_bytes()
-    except OSError as error:
-        raise InvalidInput(
-            Reason.CREDENTIAL_INVALID,
-            f"the CA's key cannot be read: {error.strerror}",
-            file=str(directory / "ca.key"),
-            remedy="name the directory that gausscert pki init made",
-        ) from error
-
-
-def _tell(invocation: Invocation, issued: Issued) -> None:
-    from gausscert_coordinator.cli import documents
-
-    document = {
-        "identity": issued.identity.uri,
-        "cert": str(issued.cert),
-        "key": str(issued.key),
-        "ca": str(issued.ca),
-        "fingerprint": issued.fingerprint,
-        "not_after": documents.time(issued.not_after),
-    }
-    lines = [
-        f"issued {issued.identity} until {issued.not_after:%Y-%m-%d %H:%M} UTC",
-        f"  {issued.cert}",
-        f"  {issued.key}",
-        f"  {issued.ca}",
-    ]
-    where = (
-        "/etc/gausscert/pki on that node"
-        if issued.identity.role is Role.NODE
-        else "where gausscert.toml says"
-    )
-    invocation.render.result("pki issue", document, lambda: lines)
-    invocation.render.note(f"next: move the three files to {where}; the key is a secret")

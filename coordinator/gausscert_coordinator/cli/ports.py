@@ -67,6 +67,7 @@ class Cluster(Protocol):
         restart: RestartScope | None,
         *,
         bundle: Bundle | None,
+        exclude: tuple[str, ...] = (),
         accept_state: bool = False,
         watch: Callable[[Progress], None],
         interrupt: Interrupt,

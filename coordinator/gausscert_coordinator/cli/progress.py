@@ -35,6 +35,7 @@ _STYLE: Final = {
     Mark.FAILED: BAD,
     Mark.RETRYING: DOUBTFUL,
     Mark.NOTE: FAINT,
+    Mark.WAITING: FAINT,
 }
 
 
@@ -76,11 +77,14 @@ class Board:
     nodes: dict[str, NodeLine]
     stage: Stage | None = None
     stage_since_s: float = 0.0
+    waiting: str = ""
+    """What the stage still waits for, as it was said last."""
 
     def take(self, progress: Progress) -> None:
         """Note what happened."""
         if progress.stage is not self.stage:
             self.stage, self.stage_since_s = progress.stage, progress.at_s
+        self.waiting = progress.detail if progress.mark is Mark.WAITING else ""
         if progress.node and progress.mark is not Mark.NOTE:
             self._take_node(progress)
         elif progress.node in self.nodes and self.nodes[progress.node].mark is Mark.STARTED:
@@ -166,8 +170,10 @@ class LiveProgress:
     def draw(self) -> RenderableType:
         """The board as it is now."""
         now_s = self._clock() - self._began
-        shown, more = self._board.shown(max(1, self._console.height - LINES_BESIDE_NODES))
-        parts: list[RenderableType] = [self._heading(now_s)]
+        waiting = self._waiting()
+        room = self._console.height - LINES_BESIDE_NODES - len(waiting)
+        shown, more = self._board.shown(max(1, room))
+        parts: list[RenderableType] = [self._heading(now_s), *waiting]
         if self._narrow:
             parts.extend(self._short_row(name, line, now_s) for name, line in shown)
         elif rows := [self._row(name, line, now_s) for name, line in shown]:
@@ -192,6 +198,13 @@ class LiveProgress:
                 row.append(each)
         row.truncate(self._console.width, overflow="ellipsis")
         return row
+
+    def _waiting(self) -> list[Text]:
+        if not self._board.waiting:
+            return []
+        line = cell(f"waiting {self._board.waiting}", FAINT)
+        line.truncate(self._console.width, overflow="ellipsis")
+        return [line]
 
     def _row(self, name: str, line: NodeLine, now_s: float) -> list[Text]:
         style = _STYLE[line.mark]

@@ -33,6 +33,7 @@ from gausscert_coordinator.exit_codes import ExitCode, exit_code
             "Bring nodes over that were excluded and are back, with the bundle that was used then:",
             "gausscert recover --bundle new-bundle",
         ),
+        ("A machine died for good in the middle; recover on the others:", "gausscert recover --exclude n3"),
         (
             "Another gausscert still holds the nodes, and you know that it is dead:",
             "gausscert recover --take-over",
@@ -64,6 +65,13 @@ from gausscert_coordinator.exit_codes import ExitCode, exit_code
     help="The bundle of the committed transaction, for excluded nodes that are back; no node hands out a key"
     " itself.",
 )
+@click.option(
+    "--exclude",
+    multiple=True,
+    metavar="NODE",
+    help="Recover without a node that died in the middle; may be repeated. Refused where only that node could"
+    " tell how the transaction ended.",
+)
 @password_options
 @yes_option
 @click.option(
@@ -79,6 +87,7 @@ def command(
     finish: bool,
     restart: RestartScope | None,
     directory: Path | None,
+    exclude: tuple[str, ...],
     server_password_file: Path | None,
     client_password_file: Path | None,
     yes: bool,
@@ -90,6 +99,10 @@ def command(
     Works from any machine with an operator's or a recoverer's credential: all that counts is what the nodes
     answer. All nodes of the transaction must be reachable. CM is stopped and started where that is needed:
     at a terminal it says first what is in doubt and what will be down, and asks. Elsewhere it asks nobody.
+
+    With --exclude, a node that died in the middle is left out, if what the others answer and how far they had
+    come leaves only one decision that cannot contradict it. Make sure first that the machine is dead. When it
+    is back, plain recover brings it to what was decided; docs/runbook.md, A machine that dies in the middle.
 
     A transaction that was carried out without some nodes (replace --exclude) waits for them, committed. With
     --bundle, those that are back get its set by a transaction of their own: CM is stopped there, and starts
@@ -106,7 +119,8 @@ def command(
         bundle = read_bundle(invocation, directory, server_password_file, client_password_file).bundle
     with Session(invocation) as session:
         if not (
-            yes or asking.recovery_agreed(invocation, session, prefer, restart, joins=bundle is not None)
+            yes
+            or asking.recovery_agreed(invocation, session, prefer, restart, exclude, joins=bundle is not None)
         ):
             raise InvalidInput(Reason.USAGE, "not confirmed; nothing was changed")
         result = session.carry_out(
@@ -115,6 +129,7 @@ def command(
                 take_over,
                 restart,
                 bundle=bundle,
+                exclude=exclude,
                 accept_state=accept_state,
                 watch=watch,
                 interrupt=interrupt,

@@ -11,6 +11,7 @@ import click
 from gausscert_common.findings import Severity
 from gausscert_common.protocol.words import RestartScope, SslWish
 
+from gausscert_coordinator.cli import completing
 from gausscert_coordinator.cli.passwords import PasswordFiles, complete, password_options
 from gausscert_coordinator.cli.planned import plan_option
 from gausscert_coordinator.report import ReplaceOptions
@@ -117,6 +118,7 @@ def replace_options(function: Callable[..., Any]) -> Callable[..., Any]:
         "--exclude",
         multiple=True,
         metavar="NODE",
+        shell_complete=completing.nodes,
         help="Leave out a node that does not answer; may be repeated. It keeps its old set, and all others"
         " keep both, until gausscert recover --bundle DIR has brought it over.",
     )
@@ -156,6 +158,8 @@ def command_line(
     words = ["gausscert", "replace", str(directory)]
     if invocation.settings.inventory is not None:
         words += ["--inventory", str(invocation.settings.inventory)]
+    if invocation.settings.cluster is not None:
+        words += ["--cluster", invocation.settings.cluster]
     if options.ssl_wish is not SslWish.KEEP:
         words += ["--enable-ssl", options.ssl_wish.value]
     for node in options.exclude:

@@ -7,12 +7,16 @@ import signal
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self, TypeVar
 
+from gausscert_coordinator import own_credential
+from gausscert_coordinator.cli import tables
 from gausscert_coordinator.interrupt import Interrupt
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
     from contextlib import AbstractAsyncContextManager
     from types import TracebackType
+
+    from gausscert_common.findings import Finding
 
     from gausscert_coordinator.cli.ports import Cluster
     from gausscert_coordinator.cli.settings import Invocation
@@ -31,11 +35,15 @@ class Session:
         self._cluster: Cluster | None = None
         self.nodes: tuple[str, ...] = ()
         """Of the inventory."""
+        self.warnings: tuple[Finding, ...] = ()
+        """About the caller's own credential; told already."""
 
     def __enter__(self) -> Self:
         self._runner.__enter__()
         try:
             inventory = self._invocation.inventory()
+            self.warnings = own_credential.findings(inventory)
+            self._warn()
             self.nodes = tuple(node.name for node in inventory.nodes)
             self._opened = self._invocation.open_cluster(inventory)
             self._cluster = self._runner.run(self._opened.__aenter__())
@@ -80,6 +88,11 @@ class Session:
         self._invocation.transaction_begun = True
         with self._invocation.render.progress(nodes) as watcher, _signals_turn_back(interrupt):
             return await transaction(self._open(), watcher, interrupt)
+
+    def _warn(self) -> None:
+        if self.warnings:
+            render = self._invocation.render
+            render.note(tables.findings(self.warnings, render.err_width, about="you"))
 
     def _open(self) -> Cluster:
         if self._cluster is None:

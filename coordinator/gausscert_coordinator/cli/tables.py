@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 READABLE: Final = 32
 """Columns below which a sentence in a table column is no longer read but spelled."""
+_READABLE_SUBJECT: Final = 20
+"""The same of a distinguished name."""
 
 SOON_DAYS: Final = 30
 """`status` marks what expires sooner; `expiry` uses the threshold of the node."""
@@ -170,27 +172,33 @@ def switches(switch: SslSwitch) -> str:
 
 
 def expiry(nodes: tuple[NodeExpiry, ...], width: int) -> list[RenderableType]:
-    """Every certificate on every node, soonest first."""
-    headings = ("days left", "state", "node", "file", "kind", "expires (UTC)", "fingerprint", "subject")
-    rows = [
-        [
-            cell(str(line.days_left), _EXPIRY_STYLE[line.state]),
-            cell(line.state.value, _EXPIRY_STYLE[line.state]),
-            cell(line.node),
-            cell(line.certificate.file),
-            cell(line.certificate.kind.value),
-            cell(f"{line.certificate.not_after:%Y-%m-%d %H:%M}"),
-            cell(short(line.certificate.fingerprint)),
-            cell(line.certificate.subject),
-        ]
-        for line in judge.expiry_lines(nodes)
-    ]
+    """Every certificate on every node, soonest first; what is the same on several nodes in one line."""
+    headings = ("days left", "state", "file", "expires (UTC)", "fingerprint", "nodes", "subject")
+    alike: dict[tuple[object, ...], list[judge.ExpiryLine]] = {}
+    for line in judge.expiry_lines(nodes):
+        one = line.certificate
+        kind = (line.days_left, line.state, one.file, one.kind, one.not_after, one.fingerprint, one.subject)
+        alike.setdefault(kind, []).append(line)
+    rows = [_expiry_row(lines, len(nodes)) for lines in alike.values()]
     parts: list[RenderableType] = [cell("no certificates")]
     if rows:
-        parts = [fitted(headings, rows, width, flexible=READABLE)]
+        parts = [fitted(headings, rows, width, flexible=_READABLE_SUBJECT)]
     parts.extend(failures([node.error for node in nodes if node.error is not None]))
     found = [each for node in nodes if node.report is not None for each in node.report.findings]
     return [*parts, findings(found, width)] if found else parts
+
+
+def _expiry_row(lines: Sequence[judge.ExpiryLine], nodes: int) -> list[Text]:
+    first = lines[0]
+    return [
+        cell(str(first.days_left), _EXPIRY_STYLE[first.state]),
+        cell(first.state.value, _EXPIRY_STYLE[first.state]),
+        cell(first.certificate.file),
+        cell(f"{first.certificate.not_after:%Y-%m-%d %H:%M}"),
+        cell(short(first.certificate.fingerprint)),
+        cell("all nodes" if len(lines) == nodes > 1 else ", ".join(line.node for line in lines)),
+        cell(first.certificate.subject),
+    ]
 
 
 def certificates(held: Sequence[Certificate], width: int) -> RenderableType:
@@ -344,6 +352,18 @@ def failures(errors: Sequence[GausscertError]) -> list[RenderableType]:
     return [part for error in errors for part in failure(error)]
 
 
+def of_result(errors: Sequence[GausscertError]) -> list[RenderableType]:
+    """As `failures`, and what several nodes see alike is said once: all nodes look at all cm_servers."""
+    alike: dict[tuple[object, ...], list[GausscertError]] = {}
+    for error in errors:
+        key = (error.reason, error.file, error.message, error.remedy, error.findings)
+        alike.setdefault(key, []).append(error)
+    parts: list[RenderableType] = []
+    for first, *others in alike.values():
+        parts += failure(first, also=[each.node for each in others if each.node])
+    return parts
+
+
 def verdict(error: GausscertError) -> list[RenderableType]:
     """An error that sums up what was said of each node already."""
     text = cell(error.message, BAD)
@@ -355,12 +375,17 @@ def says_its_findings(error: GausscertError) -> bool:
     return bool(error.findings) and all(each.cause in error.message for each in error.findings)
 
 
-def _several(error: GausscertError) -> list[RenderableType]:
+def _where(error: GausscertError, also: Sequence[str]) -> str:
+    nodes = ", ".join(dict.fromkeys(each for each in (error.node, *also) if each))
+    return ": ".join(part for part in (nodes, error.file) if part)
+
+
+def _several(error: GausscertError, also: Sequence[str]) -> list[RenderableType]:
     """Several things wrong with one file, say: a line for each instead of one that joins them."""
     text = cell("")
     text.append(cell("error ", BAD))
     text.append(cell(f"{error.reason.value} ", STRONG))
-    where = ": ".join(part for part in (error.node, error.file) if part)
+    where = _where(error, also)
     count = counted(len(error.findings), "thing")
     text.append(cell(f"{where}: {count} to mend" if where else f"{count} to mend"))
     parts: list[RenderableType] = [text]
@@ -371,11 +396,16 @@ def _several(error: GausscertError) -> list[RenderableType]:
     return parts
 
 
-def failure(error: GausscertError) -> list[RenderableType]:
-    """One error, as lines that wrap."""
+def failure(error: GausscertError, also: Sequence[str] = ()) -> list[RenderableType]:
+    """One error, as lines that wrap.
+
+    Args:
+        error: The error.
+        also: Other nodes of which the same is to be said.
+    """
     if len(error.findings) > 1 and says_its_findings(error):
-        return _several(error)
-    where = ": ".join(part for part in (error.node, error.file) if part)
+        return _several(error, also)
+    where = _where(error, also)
     text = cell("")
     text.append(cell("error ", BAD))
     text.append(cell(f"{error.reason.value} ", STRONG))

@@ -29,6 +29,8 @@ ROOT: Final[dict[str, Entry]] = {
     "ssl": Entry("ssl", "Switch SSL on or off in the whole cluster: every node, or none."),
     "recover": Entry("recover", "Finish or roll back a transaction that is in doubt."),
     "history": Entry("history", "Show what was done, by whom, and the evidence."),
+    "inventory": Entry("inventory", "Write and check gausscert.toml: the nodes, and how they are reached."),
+    "agents": Entry("agents", "Bring the agents onto the nodes over ssh, upgrade and remove them."),
     "pki": Entry("pki", "Make the identities with which gausscert and its agents know each other."),
     "demo": Entry("demo", "Show it all on a simulated cluster on this machine."),
     "schema": Entry("schema", "Print the JSON Schema of a document that --output json writes."),
@@ -47,7 +49,22 @@ SSL: Final[dict[str, Entry]] = {
     "off": Entry("ssl_off", "Switch enable_ssl off, restart CM, and prove that SSL is off."),
 }
 
+AGENTS: Final[dict[str, Entry]] = {
+    "deploy": Entry("agents_deploy", "Install an agent on every node, start it, and see that it is healthy."),
+    "upgrade": Entry("agents_upgrade", "Replace the agents' software, one running agent after the other."),
+    "status": Entry("agents_status", "Show what is installed on the nodes and what starts it."),
+    "remove": Entry("agents_remove", "Remove the agents from the nodes; the cluster's sets stay."),
+}
+
 PKI: Final[dict[str, Entry]] = {
     "init": Entry("pki_init", "Make the control plane's own CA."),
     "issue": Entry("pki_issue", "Issue the credential of an agent or a person."),
+    "renew": Entry("pki_renew", "Issue an identity anew; agents are renewed over the wire."),
+    "revoke": Entry("pki_revoke", "Have every agent refuse a person's credentials from now on."),
+    "list": Entry("pki_list", "List every identity: role, name, serial, days left, revoked or not."),
+}
+
+INVENTORY: Final[dict[str, Entry]] = {
+    "import": Entry("inventory_import", "Write gausscert.toml from cluster_config.xml or `cm_ctl view`."),
+    "check": Entry("inventory_check", "Check that every node is there, is who it should be, and fit."),
 }

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from gausscert_coordinator.schemas import clusters, histories, plans, small, transactions
+from gausscert_coordinator.schemas import clusters, control_planes, histories, plans, small, transactions
 from gausscert_coordinator.schemas.parts import PARTS
 from gausscert_coordinator.schemas.words import Schema, obj, parts_in, text
 
@@ -25,6 +25,7 @@ _DOCUMENTS: Final[Mapping[str, tuple[str, Mapping[str, Schema]]]] = {
     **plans.DOCUMENTS,
     **transactions.DOCUMENTS,
     **histories.DOCUMENTS,
+    **control_planes.DOCUMENTS,
     **small.DOCUMENTS,
 }
 

@@ -1,4 +1,4 @@
-"""Bundles, identities, the demo, and what every verb may end with. Pure."""
+"""Bundles, the demo, and what every verb may end with. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from gausscert_coordinator.schemas.words import (
     flag,
     hexadecimal,
     maybe,
-    moment,
     number,
     obj,
     part,
@@ -43,26 +42,6 @@ DOCUMENTS: Final[dict[str, tuple[str, dict[str, Schema]]]] = {
             "findings": every(part("finding")),
         },
     ),
-    "pki-init": (
-        "gausscert pki init.",
-        {
-            "cluster": text(),
-            "ca": text("The file."),
-            "key": text("The file."),
-            "encrypted": flag("The key has a passphrase."),
-        },
-    ),
-    "pki-issue": (
-        "gausscert pki issue.",
-        {
-            "identity": text("A URI, as in the certificate."),
-            "cert": text("The file."),
-            "key": text("The file."),
-            "ca": text("The file."),
-            "fingerprint": text("SHA-256 over the DER encoding."),
-            "not_after": moment(""),
-        },
-    ),
     "demo": (
         "gausscert demo.",
         {
@@ -73,6 +52,15 @@ DOCUMENTS: Final[dict[str, tuple[str, dict[str, Schema]]]] = {
             "served": every(
                 obj(moment=text(), fingerprints=by_name(text(), "By node.")), "At each moment of the demo."
             ),
+        },
+    ),
+    "demo-stay": (
+        "gausscert demo --stay: before it waits.",
+        {
+            "simulated": flag("Always true: nothing of it is a real CM."),
+            "directory": text(),
+            "nodes": every(text()),
+            "commands": every(text(), "That can be tried in another terminal."),
         },
     ),
     "completion": ("gausscert completion.", {"shell": text(), "script": text()}),

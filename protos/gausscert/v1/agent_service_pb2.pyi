@@ -60,20 +60,22 @@ class GetExpiryRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetExpiryResponse(_message.Message):
-    __slots__ = ("node", "clock", "certificates", "alert_threshold_days", "findings", "served")
+    __slots__ = ("node", "clock", "certificates", "alert_threshold_days", "findings", "served", "control_plane")
     NODE_FIELD_NUMBER: _ClassVar[int]
     CLOCK_FIELD_NUMBER: _ClassVar[int]
     CERTIFICATES_FIELD_NUMBER: _ClassVar[int]
     ALERT_THRESHOLD_DAYS_FIELD_NUMBER: _ClassVar[int]
     FINDINGS_FIELD_NUMBER: _ClassVar[int]
     SERVED_FIELD_NUMBER: _ClassVar[int]
+    CONTROL_PLANE_FIELD_NUMBER: _ClassVar[int]
     node: str
     clock: _timestamp_pb2.Timestamp
     certificates: _containers.RepeatedCompositeFieldContainer[_resources_pb2.Certificate]
     alert_threshold_days: int
     findings: _containers.RepeatedCompositeFieldContainer[_resources_pb2.Finding]
     served: _resources_pb2.Certificate
-    def __init__(self, node: _Optional[str] = ..., clock: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., certificates: _Optional[_Iterable[_Union[_resources_pb2.Certificate, _Mapping]]] = ..., alert_threshold_days: _Optional[int] = ..., findings: _Optional[_Iterable[_Union[_resources_pb2.Finding, _Mapping]]] = ..., served: _Optional[_Union[_resources_pb2.Certificate, _Mapping]] = ...) -> None: ...
+    control_plane: _containers.RepeatedCompositeFieldContainer[_resources_pb2.Certificate]
+    def __init__(self, node: _Optional[str] = ..., clock: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., certificates: _Optional[_Iterable[_Union[_resources_pb2.Certificate, _Mapping]]] = ..., alert_threshold_days: _Optional[int] = ..., findings: _Optional[_Iterable[_Union[_resources_pb2.Finding, _Mapping]]] = ..., served: _Optional[_Union[_resources_pb2.Certificate, _Mapping]] = ..., control_plane: _Optional[_Iterable[_Union[_resources_pb2.Certificate, _Mapping]]] = ...) -> None: ...
 
 class ProbeRequest(_message.Message):
     __slots__ = ("query", "timeout")
@@ -112,16 +114,18 @@ class WatchTransactionResponse(_message.Message):
     def __init__(self, transaction_id: _Optional[str] = ..., phase: _Optional[_Union[_resources_pb2.Phase, str]] = ..., fence: _Optional[_Union[_resources_pb2.Fence, _Mapping]] = ..., activity: _Optional[str] = ..., at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class AcquireRequest(_message.Message):
-    __slots__ = ("ref", "holder", "lease", "take_over")
+    __slots__ = ("ref", "holder", "lease", "take_over", "excluded")
     REF_FIELD_NUMBER: _ClassVar[int]
     HOLDER_FIELD_NUMBER: _ClassVar[int]
     LEASE_FIELD_NUMBER: _ClassVar[int]
     TAKE_OVER_FIELD_NUMBER: _ClassVar[int]
+    EXCLUDED_FIELD_NUMBER: _ClassVar[int]
     ref: TransactionRef
     holder: str
     lease: _duration_pb2.Duration
     take_over: bool
-    def __init__(self, ref: _Optional[_Union[TransactionRef, _Mapping]] = ..., holder: _Optional[str] = ..., lease: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., take_over: bool = ...) -> None: ...
+    excluded: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, ref: _Optional[_Union[TransactionRef, _Mapping]] = ..., holder: _Optional[str] = ..., lease: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., take_over: bool = ..., excluded: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class AcquireResponse(_message.Message):
     __slots__ = ("node",)
@@ -282,3 +286,59 @@ class SetEnableSslResponse(_message.Message):
     ENABLE_SSL_FIELD_NUMBER: _ClassVar[int]
     enable_ssl: _resources_pb2.SslSwitch
     def __init__(self, enable_ssl: _Optional[_Union[_resources_pb2.SslSwitch, _Mapping]] = ...) -> None: ...
+
+class BeginRenewalRequest(_message.Message):
+    __slots__ = ("request_id",)
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    def __init__(self, request_id: _Optional[str] = ...) -> None: ...
+
+class BeginRenewalResponse(_message.Message):
+    __slots__ = ("request", "certificate")
+    REQUEST_FIELD_NUMBER: _ClassVar[int]
+    CERTIFICATE_FIELD_NUMBER: _ClassVar[int]
+    request: bytes
+    certificate: bytes
+    def __init__(self, request: _Optional[bytes] = ..., certificate: _Optional[bytes] = ...) -> None: ...
+
+class FinishRenewalRequest(_message.Message):
+    __slots__ = ("request_id", "certificate")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    CERTIFICATE_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    certificate: bytes
+    def __init__(self, request_id: _Optional[str] = ..., certificate: _Optional[bytes] = ...) -> None: ...
+
+class FinishRenewalResponse(_message.Message):
+    __slots__ = ("credential",)
+    CREDENTIAL_FIELD_NUMBER: _ClassVar[int]
+    credential: _resources_pb2.Certificate
+    def __init__(self, credential: _Optional[_Union[_resources_pb2.Certificate, _Mapping]] = ...) -> None: ...
+
+class ExtendDenyListRequest(_message.Message):
+    __slots__ = ("list",)
+    LIST_FIELD_NUMBER: _ClassVar[int]
+    list: bytes
+    def __init__(self, list: _Optional[bytes] = ...) -> None: ...
+
+class ExtendDenyListResponse(_message.Message):
+    __slots__ = ("added", "total")
+    ADDED_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_FIELD_NUMBER: _ClassVar[int]
+    added: int
+    total: int
+    def __init__(self, added: _Optional[int] = ..., total: _Optional[int] = ...) -> None: ...
+
+class ReadAuditRequest(_message.Message):
+    __slots__ = ("after",)
+    AFTER_FIELD_NUMBER: _ClassVar[int]
+    after: int
+    def __init__(self, after: _Optional[int] = ...) -> None: ...
+
+class ReadAuditResponse(_message.Message):
+    __slots__ = ("lines", "after")
+    LINES_FIELD_NUMBER: _ClassVar[int]
+    AFTER_FIELD_NUMBER: _ClassVar[int]
+    lines: _containers.RepeatedScalarFieldContainer[str]
+    after: int
+    def __init__(self, lines: _Optional[_Iterable[str]] = ..., after: _Optional[int] = ...) -> None: ...

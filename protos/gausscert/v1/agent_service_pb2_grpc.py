@@ -30,7 +30,9 @@ class AgentServiceStub(object):
 
     Errors carry google.rpc.Status with a google.rpc.ErrorInfo (domain "gausscert", stable reason,
     metadata node and file) and, where a set or a node was judged, gausscert.v1.Finding details.
-    Mutating calls are idempotent by (transaction_id, epoch, step): a repeat gets the first answer.
+    Mutating calls are idempotent by (transaction_id, epoch, step): a repeat gets the first answer. When they
+    were carried out they carry the trailing metadata "gausscert-audit": number and hash of the line of the
+    node's audit log about them, NUMBER:HASH.
     """
 
     def __init__(self, channel):
@@ -119,6 +121,26 @@ class AgentServiceStub(object):
                 request_serializer=gausscert_dot_v1_dot_agent__service__pb2.SetEnableSslRequest.SerializeToString,
                 response_deserializer=gausscert_dot_v1_dot_agent__service__pb2.SetEnableSslResponse.FromString,
                 _registered_method=True)
+        self.BeginRenewal = channel.unary_unary(
+                '/gausscert.v1.AgentService/BeginRenewal',
+                request_serializer=gausscert_dot_v1_dot_agent__service__pb2.BeginRenewalRequest.SerializeToString,
+                response_deserializer=gausscert_dot_v1_dot_agent__service__pb2.BeginRenewalResponse.FromString,
+                _registered_method=True)
+        self.FinishRenewal = channel.unary_unary(
+                '/gausscert.v1.AgentService/FinishRenewal',
+                request_serializer=gausscert_dot_v1_dot_agent__service__pb2.FinishRenewalRequest.SerializeToString,
+                response_deserializer=gausscert_dot_v1_dot_agent__service__pb2.FinishRenewalResponse.FromString,
+                _registered_method=True)
+        self.ExtendDenyList = channel.unary_unary(
+                '/gausscert.v1.AgentService/ExtendDenyList',
+                request_serializer=gausscert_dot_v1_dot_agent__service__pb2.ExtendDenyListRequest.SerializeToString,
+                response_deserializer=gausscert_dot_v1_dot_agent__service__pb2.ExtendDenyListResponse.FromString,
+                _registered_method=True)
+        self.ReadAudit = channel.unary_unary(
+                '/gausscert.v1.AgentService/ReadAudit',
+                request_serializer=gausscert_dot_v1_dot_agent__service__pb2.ReadAuditRequest.SerializeToString,
+                response_deserializer=gausscert_dot_v1_dot_agent__service__pb2.ReadAuditResponse.FromString,
+                _registered_method=True)
 
 
 class AgentServiceServicer(object):
@@ -126,7 +148,9 @@ class AgentServiceServicer(object):
 
     Errors carry google.rpc.Status with a google.rpc.ErrorInfo (domain "gausscert", stable reason,
     metadata node and file) and, where a set or a node was judged, gausscert.v1.Finding details.
-    Mutating calls are idempotent by (transaction_id, epoch, step): a repeat gets the first answer.
+    Mutating calls are idempotent by (transaction_id, epoch, step): a repeat gets the first answer. When they
+    were carried out they carry the trailing metadata "gausscert-audit": number and hash of the line of the
+    node's audit log about them, NUMBER:HASH.
     """
 
     def GetNode(self, request, context):
@@ -244,6 +268,37 @@ class AgentServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def BeginRenewal(self, request, context):
+        """First half of a renewal of the agent's own credential, which has nothing to do with the sets: makes a
+        new key, which never leaves the node, and asks for a certificate of it. Nothing counts yet.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def FinishRenewal(self, request, context):
+        """Second half: puts the certificate and its key in place at one instant. Connections that are open stay;
+        those that come meet the new credential.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExtendDenyList(self, request, context):
+        """Lets certificates of the control plane in no more, on open connections either. Only ever adds: what is
+        to be let in again is taken out of deny.list on the node itself.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReadAudit(self, request, context):
+        """A page of this node's audit log, for whoever verifies it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AgentServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -327,6 +382,26 @@ def add_AgentServiceServicer_to_server(servicer, server):
                     request_deserializer=gausscert_dot_v1_dot_agent__service__pb2.SetEnableSslRequest.FromString,
                     response_serializer=gausscert_dot_v1_dot_agent__service__pb2.SetEnableSslResponse.SerializeToString,
             ),
+            'BeginRenewal': grpc.unary_unary_rpc_method_handler(
+                    servicer.BeginRenewal,
+                    request_deserializer=gausscert_dot_v1_dot_agent__service__pb2.BeginRenewalRequest.FromString,
+                    response_serializer=gausscert_dot_v1_dot_agent__service__pb2.BeginRenewalResponse.SerializeToString,
+            ),
+            'FinishRenewal': grpc.unary_unary_rpc_method_handler(
+                    servicer.FinishRenewal,
+                    request_deserializer=gausscert_dot_v1_dot_agent__service__pb2.FinishRenewalRequest.FromString,
+                    response_serializer=gausscert_dot_v1_dot_agent__service__pb2.FinishRenewalResponse.SerializeToString,
+            ),
+            'ExtendDenyList': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExtendDenyList,
+                    request_deserializer=gausscert_dot_v1_dot_agent__service__pb2.ExtendDenyListRequest.FromString,
+                    response_serializer=gausscert_dot_v1_dot_agent__service__pb2.ExtendDenyListResponse.SerializeToString,
+            ),
+            'ReadAudit': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReadAudit,
+                    request_deserializer=gausscert_dot_v1_dot_agent__service__pb2.ReadAuditRequest.FromString,
+                    response_serializer=gausscert_dot_v1_dot_agent__service__pb2.ReadAuditResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'gausscert.v1.AgentService', rpc_method_handlers)
@@ -340,7 +415,9 @@ class AgentService(object):
 
     Errors carry google.rpc.Status with a google.rpc.ErrorInfo (domain "gausscert", stable reason,
     metadata node and file) and, where a set or a node was judged, gausscert.v1.Finding details.
-    Mutating calls are idempotent by (transaction_id, epoch, step): a repeat gets the first answer.
+    Mutating calls are idempotent by (transaction_id, epoch, step): a repeat gets the first answer. When they
+    were carried out they carry the trailing metadata "gausscert-audit": number and hash of the line of the
+    node's audit log about them, NUMBER:HASH.
     """
 
     @staticmethod
@@ -765,6 +842,114 @@ class AgentService(object):
             '/gausscert.v1.AgentService/SetEnableSsl',
             gausscert_dot_v1_dot_agent__service__pb2.SetEnableSslRequest.SerializeToString,
             gausscert_dot_v1_dot_agent__service__pb2.SetEnableSslResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BeginRenewal(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gausscert.v1.AgentService/BeginRenewal',
+            gausscert_dot_v1_dot_agent__service__pb2.BeginRenewalRequest.SerializeToString,
+            gausscert_dot_v1_dot_agent__service__pb2.BeginRenewalResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FinishRenewal(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gausscert.v1.AgentService/FinishRenewal',
+            gausscert_dot_v1_dot_agent__service__pb2.FinishRenewalRequest.SerializeToString,
+            gausscert_dot_v1_dot_agent__service__pb2.FinishRenewalResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExtendDenyList(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gausscert.v1.AgentService/ExtendDenyList',
+            gausscert_dot_v1_dot_agent__service__pb2.ExtendDenyListRequest.SerializeToString,
+            gausscert_dot_v1_dot_agent__service__pb2.ExtendDenyListResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReadAudit(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gausscert.v1.AgentService/ReadAudit',
+            gausscert_dot_v1_dot_agent__service__pb2.ReadAuditRequest.SerializeToString,
+            gausscert_dot_v1_dot_agent__service__pb2.ReadAuditResponse.FromString,
             options,
             channel_credentials,
             insecure,

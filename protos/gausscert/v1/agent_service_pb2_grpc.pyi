@@ -281,12 +281,78 @@ _AgentServiceSetEnableSslType = typing_extensions.TypeVar(
     ],
 )
 
-class AgentServiceStub(typing.Generic[_AgentServiceGetNodeType, _AgentServiceJudgeType, _AgentServiceGetExpiryType, _AgentServiceProbeType, _AgentServiceWatchTransactionType, _AgentServiceAcquireType, _AgentServicePrepareType, _AgentServiceStopType, _AgentServiceSwapType, _AgentServiceStartType, _AgentServiceCommitType, _AgentServicePurgeType, _AgentServiceAbortType, _AgentServiceCleanType, _AgentServiceEncryptType, _AgentServiceSetEnableSslType]):
+_AgentServiceBeginRenewalType = typing_extensions.TypeVar(
+    '_AgentServiceBeginRenewalType',
+    grpc.UnaryUnaryMultiCallable[
+        gausscert.v1.agent_service_pb2.BeginRenewalRequest,
+        gausscert.v1.agent_service_pb2.BeginRenewalResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        gausscert.v1.agent_service_pb2.BeginRenewalRequest,
+        gausscert.v1.agent_service_pb2.BeginRenewalResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        gausscert.v1.agent_service_pb2.BeginRenewalRequest,
+        gausscert.v1.agent_service_pb2.BeginRenewalResponse,
+    ],
+)
+
+_AgentServiceFinishRenewalType = typing_extensions.TypeVar(
+    '_AgentServiceFinishRenewalType',
+    grpc.UnaryUnaryMultiCallable[
+        gausscert.v1.agent_service_pb2.FinishRenewalRequest,
+        gausscert.v1.agent_service_pb2.FinishRenewalResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        gausscert.v1.agent_service_pb2.FinishRenewalRequest,
+        gausscert.v1.agent_service_pb2.FinishRenewalResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        gausscert.v1.agent_service_pb2.FinishRenewalRequest,
+        gausscert.v1.agent_service_pb2.FinishRenewalResponse,
+    ],
+)
+
+_AgentServiceExtendDenyListType = typing_extensions.TypeVar(
+    '_AgentServiceExtendDenyListType',
+    grpc.UnaryUnaryMultiCallable[
+        gausscert.v1.agent_service_pb2.ExtendDenyListRequest,
+        gausscert.v1.agent_service_pb2.ExtendDenyListResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        gausscert.v1.agent_service_pb2.ExtendDenyListRequest,
+        gausscert.v1.agent_service_pb2.ExtendDenyListResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        gausscert.v1.agent_service_pb2.ExtendDenyListRequest,
+        gausscert.v1.agent_service_pb2.ExtendDenyListResponse,
+    ],
+)
+
+_AgentServiceReadAuditType = typing_extensions.TypeVar(
+    '_AgentServiceReadAuditType',
+    grpc.UnaryUnaryMultiCallable[
+        gausscert.v1.agent_service_pb2.ReadAuditRequest,
+        gausscert.v1.agent_service_pb2.ReadAuditResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        gausscert.v1.agent_service_pb2.ReadAuditRequest,
+        gausscert.v1.agent_service_pb2.ReadAuditResponse,
+    ],
+    default=grpc.UnaryUnaryMultiCallable[
+        gausscert.v1.agent_service_pb2.ReadAuditRequest,
+        gausscert.v1.agent_service_pb2.ReadAuditResponse,
+    ],
+)
+
+class AgentServiceStub(typing.Generic[_AgentServiceGetNodeType, _AgentServiceJudgeType, _AgentServiceGetExpiryType, _AgentServiceProbeType, _AgentServiceWatchTransactionType, _AgentServiceAcquireType, _AgentServicePrepareType, _AgentServiceStopType, _AgentServiceSwapType, _AgentServiceStartType, _AgentServiceCommitType, _AgentServicePurgeType, _AgentServiceAbortType, _AgentServiceCleanType, _AgentServiceEncryptType, _AgentServiceSetEnableSslType, _AgentServiceBeginRenewalType, _AgentServiceFinishRenewalType, _AgentServiceExtendDenyListType, _AgentServiceReadAuditType]):
     """One node of a cluster. Every call is authorised by the URI SAN of the caller's certificate.
 
     Errors carry google.rpc.Status with a google.rpc.ErrorInfo (domain "gausscert", stable reason,
     metadata node and file) and, where a set or a node was judged, gausscert.v1.Finding details.
-    Mutating calls are idempotent by (transaction_id, epoch, step): a repeat gets the first answer.
+    Mutating calls are idempotent by (transaction_id, epoch, step): a repeat gets the first answer. When they
+    were carried out they carry the trailing metadata "gausscert-audit": number and hash of the line of the
+    node's audit log about them, NUMBER:HASH.
     """
 
     @typing.overload
@@ -354,6 +420,22 @@ class AgentServiceStub(typing.Generic[_AgentServiceGetNodeType, _AgentServiceJud
         grpc.UnaryUnaryMultiCallable[
             gausscert.v1.agent_service_pb2.SetEnableSslRequest,
             gausscert.v1.agent_service_pb2.SetEnableSslResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            gausscert.v1.agent_service_pb2.BeginRenewalRequest,
+            gausscert.v1.agent_service_pb2.BeginRenewalResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            gausscert.v1.agent_service_pb2.FinishRenewalRequest,
+            gausscert.v1.agent_service_pb2.FinishRenewalResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            gausscert.v1.agent_service_pb2.ExtendDenyListRequest,
+            gausscert.v1.agent_service_pb2.ExtendDenyListResponse,
+        ],
+        grpc.UnaryUnaryMultiCallable[
+            gausscert.v1.agent_service_pb2.ReadAuditRequest,
+            gausscert.v1.agent_service_pb2.ReadAuditResponse,
         ],
     ], channel: grpc.Channel) -> None: ...
 
@@ -423,6 +505,22 @@ class AgentServiceStub(typing.Generic[_AgentServiceGetNodeType, _AgentServiceJud
             gausscert.v1.agent_service_pb2.SetEnableSslRequest,
             gausscert.v1.agent_service_pb2.SetEnableSslResponse,
         ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            gausscert.v1.agent_service_pb2.BeginRenewalRequest,
+            gausscert.v1.agent_service_pb2.BeginRenewalResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            gausscert.v1.agent_service_pb2.FinishRenewalRequest,
+            gausscert.v1.agent_service_pb2.FinishRenewalResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            gausscert.v1.agent_service_pb2.ExtendDenyListRequest,
+            gausscert.v1.agent_service_pb2.ExtendDenyListResponse,
+        ],
+        grpc.aio.UnaryUnaryMultiCallable[
+            gausscert.v1.agent_service_pb2.ReadAuditRequest,
+            gausscert.v1.agent_service_pb2.ReadAuditResponse,
+        ],
     ], channel: grpc.aio.Channel) -> None: ...
 
     GetNode: _AgentServiceGetNodeType
@@ -478,6 +576,24 @@ class AgentServiceStub(typing.Generic[_AgentServiceGetNodeType, _AgentServiceJud
     """Outside of a transaction: sets enable_ssl in this node's configuration files. Takes effect when
     CM is restarted; refused while a transaction is in flight.
     """
+
+    BeginRenewal: _AgentServiceBeginRenewalType
+    """First half of a renewal of the agent's own credential, which has nothing to do with the sets: makes a
+    new key, which never leaves the node, and asks for a certificate of it. Nothing counts yet.
+    """
+
+    FinishRenewal: _AgentServiceFinishRenewalType
+    """Second half: puts the certificate and its key in place at one instant. Connections that are open stay;
+    those that come meet the new credential.
+    """
+
+    ExtendDenyList: _AgentServiceExtendDenyListType
+    """Lets certificates of the control plane in no more, on open connections either. Only ever adds: what is
+    to be let in again is taken out of deny.list on the node itself.
+    """
+
+    ReadAudit: _AgentServiceReadAuditType
+    """A page of this node's audit log, for whoever verifies it."""
 
 AgentServiceAsyncStub: typing_extensions.TypeAlias = AgentServiceStub[
     grpc.aio.UnaryUnaryMultiCallable[
@@ -544,6 +660,22 @@ AgentServiceAsyncStub: typing_extensions.TypeAlias = AgentServiceStub[
         gausscert.v1.agent_service_pb2.SetEnableSslRequest,
         gausscert.v1.agent_service_pb2.SetEnableSslResponse,
     ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        gausscert.v1.agent_service_pb2.BeginRenewalRequest,
+        gausscert.v1.agent_service_pb2.BeginRenewalResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        gausscert.v1.agent_service_pb2.FinishRenewalRequest,
+        gausscert.v1.agent_service_pb2.FinishRenewalResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        gausscert.v1.agent_service_pb2.ExtendDenyListRequest,
+        gausscert.v1.agent_service_pb2.ExtendDenyListResponse,
+    ],
+    grpc.aio.UnaryUnaryMultiCallable[
+        gausscert.v1.agent_service_pb2.ReadAuditRequest,
+        gausscert.v1.agent_service_pb2.ReadAuditResponse,
+    ],
 ]
 
 class AgentServiceServicer(metaclass=abc.ABCMeta):
@@ -551,7 +683,9 @@ class AgentServiceServicer(metaclass=abc.ABCMeta):
 
     Errors carry google.rpc.Status with a google.rpc.ErrorInfo (domain "gausscert", stable reason,
     metadata node and file) and, where a set or a node was judged, gausscert.v1.Finding details.
-    Mutating calls are idempotent by (transaction_id, epoch, step): a repeat gets the first answer.
+    Mutating calls are idempotent by (transaction_id, epoch, step): a repeat gets the first answer. When they
+    were carried out they carry the trailing metadata "gausscert-audit": number and hash of the line of the
+    node's audit log about them, NUMBER:HASH.
     """
 
     @abc.abstractmethod
@@ -687,5 +821,43 @@ class AgentServiceServicer(metaclass=abc.ABCMeta):
         """Outside of a transaction: sets enable_ssl in this node's configuration files. Takes effect when
         CM is restarted; refused while a transaction is in flight.
         """
+
+    @abc.abstractmethod
+    def BeginRenewal(
+        self,
+        request: gausscert.v1.agent_service_pb2.BeginRenewalRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[gausscert.v1.agent_service_pb2.BeginRenewalResponse, collections.abc.Awaitable[gausscert.v1.agent_service_pb2.BeginRenewalResponse]]:
+        """First half of a renewal of the agent's own credential, which has nothing to do with the sets: makes a
+        new key, which never leaves the node, and asks for a certificate of it. Nothing counts yet.
+        """
+
+    @abc.abstractmethod
+    def FinishRenewal(
+        self,
+        request: gausscert.v1.agent_service_pb2.FinishRenewalRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[gausscert.v1.agent_service_pb2.FinishRenewalResponse, collections.abc.Awaitable[gausscert.v1.agent_service_pb2.FinishRenewalResponse]]:
+        """Second half: puts the certificate and its key in place at one instant. Connections that are open stay;
+        those that come meet the new credential.
+        """
+
+    @abc.abstractmethod
+    def ExtendDenyList(
+        self,
+        request: gausscert.v1.agent_service_pb2.ExtendDenyListRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[gausscert.v1.agent_service_pb2.ExtendDenyListResponse, collections.abc.Awaitable[gausscert.v1.agent_service_pb2.ExtendDenyListResponse]]:
+        """Lets certificates of the control plane in no more, on open connections either. Only ever adds: what is
+        to be let in again is taken out of deny.list on the node itself.
+        """
+
+    @abc.abstractmethod
+    def ReadAudit(
+        self,
+        request: gausscert.v1.agent_service_pb2.ReadAuditRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[gausscert.v1.agent_service_pb2.ReadAuditResponse, collections.abc.Awaitable[gausscert.v1.agent_service_pb2.ReadAuditResponse]]:
+        """A page of this node's audit log, for whoever verifies it."""
 
 def add_AgentServiceServicer_to_server(servicer: AgentServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

@@ -63,6 +63,8 @@ class CertificateKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     CERTIFICATE_KIND_CA: _ClassVar[CertificateKind]
     CERTIFICATE_KIND_CRL: _ClassVar[CertificateKind]
     CERTIFICATE_KIND_EXTRA: _ClassVar[CertificateKind]
+    CERTIFICATE_KIND_CREDENTIAL: _ClassVar[CertificateKind]
+    CERTIFICATE_KIND_CREDENTIAL_CA: _ClassVar[CertificateKind]
 
 class ServedState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -157,6 +159,8 @@ CERTIFICATE_KIND_CLIENT: CertificateKind
 CERTIFICATE_KIND_CA: CertificateKind
 CERTIFICATE_KIND_CRL: CertificateKind
 CERTIFICATE_KIND_EXTRA: CertificateKind
+CERTIFICATE_KIND_CREDENTIAL: CertificateKind
+CERTIFICATE_KIND_CREDENTIAL_CA: CertificateKind
 SERVED_STATE_UNSPECIFIED: ServedState
 SERVED_STATE_SSL_ON: ServedState
 SERVED_STATE_SSL_OFF: ServedState
@@ -251,7 +255,7 @@ class Capabilities(_message.Message):
     def __init__(self, layout: _Optional[_Union[Layout, str]] = ..., cm_ctl: bool = ..., factor_build: _Optional[_Union[FactorBuild, str]] = ...) -> None: ...
 
 class NodeTransaction(_message.Message):
-    __slots__ = ("transaction_id", "phase", "fence", "holder", "held_since", "lease_left", "participants", "old_digest", "new_digest", "live_state", "tombstones", "promised_epoch", "restart", "enable_ssl", "begun_at", "excluded", "joins", "begun_by")
+    __slots__ = ("transaction_id", "phase", "fence", "holder", "held_since", "lease_left", "participants", "old_digest", "new_digest", "live_state", "tombstones", "promised_epoch", "restart", "enable_ssl", "begun_at", "excluded", "joins", "begun_by", "reached")
     TRANSACTION_ID_FIELD_NUMBER: _ClassVar[int]
     PHASE_FIELD_NUMBER: _ClassVar[int]
     FENCE_FIELD_NUMBER: _ClassVar[int]
@@ -270,6 +274,7 @@ class NodeTransaction(_message.Message):
     EXCLUDED_FIELD_NUMBER: _ClassVar[int]
     JOINS_FIELD_NUMBER: _ClassVar[int]
     BEGUN_BY_FIELD_NUMBER: _ClassVar[int]
+    REACHED_FIELD_NUMBER: _ClassVar[int]
     transaction_id: str
     phase: Phase
     fence: Fence
@@ -288,7 +293,8 @@ class NodeTransaction(_message.Message):
     excluded: _containers.RepeatedScalarFieldContainer[str]
     joins: str
     begun_by: str
-    def __init__(self, transaction_id: _Optional[str] = ..., phase: _Optional[_Union[Phase, str]] = ..., fence: _Optional[_Union[Fence, _Mapping]] = ..., holder: _Optional[str] = ..., held_since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., lease_left: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., participants: _Optional[_Iterable[str]] = ..., old_digest: _Optional[str] = ..., new_digest: _Optional[str] = ..., live_state: _Optional[_Union[LiveState, str]] = ..., tombstones: _Optional[_Iterable[_Union[Tombstone, _Mapping]]] = ..., promised_epoch: _Optional[int] = ..., restart: _Optional[_Union[RestartScope, str]] = ..., enable_ssl: _Optional[_Union[SslWish, str]] = ..., begun_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., excluded: _Optional[_Iterable[str]] = ..., joins: _Optional[str] = ..., begun_by: _Optional[str] = ...) -> None: ...
+    reached: Fence
+    def __init__(self, transaction_id: _Optional[str] = ..., phase: _Optional[_Union[Phase, str]] = ..., fence: _Optional[_Union[Fence, _Mapping]] = ..., holder: _Optional[str] = ..., held_since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., lease_left: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., participants: _Optional[_Iterable[str]] = ..., old_digest: _Optional[str] = ..., new_digest: _Optional[str] = ..., live_state: _Optional[_Union[LiveState, str]] = ..., tombstones: _Optional[_Iterable[_Union[Tombstone, _Mapping]]] = ..., promised_epoch: _Optional[int] = ..., restart: _Optional[_Union[RestartScope, str]] = ..., enable_ssl: _Optional[_Union[SslWish, str]] = ..., begun_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., excluded: _Optional[_Iterable[str]] = ..., joins: _Optional[str] = ..., begun_by: _Optional[str] = ..., reached: _Optional[_Union[Fence, _Mapping]] = ...) -> None: ...
 
 class Fence(_message.Message):
     __slots__ = ("epoch", "step")
@@ -373,14 +379,18 @@ class SslSwitch(_message.Message):
     def __init__(self, server: _Optional[_Union[SslValue, str]] = ..., agent: _Optional[_Union[SslValue, str]] = ...) -> None: ...
 
 class CmProcess(_message.Message):
-    __slots__ = ("name", "pid", "started_at")
+    __slots__ = ("name", "pid", "started_at", "start_ticks", "boot")
     NAME_FIELD_NUMBER: _ClassVar[int]
     PID_FIELD_NUMBER: _ClassVar[int]
     STARTED_AT_FIELD_NUMBER: _ClassVar[int]
+    START_TICKS_FIELD_NUMBER: _ClassVar[int]
+    BOOT_FIELD_NUMBER: _ClassVar[int]
     name: str
     pid: int
     started_at: _timestamp_pb2.Timestamp
-    def __init__(self, name: _Optional[str] = ..., pid: _Optional[int] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    start_ticks: int
+    boot: str
+    def __init__(self, name: _Optional[str] = ..., pid: _Optional[int] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., start_ticks: _Optional[int] = ..., boot: _Optional[str] = ...) -> None: ...
 
 class CmTopology(_message.Message):
     __slots__ = ("local_node_id", "nodes")

@@ -376,6 +376,72 @@ def test_what_is_served_is_not_over_while_it_cannot_be_seen_but_what_lies_on_the
     assert bench.look()[1] == [("INFO", "")]
 
 
+NONE_RUNS = Served(1, "10.0.0.1:5000", ServedState.UNREACHABLE, cause="no cm_server runs here")
+HANGS = Served(1, "10.0.0.1:5000", ServedState.UNREACHABLE, cause="timed out")
+
+
+def served_wrongly():
+    """A cm_server that serves an expired certificate which is not on the disk."""
+    bench = Bench(certificate(999))
+    bench.served = shown("00", days=-1, verified=False)
+    bench.look()
+    return bench
+
+
+def test_what_a_cm_server_served_is_over_once_its_process_has_been_gone_for_a_while():
+    bench = served_wrongly()
+    bench.served = NONE_RUNS
+    wait_s, told = bench.look()
+    assert (wait_s, told) == (60.0, []), "it may only be restarted; it is looked at again soon"
+    bench.now += wait_s
+    # That it served another one than lies on the disk has turned into that it serves none.
+    assert bench.look()[1] == [("WARNING", "NODE_NOT_SERVED"), ("INFO", "CERTIFICATE_EXPIRED")]
+    (only,) = bench.watch.last.alarms
+    assert only.cause.endswith("although one belongs there: 10.0.0.1:5000: no cm_server runs here")
+    told = []
+    for _ in range(25 * 60):
+        bench.now += 60
+        told += bench.look()[1]
+    assert told == [("WARNING", "NODE_NOT_SERVED")], "once a day"
+    bench.served = shown("ff")
+    assert bench.look() == (3600.0, [("INFO", "")])
+
+
+def test_one_that_runs_and_does_not_answer_may_still_serve_what_it_did():
+    bench = served_wrongly()
+    bench.served = HANGS
+    bench.look()
+    bench.now += 60
+    assert bench.look()[1] == [("WARNING", "NODE_NOT_SERVED")]
+    assert {one.code for one in bench.watch.last.alarms} == {
+        "CERTIFICATE_EXPIRED",
+        "NODE_DRIFT_REFUSED",
+        "NODE_NOT_SERVED",
+    }
+
+
+def test_a_cm_server_that_serves_in_between_has_not_been_down_for_a_while():
+    bench = Bench(certificate(999))
+    for served in (NONE_RUNS, shown("ff"), NONE_RUNS):
+        bench.served = served
+        bench.look()
+        bench.now += 59
+    assert bench.watch.last.alarms == ()
+
+
+def test_that_it_does_not_serve_is_not_over_while_somebody_restarts_it():
+    bench = Bench(certificate(999))
+    bench.served = NONE_RUNS
+    bench.look()
+    bench.now += 60
+    assert bench.look()[1] == [("WARNING", "NODE_NOT_SERVED")]
+    bench.served = NotNow()
+    assert bench.look()[1] == []
+    assert [one.code for one in bench.watch.last.alarms] == ["NODE_NOT_SERVED"]
+    bench.served = None  # CM has taken the cm_server out of this node
+    assert bench.look()[1] == [("INFO", "")]
+
+
 def test_what_is_served_may_be_over_while_the_disk_cannot_be_read():
     bench = Bench(certificate(-1))
     bench.served = shown("00", days=-1)

@@ -118,3 +118,34 @@ def test_a_renewed_credential_silences_the_alarm(bench):
     bench.install(bench.issue("renewed", bench.now))
     assert bench.source.changed() is not None
     assert bench.source.findings() == ()
+
+
+def test_the_end_of_a_ca_is_told_three_months_ahead(tmp_path):
+    short = Bench(tmp_path)
+    short.ca = tmp_path / "short"
+    pki.init(short.ca, "prod", None, days=200)
+    issued = short.issue("short-node", NOW)
+    copy_private(issued.ca, short.config.tls.ca.with_suffix(".new")).replace(short.config.tls.ca)
+    short.install(issued)
+    assert short.source.findings() == ()
+
+    short.pass_time(111 * 86_400)
+    own, soon = short.source.findings()
+    assert (own.code, soon.code) == ("NODE_CREDENTIAL_EXPIRED", "NODE_CREDENTIAL_CA_EXPIRING")
+    assert (soon.severity, soon.file) == (Severity.WARNING, str(short.config.tls.ca))
+    assert "Rotation" in soon.remedy
+    short.pass_time(90 * 86_400)
+    assert short.source.findings()[1].code == "NODE_CREDENTIAL_CA_EXPIRED"
+
+
+def test_the_credential_and_its_cas_are_told_like_any_certificate(bench):
+    own, ca = bench.source.certificates()
+
+    assert (own.file, own.kind, own.fingerprint) == (
+        str(bench.config.tls.cert),
+        "credential",
+        bench.issued.fingerprint,
+    )
+    assert own.subject == "CN=n1,O=prod"
+    assert own.issuer == ca.subject == ca.issuer
+    assert (ca.file, ca.kind) == (str(bench.config.tls.ca), "credential ca")

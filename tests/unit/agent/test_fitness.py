@@ -11,6 +11,7 @@ import pytest
 from gausscert_agent import fitness
 from gausscert_agent.config import AgentConfig, CmSettings, TlsFiles
 from gausscert_agent.credential_source import CredentialSource
+from gausscert_agent.deny_list import DenyListFile
 from gausscert_agent.drivers.process_list import start_ticks
 from gausscert_agent.fitness import KEPT_S, Fitness
 from gausscert_agent.journal import Journal
@@ -50,6 +51,7 @@ class Bench:
             credential=self.source.findings,
             orphan=lambda: self.operation,
             clock=lambda: self.now,
+            access=DenyListFile(self.state_dir).findings,
         )
 
     def issue(self, name: str) -> pki.Issued:
@@ -166,3 +168,15 @@ def test_red_and_green_are_logged_once_each(bench, caplog):
         ("ERROR", "health: NOT_SERVING", "NODE_CM_CTL_MISSING"),
         ("INFO", "health: SERVING", ""),
     ]
+
+
+def test_an_agent_that_lets_nobody_in_is_not_fit_until_its_list_is_mended(bench):
+    path = bench.state_dir / "deny.list"
+    path.touch(0o600)
+    assert bench.look() == []
+    path.write_text("alice\n")
+    assert bench.look() == ["NODE_DENY_LIST_UNUSABLE"]
+    (found,) = bench.fitness.findings()
+    assert (found.file, "line 1" in found.cause) == (str(path), True)
+    path.write_text("# alice\n")
+    assert bench.look() == []

@@ -38,6 +38,7 @@ FULL = NodeState(
         excluded=("c", "d"),
         joins="tx-0000000y",
         begun_by="alice@host:41",
+        reached=Fence(5, Step.START),
         previous_ssl=SslSetting(server=None, agent=False),
         abort_ended=True,
     ),
@@ -60,7 +61,10 @@ def saved(directory: Path, state: NodeState = FULL) -> Path:
 
 
 WHOLE = replace(
-    FULL, transaction=replace(FULL.transaction, excluded=(), joins="", begun_by="", abort_ended=False)
+    FULL,
+    transaction=replace(
+        FULL.transaction, excluded=(), joins="", begun_by="", reached=Fence(), abort_ended=False
+    ),
 )
 
 
@@ -79,7 +83,7 @@ def test_the_codec_makes_a_round_trip_through_json(state):
 def test_a_record_from_before_exclusions_is_read():
     values = journal_codec.encode(Record(WHOLE))
 
-    assert not values["transaction"].keys() & {"excluded", "joins", "begun_by", "abort_ended"}
+    assert not values["transaction"].keys() & {"excluded", "joins", "begun_by", "reached", "abort_ended"}
     assert journal_codec.decode(values).node == WHOLE
 
 
@@ -424,10 +428,40 @@ def sealed(record: object) -> bytes:
 
 def test_another_version_is_refused_by_name(directory, monkeypatch):
     path = saved(directory)
-    monkeypatch.setattr(journal_slots, "VERSION", b"3")
+    monkeypatch.setattr(journal_slots, "VERSION", b"4")
     path.write_bytes(sealed({}))
     monkeypatch.undo()
-    assert "version 3" in refused(directory, Reason.JOURNAL_FAILED).message
+    assert "version 4" in refused(directory, Reason.JOURNAL_FAILED).message
+
+
+def test_a_journal_of_the_version_before_is_read_and_written_on(directory, monkeypatch):
+    monkeypatch.setattr(journal_slots, "VERSION", b"2")
+    saved(directory, WHOLE)
+    monkeypatch.undo()
+
+    assert Journal(directory).load() == WHOLE
+    with Journal(directory) as journal:
+        journal.lock()
+        assert journal.load() == WHOLE
+        journal.save(FULL)
+        assert Journal(directory).load() == FULL
+        journal.save(MINIMAL)
+    assert Journal(directory).load() == MINIMAL
+
+
+@pytest.mark.parametrize("state", [FULL, WHOLE, MINIMAL])
+def test_an_agent_that_knows_only_the_version_before_names_it_and_calls_nothing_damaged(
+    directory, monkeypatch, state
+):
+    """Who began a transaction is always written: such an agent must not take that for damage."""
+    saved(directory, state)
+    monkeypatch.setattr(journal_slots, "VERSION", b"2")
+    monkeypatch.setattr(journal_slots, "READ", frozenset({b"2"}))
+
+    found = refused(directory, Reason.JOURNAL_FAILED)
+
+    assert "has version 3, this agent knows 2" in found.message
+    assert "a later one" in found.remedy
 
 
 def test_a_record_with_another_checksum_is_refused(directory, monkeypatch):

@@ -44,8 +44,16 @@ SET = (
 SERVED = Served(1, "10.0.0.1:5000", ServedState.SSL_ON, "ee", True, NOW + timedelta(days=5))
 
 
+CONTROL_PLANE = (
+    certificate(800, CertificateKind.CREDENTIAL, file="credential.pem"),
+    certificate(70, CertificateKind.CREDENTIAL_CA, file="ca.crt", subject="CN=old"),
+    certificate(3000, CertificateKind.CREDENTIAL_CA, file="ca.crt", index=1, subject="CN=new"),
+)
+
+
 def seen(*certificates, served=None, **changes) -> Seen:
     report = with_served(expiry_report("n1", certificates, NOW, 90), served)
+    report = replace(report, control_plane=CONTROL_PLANE)
     check = Check(NOW, report, True, True, alarms(report), ())
     state = NodeState(tombstones=(Tombstone("tx-2", Outcome.ABORTED), Tombstone("tx-1", Outcome.COMMITTED)))
     whole = Seen("n1", "prod", NOW, check, state, End("tx-2", 1_700_000_000.5), 3600.0, True)
@@ -104,6 +112,13 @@ def test_each_certificate_with_the_seconds_it_has_left(endpoint):
         ("disk", "cacert.pem", "0", "ca", "CN=server", "00"): 80 * 86_400,
         ("disk", "cacert.pem", "1", "ca", "CN=server", "01"): 80 * 86_400,
     }
+
+
+def test_each_ca_of_the_control_plane_has_seconds_of_its_own(endpoint):
+    told = endpoint.samples()
+    left = told["gausscert_credential_ca_expiry_seconds"]
+    assert left == {("CN=old", "00"): 70 * 86_400, ("CN=new", "01"): 3000 * 86_400}
+    assert not any("ca.crt" in labels or "credential.pem" in labels for labels in told["gausscert_alarm"])
 
 
 def test_what_is_served_has_seconds_of_its_own_as_long_as_it_is_served(endpoint):

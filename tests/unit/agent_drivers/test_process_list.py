@@ -9,7 +9,14 @@ from pathlib import Path
 
 import pytest
 from gausscert_agent.drivers import process_list
-from gausscert_agent.drivers.process_list import end_session, find_processes, read_stat, start_ticks
+from gausscert_agent.drivers.process_list import (
+    boot_mark,
+    end_session,
+    find_processes,
+    read_stat,
+    start_ticks,
+)
+from gausscert_common import boots
 
 HZ = os.sysconf("SC_CLK_TCK")
 BOOTED = 1_700_000_000
@@ -182,6 +189,7 @@ def test_the_start_is_told_as_a_time(proc, home):
     proc.add(10, f"{home}/bin/cm_server", ticks=30 * HZ)
     (process,) = find_processes(home, proc.root)
     assert process.started_at.timestamp() == BOOTED + 30
+    assert (process.start_ticks, process.boot) == (30 * HZ, boot_mark(proc.root))
 
 
 def test_a_name_with_blanks_and_brackets_does_not_shift_the_fields(proc):
@@ -298,7 +306,7 @@ def test_an_own_process_group_of_a_member_is_no_hiding_place():
 
 def test_this_boot_is_the_same_as_itself_and_known():
     assert "-" not in process_list.boot_mark().split()
-    assert process_list.is_same_boot(process_list.boot_mark(), process_list.boot_mark())
+    assert boots.is_same(process_list.boot_mark(), process_list.boot_mark())
 
 
 def test_boot_namespace_and_its_first_process_tell_one_process_list_from_another(proc):
@@ -328,4 +336,4 @@ def test_what_cannot_be_read_is_unknown(proc):
     ],
 )
 def test_only_what_is_known_of_both_tells_two_boots_apart(one, other, same):
-    assert process_list.is_same_boot(one, other) is same
+    assert boots.is_same(one, other) is same

@@ -236,7 +236,9 @@ def test_init_and_issue_make_private_files_and_say_where_they_go(here):
 
     assert (made.code, node.code, person.code) == (0, 0, 0)
     assert "NOT encrypted" in made.out
-    assert files("pki") == {"ca.crt": 0o400, "ca.key": 0o400}
+    register = {name: mode for name, mode in files("pki").items() if name.startswith("issued-")}
+    assert sorted(register.values()) == [0o400, 0o400]  # certificates only, so that they can be listed
+    assert files("pki") == {"ca.crt": 0o400, "ca.key": 0o400} | register
     assert files("issued") == dict.fromkeys(
         ("ca.crt", "node-n1.crt", "node-n1.key", "operator-alice.crt", "operator-alice.key"), 0o400
     )

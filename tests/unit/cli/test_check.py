@@ -136,6 +136,19 @@ def test_each_problem_has_a_line_worst_first_and_the_first_line_has_the_first_of
     assert len(check("--quiet", statuses=[status_of("n1", live=live_set(0o600))]).out.splitlines()) == 1
 
 
+def test_the_credentials_of_the_control_plane_have_data_and_limits_of_their_own():
+    """They last less long than what is replaced, and a finding of the node tells their end."""
+    own = certificate(CertificateKind.CREDENTIAL, days=60.0, file="/etc/n1.crt")
+    ca = certificate(CertificateKind.CREDENTIAL_CA, days=100.0, file="/etc/ca.crt")
+    node = expiry_report("n1")
+    node = replace(node, report=replace(node.report, control_plane=(own, ca)))
+
+    state, _, data = first_line(check(expiries=[node]))
+
+    assert state == "OK"
+    assert {"'n1 credential'=60;30:;0:", "'n1 credential ca'=100;90:;0:"} <= set(data)
+
+
 def silent(name, error):
     return NodeStatus(name, f"{name}:7443", None, error, None), NodeExpiry(name, None, error)
 

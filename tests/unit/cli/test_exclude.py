@@ -238,3 +238,23 @@ def test_every_verb_tells_that_a_transaction_waits(verb):
     assert run.code == 2
     assert "a committed transaction waits for nodes that were excluded" in " ".join(run.err.split())
     assert not [each for each in given.asked if each[0] in ("rollback", "switch_ssl")]
+
+
+def test_recover_passes_on_who_died_in_the_middle():
+    given = Given(result=result(waiting=("n3",)))
+
+    run = cli("recover", "--exclude", "n3", "--exclude", "n4", given=given)
+
+    assert run.code == 0
+    assert ("recover", Choice.ROLL_BACK, False, None, None, ("n3", "n4")) in given.asked
+    assert "but for n3 (excluded)" in run.out
+
+
+@pytest.mark.parametrize("returned", [Return.AWAY, Return.WITHIN])
+def test_status_tells_of_one_that_died_in_the_middle_what_to_do(returned):
+    flight = replace(waiting(returned), missing=("n3",))
+
+    assert "n3 (excluded" in objections.waiting_text(flight)
+    assert objections.end_of(flight).startswith(
+        "bring it back, then run gausscert recover;" if returned is Return.AWAY else "run gausscert recover"
+    )

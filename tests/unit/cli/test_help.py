@@ -16,9 +16,15 @@ from gausscert_coordinator.cli.main import cli as root
 from gausscert_coordinator.exit_codes import CheckState, ExitCode
 from support.cli_fakes import cli
 
-TABLES = {(): verbs.ROOT, ("bundle",): verbs.BUNDLE, ("pki",): verbs.PKI, ("ssl",): verbs.SSL}
+TABLES = {
+    (): verbs.ROOT,
+    ("agents",): verbs.AGENTS,
+    ("bundle",): verbs.BUNDLE,
+    ("inventory",): verbs.INVENTORY,
+    ("pki",): verbs.PKI,
+    ("ssl",): verbs.SSL,
+}
 EVERY = [(*prefix, name) for prefix, table in TABLES.items() for name in table]
-NOT_YET = ("inventory",)
 HEAVY = ("grpc", "cryptography", "rich", "asyncio", "sqlite3")
 
 
@@ -88,14 +94,12 @@ def test_help_of_the_whole_lists_all_verbs_and_all_exit_codes():
 
     listed = run.out.split("Verbs:")[1].split("Options:")[0]
     assert all(f"  {name} " in listed for name in verbs.ROOT)
-    assert not any(f"  {name} " in listed for name in NOT_YET)
     exits = run.out.split("Exit codes:")[1]
     assert [line.split()[0] for line in exits.strip().splitlines()] == ["0", "1", "2", "3", "4", "5"]
 
 
-@pytest.mark.parametrize("verb", NOT_YET)
-def test_verbs_that_do_not_exist_yet_are_unknown(verb):
-    run = cli(verb)
+def test_verbs_that_do_not_exist_are_unknown():
+    run = cli("inventor")
 
     assert run.code == 2
     assert "no such command" in run.err
@@ -182,6 +186,47 @@ def test_completion_of_a_generation_offers_nothing_and_looks_for_no_cluster():
     done = completed("gausscert rollback --to ", 3)
 
     assert (done.stdout.split(), done.stderr) == ([], "")
+
+
+INVENTORY = """
+[clusters.prod.credentials]
+ca = "x"
+cert = "x"
+key = "x"
+[[clusters.prod.node]]
+name = "n1"
+address = "h1:7443"
+[[clusters.prod.node]]
+name = "m2"
+address = "h2:7443"
+[clusters.preview.credentials]
+"""
+
+
+def words(done: subprocess.CompletedProcess[str]) -> list[str]:
+    assert done.stderr == ""
+    return [line.split(",")[1] for line in done.stdout.split()]
+
+
+def test_completion_completes_clusters_and_nodes_of_the_inventory(tmp_path):
+    path = tmp_path / "several.toml"
+    path.write_text(INVENTORY)
+    line = f"gausscert replace --inventory {path}"
+
+    assert words(completed(f"{line} --cluster ", 5)) == ["prod", "preview"]
+    assert words(completed(f"{line} --cluster pre", 5)) == ["preview"]
+    assert words(completed(f"{line} --cluster prod --exclude ", 7)) == ["m2", "n1"]
+    assert words(completed(f"{line} --cluster prod --exclude m", 7)) == ["m2"]
+    assert words(completed(f"gausscert --inventory {path} --cluster prod plan --exclude n", 7)) == ["n1"]
+
+
+@pytest.mark.parametrize("text", [None, "[clusters", "[clusters.prod]"])
+def test_completion_without_a_usable_inventory_offers_nothing_and_says_nothing(tmp_path, text):
+    path = tmp_path / "gausscert.toml"
+    if text is not None:
+        path.write_text(text)
+
+    assert words(completed(f"gausscert replace --inventory {path} --exclude ", 5)) == []
 
 
 def test_version_names_the_version_of_the_distribution():

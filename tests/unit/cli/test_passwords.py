@@ -146,7 +146,7 @@ def test_a_repr_shows_no_password(file):
 
 
 def test_no_option_takes_a_password_itself():
-    tables = {"": verbs.ROOT, "bundle ": verbs.BUNDLE, "pki ": verbs.PKI}
+    tables = {"": verbs.ROOT, "agents ": verbs.AGENTS, "bundle ": verbs.BUNDLE, "pki ": verbs.PKI}
     for prefix, table in tables.items():
         for name in table:
             shown = cli(*f"{prefix}{name}".split(), "--help").out
@@ -214,3 +214,29 @@ def test_a_file_that_others_can_read_is_said_to_be_one(tmp_path):
         read_one(loose, "password", Terminal(io.StringIO(), io.StringIO()))
 
     assert caught.value.remedy == f"chmod 600 {loose}"
+
+
+DESCRIPTOR = """
+import sys
+from pathlib import Path
+from gausscert_common import hardening
+from gausscert_coordinator.cli.passwords import read_one
+hardening.harden()
+print(read_one(Path(f"/dev/fd/{sys.argv[1]}"), "password", None))
+"""
+
+
+def test_a_descriptor_is_named_as_a_file_as_shells_do_it_and_also_to_a_process_that_is_hardened():
+    """`--server-password-file <(command)`, or 3< as a supervisor passes it: so there is no option for it."""
+    reading, writing = os.pipe()
+    os.write(writing, b"Prompt-Pass1\n")
+    os.close(writing)
+    done = subprocess.run(
+        [sys.executable, "-c", DESCRIPTOR, str(reading)],
+        pass_fds=[reading],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    os.close(reading)
+    assert (done.stdout, done.stderr) == ("Prompt-Pass1\n", "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import re
 from datetime import UTC, datetime
@@ -18,13 +19,16 @@ from gausscert_coordinator.cli.settings import Settings
 from gausscert_coordinator.report import ClusterStatus, Mark, NodeStatus, Progress
 from rich.console import Console
 from support.cli_fakes import (
+    NEW,
     OLD,
     PROGRESS,
     Given,
     Tty,
+    certificate,
     cli,
     cluster_status,
     error,
+    expiry_report,
     finding,
     result,
     status_of,
@@ -293,6 +297,29 @@ def test_more_nodes_than_lines_shows_those_in_trouble_and_counts_the_rest():
     assert "and 94 more nodes" in lines[-1]
 
 
+WAITS = Progress(20.0, Stage.START, Mark.WAITING, "", "for n1, 20 s so far, up to 635 s and no longer")
+
+
+def test_that_a_stage_still_waits_is_a_line_in_a_log_and_one_on_the_board_that_goes_again():
+    out = io.StringIO()
+    moment = datetime(2026, 11, 2, 12, tzinfo=UTC)
+    with LineProgress(Console(file=out, width=300), now=lambda: moment) as watch:
+        watch(WAITS)
+    assert out.getvalue() == (
+        "2026-11-02T12:00:00Z +20.0s start waiting: for n1, 20 s so far, up to 635 s and no longer\n"
+    )
+    began = Progress(0.0, Stage.START, Mark.STARTED)
+    lines, above = live(("n1",), events=(began, WAITS, WAITS))
+    assert lines[1] == "waiting for n1, 20 s so far, up to 635 s and no longer"
+    assert "waiting" not in above, "nothing is left above the board"
+    lines, _ = live(("n1",), events=(began, WAITS), width=30)
+    assert (len(lines[1]), lines[1][-1]) == (30, "…")
+    lines, _ = live(("n1",), events=(began, WAITS, Progress(21.0, Stage.START, Mark.DONE)))
+    assert not any("waiting" in line for line in lines)
+    lines, _ = live(tuple(f"n{number}" for number in range(9)), height=10, events=(WAITS,))
+    assert len(lines) <= 9, "the cursor has a line of its own"
+
+
 def test_a_board_counts_the_time_of_a_node_from_its_own_start():
     board = Board({"n1": NodeLine()})
     board.take(Progress(5.0, Stage.STOP, Mark.STARTED))
@@ -379,3 +406,19 @@ def test_the_document_of_status_tells_when_each_generation_was_retired():
 
     told = [(each["generation"], each["retired_at"]) for each in node["report"]["retired"]]
     assert told == [("tx-00000001", "2026-11-01T08:30:00Z"), ("tx-00000000", None)]
+
+
+def test_a_certificate_that_all_nodes_have_is_one_line_and_in_the_document_one_for_each(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "112")
+    monkeypatch.setenv("NO_COLOR", "1")
+    odd = certificate(fingerprint=NEW)
+    given = Given(expiry=(expiry_report("n1"), expiry_report("n2"), expiry_report("n3", certificate(), odd)))
+
+    run = cli("expiry", given=given, terminal_out=True)
+    rows = run.out.splitlines()[1:]
+
+    assert len(rows) == 2
+    assert sum("all nodes" in row and OLD[:12] in row for row in rows) == 1
+    assert sum(" n3 " in row and NEW[:12] in row for row in rows) == 1
+    document = json.loads(cli("expiry", "--output", "json", given=given).out)
+    assert [each["node"] for each in document["certificates"]].count("n1") == 1

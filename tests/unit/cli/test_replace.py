@@ -348,6 +348,25 @@ def test_every_way_to_end_has_its_code_its_word_and_each_cause(bundle, passwords
         assert failure.remedy in run.out
 
 
+def test_what_several_nodes_see_alike_is_said_once_and_is_a_failure_of_each_in_the_document(
+    bundle, passwords
+):
+    seen = [
+        error(NodeFailure, Reason.NOT_PROVEN, f"cm_server {number} is unreachable", node=node, remedy="look")
+        for node in NODES
+        for number in (1, 2)
+    ]
+    ended = Given(plan=plan(), result=result(Verdict.ROLLED_BACK, failures=tuple(seen)))
+
+    lines = cli("replace", str(bundle), "--yes", *passwords, given=ended).out.splitlines()
+    document = cli("replace", str(bundle), "--yes", "--output", "json", *passwords, given=ended).document
+
+    assert [line for line in lines if "unreachable" in line] == [
+        f"error NOT_PROVEN n1, n2, n3: cm_server {number} is unreachable" for number in (1, 2)
+    ]
+    assert len(document["result"]["failures"]) == len(seen)
+
+
 def test_the_result_is_one_document_and_progress_stays_out_of_it(bundle, passwords):
     given = Given(plan=plan(), result=result(), progress=PROGRESS)
 

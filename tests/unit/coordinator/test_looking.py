@@ -9,11 +9,12 @@ import pytest
 from gausscert_common.errors import NodeFailure, Reason, Unreachable
 from gausscert_common.model import CmNode, CmProcess, CmTopology, NodeReport, ProbeReport, Served, ServedState
 from gausscert_common.protocol.words import RestartScope
+from gausscert_coordinator.answers import Wanted
+from gausscert_coordinator.expectation import Expectation
 from gausscert_coordinator.hands import GLANCE_S, PROBE_TIMEOUT_S, QUICK_PROBE_S, Hands
 from gausscert_coordinator.inventory import Timeouts
 from gausscert_coordinator.job import Job
 from gausscert_coordinator.ports import RetryNotice
-from gausscert_coordinator.proof import Expectation, Wanted
 from gausscert_coordinator.report import Mark, Progress
 from gausscert_coordinator.reporter import Reporter
 from gausscert_coordinator.start_watch import EVERY_S, StartWatch

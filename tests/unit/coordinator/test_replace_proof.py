@@ -18,7 +18,7 @@ from gausscert_common.model import (
 )
 from gausscert_common.protocol.coordinator import Stage, Verdict
 from gausscert_common.protocol.words import RestartScope, SslWish
-from gausscert_coordinator import objections, proof
+from gausscert_coordinator import baseline, expectation, objections, proof
 from gausscert_coordinator.exit_codes import ExitCode, exit_code
 from gausscert_coordinator.job import Replacement
 from gausscert_coordinator.report import Mark, Progress, ReplaceOptions, Result
@@ -351,10 +351,10 @@ async def test_what_was_accepted_of_a_node_is_no_news_there_and_news_elsewhere(h
 
 async def test_a_rollback_after_which_nothing_serves_is_in_doubt_whatever_query_said_before():
     """The baseline counts by what was served, not by one word of cm_ctl."""
-    before = proof.Baseline({1: Served(1, "10.0.0.1:5000", ServedState.SSL_ON, fingerprint=OLD_LEAF)})
+    before = baseline.Baseline({1: Served(1, "10.0.0.1:5000", ServedState.SSL_ON, fingerprint=OLD_LEAF)})
 
     assert before.sound
-    assert not proof.Baseline({}, normal=frozenset({"node-a"})).sound
+    assert not baseline.Baseline({}, normal=frozenset({"node-a"})).sound
 
 
 async def test_with_ssl_wished_on_a_cm_server_of_unknown_leaf_is_not_proven_by_ssl_off():
@@ -363,7 +363,7 @@ async def test_with_ssl_wished_on_a_cm_server_of_unknown_leaf_is_not_proven_by_s
         status = await coordinator.status()
     reports = {each.node: each.report for each in status.nodes}
     nameless = replace(reports["node-b"], topology=CmTopology(), live=CertificateSet())
-    expected = proof.new_set({**reports, "node-b": nameless}, "", None, SslWish.ON)
+    expected = expectation.new_set({**reports, "node-b": nameless}, "", None, SslWish.ON)
     off = tuple(Served(number, f"10.0.0.{number}:5000", ServedState.SSL_OFF) for number in (1, 2, 3))
 
     found = proof.objections(expected, {name: ProbeReport(off) for name in reports})
@@ -374,6 +374,6 @@ async def test_with_ssl_wished_on_a_cm_server_of_unknown_leaf_is_not_proven_by_s
 
 async def test_seeing_no_cm_server_at_all_proves_nothing():
     reports = {}
-    expected = proof.new_set(reports, "", None)
+    expected = expectation.new_set(reports, "", None)
 
     assert [failure.node for failure in proof.objections(expected, {"node-a": ProbeReport()})] == ["node-a"]

@@ -21,8 +21,9 @@ from gausscert_common.protocol.commands import Command
 from gausscert_common.protocol.coordinator import Stage, Verdict
 from gausscert_common.protocol.words import RestartScope, Step
 from gausscert_coordinator import proof, sightings
+from gausscert_coordinator.answers import SSL_OFF, Wanted
+from gausscert_coordinator.expectation import Expectation
 from gausscert_coordinator.ports import RestartOrders
-from gausscert_coordinator.proof import SSL_OFF, Expectation, Wanted
 from gausscert_coordinator.report import Mark, Progress, ReplaceOptions, Result
 from support.fake_cluster import FakeCluster
 from support.fake_node import FakeNode, bundle, sha

@@ -13,7 +13,9 @@ from gausscert_common.protocol.coordinator import Stage, Verdict
 from gausscert_common.protocol.recovery import Choice
 from gausscert_common.protocol.words import RestartScope
 from gausscert_coordinator import proof, standing
-from gausscert_coordinator.proof import Baseline, Expectation, Wanted
+from gausscert_coordinator.answers import Wanted
+from gausscert_coordinator.baseline import Baseline
+from gausscert_coordinator.expectation import Expectation
 from gausscert_coordinator.report import Mark, Plan, Progress, ReplaceOptions, Result
 from support.fake_cluster import FakeCluster, until_death
 from support.fake_node import FakeNode, bundle

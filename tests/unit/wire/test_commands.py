@@ -40,7 +40,7 @@ def again(message):
 
 
 def acquire_request(**changes) -> calls.AcquireRequest:
-    said = {"holder": "alice@ops:1", "lease_s": 30.0, "take_over": True}
+    said = {"holder": "alice@ops:1", "lease_s": 30.0, "take_over": True, "excluded": ("n3", "n4")}
     return requests.acquire_request(command(Step.ACQUIRE), **(said | changes))
 
 
@@ -48,8 +48,16 @@ def test_acquire_survives_the_wire():
     order = commands.as_acquire(again(acquire_request()))
 
     assert order == commands.AcquireOrder(
-        AcquireCommand(TX, 3, Step.ACQUIRE, holder="alice@ops:1", take_over=True), 30.0
+        AcquireCommand(TX, 3, Step.ACQUIRE, "alice@ops:1", take_over=True, excluded=("n3", "n4")), 30.0
     )
+
+
+@pytest.mark.parametrize("names", [("n3", "n3"), ("../etc",)])
+def test_who_is_left_out_of_a_recovery_must_be_nodes(names):
+    with pytest.raises(InvalidInput) as caught:
+        commands.as_acquire(again(acquire_request(excluded=names)))
+
+    assert caught.value.reason is Reason.ARGUMENT_INVALID
 
 
 @pytest.mark.parametrize(

@@ -86,6 +86,7 @@ TRANSACTION = TransactionReport(
     restart=RestartScope.NODE,
     ssl_wish=SslWish.ON,
     begun_at=NOW,
+    reached=Fence(6, Step.START),
 )
 NODE = NodeReport(
     cluster="c",
@@ -100,7 +101,7 @@ NODE = NodeReport(
     stage=CertificateSet(SetState.INCOMPLETE),
     retired=(RetiredSet("tx-00000000", "d" * 64, "f" * 64, NOW), RetiredSet("tx-0000000a", "", "")),
     enable_ssl=SslSwitch(SslValue.ON, SslValue.COMMENTED),
-    processes=(CmProcess("cm_server", 42, NOW),),
+    processes=(CmProcess("cm_server", 42, NOW, 1200, "boot pid:[1] 7"),),
     manually_stopped=True,
     paused=True,
     upgrading=True,
@@ -111,7 +112,7 @@ SERVED = Served(
     1, "h:1", ServedState.SSL_ON, "f" * 64, chain_verified=True, not_after=NOW, cause="x", leaf=b"0"
 )
 PROBE = ProbeReport((SERVED,), ClusterState("Normal", {1: "Primary"}, "why"), (FINDING,))
-EXPIRY = ExpiryReport("n1", NOW, (CERTIFICATE,), 90, (FINDING,), CERTIFICATE)
+EXPIRY = ExpiryReport("n1", NOW, (CERTIFICATE,), 90, (FINDING,), CERTIFICATE, (CERTIFICATE,))
 EVENT = WatchEvent("tx-00000001", Phase.PREPARING, Fence(1, Step.PREPARE), "staging", NOW)
 
 

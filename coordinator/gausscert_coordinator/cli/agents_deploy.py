@@ -1,0 +1,183 @@
+"""`gausscert agents deploy`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gausscert_coordinator.cli import rolling_out
+from gausscert_coordinator.cli.group import Verb, pass_invocation
+from gausscert_coordinator.cli.settings import Invocation
+from gausscert_coordinator.cli.verbs import AGENTS
+from gausscert_coordinator.exit_codes import ExitCode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gausscert_coordinator.cli.rolling_out import Opened
+    from gausscert_coordinator.pki import Signed
+    from gausscert_coordinator.rollout.bundle import Software
+    from gausscert_coordinator.rollout.decide import NodePlan
+    from gausscert_coordinator.rollout.deploying import Looked
+
+EXITS = {
+    ExitCode.DONE: "every agent is there and healthy; with --service none: everything but what starts it is"
+    " there, and so told",
+    ExitCode.REFUSED: "refused, and nothing was changed; or a step failed: which and why is told; what was"
+    " done stays, and is not done again",
+    ExitCode.UNREACHABLE: "a node cannot be reached, or is in the middle of a transaction; the others' agents"
+    " are as they were",
+    ExitCode.OWN_ERROR: "an error of gausscert's own; run it again",
+}
+
+
+def deploy_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Of deploy and upgrade."""
+    for option in (
+        click.option("--dry-run", is_flag=True, help="Only look, and show what would be done."),
+        click.option(
+            "--passphrase-file",
+            type=click.Path(path_type=Path, allow_dash=True),
+            metavar="FILE",
+            help="Passphrase of the CA's key, if it has one; - is standard input. Asked otherwise, and only"
+            " if a node needs a credential.",
+        ),
+        click.option(
+            "--pki",
+            "pki_directory",
+            type=click.Path(path_type=Path),
+            metavar="DIR",
+            help="Where `gausscert pki init` made the CA. [default: where the inventory's ca.crt is]",
+        ),
+        click.option(
+            "--service",
+            type=click.Choice(["auto", "system", "user", "none"]),
+            default="auto",
+            show_default=True,
+            help="What starts the agent: systemd of the system (as root), of the user, or something of your"
+            " own.",
+        ),
+        click.option(
+            "--bundle",
+            required=True,
+            type=click.Path(path_type=Path),
+            metavar="DIR",
+            help="The software, as `make bundle` makes it.",
+        ),
+        rolling_out.ssh_options,
+    ):
+        function = option(function)
+    return function
+
+
+@click.command(
+    "deploy",
+    cls=Verb,
+    short_help=AGENTS["deploy"].short_help,
+    examples=(
+        ("See what would be done:", "gausscert agents deploy --ssh --bundle software --dry-run"),
+        ("On all nodes of the inventory:", "gausscert agents deploy --ssh --bundle software"),
+        ("On one that was added:", "gausscert agents deploy --ssh --bundle software --node n4"),
+        (
+            "Where something else than systemd starts it:",
+            "gausscert agents deploy --ssh --bundle software --service none",
+        ),
+    ),
+    exits=EXITS,
+)
+@deploy_options
+@pass_invocation
+def command(invocation: Invocation, /, **options: Any) -> int:  # noqa: ANN401 - the options of deploy_options
+    """Install the agent on every node: software, credential, agent.toml, and the unit that starts it; then
+    ask each agent over mTLS whether it is healthy.
+
+    All nodes are looked at first, and nothing is begun while anything speaks against it. Whatever is there
+    already is left alone, so it may be run again at any time, and is what upgrades, too. Agents that run are
+    restarted one after the other, never in the middle of a transaction. A node gets a new credential only
+    where its own is missing, is of another CA, or ends within 90 days.
+    """
+    return run(invocation, "agents deploy", **options)
+
+
+def run(
+    invocation: Invocation,
+    verb: str,
+    *,
+    ssh: bool,
+    only: tuple[str, ...],
+    settings_file: Path | None,
+    bundle: Path,
+    service: str,
+    pki_directory: Path | None,
+    passphrase_file: Path | None,
+    dry_run: bool,
+) -> int:
+    """The verb, under either of its names."""
+    del ssh  # the only way so far
+    import asyncio
+
+    from gausscert_coordinator.rollout import bundle as software_of
+
+    software = software_of.load(bundle)
+    opened = rolling_out.open_rollout(invocation, only, settings_file)
+    with asyncio.Runner() as runner:
+        looked = runner.run(opened.rollout.look())
+        plans = _plans(opened, looked, software, service)
+        if looked.errors or any(plan.refused for plan in plans) or dry_run:
+            return _tell(invocation, verb, opened, looked, plans, ())
+        issue = _issuer(invocation, opened, plans, pki_directory, passphrase_file)
+        outcomes = runner.run(opened.rollout.carry_out(plans, software, issue))
+    return _tell(invocation, verb, opened, looked, plans, outcomes)
+
+
+def _plans(opened: Opened, looked: Looked, software: Software, service: str) -> list[NodePlan]:
+    from gausscert_coordinator.rollout.facts import Service
+    from gausscert_coordinator.rollout.planning import plan
+
+    now, wish = datetime.now(UTC), Service(service)
+    return [
+        plan(opened.inventory, node, facts, software, opened.settings[node.name], wish, now)
+        for node in opened.nodes
+        if (facts := looked.facts.get(node.name)) is not None
+    ]
+
+
+def _issuer(
+    invocation: Invocation,
+    opened: Opened,
+    plans: list[NodePlan],
+    directory: Path | None,
+    passphrase_file: Path | None,
+) -> Callable[[str], Signed]:
+    """Asks for the passphrase only where something is to be issued, and before anything is begun."""
+    from gausscert_common.identity import Role
+
+    from gausscert_coordinator import pki
+    from gausscert_coordinator.cli import ca_key
+    from gausscert_coordinator.rollout.decide import Step
+
+    home = directory or opened.inventory.credentials.ca.parent
+    needed = [plan.node for plan in plans if Step.CREDENTIAL in plan.steps]
+    passphrase = ca_key.passphrase(invocation, home, passphrase_file) if needed else None
+    signed = {name: pki.sign(home, Role.NODE, name, passphrase=passphrase) for name in needed}
+    pki.register(home, signed.values())
+    return lambda name: signed[name]
+
+
+def _tell(
+    invocation: Invocation,
+    verb: str,
+    opened: Opened,
+    looked: Looked,
+    plans: list[NodePlan],
+    outcomes: Any,  # noqa: ANN401
+) -> int:
+    from gausscert_coordinator.cli import rollout_tables
+
+    told = rollout_tables.Told(opened.inventory.cluster, looked, tuple(plans), tuple(outcomes))
+    render = invocation.render
+    render.result(verb, rollout_tables.document(told), lambda: rollout_tables.text(told, render.width))
+    return rollout_tables.code(told)

@@ -1,0 +1,114 @@
+"""`gausscert agents remove`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from gausscert_common.errors import InvalidInput, NodeRefusal, Reason
+
+from gausscert_coordinator.cli import rolling_out
+from gausscert_coordinator.cli.group import Verb, pass_invocation
+from gausscert_coordinator.cli.settings import Invocation
+from gausscert_coordinator.cli.verbs import AGENTS
+from gausscert_coordinator.exit_codes import ExitCode
+
+if TYPE_CHECKING:
+    from gausscert_common.errors import GausscertError
+
+    from gausscert_coordinator.cli.rolling_out import Opened
+
+
+@click.command(
+    "remove",
+    cls=Verb,
+    short_help=AGENTS["remove"].short_help,
+    examples=(
+        ("From a node that leaves the cluster:", "gausscert agents remove --ssh --node n3"),
+        ("From all of them, without a question:", "gausscert agents remove --ssh --yes"),
+    ),
+    exits={
+        ExitCode.DONE: "removed, or there was nothing to remove",
+        ExitCode.REFUSED: "refused, or a step failed; run it again",
+        ExitCode.UNREACHABLE: "a node cannot be reached, or is in the middle of a transaction; nothing was"
+        " removed anywhere",
+    },
+)
+@rolling_out.ssh_options
+@click.option(
+    "--with-state",
+    is_flag=True,
+    help="The agents' journals, too: the nodes then know of no transaction any more.",
+)
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@pass_invocation
+def command(
+    invocation: Invocation,
+    ssh: bool,
+    only: tuple[str, ...],
+    settings_file: Path | None,
+    with_state: bool,
+    yes: bool,
+) -> int:
+    """End the agents and remove unit, software, agent.toml and credential from the nodes.
+
+    The cluster's sets, former ones included, stay; so does the agents' state, unless --with-state is given.
+    Nothing is removed while a node is in the middle of a transaction.
+    """
+    del ssh  # the only way so far
+    import asyncio
+
+    opened = rolling_out.open_rollout(invocation, only, settings_file)
+    names = ", ".join(node.name for node in opened.nodes)
+    _confirm(invocation, f"remove the agents of {names}?", yes=yes)
+    with asyncio.Runner() as runner:
+        looked = runner.run(opened.rollout.look())
+        busy: list[GausscertError] = [
+            NodeRefusal(
+                Reason.BUSY,
+                f"the agent is in the middle of something: {facts.in_flight}",
+                node=name,
+                remedy="wait for its end, or run gausscert recover; then run this again",
+            )
+            for name, facts in looked.facts.items()
+            if facts.in_flight
+        ]
+        removed: dict[str, list[str]] = {}
+        failed: list[GausscertError] = [*looked.errors.values(), *busy]
+        if not failed:
+            removed, failed = runner.run(opened.rollout.remove(looked, with_state=with_state))
+    return _tell(invocation, opened, removed, failed)
+
+
+def _confirm(invocation: Invocation, question: str, *, yes: bool) -> None:
+    if yes:
+        return
+    if not invocation.terminal.present:
+        raise InvalidInput(
+            Reason.USAGE,
+            "there is nobody to confirm it",
+            remedy="add --yes, or run this on a terminal",
+        )
+    if not invocation.terminal.confirmed(f"{question} [y/N]"):
+        raise InvalidInput(Reason.USAGE, "not confirmed; nothing was changed")
+
+
+def _tell(
+    invocation: Invocation, opened: Opened, removed: dict[str, list[str]], failed: list[GausscertError]
+) -> int:
+    from gausscert_coordinator.cli import documents, tables
+    from gausscert_coordinator.cli.layout import cell
+    from gausscert_coordinator.exit_codes import gravest
+
+    document = {
+        "cluster": opened.inventory.cluster,
+        "nodes": [{"node": name, "removed": gone} for name, gone in removed.items()],
+        "errors": [documents.error(error) for error in failed],
+    }
+    lines = [
+        cell(f"{name}: removed {', '.join(gone)}" if gone else f"{name}: there was nothing to remove")
+        for name, gone in removed.items()
+    ]
+    invocation.render.result("agents remove", document, lambda: [*lines, *tables.failures(failed)])
+    return gravest(failed)

@@ -1,0 +1,123 @@
+"""What the verbs of `gausscert agents` have in common: options, nodes, settings, progress."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from gausscert_common.errors import InvalidInput, Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gausscert_coordinator.cli.settings import Invocation
+    from gausscert_coordinator.inventory import Inventory, InventoryNode
+    from gausscert_coordinator.rollout.deploying import Rollout, Told
+
+SETTINGS = "agent.toml"
+"""Beside the inventory: what every agent.toml says."""
+
+
+def ssh_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """--ssh, --node and --settings."""
+    for option in (
+        click.option(
+            "--settings",
+            "settings_file",
+            type=click.Path(path_type=Path),
+            metavar="FILE",
+            help="What every agent.toml says, as deploy/config/agent.toml."
+            " [default: as the inventory says, else agent.toml beside it]",
+        ),
+        click.option(
+            "--node",
+            "only",
+            multiple=True,
+            metavar="NAME",
+            help="This node alone; repeatable. [default: all]",
+        ),
+        click.option(
+            "--ssh",
+            is_flag=True,
+            required=True,
+            help="Over ssh, with the keys and the configuration that ssh itself uses; the only way so far.",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What a verb works with."""
+
+    inventory: Inventory
+    nodes: tuple[InventoryNode, ...]
+    settings: dict[str, dict[str, Any]]
+    """By node."""
+    rollout: Rollout
+
+
+def open_rollout(invocation: Invocation, only: tuple[str, ...], settings_file: Path | None) -> Opened:
+    """Read everything on this machine that a roll-out needs; nothing is connected.
+
+    Raises:
+        InvalidInput: With what is wrong.
+    """
+    from gausscert_coordinator.rollout import agent_toml
+    from gausscert_coordinator.rollout.deploying import Rollout
+
+    inventory = invocation.inventory()
+    nodes = _chosen(inventory, only)
+    usual = settings_file or _beside_inventory(invocation)
+    read: dict[Path, dict[str, Any]] = {}
+    settings = {}
+    for node in nodes:
+        path = settings_file or node.install.settings or usual
+        if path not in read:
+            read[path] = agent_toml.load(path)
+        settings[node.name] = read[path]
+    rollout = Rollout(
+        nodes,
+        invocation.open_ssh(),
+        invocation.open_doctor(inventory),
+        lambda node: agent_toml.cm_home(settings[node.name]),
+        teller(invocation),
+    )
+    return Opened(inventory, nodes, settings, rollout)
+
+
+def _chosen(inventory: Inventory, only: tuple[str, ...]) -> tuple[InventoryNode, ...]:
+    known = {node.name for node in inventory.nodes}
+    unknown = [name for name in only if name not in known]
+    if unknown:
+        raise InvalidInput(
+            Reason.USAGE,
+            f"--node {', '.join(unknown)}: the inventory has no such node",
+            remedy=f"choose from {', '.join(sorted(known))}",
+        )
+    return tuple(node for node in inventory.nodes if not only or node.name in only)
+
+
+def _beside_inventory(invocation: Invocation) -> Path:
+    from gausscert_coordinator import inventory_file
+
+    try:
+        return inventory_file.find(invocation.settings.inventory, os.environ).parent / SETTINGS
+    except InvalidInput:
+        return Path(SETTINGS)
+
+
+def teller(invocation: Invocation) -> Callable[[Told], None]:
+    """One line for each step of each node, on standard error."""
+    from gausscert_coordinator.cli.layout import harmless
+
+    def tell(told: Told) -> None:
+        if not told.ended or told.text:
+            more = f": {told.text}" if told.text else ""
+            invocation.render.note(harmless(f"{told.node}  {told.step.value}{more}"))
+
+    return tell

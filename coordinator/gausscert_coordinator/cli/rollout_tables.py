@@ -1,0 +1,130 @@
+"""What `gausscert agents deploy` and `upgrade` tell at their end: a document, a table, an exit code."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from gausscert_common.errors import GausscertError, NodeRefusal, Reason
+from gausscert_common.findings import Finding, errors
+
+from gausscert_coordinator.cli import documents, tables
+from gausscert_coordinator.cli.layout import BAD, DOUBTFUL, FAINT, GOOD, STRONG, cell, fitted
+from gausscert_coordinator.exit_codes import ExitCode, gravest
+from gausscert_coordinator.rollout.decide import DOING, NodePlan, Step
+from gausscert_coordinator.rollout.deploying import Looked, NodeOutcome, State
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.text import Text
+
+_STYLE = {State.UNCHANGED: GOOD, State.DEPLOYED: GOOD, State.FAILED: BAD, State.UNTOUCHED: DOUBTFUL}
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One run of the verb."""
+
+    cluster: str
+    looked: Looked
+    plans: tuple[NodePlan, ...]
+    outcomes: tuple[NodeOutcome, ...]
+    """() where nothing was begun."""
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """All of them, of all nodes."""
+        later = [found for outcome in self.outcomes for found in outcome.findings]
+        return (*(found for plan in self.plans for found in plan.findings), *later)
+
+    @property
+    def failures(self) -> tuple[GausscertError, ...]:
+        """Of all nodes."""
+        failed = [outcome.error for outcome in self.outcomes if outcome.error is not None]
+        return (*self.looked.errors.values(), *failed)
+
+
+def code(told: Told) -> ExitCode:
+    """How it ended, for scripts."""
+    errors_met: list[GausscertError] = list(told.failures)
+    for found in errors(told.findings):
+        reason = Reason.BUSY if found.code == "ROLLOUT_IN_FLIGHT" else Reason.NODE_UNFIT
+        errors_met.append(NodeRefusal(reason, found.cause, node=found.node))
+    return gravest(errors_met)
+
+
+def document(told: Told) -> dict[str, Any]:
+    """For programs."""
+    outcomes = {outcome.node: outcome for outcome in told.outcomes}
+    return {
+        "cluster": told.cluster,
+        "begun": bool(told.outcomes),
+        "nodes": [
+            *(_node(plan, outcomes.get(plan.node)) for plan in told.plans),
+            *(_unseen(name, error) for name, error in told.looked.errors.items()),
+        ],
+        "findings": [documents.finding(found) for found in told.findings],
+    }
+
+
+def _unseen(node: str, error: GausscertError) -> dict[str, Any]:
+    unknown = dict.fromkeys(("state", "release", "former_release", "service", "user", "restarts"))
+    nothing: dict[str, Any] = {"planned": [], "done": [], "failed_at": None}
+    return {"node": node, **unknown, **nothing, "error": documents.error(error)}
+
+
+def _node(plan: NodePlan, outcome: NodeOutcome | None) -> dict[str, Any]:
+    error = None if outcome is None or outcome.error is None else documents.error(outcome.error)
+    failed_at = None if outcome is None or outcome.failed_at is None else outcome.failed_at.value
+    return {
+        "node": plan.node,
+        "state": None if outcome is None else outcome.state.value,
+        "release": plan.wanted.release,
+        "former_release": plan.facts.release,
+        "service": plan.service.value,
+        "user": plan.facts.account,
+        "restarts": plan.restarts,
+        "planned": [step.value for step in plan.steps],
+        "done": [] if outcome is None else [step.value for step in outcome.done],
+        "failed_at": failed_at,
+        "error": error,
+    }
+
+
+def text(told: Told, width: int) -> list[RenderableType]:
+    """For people."""
+    outcomes = {outcome.node: outcome for outcome in told.outcomes}
+    rows = [_row(plan, outcomes.get(plan.node)) for plan in told.plans]
+    title = f"agents of cluster {told.cluster}" + ("" if told.outcomes else "; nothing was changed")
+    parts: list[RenderableType] = [cell(title, STRONG)]
+    if rows:
+        parts.append(fitted(("node", "user", "service", "release", "steps", "state"), rows, width))
+    if not told.outcomes:
+        parts += _explained(told.plans)
+    if told.findings:
+        parts.append(tables.findings(told.findings, width))
+    return [*parts, *tables.failures(told.failures)]
+
+
+def _row(plan: NodePlan, outcome: NodeOutcome | None) -> list[Text]:
+    steps = plan.steps if outcome is None else outcome.done
+    state = "would do" if outcome is None else outcome.state.value
+    style = FAINT if outcome is None else _STYLE[outcome.state]
+    if outcome is None and plan.refused:
+        state, style = "refused", BAD
+    if outcome is not None and outcome.failed_at is not None:
+        state = f"failed at {outcome.failed_at.value}"
+    return [
+        cell(plan.node),
+        cell(plan.facts.account or "-"),
+        cell(plan.service.value),
+        cell(plan.wanted.release),
+        cell(", ".join(step.value for step in steps) or "none"),
+        cell(state, style),
+    ]
+
+
+def _explained(plans: tuple[NodePlan, ...]) -> list[RenderableType]:
+    """What the words for steps mean, where they are only planned."""
+    used = [step for step in Step if any(step in plan.steps for plan in plans)]
+    return [cell(f"  {step.value}: {DOING[step]}", FAINT) for step in used]

@@ -1,0 +1,192 @@
+"""The control plane of a cluster: renews the credentials of its agents, and tells them who is revoked.
+
+async with ControlPlane(inventory) as control:
+    renewed = await control.renew(("n1", "n2"), signer)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+from gausscert_common.errors import GausscertError, InternalError, InvalidInput, NodeFailure, Reason
+
+from gausscert_coordinator import diagnosis
+from gausscert_coordinator.diagnosis import Dialled
+from gausscert_coordinator.fanout import ask
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from types import TracebackType
+
+    from gausscert_common.model import Certificate
+
+    from gausscert_coordinator.inventory import Inventory
+    from gausscert_coordinator.pki_requests import Signer
+    from gausscert_coordinator.ports import ControlPlaneClient
+
+    Connect = Callable[[Inventory], Mapping[str, ControlPlaneClient]]
+
+AT_ONCE = 8
+"""Agents that are renewed at the same time: each costs a signature here, and none is in a hurry."""
+
+
+def _connect(inventory: Inventory) -> Mapping[str, ControlPlaneClient]:
+    from gausscert_coordinator import agents
+
+    return agents.connect(inventory)
+
+
+@dataclass(frozen=True, slots=True)
+class Renewed:
+    """What became of one agent's credential."""
+
+    node: str
+    credential: Certificate | None
+    """The new one; None where it was not renewed."""
+    error: GausscertError | None
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The credentials of one agent."""
+
+    node: str
+    certificates: tuple[Certificate, ...]
+    """Its own, then the CAs that it trusts; () where it did not answer."""
+    error: GausscertError | None
+
+
+@dataclass(frozen=True, slots=True)
+class Denial:
+    """What one agent made of a deny list."""
+
+    node: str
+    added: int
+    """How many it did not have."""
+    total: int
+    """How many it has now."""
+    error: GausscertError | None
+
+
+class ControlPlane:
+    """See the module. An async context manager.
+
+    Args:
+        inventory: The cluster.
+        connect: Makes the clients; the default speaks gRPC.
+        served: What a new connection to a node meets; blocks.
+        make_id: Makes ids of requests.
+    """
+
+    def __init__(
+        self,
+        inventory: Inventory,
+        *,
+        connect: Connect = _connect,
+        served: Callable[[Dialled], str] = diagnosis.served_fingerprint,
+        make_id: Callable[[], str] = lambda: f"renewal-{secrets.token_hex(8)}",
+    ) -> None:
+        self._inventory = inventory
+        self._connect = connect
+        self._served = served
+        self._make_id = make_id
+        self._clients: Mapping[str, ControlPlaneClient] = {}
+
+    async def __aenter__(self) -> Self:
+        self._clients = self._connect(self._inventory)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, raised: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        clients, self._clients = self._clients, {}
+        await ask(clients.values(), lambda client: client.close())
+
+    async def held(self) -> tuple[Held, ...]:
+        """What every agent has, in the order of the inventory. Raises nothing that nodes do."""
+        answers = await ask(self._open(), lambda client: client.get_expiry())
+        return tuple(
+            Held(
+                node.name,
+                answers.good[node.name].control_plane if node.name in answers.good else (),
+                answers.bad.get(node.name),
+            )
+            for node in self._inventory.nodes
+        )
+
+    async def renew(self, nodes: Iterable[str], signer: Signer) -> tuple[Renewed, ...]:
+        """Give agents new credentials: each makes its key by itself, and is seen to serve the certificate
+        afterwards. What fails at one keeps no other from it; raises nothing that nodes do.
+
+        Args:
+            nodes: By name.
+            signer: Of the CA.
+
+        Raises:
+            InvalidInput: ARGUMENT_INVALID: a name is not in the inventory, or the CA is another cluster's.
+        """
+        wanted = tuple(dict.fromkeys(nodes))
+        self._check(wanted, signer)
+        chosen = [client for client in self._open() if client.name in wanted]
+        answers = await ask(chosen, lambda client: self._renew(client, signer), concurrency=AT_ONCE)
+        return tuple(Renewed(node, answers.good.get(node), answers.bad.get(node)) for node in wanted)
+
+    async def deny(self, entries: bytes) -> tuple[Denial, ...]:
+        """Have every agent let certificates in no more. Raises nothing that nodes do; harmless to repeat.
+
+        Args:
+            entries: Lines of a deny list.
+        """
+        answers = await ask(self._open(), lambda client: client.extend_deny_list(entries))
+        return tuple(
+            Denial(node.name, *answers.good.get(node.name, (0, 0)), answers.bad.get(node.name))
+            for node in self._inventory.nodes
+        )
+
+    async def _renew(self, client: ControlPlaneClient, signer: Signer) -> Certificate:
+        request_id = self._make_id()
+        asked = await client.begin_renewal(request_id)
+        signed = await asyncio.to_thread(signer.sign, client.name, asked.request, asked.certificate)
+        now = await client.finish_renewal(request_id, signed.pem)
+        await self._prove(client.name, signed.fingerprint)
+        return now
+
+    async def _prove(self, node: str, fingerprint: str) -> None:
+        """The agent has said so; what counts is what the next connection meets."""
+        (address,) = (each.address for each in self._inventory.nodes if each.name == node)
+        dialled = Dialled(self._inventory.cluster, node, address, self._inventory.credentials)
+        try:
+            found = await asyncio.to_thread(self._served, dialled)
+        except OSError as error:
+            found = f"nothing that can be used: {error.strerror or type(error).__name__}"
+        if found != fingerprint:
+            raise NodeFailure(
+                Reason.NOT_PROVEN,
+                f"the agent has taken the new credential, but serves {found[:60]}",
+                node=node,
+                remedy="look into the agent's log, and at gausscert pki list",
+            )
+
+    def _check(self, nodes: tuple[str, ...], signer: Signer) -> None:
+        known = {node.name for node in self._inventory.nodes}
+        unknown = [name for name in nodes if name not in known]
+        if unknown:
+            raise InvalidInput(
+                Reason.ARGUMENT_INVALID,
+                f"the inventory has no node {', '.join(unknown)}",
+                remedy=f"it has {', '.join(sorted(known))}",
+            )
+        if signer.cluster != self._inventory.cluster:
+            raise InvalidInput(
+                Reason.ARGUMENT_INVALID,
+                f"the CA is that of cluster {signer.cluster}, the inventory of {self._inventory.cluster}",
+                remedy="name the CA of this cluster with --dir, or another --inventory",
+            )
+
+    def _open(self) -> tuple[ControlPlaneClient, ...]:
+        if not self._clients:
+            raise InternalError(Reason.INTERNAL, "the control plane is used outside of `async with`")
+        return tuple(self._clients.values())

@@ -1,0 +1,72 @@
+"""A node whose transaction was rolled back without it, and that is back. Pure.
+
+The others have ended the transaction and run with the old set; this one may have the new set live. Only it is
+stopped and rolled back, by what the others remember, and they look whether it then serves what they serve.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from gausscert_common.protocol import exclusion
+from gausscert_common.protocol.words import LiveState, Outcome, Phase
+
+from gausscert_coordinator import live_sets, recovery_view
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gausscert_common.model import NodeReport
+    from gausscert_common.protocol.exclusion import Subject
+
+_VOTED: Final = (Phase.SWAPPED, Phase.COMMITTED)
+
+
+def back(subject: Subject, reports: Mapping[str, NodeReport]) -> Subject:
+    """The subject with those missing nodes that answer and are through with it: they remember how it ended,
+    or have never been in it, as long as no set was swapped. Else one that remembers nothing has lost its
+    journal: it is a new machine in the place of the one that died."""
+    name = subject.transaction_id
+    answering = {node: reports[node] for node in subject.missing if node in reports}
+    told = (reports[node].transaction for node in subject.nodes if node in reports)
+    swapped = any(each.phase in _VOTED or each.live_state is LiveState.NEW for each in told)
+    through = [
+        node
+        for node, report in answering.items()
+        if recovery_view.outcome_at(report, name) is not None
+        or (report.transaction.phase is Phase.NONE and not swapped)
+    ]
+    return exclusion.with_ended(subject, through)
+
+
+def alone(subject: Subject, reports: Mapping[str, NodeReport]) -> Subject:
+    """The subject with those nodes only that are in it still, where the others have rolled it back without
+    them; else as it is.
+
+    Where the others have another set by now than it had before, it is outside: its rollback leaves CM down.
+
+    Args:
+        subject: What is to be settled.
+        reports: Of all its nodes, and perhaps of more.
+    """
+    told = {node: reports[node].transaction for node in subject.nodes}
+    inside = tuple(node for node in subject.nodes if told[node].phase is not Phase.NONE)
+    others = {node: reports[node] for node in subject.nodes if node not in inside}
+    name = subject.transaction_id
+    if subject.outside or not inside or not others:
+        return subject
+    if any(recovery_view.outcome_at(report, name) is not Outcome.ABORTED for report in others.values()):
+        return subject
+    if not any(_is_behind(reports[node]) for node in inside):
+        return subject
+    if not all(map(recovery_view.cm_stays_up, others.values())):
+        return subject
+    held = {live_sets.identity(report.live) for report in others.values()}
+    apart = any(live_sets.old_of(reports[node]) not in held for node in inside) or len(held) > 1
+    return replace(subject, nodes=inside, through=tuple(others), outside=apart)
+
+
+def _is_behind(report: NodeReport) -> bool:
+    """Whether what is left to do there concerns CM: the others are through with that."""
+    return recovery_view.may_run_new(report) or not recovery_view.cm_stays_up(report)

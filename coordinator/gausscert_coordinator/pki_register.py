@@ -1,0 +1,153 @@
+"""What the control plane's CA has issued, and what of it is revoked: the public side of its directory.
+
+Each certificate is kept as `issued-<serial>.crt` beside the CA, whatever became of the files that were handed
+out. `deny.list` has those that may call nothing any more; agents are told of it (`control_plane`).
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from gausscert_common import denylist, identity
+from gausscert_common.denylist import DenyList
+from gausscert_common.errors import InvalidInput, Reason
+from gausscert_common.identity import Identity, Role
+
+from gausscert_coordinator import pki_certificates, private_files
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+DENY_LIST: Final = "deny.list"
+_HEADER: Final = (
+    "# certificates of the control plane that may call nothing any more; see gausscert pki revoke\n"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One certificate that was issued."""
+
+    identity: Identity
+    serial: str
+    """Hex."""
+    fingerprint: str
+    """SHA-256 of the certificate, hex."""
+    not_before: datetime
+    not_after: datetime
+    revoked: bool
+
+    @property
+    def role(self) -> Role:
+        """What it is for."""
+        return self.identity.role
+
+
+def file_of(directory: Path, cert: x509.Certificate) -> Path:
+    """Where a certificate is kept."""
+    return directory / f"issued-{cert.serial_number:x}.crt"
+
+
+def entries(directory: Path) -> tuple[Entry, ...]:
+    """Everything that the CA of a directory is known to have issued: kept in the register or, by an older
+    gausscert, left beside the CA. By role and name, the newest first.
+
+    Raises:
+        InvalidInput: CREDENTIAL_INVALID: there is no CA; DENY_LIST_INVALID.
+    """
+    ca = _certificate(directory / "ca.crt")
+    if ca is None:
+        raise InvalidInput(
+            Reason.CREDENTIAL_INVALID,
+            "there is no CA that can be read",
+            file=str(directory / "ca.crt"),
+            remedy="name the directory that gausscert pki init made",
+        )
+    denied = deny_list(directory)
+    found = {each.fingerprint: each for each in _entries(directory, ca, denied)}
+    newest = sorted(found.values(), key=lambda each: each.not_before, reverse=True)
+    return tuple(sorted(newest, key=lambda each: (list(Role).index(each.role), each.identity.name)))
+
+
+def deny_list(directory: Path) -> DenyList:
+    """What is revoked; an empty list where nothing ever was.
+
+    Raises:
+        InvalidInput: DENY_LIST_INVALID: it cannot be read, or a line is not understood.
+    """
+    path = directory / DENY_LIST
+    try:
+        return denylist.read(path.read_bytes())
+    except FileNotFoundError:
+        return DenyList()
+    except OSError as error:
+        raise InvalidInput(
+            Reason.DENY_LIST_INVALID, f"it cannot be read: {error.strerror}", file=str(path)
+        ) from error
+    except InvalidInput as error:
+        error.file = str(path)
+        raise
+
+
+def revoke(directory: Path, revoked: Iterable[Entry], note: str) -> DenyList:
+    """Put certificates on the deny list; those that are on it stay as they are.
+
+    Args:
+        directory: Of the CA.
+        revoked: Which.
+        note: For people, after each one's identity.
+
+    Returns:
+        The list afterwards.
+
+    Raises:
+        InvalidInput: DENY_LIST_INVALID, ARGUMENT_INVALID: it cannot be read or written.
+    """
+    before = deny_list(directory)
+    said = (
+        denylist.entry(int(each.serial, 16), f"{each.identity.role} {each.identity.name} {note}")
+        for each in revoked
+    )
+    new = before.lacks(said)
+    if new:
+        path = directory / DENY_LIST
+        former = path.read_text() if path.exists() else _HEADER
+        lines = former if former.endswith("\n") else f"{former}\n"
+        private_files.replace_private(path, (lines + "".join(f"{one.line}\n" for one in new)).encode())
+    return DenyList((*before.entries, *new))
+
+
+def _entries(directory: Path, ca: x509.Certificate, denied: DenyList) -> Iterator[Entry]:
+    for path in sorted(directory.glob("*.crt")):
+        cert = _certificate(path)
+        if cert is None or cert == ca or not pki_certificates.issued_by(cert, ca):
+            continue
+        with suppress(InvalidInput, ValueError, x509.ExtensionNotFound):
+            yield _entry(cert, denied)
+
+
+def _entry(cert: x509.Certificate, denied: DenyList) -> Entry:
+    names = cert.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    (uri,) = names.get_values_for_type(x509.UniformResourceIdentifier)
+    serial, fingerprint = f"{cert.serial_number:x}", cert.fingerprint(hashes.SHA256()).hex()
+    return Entry(
+        identity.parse(uri),
+        serial,
+        fingerprint,
+        cert.not_valid_before_utc,
+        cert.not_valid_after_utc,
+        denied.holds(serial, fingerprint),
+    )
+
+
+def _certificate(path: Path) -> x509.Certificate | None:
+    try:
+        return x509.load_pem_x509_certificate(path.read_bytes())
+    except (OSError, ValueError):
+        return None

@@ -1,0 +1,130 @@
+"""Every kind of finding about rolling out agents."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from gausscert_common.findings import Finding
+from gausscert_common.validate.rule import ERROR, WARNING, table
+from gausscert_common.validate.rule import Rule as _Rule
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gausscert_common.validate.rule import Rule
+
+ROLLOUT: Final[Mapping[str, Rule]] = table(
+    _Rule(
+        "ROLLOUT_NO_WHEELS",
+        ERROR,
+        "The bundle of software has nothing for this node",
+        "Wheels are made for one Python and one kind of machine. Nothing is built on a node, and nothing is"
+        " fetched from a network.",
+        "install a Python that the bundle is made for and name it with python under [ssh], or make a bundle"
+        " for this one",
+    ),
+    _Rule(
+        "ROLLOUT_NO_SPACE",
+        ERROR,
+        "There is too little space for the software",
+        "A release that was cut short is removed, but a full file system may harm the database.",
+        "make space, or name another place with directory under [agent]",
+    ),
+    _Rule(
+        "ROLLOUT_NO_USER",
+        ERROR,
+        "It is not known whom the agent is to run as",
+        "cm_ctl refuses root, and a set must belong to the user that runs CM. By default it is the owner of"
+        " share/sslcert below cm.home.",
+        "name the cluster's OS user with user under [agent], and correct cm.home in the agents' settings",
+    ),
+    _Rule(
+        "ROLLOUT_OTHER_USER",
+        ERROR,
+        "The agent cannot run as that user",
+        "Only root can have somebody else's agent started.",
+        "log in as root, or as that user: user under [ssh]",
+    ),
+    _Rule(
+        "ROLLOUT_NO_SERVICE",
+        ERROR,
+        "There is no service manager that could start the agent",
+        "An agent that nobody starts again is not there when it is needed.",
+        "log in as root or as a user with systemd of his own; or start the agent by other means:"
+        " --service none installs all else and tells the command",
+    ),
+    _Rule(
+        "ROLLOUT_NO_LINGER",
+        ERROR,
+        "The user's services end with his last session",
+        "systemd would end the agent as soon as the roll-out has logged out, and not start it with the"
+        " machine.",
+        "as root, once: loginctl enable-linger USER",
+    ),
+    _Rule(
+        "ROLLOUT_OTHER_SERVICE",
+        ERROR,
+        "An agent is installed there in another way",
+        "Two services would start the same agent.",
+        "leave --service out, or run gausscert agents remove first",
+    ),
+    _Rule(
+        "ROLLOUT_PLACES_FIXED",
+        ERROR,
+        "The system's unit needs the usual places",
+        "It gives the agent rights to /opt/gausscert, /etc/gausscert and /var/lib/gausscert alone.",
+        "leave directory out for nodes where root is logged in, or use --service none",
+    ),
+    _Rule(
+        "ROLLOUT_NOT_OURS",
+        ERROR,
+        "An agent runs that the service has not started",
+        "The service's own would find port and state directory taken.",
+        "end the one that runs, and what starts it; then run this again",
+    ),
+    _Rule(
+        "ROLLOUT_STATE_MOVED",
+        ERROR,
+        "The agent keeps its state elsewhere",
+        "An agent that begins with an empty state has forgotten every transaction.",
+        "stop it, move the state directory to where it is going to be, owner and modes unchanged, and correct"
+        " state_dir in its agent.toml; then run this again",
+    ),
+    _Rule(
+        "ROLLOUT_IN_FLIGHT",
+        ERROR,
+        "The agent is in the middle of a transaction",
+        "It is not replaced and not restarted before that has ended. An agent that is down and has all it"
+        " needs is started, so that it can be recovered.",
+        "wait for its end, or run gausscert recover; then run this again",
+    ),
+    _Rule(
+        "ROLLOUT_RESTART",
+        WARNING,
+        "The agent that runs has to be restarted by what started it",
+        "With --service none its process is not gausscert's to end; until then the former release, or the"
+        " former configuration, serves.",
+        "restart it",
+    ),
+    _Rule(
+        "ROLLOUT_START",
+        WARNING,
+        "The agent has to be started",
+        "With --service none everything is there but what starts it, now and with the machine.",
+        "start it as the user named, under a supervisor that starts it again and kills nothing but the agent"
+        " itself",
+    ),
+    _Rule(
+        "ROLLOUT_CONFIG",
+        WARNING,
+        "The agent has something to say of its configuration",
+        "It works with it all the same.",
+        "see the cause",
+    ),
+)
+
+
+def finding(code: str, cause: str, node: str, *, file: str = "", remedy: str = "") -> Finding:
+    """A finding of this catalogue; without a remedy of its own it has that of its rule."""
+    rule = ROLLOUT[code]
+    return Finding(code, rule.severity, cause, remedy=remedy or rule.remedy, node=node, file=file)

@@ -1,0 +1,208 @@
+"""What has to be done on a node, from what is there and what is wanted. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+from gausscert_common.findings import Finding, errors
+
+from gausscert_coordinator.rollout.catalogue import finding
+from gausscert_coordinator.rollout.facts import Facts, Service
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+SPACE_BYTES: Final = 300 * 1024 * 1024
+"""A release is about 110 MB, its wheels 20; two releases are kept."""
+
+
+class Step(StrEnum):
+    """What may have to be done on a node, in this order. Each may be repeated."""
+
+    UPLOAD = "upload"
+    INSTALL = "install"
+    CREDENTIAL = "credential"
+    CONFIGURE = "configure"
+    SERVICE = "service"
+    ACTIVATE = "activate"
+    """Make the release the current one, and start the agent, or start it anew."""
+    HEALTH = "health"
+    TIDY = "tidy"
+
+
+DOING: Final[dict[Step, str]] = {
+    Step.UPLOAD: "send the software",
+    Step.INSTALL: "install it, by hash and without a network",
+    Step.CREDENTIAL: "issue a credential and put it there",
+    Step.CONFIGURE: "write agent.toml, once the agent finds it good",
+    Step.SERVICE: "install the unit",
+    Step.ACTIVATE: "start the agent",
+    Step.HEALTH: "ask the agent over mTLS how it is",
+    Step.TIDY: "remove former releases",
+}
+"""For people."""
+
+BEFORE_ANY_START: Final = (Step.UPLOAD, Step.INSTALL, Step.CREDENTIAL, Step.CONFIGURE, Step.SERVICE)
+"""What no agent that runs takes notice of, but for a new credential."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a node is to have."""
+
+    node: str
+    release: str
+    service: Service
+    """As asked for."""
+    config: str
+    """All of agent.toml."""
+    units: Mapping[str, str]
+    """By file name, of the service that `choose` answers."""
+    credential_good: bool
+    missing: tuple[str, ...] = ()
+    """Projects without a wheel for the node."""
+    user: str = ""
+    """Named in the inventory."""
+    directory: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NodePlan:
+    """What will be done on a node."""
+
+    node: str
+    facts: Facts
+    wanted: Wanted
+    service: Service
+    steps: tuple[Step, ...]
+    findings: tuple[Finding, ...] = field(default=())
+
+    @property
+    def refused(self) -> tuple[Finding, ...]:
+        """What speaks against it."""
+        return errors(self.findings)
+
+    @property
+    def restarts(self) -> bool:
+        """Whether an agent that runs is ended."""
+        return Step.ACTIVATE in self.steps and self.facts.running is not None and self.starts
+
+    @property
+    def starts(self) -> bool:
+        """Whether it is gausscert's to start the agent."""
+        return self.service is not Service.NONE
+
+
+def choose(facts: Facts, asked: Service) -> Service | None:
+    """What is to start the agent; None where nothing could."""
+    if asked is not Service.AUTO:
+        there = {Service.SYSTEM: facts.has_system, Service.USER: facts.has_user, Service.NONE: True}
+        return asked if there[asked] else None
+    if facts.service is not Service.NONE:
+        return facts.service
+    if facts.has_system:
+        return Service.SYSTEM
+    return Service.USER if facts.has_user else None
+
+
+def decide(facts: Facts, wanted: Wanted) -> NodePlan:
+    """All that has to be done on a node, and all that speaks against it."""
+    service = choose(facts, wanted.service)
+    steps = _steps(facts, wanted, service or Service.NONE)
+    found = (*_unfit(facts, wanted, service), *_in_the_way(facts, wanted, service, steps))
+    return NodePlan(wanted.node, facts, wanted, service or Service.NONE, steps, found)
+
+
+def _steps(facts: Facts, wanted: Wanted, service: Service) -> tuple[Step, ...]:
+    needed = {
+        Step.UPLOAD: wanted.release not in facts.releases,
+        Step.INSTALL: wanted.release not in facts.releases,
+        Step.CREDENTIAL: not wanted.credential_good,
+        Step.CONFIGURE: facts.config != wanted.config,
+        Step.SERVICE: service is not Service.NONE and dict(facts.units) != dict(wanted.units),
+        Step.TIDY: facts.release != wanted.release and bool(_left_over(facts, wanted)),
+    }
+    needed[Step.ACTIVATE] = facts.release != wanted.release or (
+        service is not Service.NONE
+        and (needed[Step.CONFIGURE] or needed[Step.SERVICE] or _not_up_to_date(facts, wanted))
+    )
+    needed[Step.HEALTH] = service is not Service.NONE or facts.running is not None
+    return tuple(step for step in Step if needed[step])
+
+
+def _left_over(facts: Facts, wanted: Wanted) -> set[str]:
+    """Releases that are given up: all but the new one and the one before it."""
+    return set(facts.releases) - {wanted.release, facts.release}
+
+
+def _not_up_to_date(facts: Facts, wanted: Wanted) -> bool:
+    running = facts.running
+    return running is None or running.stale or running.release != wanted.release
+
+
+def _unfit(facts: Facts, wanted: Wanted, service: Service | None) -> Iterator[Finding]:
+    """What the node lacks."""
+    node = wanted.node
+    if facts.implementation != "cpython" or wanted.missing:
+        names = ", ".join(wanted.missing) or "all"
+        yield finding("ROLLOUT_NO_WHEELS", f"{facts.target}: nothing fits of {names}", node)
+    if facts.free_bytes < SPACE_BYTES and wanted.release not in facts.releases:
+        cause = f"{facts.free_bytes >> 20} MB are free, {SPACE_BYTES >> 20} MB are wanted"
+        yield finding("ROLLOUT_NO_SPACE", cause, node, file=facts.software)
+    if not facts.account:
+        whom = f"there is no user {wanted.user}" if wanted.user else "nobody owns the cluster's certificates"
+        yield finding("ROLLOUT_NO_USER", whom, node)
+    elif not facts.root and facts.account != facts.login:
+        cause = f"{facts.login} is logged in, and {facts.account} is wanted"
+        yield finding("ROLLOUT_OTHER_USER", cause, node)
+    if service is None:
+        yield finding("ROLLOUT_NO_SERVICE", _no_service(facts, wanted.service), node)
+    if service is Service.USER and not facts.lingers:
+        remedy = f"as root on the node, once: loginctl enable-linger {facts.login}"
+        cause = f"lingering is off for {facts.login}"
+        yield finding("ROLLOUT_NO_LINGER", cause, node, remedy=remedy)
+    if service is Service.SYSTEM and wanted.directory:
+        yield finding("ROLLOUT_PLACES_FIXED", f"the agent is to lie in {wanted.directory}", node)
+
+
+def _no_service(facts: Facts, asked: Service) -> str:
+    if asked is Service.AUTO:
+        return f"{facts.login} finds no systemd, neither the system's nor one of his own"
+    whose = "the system's, which takes root" if asked is Service.SYSTEM else f"one of {facts.login}'s own"
+    return f"there is no systemd such as asked for: {whose}"
+
+
+def _in_the_way(
+    facts: Facts, wanted: Wanted, service: Service | None, steps: tuple[Step, ...]
+) -> Iterator[Finding]:
+    """What is there already and must not be run over."""
+    node = wanted.node
+    if facts.service not in (Service.NONE, service) and service is not None:
+        yield finding("ROLLOUT_OTHER_SERVICE", f"the agent is started by systemd ({facts.service})", node)
+    if facts.configured_state not in ("", facts.state):
+        cause = f"in {facts.configured_state}, and not in {facts.state}"
+        yield finding("ROLLOUT_STATE_MOVED", cause, node, file=f"{facts.etc}/agent.toml")
+    changes = set(steps) - {Step.HEALTH, Step.TIDY}
+    only_a_start = changes == {Step.ACTIVATE} and facts.running is None
+    if facts.in_flight and changes and not only_a_start:
+        yield finding("ROLLOUT_IN_FLIGHT", facts.in_flight, node)
+    running = facts.running
+    if running is None:
+        if service is Service.NONE:
+            yield finding("ROLLOUT_START", start_command(facts, wanted.release), node)
+        return
+    if service is Service.NONE:
+        if _not_up_to_date(facts, wanted) or Step.CONFIGURE in steps:
+            yield finding("ROLLOUT_RESTART", f"pid {running.pid}, release {running.release or '?'}", node)
+    elif service is not None and facts.service_state not in ("active", "activating", "reloading"):
+        yield finding("ROLLOUT_NOT_OURS", f"pid {running.pid}", node)
+
+
+def start_command(facts: Facts, release: str) -> str:
+    """What starts the agent on a node."""
+    config = f"{facts.etc}/agent.toml"
+    return (
+        f"as {facts.account}: {facts.software}/releases/{release}/bin/gausscert-agent serve --config {config}"
+    )

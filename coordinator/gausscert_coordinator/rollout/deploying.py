@@ -1,0 +1,269 @@
+"""Agents brought onto all nodes: everybody is looked at first, and nothing is begun while anything speaks
+against it. Then what no running agent notices, on all nodes at once; only when that has worked everywhere
+are agents started, and those that run anew, one after the other, up to the first that is unhealthy."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Final
+
+from gausscert_common.errors import GausscertError, InternalError, Reason
+
+from gausscert_coordinator.rollout import facts as facts_of
+from gausscert_coordinator.rollout.catalogue import finding
+from gausscert_coordinator.rollout.decide import BEFORE_ANY_START, NodePlan, Step, start_command
+from gausscert_coordinator.rollout.parcel import Blob
+from gausscert_coordinator.rollout.ssh import Node
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+
+    from gausscert_common.findings import Finding
+
+    from gausscert_coordinator.inventory import InventoryNode
+    from gausscert_coordinator.pki import Signed
+    from gausscert_coordinator.rollout.bundle import Software
+    from gausscert_coordinator.rollout.doctor import Doctor
+    from gausscert_coordinator.rollout.facts import Facts
+    from gausscert_coordinator.rollout.ssh import Ssh
+
+AT_ONCE: Final = 8
+"""Nodes; each has a copy of the software in flight."""
+
+
+class State(StrEnum):
+    """How it ended on a node."""
+
+    UNCHANGED = "unchanged"
+    """All was there already, and healthy."""
+    DEPLOYED = "deployed"
+    FAILED = "failed"
+    UNTOUCHED = "untouched"
+    """Its agent was left as it was, because of another node."""
+
+
+@dataclass(slots=True)
+class NodeOutcome:
+    """What was done on a node."""
+
+    node: str
+    state: State = State.UNTOUCHED
+    done: list[Step] = field(default_factory=list)
+    error: GausscertError | None = None
+    failed_at: Step | None = None
+    findings: list[Finding] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What the nodes answered to a look, by name."""
+
+    facts: dict[str, Facts]
+    errors: dict[str, GausscertError]
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One thing that happens, for whoever watches."""
+
+    node: str
+    step: Step
+    ended: bool
+    text: str = ""
+
+
+class Rollout:
+    """One roll-out.
+
+    Args:
+        nodes: Of the inventory, or some of them.
+        ssh: The way to them.
+        doctor: Asks their agents.
+        cm_home: Where CM lies on each.
+        watch: Told of every step.
+    """
+
+    def __init__(
+        self,
+        nodes: Sequence[InventoryNode],
+        ssh: Ssh,
+        doctor: Doctor,
+        cm_home: Callable[[InventoryNode], str],
+        watch: Callable[[Told], None] = lambda _: None,
+    ) -> None:
+        self._nodes = {node.name: Node(node, ssh) for node in nodes}
+        self._doctor = doctor
+        self._cm_home = cm_home
+        self._watch = watch
+
+    async def look(self) -> Looked:
+        """Look at all nodes. Changes nothing, raises nothing that nodes do."""
+        good: dict[str, Facts] = {}
+        bad: dict[str, GausscertError] = {}
+
+        async def one(name: str) -> None:
+            node = self._nodes[name]
+            try:
+                seen = facts_of.of(await node.ask(self._request(node, "look")))
+                if seen.running is not None:
+                    seen = replace(seen, agent_says=await self._doctor.in_flight(node.inventory))
+                good[name] = seen
+            except GausscertError as error:
+                bad[name] = error
+
+        await _side_by_side(one, self._nodes)
+        return Looked(
+            {name: good[name] for name in self._nodes if name in good},
+            {name: bad[name] for name in self._nodes if name in bad},
+        )
+
+    async def carry_out(
+        self, plans: Iterable[NodePlan], software: Software, issue: Callable[[str], Signed]
+    ) -> tuple[NodeOutcome, ...]:
+        """Do what was decided. Raises nothing that nodes do.
+
+        Args:
+            plans: None of them refused.
+            software: What is installed.
+            issue: Makes a node's credential.
+        """
+        work = [_Work(plan, NodeOutcome(plan.node), software, issue) for plan in plans]
+        await _side_by_side(lambda each: self._do(each, BEFORE_ANY_START), work)
+        if not any(each.outcome.error for each in work):
+            after = tuple(step for step in Step if step not in BEFORE_ANY_START)
+            await _side_by_side(lambda each: self._do(each, after), [w for w in work if not w.plan.restarts])
+            for each in work:
+                if each.plan.restarts and not any(other.outcome.error for other in work):
+                    await self._do(each, after)
+        for each in work:
+            each.outcome.state = _state(each)
+        return tuple(each.outcome for each in work)
+
+    async def remove(
+        self, looked: Looked, *, with_state: bool
+    ) -> tuple[dict[str, list[str]], list[GausscertError]]:
+        """Remove the agents of all nodes that were looked at; answers what was removed and what failed."""
+        removed: dict[str, list[str]] = {}
+        failed: list[GausscertError] = []
+
+        async def one(name: str) -> None:
+            node, seen = self._nodes[name], looked.facts[name]
+            request = self._request(node, "remove", service=seen.service.value, with_state=with_state)
+            try:
+                removed[name] = await node.ask({**request, "user": seen.account})
+            except GausscertError as error:
+                failed.append(error)
+
+        await _side_by_side(one, looked.facts)
+        return {name: removed[name] for name in looked.facts if name in removed}, failed
+
+    async def _do(self, work: _Work, steps: Sequence[Step]) -> None:
+        plan, outcome = work.plan, work.outcome
+        for step in (step for step in steps if step in plan.steps):
+            self._watch(Told(plan.node, step, ended=False, text=work.saying(step)))
+            try:
+                await self._step(work, step)
+            except GausscertError as error:
+                error.node = error.node or plan.node
+                outcome.error, outcome.failed_at = error, step
+            except Exception as raised:  # noqa: BLE001 - a bug at one node must not hide what became of the others
+                outcome.failed_at = step
+                outcome.error = InternalError(
+                    Reason.INTERNAL, f"{step} ended with {type(raised).__name__}: {raised}", node=plan.node
+                )
+            if outcome.error is not None:
+                self._watch(Told(plan.node, step, ended=True, text=f"failed: {outcome.error.message}"))
+                return
+            outcome.done.append(step)
+            self._watch(Told(plan.node, step, ended=True))
+        if steps[-1] is Step.TIDY:
+            outcome.state = State.DEPLOYED
+
+    async def _step(self, work: _Work, step: Step) -> None:
+        node = self._nodes[work.plan.node]
+        if step is Step.HEALTH:
+            await self._doctor.healthy(node.inventory)
+            return
+        request = self._request(node, step.value, **work.request(step))
+        said = await node.ask({**request, "user": work.plan.facts.account}, work.blobs(step))
+        if step is Step.CONFIGURE and said:
+            work.outcome.findings.append(finding("ROLLOUT_CONFIG", said, work.plan.node))
+
+    def _request(self, node: Node, action: str, **more: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
+        install = node.inventory.install
+        return {
+            "action": action,
+            "node": node.inventory.name,
+            "user": install.user,
+            "directory": install.directory,
+            "cm_home": self._cm_home(node.inventory),
+            **more,
+        }
+
+
+@dataclass(slots=True)
+class _Work:
+    plan: NodePlan
+    outcome: NodeOutcome
+    software: Software
+    issue: Callable[[str], Signed]
+
+    def request(self, step: Step) -> dict[str, Any]:
+        """What a step is told beside what all are told."""
+        plan, wanted = self.plan, self.plan.wanted
+        units = dict(wanted.units)
+        more: Mapping[Step, dict[str, Any]] = {
+            Step.CONFIGURE: {"config": wanted.config},
+            Step.SERVICE: {"unit": next(iter(units.values()), ""), "drop_in": [*units.values(), ""][1]}
+            if units
+            else {},
+            Step.ACTIVATE: {"start": plan.starts},
+            Step.TIDY: {"keep": [wanted.release, plan.facts.release]},
+        }
+        return {"release": wanted.release, "service": plan.service.value, **more.get(step, {})}
+
+    def blobs(self, step: Step) -> tuple[Blob, ...]:
+        """What goes along with a step."""
+        if step is Step.UPLOAD:
+            return self.software.blobs(self.plan.facts.target)
+        if step is not Step.CREDENTIAL:
+            return ()
+        made = self.issue(self.plan.node)
+        base = f"node-{self.plan.node}"
+        return (
+            Blob("ca.crt", made.ca_pem),
+            Blob(f"{base}.key", made.key_pem),
+            Blob(f"{base}.crt", made.cert_pem),
+        )
+
+    def saying(self, step: Step) -> str:
+        """More of a step that is begun, for people."""
+        if step is Step.UPLOAD:
+            wheels, _ = self.software.chosen(self.plan.facts.target)
+            size = sum(wheel.path.stat().st_size for wheel in wheels)
+            return f"{len(wheels)} wheels, {size / 1e6:.0f} MB, for {self.plan.facts.target}"
+        if step is Step.INSTALL:
+            return self.plan.wanted.release
+        if step is Step.ACTIVATE:
+            return "" if self.plan.starts else start_command(self.plan.facts, self.plan.wanted.release)
+        return ""
+
+
+def _state(work: _Work) -> State:
+    if work.outcome.error is not None:
+        return State.FAILED
+    if work.outcome.state is State.UNTOUCHED:
+        return State.UNTOUCHED
+    return State.UNCHANGED if set(work.plan.steps) <= {Step.HEALTH} else State.DEPLOYED
+
+
+async def _side_by_side(do: Callable[[Any], Awaitable[None]], each: Iterable[Any]) -> None:
+    gate = asyncio.Semaphore(AT_ONCE)
+
+    async def one(what: Any) -> None:  # noqa: ANN401 - whatever `do` takes
+        async with gate:
+            await do(what)
+
+    await asyncio.gather(*(one(what) for what in each))

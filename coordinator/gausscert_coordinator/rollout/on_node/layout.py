@@ -1,0 +1,131 @@
+"""Where things lie on this node, and who owns them."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+UNIT: Final = "gausscert-agent.service"
+HOME_DIRECTORY: Final = "gausscert"
+"""Below the home of whoever logs in, where that is not root."""
+_ROOT: Final = 0
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The places of one agent.
+
+    Args:
+        software: Holds `releases/` and the link `current`.
+        etc: Holds agent.toml and pki/.
+        state: The agent's own; never removed unless asked for.
+    """
+
+    software: Path
+    etc: Path
+    state: Path
+
+    @property
+    def current(self) -> Path:
+        """The link to the release that is started."""
+        return self.software / "current"
+
+    @property
+    def releases(self) -> Path:
+        """One virtual environment each."""
+        return self.software / "releases"
+
+    @property
+    def uploads(self) -> Path:
+        """Wheels on their way into a release."""
+        return self.software / "uploads"
+
+    @property
+    def config(self) -> Path:
+        """The agent's configuration."""
+        return self.etc / "agent.toml"
+
+    @property
+    def pki(self) -> Path:
+        """The agent's credential."""
+        return self.etc / "pki"
+
+    def release(self) -> str:
+        """The release that `current` names; "" for none."""
+        try:
+            return Path(os.readlink(self.current)).name
+        except OSError:
+            return ""
+
+    def agent(self, release: str = "") -> Path:
+        """The command of a release; of the current one by default, else of one installed by hand."""
+        if release:
+            return self.releases / release / "bin" / "gausscert-agent"
+        if self.release():
+            return self.releases / self.release() / "bin" / "gausscert-agent"
+        return self.software / "bin" / "gausscert-agent"
+
+
+def layout(directory: str) -> Layout:
+    """Of whoever is logged in.
+
+    Args:
+        directory: All in one place there; "" for the usual places: the system's for root, else below the
+            home directory.
+    """
+    if not directory and os.geteuid() == _ROOT:
+        return Layout(Path("/opt/gausscert"), Path("/etc/gausscert"), Path("/var/lib/gausscert"))
+    base = Path(directory) if directory else Path(pwd.getpwuid(os.geteuid()).pw_dir) / HOME_DIRECTORY
+    return Layout(base, base / "etc", base / "state")
+
+
+@dataclass(frozen=True)
+class Account:
+    """An OS user."""
+
+    name: str
+    uid: int
+    gid: int
+    group: str
+    home: str
+
+
+def me() -> Account:
+    """Whoever is logged in."""
+    return _account(pwd.getpwuid(os.geteuid()))
+
+
+def agent_user(name: str, cm_home: str) -> Account | None:
+    """The user that the agent runs as: the one named, else the owner of the cluster's certificates when root
+    is logged in, else whoever is logged in. None: there is no such user."""
+    if name:
+        try:
+            return _account(pwd.getpwnam(name))
+        except KeyError:
+            return None
+    if os.geteuid() != _ROOT:
+        return me()
+    try:
+        return _account(pwd.getpwuid(os.stat(Path(cm_home) / "share" / "sslcert").st_uid))
+    except (OSError, KeyError):
+        return None
+
+
+def become(account: Account) -> None:
+    """From here on be that user: root must not write where another may move directories about."""
+    if os.geteuid() != account.uid:
+        os.initgroups(account.name, account.gid)
+        os.setresgid(account.gid, account.gid, account.gid)
+        os.setresuid(account.uid, account.uid, account.uid)
+
+
+def _account(entry: pwd.struct_passwd) -> Account:
+    try:
+        group = grp.getgrgid(entry.pw_gid).gr_name
+    except KeyError:
+        group = str(entry.pw_gid)
+    return Account(entry.pw_name, entry.pw_uid, entry.pw_gid, group, entry.pw_dir)

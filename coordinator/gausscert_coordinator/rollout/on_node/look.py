@@ -1,0 +1,134 @@
+"""What there is on a node, before anything is decided. Changes nothing."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import ssl
+import sys
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gausscert_coordinator.rollout.on_node import processes, service
+from gausscert_coordinator.rollout.on_node.layout import Account, Layout, agent_user, me
+from gausscert_coordinator.rollout.on_node.running import last_words, run
+from gausscert_coordinator.rollout.on_node.service import Service
+from gausscert_coordinator.rollout.on_node.software import is_complete
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def look(request: Mapping[str, Any], layout: Layout) -> dict[str, Any]:
+    """Everything a decision needs.
+
+    Args:
+        request: node, user and cm_home.
+        layout: Where the agent lies, or will lie.
+    """
+    login = me()
+    account = agent_user(request["user"], request["cm_home"])
+    managers = service.managers(login)
+    kind = service.kept(layout, login)
+    running = processes.agent(layout)
+    texts = {path.name: _text(path) for path in Service(kind, login).texts}
+    watched = (layout.config, *Service(kind, login).texts)
+    return {
+        "login": login.name,
+        "home": login.home,
+        "root": os.geteuid() == 0,
+        "account": None if account is None else {"name": account.name, "group": account.group},
+        "python": list(sys.version_info[:2]),
+        "executable": sys.executable,
+        "implementation": sys.implementation.name,
+        "machine": platform.machine(),
+        "libc": list(platform.libc_ver()),
+        "free_bytes": _free(layout.software),
+        "managers": managers,
+        "service": kind,
+        "service_state": Service(kind, login).state(),
+        "units": texts,
+        "software": str(layout.software),
+        "etc": str(layout.etc),
+        "state": str(layout.state),
+        "release": layout.release(),
+        "releases": [each.name for each in _entries(layout.releases) if is_complete(each)],
+        "config": _text(layout.config),
+        "configured_state": _state_of(layout.config),
+        "running": None
+        if running is None
+        else {
+            "pid": running.pid,
+            "release": running.release,
+            "stale": processes.older_than(running, watched),
+        },
+        "journal": journal(layout, account),
+        "credential": _credential(layout.pki, request["node"]),
+    }
+
+
+def journal(layout: Layout, account: Account | None) -> dict[str, str] | None:
+    """What the agent's journal says, word by word; {} where there was never a transaction, None where there
+    is nobody to read it. What keeps it from being read stands under "unreadable"."""
+    agent = layout.agent()
+    if account is None or not agent.exists() or not layout.config.exists() or not layout.state.is_dir():
+        return None
+    done = run([str(agent), "status", "--config", str(layout.config)], as_user=account)
+    if done.returncode:
+        return {"unreadable": last_words(done)}
+    words = (line.split(None, 1) for line in done.stdout.splitlines())
+    told = {pair[0]: pair[1].strip() for pair in words if len(pair) > 1}
+    return {key: told[key] for key in ("phase", "transaction", "operation") if key in told}
+
+
+def _credential(pki: Path, node: str) -> dict[str, Any]:
+    """The certificates are no secret; of the key only whether it belongs to its certificate."""
+    cert, key = pki / f"node-{node}.crt", pki / f"node-{node}.key"
+    return {"cert": _text(cert), "ca": _text(pki / "ca.crt"), "key_fits": _fits(cert, key)}
+
+
+def _fits(cert: Path, key: Path) -> bool:
+    try:
+        if os.stat(key).st_mode & 0o077:
+            return False
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key, password=_no_password)
+    except (OSError, ssl.SSLError, ValueError):
+        return False
+    return True
+
+
+def _no_password() -> str:
+    raise ValueError("the key is encrypted")
+
+
+def _state_of(config: Path) -> str:
+    """Where the agent that is installed keeps its state; "" where nobody says."""
+    try:
+        document = tomllib.loads(config.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return ""
+    agent = document.get("agent")
+    return str(agent.get("state_dir", "")) if isinstance(agent, dict) else ""
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+def _entries(path: Path) -> list[Path]:
+    try:
+        return sorted(path.iterdir())
+    except OSError:
+        return []
+
+
+def _free(path: Path) -> int:
+    """On the file system that will hold the software."""
+    while not path.exists():
+        path = path.parent
+    return shutil.disk_usage(path).free

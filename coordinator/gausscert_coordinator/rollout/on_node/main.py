@@ -1,0 +1,106 @@
+"""Where the program begins on a node: one request in, one answer out."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
+
+from gausscert_coordinator.rollout.on_node import configuration, look, processes, removal, software
+from gausscert_coordinator.rollout.on_node.layout import Account, Layout, agent_user, become, layout, me
+from gausscert_coordinator.rollout.on_node.service import Service
+from gausscert_coordinator.rollout.on_node.trouble import Trouble, of_os
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+ANSWER: Final = "gausscert-answer: "
+"""Before the one line that counts: login scripts may print whatever they like."""
+
+
+def run(request: Mapping[str, Any], stream: BinaryIO) -> None:
+    """Carry out one request and print the answer. Never raises what a step may meet."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a step that was begun ends, whatever the line does
+    os.umask(0o077)
+    try:
+        result = ACTIONS[request["action"]](request, layout(request["directory"]), stream)
+        answer: dict[str, Any] = {"ok": True, "result": result}
+    except Trouble as trouble:
+        answer = {"ok": False, "trouble": trouble.document()}
+    except OSError as error:
+        answer = {"ok": False, "trouble": of_os(error, request["action"]).document()}
+    sys.stdout.write(f"\n{ANSWER}{json.dumps(answer)}\n")
+    sys.stdout.flush()
+
+
+def _look(request: Mapping[str, Any], where: Layout, _: BinaryIO) -> dict[str, Any]:
+    return look.look(request, where)
+
+
+def _upload(request: Mapping[str, Any], where: Layout, stream: BinaryIO) -> None:
+    software.upload(where, request["release"], request["files"], stream)
+
+
+def _install(request: Mapping[str, Any], where: Layout, _: BinaryIO) -> None:
+    software.install(where, request["release"])
+
+
+def _credential(request: Mapping[str, Any], where: Layout, stream: BinaryIO) -> None:
+    account = _account(request)
+    configuration.make_places(where, account)
+    become(account)
+    configuration.credential(where.pki, request["files"], stream)
+
+
+def _configure(request: Mapping[str, Any], where: Layout, _: BinaryIO) -> str:
+    account = _account(request)
+    configuration.make_places(where, account)
+    become(account)
+    return configuration.configure(where, request["release"], request["config"].encode())
+
+
+def _service(request: Mapping[str, Any], where: Layout, _: BinaryIO) -> None:
+    del where
+    Service(request["service"], me()).install(request["unit"].encode(), request["drop_in"].encode())
+
+
+def _activate(request: Mapping[str, Any], where: Layout, _: BinaryIO) -> None:
+    """The journal is asked once more, right before an agent that runs is ended."""
+    if processes.agent(where) is not None:
+        removal.require_idle(look.journal(where, _account(request)))
+    software.switch(where, request["release"])
+    if request["start"]:
+        Service(request["service"], me()).start()
+
+
+def _tidy(request: Mapping[str, Any], where: Layout, _: BinaryIO) -> list[str]:
+    return software.tidy(where, request["keep"])
+
+
+def _remove(request: Mapping[str, Any], where: Layout, _: BinaryIO) -> list[str]:
+    service = Service(request["service"], me())
+    return removal.remove(
+        where, service, _account(request), request["node"], with_state=request["with_state"]
+    )
+
+
+def _account(request: Mapping[str, Any]) -> Account:
+    account = agent_user(request["user"], request["cm_home"])
+    if account is None:
+        raise Trouble("the agent's OS user is gone", "look at the node, then run it again")
+    return account
+
+
+ACTIONS: Final[dict[str, Callable[[Mapping[str, Any], Layout, BinaryIO], Any]]] = {
+    "look": _look,
+    "upload": _upload,
+    "install": _install,
+    "credential": _credential,
+    "configure": _configure,
+    "service": _service,
+    "activate": _activate,
+    "tidy": _tidy,
+    "remove": _remove,
+}

@@ -1,0 +1,106 @@
+"""An agent leaves its node. What the cluster has is not touched: neither sets nor former sets."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from typing import TYPE_CHECKING, Final
+
+from gausscert_coordinator.rollout.on_node import files, look, processes
+from gausscert_coordinator.rollout.on_node.service import NONE, Service
+from gausscert_coordinator.rollout.on_node.trouble import Trouble
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from gausscert_coordinator.rollout.on_node.layout import Account, Layout
+
+_IDLE: Final = ("", "NONE")
+_END_S: Final = 90.0
+"""As TimeoutStopSec of the unit: running calls end first."""
+
+
+def require_idle(journal: Mapping[str, str] | None) -> None:
+    """Refuse to end an agent that is in the middle of something.
+
+    Raises:
+        Trouble: It is, or its journal cannot be read.
+    """
+    if journal is None:
+        return
+    if "unreadable" in journal:
+        raise Trouble(
+            f"the agent's journal cannot be read: {journal['unreadable']}", "look at gausscert status first"
+        )
+    if journal.get("phase", "") not in _IDLE or "transaction" in journal or "operation" in journal:
+        raise Trouble(
+            f"a transaction is in flight: {journal.get('transaction', 'an operation of cm_ctl')}",
+            "wait for its end, or run gausscert recover; then run this again",
+        )
+
+
+def remove(layout: Layout, service: Service, account: Account, node: str, *, with_state: bool) -> list[str]:
+    """End the agent, then remove unit, software, configuration and credential. What else lies beside them, an
+    operator's inventory for one, stays.
+
+    Args:
+        layout: Where it lies.
+        service: What starts it.
+        account: Whom it runs as.
+        node: The node's name.
+        with_state: The journal, too; the node then knows nothing of any transaction any more.
+
+    Returns:
+        What was removed.
+
+    Raises:
+        Trouble: A transaction is in flight, or the agent does not end.
+    """
+    require_idle(look.journal(layout, account))
+    service.stop()
+    if service.kind == NONE:
+        _end(layout)
+    gone = service.uninstall()
+    own = [layout.config, layout.pki / f"node-{node}.crt", layout.pki / f"node-{node}.key"]
+    if not _others(layout.pki, (*own, layout.pki / "ca.crt")):
+        own.append(layout.pki / "ca.crt")
+    gone += [str(path) for path in (layout.current, *own) if _unlink(path)]
+    trees = [layout.releases, layout.uploads, *((layout.state,) if with_state else ())]
+    gone += [str(path) for path in trees if files.remove_tree(path)]
+    gone += [str(path) for path in (layout.pki, layout.etc, layout.software) if _remove_empty(path)]
+    return gone
+
+
+def _others(directory: Path, own: tuple[Path, ...]) -> bool:
+    return directory.is_dir() and any(path not in own for path in directory.iterdir())
+
+
+def _unlink(path: Path) -> bool:
+    if not os.path.lexists(path):
+        return False
+    path.unlink()
+    return True
+
+
+def _remove_empty(directory: Path) -> bool:
+    if not directory.is_dir() or any(directory.iterdir()):
+        return False
+    directory.rmdir()
+    return True
+
+
+def _end(layout: Layout) -> None:
+    """SIGTERM, for an agent that somebody else has started; who started it may start it again."""
+    running = processes.agent(layout)
+    if running is None:
+        return
+    os.kill(running.pid, signal.SIGTERM)
+    deadline = time.monotonic() + _END_S
+    while (again := processes.agent(layout)) is not None:
+        if again.pid != running.pid:
+            raise Trouble("the agent was started again", "end what starts it, then run this again")
+        if time.monotonic() > deadline:
+            raise Trouble(f"the agent (pid {running.pid}) does not end", "look at its log")
+        time.sleep(0.1)

@@ -1,0 +1,53 @@
+"""Programs of this node: run with a deadline, as another user where need be, without a shell."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from gausscert_coordinator.rollout.on_node.layout import Account
+
+QUICK_S: Final = 60.0
+
+
+def run(
+    argv: Sequence[str],
+    *,
+    as_user: Account | None = None,
+    timeout_s: float = QUICK_S,
+    environment: Mapping[str, str] | None = None,
+) -> subprocess.CompletedProcess[str]:
+    """Run a program to its end; its output is in the answer. 127 where it is not there, 124 where it has not
+    ended in time."""
+    other: dict[str, Any] = {}
+    env = {**os.environ, **(environment or {})}
+    if as_user is not None and as_user.uid != os.geteuid():
+        other = {"user": as_user.uid, "group": as_user.gid, "extra_groups": ()}
+        env |= {"HOME": as_user.home, "USER": as_user.name, "LOGNAME": as_user.name}
+    try:
+        return subprocess.run(
+            list(argv),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=timeout_s,
+            check=False,
+            cwd="/",
+            env=env,
+            **other,
+        )
+    except subprocess.TimeoutExpired:
+        return subprocess.CompletedProcess(argv, 124, "", f"{argv[0]} has not ended in {timeout_s:.0f} s")
+    except OSError as error:
+        return subprocess.CompletedProcess(argv, 127, "", f"{argv[0]}: {error.strerror}")
+
+
+def last_words(done: subprocess.CompletedProcess[str], lines: int = 4) -> str:
+    """The end of what a program said, in one line."""
+    said = [line.strip() for line in (done.stderr + "\n" + done.stdout).splitlines() if line.strip()]
+    return " | ".join(said[-lines:]) or f"exit code {done.returncode}"

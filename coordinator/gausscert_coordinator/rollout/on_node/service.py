@@ -1,0 +1,136 @@
+"""What starts the agent on this node: systemd for all, systemd for one user, or nobody."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from gausscert_coordinator.rollout.on_node import files
+from gausscert_coordinator.rollout.on_node.layout import UNIT, Account, Layout
+from gausscert_coordinator.rollout.on_node.running import last_words, run
+from gausscert_coordinator.rollout.on_node.trouble import Trouble
+
+if TYPE_CHECKING:
+    import subprocess
+
+SYSTEM: Final = "system"
+USER: Final = "user"
+NONE: Final = "none"
+DROP_IN: Final = "50-gausscert-node.conf"
+_LINGER: Final = Path("/var/lib/systemd/linger")
+_START_S: Final = 330.0
+"""Longer than TimeoutStartSec of the unit."""
+
+
+class Service:
+    """The agent's unit under one manager.
+
+    Args:
+        kind: SYSTEM, USER or NONE.
+        account: Whoever is logged in.
+    """
+
+    def __init__(self, kind: str, account: Account) -> None:
+        self.kind = kind
+        self._account = account
+
+    @property
+    def unit(self) -> Path:
+        """The unit's file."""
+        if self.kind == SYSTEM:
+            return Path("/etc/systemd/system") / UNIT
+        return Path(self._account.home) / ".config" / "systemd" / "user" / UNIT
+
+    @property
+    def drop_in(self) -> Path:
+        """What this node adds to it."""
+        return self.unit.with_name(UNIT + ".d") / DROP_IN
+
+    @property
+    def texts(self) -> tuple[Path, ...]:
+        """Both files; () where nobody starts the agent."""
+        return () if self.kind == NONE else (self.unit, self.drop_in)
+
+    def install(self, unit: bytes, drop_in: bytes) -> None:
+        """Put the unit there and have it started with the machine. Does nothing for NONE."""
+        if self.kind == NONE:
+            return
+        self.drop_in.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        for path, body in ((self.unit, unit), (self.drop_in, drop_in)):
+            if files.digest_of(path) == "" or path.read_bytes() != body:
+                files.replace(path, body, 0o644)
+        self._must("daemon-reload")
+        self._must("enable", UNIT)
+
+    def start(self) -> None:
+        """Start the agent, or start it anew. Does nothing for NONE.
+
+        Raises:
+            Trouble: It did not say that it serves.
+        """
+        if self.kind != NONE:
+            self._systemctl("reset-failed", UNIT)
+            self._must("restart", UNIT, timeout_s=_START_S)
+
+    def stop(self) -> None:
+        """End the agent, and have it start no more. Does nothing for NONE, or without the unit."""
+        if self.kind != NONE and self.unit.exists():
+            self._must("disable", "--now", UNIT, timeout_s=_START_S)
+
+    def uninstall(self) -> list[str]:
+        """Remove the unit; answers what was removed."""
+        if self.kind == NONE:
+            return []
+        gone = [path for path in self.texts if path.exists()]
+        for path in gone:
+            path.unlink()
+        if self.drop_in.parent.is_dir() and not any(self.drop_in.parent.iterdir()):
+            self.drop_in.parent.rmdir()
+        if gone:
+            self._must("daemon-reload")
+        return [str(path) for path in gone]
+
+    def state(self) -> str:
+        """What systemd says of it: active, failed, inactive ...; "" for NONE."""
+        return "" if self.kind == NONE else self._systemctl("is-active", UNIT).stdout.strip()
+
+    def _must(self, *words: str, timeout_s: float = 60.0) -> None:
+        done = self._systemctl(*words, timeout_s=timeout_s)
+        if done.returncode:
+            user = "--user " if self.kind == USER else ""
+            raise Trouble(
+                f"systemctl {user}{' '.join(words)}: {last_words(done)}",
+                f"look at journalctl {user}-u {UNIT} on the node, mend it, then run this again",
+                str(self.unit),
+            )
+
+    def _systemctl(self, *words: str, timeout_s: float = 60.0) -> subprocess.CompletedProcess[str]:
+        of_user = ("--user",) if self.kind == USER else ()
+        return run(["systemctl", *of_user, *words], timeout_s=timeout_s, environment=_bus(self._account))
+
+
+def managers(account: Account) -> dict[str, bool]:
+    """What could start the agent here, and whether a user's services outlive his sessions."""
+    root = os.geteuid() == 0
+    system = root and shutil.which("systemctl") is not None and Path("/run/systemd/system").is_dir()
+    asked = run(["systemctl", "--user", "show-environment"], environment=_bus(account), timeout_s=20.0)
+    return {
+        SYSTEM: system,
+        USER: not root and asked.returncode == 0,
+        "linger": (_LINGER / account.name).exists(),
+    }
+
+
+def kept(layout: Layout, account: Account) -> str:
+    """The kind of service that is installed here already; NONE for none."""
+    for kind in (SYSTEM, USER):
+        if Service(kind, account).drop_in.exists() and layout.current.is_symlink():
+            return kind
+    return NONE
+
+
+def _bus(account: Account) -> dict[str, str]:
+    """Where the user's manager listens; ssh sessions without PAM are not told (systemd-logind)."""
+    return {"XDG_RUNTIME_DIR": os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{account.uid}"}

@@ -1,0 +1,124 @@
+"""The software on a node: one virtual environment per release, made of wheels that came along."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
+
+from gausscert_coordinator.rollout.on_node import files
+from gausscert_coordinator.rollout.on_node.running import last_words, run
+from gausscert_coordinator.rollout.on_node.trouble import Trouble
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from gausscert_coordinator.rollout.on_node.layout import Layout
+
+REQUIREMENTS: Final = "requirements.txt"
+_COMPLETE: Final = ".complete"
+_INSTALL_S: Final = 600.0
+_SOFTWARE_MODE: Final = 0o755
+
+
+def is_complete(release: Path) -> bool:
+    """Whether it was installed to its end."""
+    return (release / _COMPLETE).exists()
+
+
+def upload(layout: Layout, release: str, sent: Sequence[Mapping[str, Any]], stream: BinaryIO) -> None:
+    """Take the wheels and their list of hashes out of the stream.
+
+    Args:
+        layout: Where.
+        release: Their name together.
+        sent: name, size and sha256 of each, in the order of the stream.
+        stream: Their bytes.
+    """
+    files.make_directory(layout.software, _SOFTWARE_MODE)
+    files.make_directory(layout.uploads, 0o700)
+    target = layout.uploads / release
+    files.make_directory(target, 0o700)
+    for each in sent:
+        files.receive(stream, target / each["name"], each["size"], each["sha256"])
+    wanted = {each["name"] for each in sent}
+    for left in target.iterdir():
+        if left.name not in wanted:
+            left.unlink()
+
+
+def install(layout: Layout, release: str) -> None:
+    """Make the release from what was uploaded, by hash and without a network. Nothing uses it yet.
+
+    Raises:
+        Trouble: Python or pip refused; what was begun is removed.
+    """
+    target = layout.releases / release
+    if is_complete(target):
+        return
+    source = layout.uploads / release
+    files.make_directory(layout.releases, _SOFTWARE_MODE)
+    files.remove_tree(target)
+    made = False
+    try:
+        _make(target, source)
+        made = True
+    finally:
+        if not made:
+            files.remove_tree(target)
+    files.replace(target / _COMPLETE, b"", 0o644)
+    files.sync_directory(layout.releases)
+    files.remove_tree(source)
+
+
+def _make(target: Path, source: Path) -> None:
+    """pip comes along as a wheel, and runs from it: Debian's Python has none (python3-venv)."""
+    umask = os.umask(0o022)
+    try:
+        _must(
+            [sys.executable, "-I", "-m", "venv", "--without-pip", str(target)], "make a virtual environment"
+        )
+        (pip,) = source.glob("pip-*.whl")
+        _must(
+            [
+                *(str(target / "bin" / "python"), "-I", "-c", _PIP, str(pip)),
+                *("--isolated", "--no-input", "--disable-pip-version-check", "install", "--quiet"),
+                *("--no-index", "--no-cache-dir", "--find-links", str(source), "--require-hashes"),
+                *("--only-binary=:all:", "--requirement", str(source / REQUIREMENTS)),
+            ],
+            "install the wheels",
+        )
+    finally:
+        os.umask(umask)
+
+
+_PIP: Final = (
+    "import sys, runpy; sys.path.insert(0, sys.argv.pop(1)); sys.argv[0] = 'pip';"
+    " runpy.run_module('pip', run_name='__main__', alter_sys=True)"
+)
+
+
+def _must(argv: list[str], doing: str) -> None:
+    done = run(argv, timeout_s=_INSTALL_S)
+    if done.returncode:
+        raise Trouble(
+            f"cannot {doing}: {last_words(done)}",
+            "see the cause; a bundle made for this Python and machine has all wheels that are needed",
+        )
+
+
+def switch(layout: Layout, release: str) -> None:
+    """Make it the one that is started next."""
+    fresh = layout.software / ".current.new"
+    fresh.unlink(missing_ok=True)
+    fresh.symlink_to(Path("releases") / release)
+    os.replace(fresh, layout.current)
+    files.sync_directory(layout.software)
+
+
+def tidy(layout: Layout, keep: Sequence[str]) -> list[str]:
+    """Remove what is left of other releases; answers what was removed."""
+    doomed = [path for path in sorted(layout.releases.iterdir()) if path.name not in keep]
+    files.remove_tree(layout.uploads)
+    return [path.name for path in doomed if files.remove_tree(path)]

@@ -1,0 +1,55 @@
+"""From an inventory, a bundle and a look to what is wanted on a node, and so to what has to be done. Pure but
+for reading the CA's certificate."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from cryptography import x509
+
+from gausscert_coordinator.rollout import agent_toml, credential, units
+from gausscert_coordinator.rollout.decide import NodePlan, Wanted, choose, decide
+from gausscert_coordinator.rollout.facts import Facts, Service
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from gausscert_coordinator.inventory import Inventory, InventoryNode
+    from gausscert_coordinator.rollout.bundle import Software
+
+
+def plan(
+    inventory: Inventory,
+    node: InventoryNode,
+    facts: Facts,
+    software: Software,
+    settings: Mapping[str, Any],
+    service: Service,
+    now: datetime,
+) -> NodePlan:
+    """What has to be done on a node.
+
+    Raises:
+        InvalidInput: CONFIG_INVALID, CREDENTIAL_INVALID.
+    """
+    ca = x509.load_pem_x509_certificate(inventory.credentials.ca.read_bytes())
+    chosen = choose(facts, service) or Service.NONE
+    _, missing = software.chosen(facts.target)
+    listen = node.install.listen or f"0.0.0.0:{node.address.rpartition(':')[2]}"
+    config = agent_toml.render(
+        settings, name=node.name, cluster=inventory.cluster, listen=listen, etc=facts.etc, state=facts.state
+    )
+    paths = agent_toml.write_paths(settings)
+    wanted = Wanted(
+        node=node.name,
+        release=software.release,
+        service=service,
+        config=config,
+        units=units.units(software.units, chosen, facts, software.release, paths),
+        credential_good=credential.is_good(facts.held, ca, inventory.cluster, node.name, now),
+        missing=missing,
+        user=node.install.user,
+        directory=node.install.directory,
+    )
+    return decide(facts, wanted)

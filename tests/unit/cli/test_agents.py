@@ -1,0 +1,231 @@
+"""`gausscert agents`: what is told, asked and answered, over an ssh that reaches nobody."""
+
+from __future__ import annotations
+
+import io
+import json
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import pytest
+from gausscert_common.errors import NodeFailure, Reason
+from gausscert_common.identity import Role
+from gausscert_coordinator import inventory_file, pki
+from gausscert_coordinator.cli.main import run as run_command
+from gausscert_coordinator.cli.settings import Invocation
+from gausscert_coordinator.cli.terminal import Terminal
+from gausscert_coordinator.rollout.ssh import Ended
+from support import software
+from support.cli_fakes import Run, Tty
+from support.rollout_fakes import FakeDoctor, FakeSsh, look, running
+
+NODES = ("n1", "n2")
+
+
+class Desk:
+    """An operator with an inventory of two nodes, a bundle, and a CA with a passphrase."""
+
+    def __init__(self, root: Path, bundle: Path) -> None:
+        self.root = root
+        self.bundle = str(bundle)
+        self.ssh = FakeSsh({name: {"look": here()} for name in NODES})
+        self.doctor = FakeDoctor()
+        pki.init(root / "pki", "prod", b"a passphrase")
+        pki.issue(root / "pki", Role.OPERATOR, "alice", passphrase=b"a passphrase")
+        (root / "ca.pass").write_text("a passphrase\n")
+        (root / "ca.pass").chmod(0o600)
+        (root / "agent.toml").write_text('[cm]\nhome = "/opt/cm"\n')
+        text = '[cluster]\nname = "prod"\n[credentials]\nca = "pki/ca.crt"\n'
+        text += 'cert = "pki/operator-alice.crt"\nkey = "pki/operator-alice.key"\n'
+        for name in NODES:
+            text += f'[[node]]\nname = "{name}"\naddress = "{name}:7443"\n'
+        (root / "gausscert.toml").write_text(text)
+
+    def run(self, verb: str, *arguments: str, typed: str | None = None) -> Run:
+        stdin = Tty(typed) if typed is not None else io.TextIOWrapper(io.BytesIO(b""))
+        out, err = io.StringIO(), io.StringIO()
+        invocation = Invocation(
+            load_inventory=lambda path, _: inventory_file.load(path or Path("nowhere")),
+            open_terminal=lambda: Terminal(stdin, err),
+            open_ssh=lambda: self.ssh,
+            open_doctor=lambda inventory: self.doctor,
+        )
+        with redirect_stdout(out), redirect_stderr(err):
+            code = run_command(
+                ["agents", verb, "--ssh", *arguments, "--inventory", str(self.root / "gausscert.toml")],
+                invocation,
+            )
+        return Run(code, out.getvalue(), err.getvalue())
+
+    def deploy(self, *arguments: str) -> Run:
+        passphrase = ("--passphrase-file", str(self.root / "ca.pass"))
+        return self.run("deploy", "--bundle", self.bundle, *passphrase, *arguments)
+
+
+def here(**changes: Any) -> dict[str, Any]:
+    """A bare node of this machine's kind: the bundle fits it."""
+    import platform
+    import sys
+
+    kind = {
+        "python": list(sys.version_info[:2]),
+        "machine": platform.machine(),
+        "libc": list(platform.libc_ver()),
+    }
+    return look(**kind, **changes)
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return software.make(tmp_path_factory.mktemp("software") / "bundle")
+
+
+@pytest.fixture
+def desk(tmp_path: Path, bundle: Path) -> Desk:
+    return Desk(tmp_path, bundle)
+
+
+def test_all_nodes_are_deployed_with_credentials_of_the_operators_ca(desk: Desk):
+    done = desk.deploy("--output", "json")
+
+    assert done.code == 0, done.err
+    document = json.loads(done.out)
+    assert document["schema"] == "gausscert/agents-deploy/v1"
+    assert [each["state"] for each in document["nodes"]] == ["deployed", "deployed"]
+    assert "n1  upload: " in done.err
+    assert "n2  health" in done.err
+    (sent,) = [body for argv, body in desk.ssh.sent if b'"action": "credential"' in body and "n1" in argv]
+    assert sent.count(b"-----BEGIN PRIVATE KEY-----") == 1
+    assert b"PRIVATE KEY" not in done.out.encode() + done.err.encode()
+
+
+def test_a_dry_run_asks_for_no_passphrase_and_begins_nothing(desk: Desk):
+    done = desk.run("deploy", "--bundle", desk.bundle, "--dry-run")
+
+    assert done.code == 0, done.err
+    assert "nothing was changed" in done.out
+    assert "credential: issue a credential" in done.out
+    assert {action for _, action in desk.ssh.asked} == {"look"}
+
+
+def test_everything_that_speaks_against_it_is_told_of_all_nodes_and_nothing_is_begun(desk: Desk):
+    desk.ssh.answers["n1"] = {"look": here(account=None, free_bytes=1)}
+    desk.ssh.answers["n2"] = {"look": Ended(255, "", "Host key verification failed.")}
+
+    done = desk.deploy()
+
+    assert done.code == 2
+    for said in ("ROLLOUT_NO_USER", "ROLLOUT_NO_SPACE", "host key is not known"):
+        assert said in done.out
+    assert {action for _, action in desk.ssh.asked} == {"look"}
+
+
+@pytest.mark.parametrize(
+    ("answers", "code"),
+    [
+        ({"look": Ended(255, "", "Connection refused")}, 4),
+        (
+            {
+                "look": here(
+                    service="system",
+                    service_state="active",
+                    running=running("old"),
+                    journal={"phase": "SWAPPED", "transaction": "t-1"},
+                )
+            },
+            4,
+        ),
+        ({"look": here(), "install": Ended(255, "", "Connection timed out")}, 4),
+        ({"look": here(), "install": Ended(1, "", "killed")}, 2),
+        ({"look": here(), "install": ValueError("a bug")}, 5),
+    ],
+)
+def test_the_exit_code_says_what_to_do_next(desk: Desk, answers: dict[str, Any], code: int):
+    desk.ssh.answers["n2"] = answers
+
+    assert desk.deploy().code == code
+
+
+def test_an_agent_that_is_not_healthy_is_a_failure_with_its_own_words(desk: Desk):
+    desk.doctor.ill["n1"] = NodeFailure(
+        Reason.ROLLOUT_FAILED, "no cm_ctl", node="n1", remedy="correct cm.home"
+    )
+
+    done = desk.deploy()
+
+    assert done.code == 2
+    assert "failed at health" in done.out
+    assert "no cm_ctl" in done.out
+    assert "correct cm.home" in done.out
+
+
+def test_a_wrong_passphrase_is_refused_before_anything_is_begun(desk: Desk):
+    (desk.root / "ca.pass").write_text("another\n")
+
+    assert desk.deploy().code == 2
+    assert {action for _, action in desk.ssh.asked} == {"look"}
+
+
+def test_a_node_that_the_inventory_does_not_have_is_a_usage_error(desk: Desk):
+    done = desk.deploy("--node", "n7")
+
+    assert done.code == 2
+    assert "no such node" in done.err
+    assert not desk.ssh.asked
+
+
+def test_one_node_alone(desk: Desk):
+    assert desk.deploy("--node", "n2").code == 0
+    assert {host for host, _ in desk.ssh.asked} == {"n2"}
+
+
+def test_the_way_must_be_named(desk: Desk):
+    out, err = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err):
+        code = run_command(["agents", "status"], Invocation())
+
+    assert code == 2
+    assert "--ssh" in err.getvalue()
+
+
+def test_status_shows_every_node_that_could_be_looked_at(desk: Desk):
+    desk.ssh.answers["n2"] = {"look": Ended(255, "", "Connection refused")}
+
+    done = desk.run("status", "--output", "json")
+
+    assert done.code == 4
+    document = json.loads(done.out)
+    assert [each["node"] for each in document["nodes"]] == ["n1"]
+    assert document["errors"][0]["node"] == "n2"
+    assert desk.run("status").out.startswith("agents of cluster prod")
+
+
+@pytest.mark.parametrize(("arguments", "typed"), [((), None), ((), "n\n")])
+def test_a_removal_wants_a_yes(desk: Desk, arguments: tuple[str, ...], typed: str | None):
+    done = desk.run("remove", *arguments, typed=typed)
+
+    assert done.code == 2
+    assert not desk.ssh.asked
+
+
+@pytest.mark.parametrize(("arguments", "typed"), [(("--yes",), None), ((), "y\n")])
+def test_a_removal_tells_what_went(desk: Desk, arguments: tuple[str, ...], typed: str | None):
+    for name in NODES:
+        desk.ssh.answers[name]["remove"] = ["/opt/gausscert/current"]
+
+    done = desk.run("remove", *arguments, typed=typed)
+
+    assert done.code == 0
+    assert "n1: removed /opt/gausscert/current" in done.out
+
+
+def test_nothing_is_removed_anywhere_while_one_node_is_in_a_transaction(desk: Desk):
+    busy = {"phase": "PREPARED", "transaction": "t-1"}
+    desk.ssh.answers["n2"]["look"] = here(journal=busy)
+
+    done = desk.run("remove", "--yes")
+
+    assert done.code == 4
+    assert "t-1" in done.out
+    assert {action for _, action in desk.ssh.asked} == {"look"}

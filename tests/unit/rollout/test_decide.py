@@ -1,0 +1,170 @@
+"""What has to be done on a node, and what speaks against it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from gausscert_coordinator.rollout.decide import NodePlan, Step, Wanted, choose, decide
+from gausscert_coordinator.rollout.facts import Service
+from support.rollout_fakes import FORMER, RELEASE, facts, running
+
+UNITS = {"gausscert-agent.service": "[Unit]", "50-gausscert-node.conf": "[Service]"}
+WANTED = Wanted("n1", RELEASE, Service.AUTO, "config", UNITS, credential_good=True)
+INSTALLED = {
+    "service": "system",
+    "service_state": "active",
+    "units": UNITS,
+    "release": RELEASE,
+    "releases": [RELEASE],
+    "config": "config",
+    "configured_state": "/var/lib/gausscert",
+    "running": running(),
+    "journal": {"phase": "NONE"},
+}
+
+
+def plan(wanted: Wanted = WANTED, **changes) -> NodePlan:
+    return decide(facts(**changes), wanted)
+
+
+def codes(made: NodePlan) -> list[str]:
+    return [found.code for found in made.findings]
+
+
+def test_a_bare_node_gets_everything():
+    made = plan(replace(WANTED, credential_good=False))
+
+    assert made.steps == tuple(step for step in Step if step is not Step.TIDY)
+    assert made.service is Service.SYSTEM
+    assert not made.findings
+    assert not made.restarts
+
+
+def test_where_all_is_there_only_health_is_asked():
+    made = plan(**INSTALLED)
+
+    assert made.steps == (Step.HEALTH,)
+    assert not made.findings
+
+
+@pytest.mark.parametrize(
+    ("change", "steps"),
+    [
+        ({"config": "another"}, {Step.CONFIGURE, Step.ACTIVATE, Step.HEALTH}),
+        ({"units": {}}, {Step.SERVICE, Step.ACTIVATE, Step.HEALTH}),
+        ({"running": running(stale=True)}, {Step.ACTIVATE, Step.HEALTH}),
+        ({"running": running(FORMER)}, {Step.ACTIVATE, Step.HEALTH}),
+        ({"running": None, "service_state": "failed"}, {Step.ACTIVATE, Step.HEALTH}),
+        (
+            {"release": FORMER, "releases": [FORMER], "running": running(FORMER)},
+            {Step.UPLOAD, Step.INSTALL, Step.ACTIVATE, Step.HEALTH},
+        ),
+        (
+            {"release": FORMER, "releases": ["0.0.1-x", FORMER, RELEASE], "running": running(FORMER)},
+            {Step.ACTIVATE, Step.HEALTH, Step.TIDY},
+        ),
+        ({"releases": [FORMER, RELEASE]}, {Step.HEALTH}),
+    ],
+)
+def test_only_what_differs_is_done(change, steps):
+    assert set(plan(**{**INSTALLED, **change}).steps) == steps
+
+
+def test_a_new_credential_needs_no_restart():
+    assert plan(replace(WANTED, credential_good=False), **INSTALLED).steps == (Step.CREDENTIAL, Step.HEALTH)
+
+
+@pytest.mark.parametrize(
+    ("changes", "wanted", "code"),
+    [
+        ({}, {"missing": ("grpcio",)}, "ROLLOUT_NO_WHEELS"),
+        ({"implementation": "pypy"}, {}, "ROLLOUT_NO_WHEELS"),
+        ({"free_bytes": 10**8}, {}, "ROLLOUT_NO_SPACE"),
+        ({"account": None}, {}, "ROLLOUT_NO_USER"),
+        ({"root": False, "login": "bob"}, {"service": Service.NONE}, "ROLLOUT_OTHER_USER"),
+        ({"managers": {"system": False, "user": False, "linger": False}}, {}, "ROLLOUT_NO_SERVICE"),
+        ({}, {"service": Service.USER}, "ROLLOUT_NO_SERVICE"),
+        (
+            {"root": False, "login": "omm", "managers": {"system": False, "user": True, "linger": False}},
+            {},
+            "ROLLOUT_NO_LINGER",
+        ),
+        ({}, {"directory": "/srv/agent"}, "ROLLOUT_PLACES_FIXED"),
+        ({**INSTALLED}, {"service": Service.NONE}, "ROLLOUT_OTHER_SERVICE"),
+        ({**INSTALLED, "configured_state": "/srv/state"}, {}, "ROLLOUT_STATE_MOVED"),
+        ({**INSTALLED, "service_state": "inactive"}, {}, "ROLLOUT_NOT_OURS"),
+        (
+            {**INSTALLED, "config": "another", "journal": {"phase": "SWAPPED", "transaction": "t-1"}},
+            {},
+            "ROLLOUT_IN_FLIGHT",
+        ),
+        (
+            {**INSTALLED, "config": "x", "journal": {"operation": "stop"}},
+            {},
+            "ROLLOUT_IN_FLIGHT",
+        ),
+        ({**INSTALLED, "config": "x", "journal": {"unreadable": "damaged"}}, {}, "ROLLOUT_IN_FLIGHT"),
+    ],
+)
+def test_what_speaks_against_it_is_an_error_with_its_own_code(changes, wanted, code):
+    made = plan(replace(WANTED, **wanted), **changes)
+
+    assert code in [found.code for found in made.refused]
+    assert all(found.node == "n1" and found.remedy for found in made.findings)
+
+
+def test_all_that_is_wrong_is_told_at_once():
+    made = plan(replace(WANTED, missing=("grpcio",)), account=None, free_bytes=1)
+
+    assert codes(made) == ["ROLLOUT_NO_WHEELS", "ROLLOUT_NO_SPACE", "ROLLOUT_NO_USER"]
+
+
+def test_the_agents_own_word_counts_where_the_journal_says_nothing():
+    found = replace(facts(**{**INSTALLED, "config": "x"}), agent_says="transaction t-2, phase PREPARED")
+
+    assert "ROLLOUT_IN_FLIGHT" in codes(decide(found, WANTED))
+
+
+def test_an_agent_that_is_down_in_the_middle_of_a_transaction_is_started_and_nothing_else():
+    busy = {**INSTALLED, "running": None, "service_state": "failed"}
+    busy["journal"] = {"phase": "SWAPPED", "transaction": "t-1"}
+
+    assert not plan(**busy).refused
+    assert plan(**{**busy, "config": "another"}).refused
+
+
+def test_an_agent_in_the_middle_of_a_transaction_that_lacks_nothing_is_only_asked_for_its_health():
+    made = plan(**{**INSTALLED, "journal": {"phase": "SWAPPED", "transaction": "t-1"}})
+
+    assert (made.steps, made.findings) == ((Step.HEALTH,), ())
+
+
+def test_without_a_service_manager_the_operator_is_told_what_to_start_and_what_to_restart():
+    by_hand = replace(WANTED, service=Service.NONE, units={})
+    told = plan(by_hand)
+
+    assert codes(told) == ["ROLLOUT_START"]
+    assert told.findings[0].cause.startswith(
+        f"as omm: /opt/gausscert/releases/{RELEASE}/bin/gausscert-agent "
+    )
+    assert Step.SERVICE not in told.steps
+    assert Step.HEALTH not in told.steps
+    old = {"release": FORMER, "releases": [FORMER], "config": "config", "running": running(FORMER)}
+    assert codes(plan(by_hand, **old)) == ["ROLLOUT_RESTART"]
+    assert not plan(by_hand, **old).restarts
+
+
+@pytest.mark.parametrize(
+    ("there", "asked", "chosen"),
+    [
+        ({}, Service.AUTO, Service.SYSTEM),
+        ({"managers": {"system": False, "user": True, "linger": True}}, Service.AUTO, Service.USER),
+        ({"managers": {"system": False, "user": False, "linger": False}}, Service.AUTO, None),
+        ({"service": "user"}, Service.AUTO, Service.USER),
+        ({}, Service.USER, None),
+        ({}, Service.NONE, Service.NONE),
+    ],
+)
+def test_what_starts_the_agent_is_what_is_there_else_what_could(there, asked, chosen):
+    assert choose(facts(**there), asked) is chosen

@@ -1,0 +1,167 @@
+"""The order of things: everybody is looked at, then what disturbs nobody, then one agent after another."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from gausscert_common.errors import NodeFailure, Reason
+from gausscert_common.identity import Identity, Role
+from gausscert_coordinator.inventory import AgentInstall, InventoryNode
+from gausscert_coordinator.pki import Signed
+from gausscert_coordinator.rollout.decide import NodePlan, Step, Wanted, decide
+from gausscert_coordinator.rollout.deploying import NodeOutcome, Rollout, State
+from gausscert_coordinator.rollout.facts import Service
+from gausscert_coordinator.rollout.ssh import Ended
+from support.rollout_fakes import (
+    FORMER,
+    RELEASE,
+    FakeDoctor,
+    FakeSsh,
+    facts,
+    look,
+    running,
+    software,
+    trouble,
+)
+
+NAMES = ("n1", "n2", "n3")
+INSTALLED = {
+    "service": "system",
+    "service_state": "active",
+    "release": FORMER,
+    "releases": [FORMER],
+    "running": running(FORMER),
+    "journal": {"phase": "NONE"},
+}
+
+
+def signed(name: str) -> Signed:
+    at = datetime(2027, 1, 1, tzinfo=UTC)
+    return Signed(Identity("prod", Role.NODE, name), b"cert", b"key", b"ca", at, "ff")
+
+
+class Crew:
+    """Three nodes and one roll-out."""
+
+    def __init__(self, root: Path) -> None:
+        self.ssh = FakeSsh()
+        self.doctor = FakeDoctor()
+        self.software = software(root)
+        self.told: list[str] = []
+        nodes = [InventoryNode(name, f"{name}:7443", install=AgentInstall()) for name in NAMES]
+        self.rollout = Rollout(
+            nodes, self.ssh, self.doctor, lambda _: "/opt/cm", lambda told: self.told.append(told.node)
+        )
+
+    def plan(self, name: str, **changes) -> NodePlan:
+        wanted = Wanted(
+            name, RELEASE, Service.AUTO, "config", {"unit": "u", "more": "d"}, credential_good=False
+        )
+        return decide(facts(**changes), wanted)
+
+    def carry_out(self, **changes) -> dict[str, NodeOutcome]:
+        plans = [self.plan(name, **changes) for name in NAMES]
+        done = asyncio.run(self.rollout.carry_out(plans, self.software, signed))
+        return {outcome.node: outcome for outcome in done}
+
+
+@pytest.fixture
+def crew(tmp_path: Path) -> Crew:
+    return Crew(tmp_path)
+
+
+def test_bare_nodes_get_every_step_in_order(crew: Crew):
+    outcomes = crew.carry_out()
+
+    assert {outcome.state for outcome in outcomes.values()} == {State.DEPLOYED}
+    assert crew.ssh.actions("n2") == ["upload", "install", "credential", "configure", "service", "activate"]
+    assert outcomes["n1"].done[-1] is Step.HEALTH
+    assert sorted(crew.doctor.asked) == list(NAMES)
+
+
+def test_no_agent_is_started_while_any_node_has_failed_before_that(crew: Crew):
+    crew.ssh.answers["n2"] = {"install": trouble("no space left")}
+
+    outcomes = crew.carry_out()
+
+    assert {name: outcome.state for name, outcome in outcomes.items()} == {
+        "n1": State.UNTOUCHED,
+        "n2": State.FAILED,
+        "n3": State.UNTOUCHED,
+    }
+    assert outcomes["n2"].failed_at is Step.INSTALL
+    assert outcomes["n2"].error is not None
+    assert outcomes["n2"].error.node == "n2"
+    assert not any(action == "activate" for _, action in crew.ssh.asked)
+
+
+def test_agents_that_run_are_restarted_one_after_the_other_up_to_the_first_that_is_not_healthy(crew: Crew):
+    crew.doctor.ill["n2"] = NodeFailure(Reason.ROLLOUT_FAILED, "not healthy")
+
+    outcomes = crew.carry_out(**INSTALLED)
+
+    assert [host for host, action in crew.ssh.asked if action == "activate"] == ["n1", "n2"]
+    assert crew.doctor.asked == ["n1", "n2"]
+    assert [outcomes[name].state for name in NAMES] == [State.DEPLOYED, State.FAILED, State.UNTOUCHED]
+    assert outcomes["n3"].done == [Step.UPLOAD, Step.INSTALL, Step.CREDENTIAL, Step.CONFIGURE, Step.SERVICE]
+
+
+def test_a_bug_at_one_node_does_not_hide_what_became_of_the_others(crew: Crew):
+    crew.ssh.answers["n1"] = {"upload": RuntimeError("boom")}
+
+    outcomes = crew.carry_out()
+
+    assert outcomes["n1"].error is not None
+    assert outcomes["n1"].error.reason is Reason.INTERNAL
+    assert Step.SERVICE in outcomes["n2"].done
+
+
+def test_what_a_node_is_told_names_the_user_that_was_found_there(crew: Crew):
+    crew.carry_out()
+
+    assert {request["user"] for request in crew.ssh.requests} == {"omm"}
+    service = next(request for request in crew.ssh.requests if request["action"] == "service")
+    assert (service["unit"], service["drop_in"], service["service"]) == ("u", "d", "system")
+
+
+def test_a_look_asks_an_agent_that_runs_and_tells_of_all_nodes(crew: Crew):
+    crew.doctor.busy["n1"] = "transaction t-1, phase PREPARED"
+    crew.ssh.answers["n1"] = {"look": look(**INSTALLED)}
+    crew.ssh.answers["n2"] = {"look": look()}
+    crew.ssh.answers["n3"] = {"look": Ended(255, "", "Connection refused")}
+
+    seen = asyncio.run(crew.rollout.look())
+
+    assert seen.facts["n1"].in_flight == "transaction t-1, phase PREPARED"
+    assert seen.facts["n2"].in_flight == ""
+    assert [error.reason for error in seen.errors.values()] == [Reason.UNREACHABLE]
+
+
+def test_a_step_that_does_not_end_in_time_is_told_as_such(crew: Crew):
+    crew.ssh.answers["n1"] = {"look": TimeoutError()}
+    crew.ssh.answers["n2"] = {"look": FileNotFoundError(2, "No such file or directory")}
+    crew.ssh.answers["n3"] = {"look": look()}
+
+    seen = asyncio.run(crew.rollout.look())
+
+    assert {name: error.reason for name, error in seen.errors.items()} == {
+        "n1": Reason.DEADLINE,
+        "n2": Reason.CONFIG_INVALID,
+    }
+
+
+def test_a_removal_tells_what_was_removed_and_what_was_not(crew: Crew):
+    for name in NAMES:
+        crew.ssh.answers[name] = {"look": look(**INSTALLED), "remove": ["/opt/gausscert"]}
+    crew.ssh.answers["n3"]["remove"] = trouble("a transaction is in flight")
+    seen = asyncio.run(crew.rollout.look())
+
+    removed, failed = asyncio.run(crew.rollout.remove(seen, with_state=False))
+
+    assert removed == {"n1": ["/opt/gausscert"], "n2": ["/opt/gausscert"]}
+    assert [error.node for error in failed] == ["n3"]
+    asked = next(request for request in crew.ssh.requests if request["action"] == "remove")
+    assert (asked["service"], asked["user"], asked["with_state"]) == ("system", "omm", False)

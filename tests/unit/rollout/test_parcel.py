@@ -1,0 +1,146 @@
+"""What is sent to a node: it runs there with nothing but Python, and no secret and no name is in argv."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import json
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from gausscert_common.errors import GausscertError, Reason
+from gausscert_coordinator.inventory import InventoryNode, SshAccess
+from gausscert_coordinator.rollout import on_node, parcel, ssh
+from gausscert_coordinator.rollout.on_node.main import ANSWER
+from support.rollout_fakes import FakeSsh, ok, trouble
+
+NODE = InventoryNode("n1", "10.0.0.1:7443")
+HERE = Path(str(on_node.__file__)).parent
+
+
+def run(remote: str, stdin: bytes) -> subprocess.CompletedProcess[bytes]:
+    """As sshd runs it: by the login shell."""
+    return subprocess.run(["sh", "-c", remote], input=stdin, capture_output=True, check=False)
+
+
+def test_every_module_of_the_program_is_sent():
+    assert set(parcel.MODULES) == {path.stem for path in HERE.glob("*.py")} - {"__init__"}
+
+
+@pytest.mark.parametrize("name", parcel.MODULES)
+def test_the_program_needs_nothing_but_the_standard_library_and_what_was_sent_before(name):
+    tree = ast.parse((HERE / f"{name}.py").read_text())
+    before = parcel.MODULES[: parcel.MODULES.index(name)]
+    for each in ast.walk(tree):
+        if isinstance(each, ast.ImportFrom):
+            module = each.module or ""
+            if module == parcel.PACKAGE:
+                assert {alias.name for alias in each.names} <= set(before)
+            elif module.startswith(f"{parcel.PACKAGE}."):
+                assert module.rpartition(".")[2] in before
+            else:
+                assert module.partition(".")[0] in sys.stdlib_module_names
+        elif isinstance(each, ast.Import):
+            assert all(alias.name.partition(".")[0] in sys.stdlib_module_names for alias in each.names)
+
+
+def test_it_runs_and_looks_at_a_bare_directory(tmp_path: Path):
+    directory = str(tmp_path / "agent")
+    request = {"action": "look", "node": "n1", "user": "", "cm_home": "/nowhere", "directory": directory}
+
+    done = run(parcel.command(sys.executable), parcel.pack(request))
+
+    answer = next(line for line in done.stdout.decode().splitlines() if line.startswith(ANSWER))
+    found = json.loads(answer.removeprefix(ANSWER))["result"]
+    assert (found["release"], found["running"], found["journal"]) == ("", None, None)
+    assert found["software"] == directory
+    assert not (tmp_path / "agent").exists()
+
+
+def test_a_python_that_is_too_old_is_told_with_what_there_is(tmp_path: Path):
+    old = tmp_path / "python3"
+    old.write_text('#!/bin/sh\n[ "$1" = --version ] && echo Python 3.9.9 && exit 0\nexit 1\n')
+    old.chmod(0o755)
+
+    done = run(parcel.command(str(old)), parcel.pack({"action": "look"}))
+
+    assert done.returncode == parcel.NO_PYTHON
+    with pytest.raises(GausscertError) as raised:
+        ssh.read(NODE, ssh.Ended(done.returncode, done.stdout.decode(), done.stderr.decode()))
+    assert raised.value.reason is Reason.NODE_UNFIT
+    assert "Python 3.9.9" in str(raised.value)
+
+
+def test_bytes_that_go_along_are_in_no_argv_no_request_and_no_repr():
+    blob = parcel.Blob("node-n1.key", b"-----BEGIN PRIVATE KEY-----canary")
+    fake = FakeSsh()
+
+    asyncio.run(ssh.Node(NODE, fake).ask({"action": "credential"}, [blob]))
+
+    ((argv, stdin),) = fake.sent
+    assert stdin.endswith(blob.body)
+    assert b"canary" not in stdin[: -len(blob.body)]
+    assert "canary" not in " ".join(argv) + repr(blob)
+
+
+def test_the_command_line_asks_nobody_and_names_no_more_than_the_way():
+    access = SshAccess("omm", "db1.mgmt", 2222, ("IdentityFile=~/x y",), "/usr/bin/python3.11")
+
+    argv = ssh.command_line(InventoryNode("n1", "10.0.0.1:7443", access))
+
+    assert argv[0] == "ssh"
+    assert "BatchMode=yes" in argv
+    assert argv.index("BatchMode=yes") < argv.index("IdentityFile=~/x y")  # ssh takes the first (ssh_config)
+    assert argv[argv.index("-p") + 1] == "2222"
+    assert argv[argv.index("-l") + 1] == "omm"
+    assert argv[-3:-1] == ("--", "db1.mgmt")
+    assert shlex.split(argv[-1])[:3] == ["exec", "/bin/sh", "-c"]
+
+
+def test_the_remote_command_is_the_same_for_every_node():
+    other = InventoryNode("n2", "10.0.0.2:7443", SshAccess(user="root"))
+
+    assert ssh.command_line(NODE)[-1] == ssh.command_line(other)[-1]
+
+
+def test_an_address_serves_as_host_where_none_is_named():
+    assert ssh.host(NODE) == "10.0.0.1"
+    assert ssh.host(InventoryNode("n1", "[fd00::1]:7443")) == "fd00::1"
+
+
+@pytest.mark.parametrize(
+    ("said", "cause"),
+    [
+        ("Host key verification failed.", "host key is not known"),
+        ("root@n1: Permission denied (publickey).", "nobody can be asked for a password"),
+        ("ssh: connect to host n1 port 22: Connection refused", "no ssh server listens"),
+        ("ssh: Could not resolve hostname n1: Name or service not known", "cannot be resolved"),
+        ("ssh: connect to host n1 port 22: Connection timed out", "does not answer"),
+        ("kex_exchange_identification: read", "kex_exchange"),
+    ],
+)
+def test_what_ssh_says_is_told_with_what_to_do(said, cause):
+    with pytest.raises(GausscertError) as raised:
+        ssh.read(NODE, ssh.Ended(255, "", said))
+
+    assert raised.value.reason is Reason.UNREACHABLE
+    assert raised.value.node == "n1"
+    assert cause in raised.value.message
+    assert raised.value.remedy
+
+
+def test_a_step_that_failed_is_told_with_file_and_remedy():
+    with pytest.raises(GausscertError) as raised:
+        ssh.read(NODE, trouble("no space"))
+
+    error = raised.value
+    assert (error.reason, error.node, error.file) == (Reason.ROLLOUT_FAILED, "n1", "/x")
+
+
+def test_a_banner_before_the_answer_is_passed_over_and_no_answer_is_a_failure():
+    assert ssh.read(NODE, ok({"a": 1})) == {"a": 1}
+    with pytest.raises(GausscertError, match="without an answer, exit code 1: killed"):
+        ssh.read(NODE, ssh.Ended(1, "", "killed"))

@@ -1,0 +1,124 @@
+"""The chain of an audit log: whatever is done to it is named by the first line that does not fit."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+from gausscert_common import auditing
+from gausscert_common.auditing import NOTHING, Event, Head, verify
+
+EVENT = Event(
+    "2026-11-26T06:00:00.000Z",
+    "gausscert://prod/operator/alice",
+    "1f",
+    "ipv4:10.0.0.9:5123",
+    "Commit",
+    "tx-00000001",
+    3,
+    "COMMIT",
+    "OK",
+)
+
+
+def chain(count, before=NOTHING):
+    lines, heads = [], []
+    for number in range(count):
+        text, before = auditing.line(replace(EVENT, epoch=number), before)
+        lines.append(text)
+        heads.append(before)
+    return lines, heads
+
+
+LINES, HEADS = chain(6)
+
+
+def test_a_whole_log_is_followed_to_its_end():
+    found = verify(LINES, {head.number: head.hash for head in HEADS})
+
+    assert (found.first, found.head, found.fault) == (1, HEADS[-1], None)
+    assert verify([]).head == NOTHING
+
+
+def test_a_line_tells_what_happened():
+    assert auditing.event_of(LINES[2]) == replace(EVENT, epoch=2)
+    assert auditing.head_of(LINES[2]) == HEADS[2]
+    assert all(len(text) < auditing.MAX_LINE_BYTES and "\n" not in text for text in LINES)
+
+
+def altered(text: str) -> str:
+    return text.replace("alice", "mallo")
+
+
+def made_anew(text: str, **changes) -> str:
+    """By somebody who knows how lines are made."""
+    record = json.loads(text.partition(" ")[2])
+    body = json.dumps(record | changes, ensure_ascii=True, separators=(",", ":"), sort_keys=True)
+    return f"{auditing._hash(body)} {body}"
+
+
+TAMPERED = {
+    "altered": (lambda lines: [*lines[:2], altered(lines[2]), *lines[3:]], 3),
+    "altered, with a hash of its own": (
+        lambda lines: [*lines[:2], made_anew(lines[2], who="nobody"), *lines[3:]],
+        4,
+    ),
+    "taken out": (lambda lines: [*lines[:2], *lines[3:]], 3),
+    "two changed places": (lambda lines: [*lines[:2], lines[3], lines[2], *lines[4:]], 3),
+    "written twice": (lambda lines: [*lines[:3], lines[2], *lines[3:]], 4),
+    "put in": (lambda lines: [*lines[:3], made_anew(lines[3], who="nobody"), *lines[3:]], 5),
+    "cut short": (lambda lines: [*lines[:2], lines[2][:-7], *lines[3:]], 3),
+    "emptied": (lambda lines: [*lines[:2], "", *lines[3:]], 3),
+    "the last one cut short": (lambda lines: [*lines[:5], lines[5][:50]], 6),
+    "another beginning": (lambda lines: [made_anew(lines[0], before="1" * 64), *lines[1:]], 1),
+    "no JSON": (lambda lines: [f"{auditing._hash('x')} x", *lines[1:]], 1),
+}
+
+
+@pytest.mark.parametrize("how", list(TAMPERED))
+def test_whatever_is_done_to_a_line_is_named(how):
+    tamper, number = TAMPERED[how]
+
+    found = verify(tamper(LINES))
+
+    assert found.fault is not None
+    assert found.fault.number == number
+    assert found.fault.cause
+    assert found.head.number == number - 1
+
+
+def test_the_end_is_missed_only_by_a_head_that_was_kept_elsewhere():
+    cut = LINES[:4]
+
+    assert verify(cut).fault is None
+    found = verify(cut, {6: HEADS[5].hash})
+    assert (found.fault.number, "end is missing" in found.fault.cause) == (5, True)
+    assert verify([], {6: HEADS[5].hash}).fault.number == 1
+
+
+def test_a_whole_chain_made_anew_is_found_by_a_head_that_was_kept_elsewhere():
+    forged, before = [], NOTHING
+    for number in range(6):
+        text, before = auditing.line(replace(EVENT, epoch=number, who="nobody"), before)
+        forged.append(text)
+
+    assert verify(forged).fault is None
+    found = verify(forged, {4: HEADS[3].hash})
+    assert (found.fault.number, found.head.number) == (4, 3)
+
+
+def test_a_log_whose_first_lines_are_kept_no_more_is_followed_from_where_it_begins():
+    kept = LINES[3:]
+
+    found = verify(kept, {1: "of a line that is gone", 5: HEADS[4].hash})
+
+    assert (found.first, found.head, found.fault) == (4, HEADS[-1], None)
+    assert verify([*kept[:1], *kept[2:]]).fault.number == 5
+
+
+def test_heads_are_written_and_read():
+    assert auditing.as_head(auditing.written(HEADS[2])) == HEADS[2]
+    for text in ("", "3", ":", "x:" + "0" * 64, "3:abc", "-1:" + "0" * 64):
+        assert auditing.as_head(text) is None
+    assert auditing.as_head(f"0:{auditing.FIRST}") == Head(0, auditing.FIRST)
