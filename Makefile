@@ -1,4 +1,4 @@
-# The words: demo test faults soak model simulate check protos docs screens bench clean. Each one sets up what it needs by itself.
+# The words: demo test faults soak model simulate check protos docs screens bench bundle lock clean. Each one sets up what it needs by itself.
 
 PYTHON ?= python3
 VENV := .venv
@@ -9,11 +9,14 @@ WORKERS ?= 4
 # These start processes all the time; more workers would only make them wait for each other's.
 FAULT_WORKERS ?= 3
 
+# Where a bundle of software goes.
+DIR ?= dist/bundle
+
 # How many schedules, or FIRST-LAST; everything that can happen must happen within these.
 SEEDS ?= 10000
 SIMULATED = $(if $(SEED),--seed $(SEED) $(if $(MUTANT),--mutant $(MUTANT)),$(if $(MUTANTS),--mutants $(MUTANTS),--seeds $(SEEDS)))
 
-.PHONY: demo test faults soak model simulate check fmt protos check-protos docs check-docs screens bench bench-node clean
+.PHONY: demo test faults soak model simulate check fmt protos check-protos docs check-docs screens bench bench-node bundle lock clean
 
 ## demo: three simulated nodes on loopback, a replacement, a failure and its rollback
 demo: $(VENV)/.runtime
@@ -78,6 +81,14 @@ bench: bench-node
 ## bench-node: what one node costs, against its bare parts; fails when a goal is missed
 bench-node: $(VENV)/.runtime
 	$(BIN)/python -m bench.node $(ARGS)
+
+## bundle: the software for nodes without a network, in DIR; needs one itself. ARGS="--machine aarch64 --python 3.11" for less
+bundle: $(VENV)/.python
+	$(BIN)/python deploy/bundle/build.py $(DIR) $(ARGS)
+
+## lock: newer versions for the bundle, and their hashes
+lock: $(VENV)/.python
+	$(BIN)/python deploy/bundle/lock.py
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

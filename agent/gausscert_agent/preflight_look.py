@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from gausscert_common.errors import GausscertError, NodeFailure, Reason
 
-from gausscert_agent.cm import COMPONENTS, MANUAL_PAUSE, STATIC_CONFIG
+from gausscert_agent.cm import MANUAL_PAUSE, STATIC_CONFIG
+from gausscert_agent.cm_parameters import COMPONENTS
 from gausscert_agent.drivers import process
 from gausscert_agent.drivers.cm_conf import Conf
 from gausscert_agent.drivers.cm_ctl import os_user

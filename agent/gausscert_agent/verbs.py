@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 from gausscert_common import VERSION
-from gausscert_common.errors import InvalidInput, Reason
+from gausscert_common.errors import InvalidInput, NodeFailure, Reason
 from gausscert_common.findings import Finding, Severity
 
 from gausscert_agent import serving, telling
@@ -107,6 +107,43 @@ def status(path: Path) -> None:
         click.echo(f"operation    cm_ctl {state.operation.kind}, pid {state.operation.pid}")
     for tombstone in state.tombstones[:5]:
         click.echo(f"ended        {tombstone.transaction_id} {tombstone.outcome}")
+
+
+@cli.command(
+    "verify-audit", epilog="Example: gausscert-agent verify-audit --config /etc/gausscert/agent.toml"
+)
+@_config_option
+def verify_audit(path: Path) -> None:
+    """Follow the chain of the audit log and name the first line that does not fit; works beside a serving
+    agent, too.
+
+    Whether its end is missing only the history of a coordinator can tell: gausscert history --verify.
+    """
+    config = _load(path)
+    from gausscert_common import auditing
+
+    from gausscert_agent import audit
+
+    _require_state_directory(config)
+    log = config.state_dir / audit.DIRECTORY
+    try:
+        found = auditing.verify(text for _, text in audit.numbered(log))
+    except OSError as error:
+        raise InvalidInput(
+            Reason.CONFIG_INVALID,
+            f"the audit log cannot be read: {error.strerror}",
+            file=str(log),
+            remedy="run this as the agent's user",
+        ) from error
+    if found.fault is not None:
+        raise NodeFailure(
+            Reason.AUDIT_BROKEN,
+            f"line {found.fault.number} of the audit log: {found.fault.cause}",
+            file=str(log),
+            remedy="find out who can write there, and what the agent's own log says of that time",
+        )
+    click.echo(f"{log}: intact, lines {found.first} to {found.head.number}")
+    click.echo(f"its end: {auditing.written(found.head)}")
 
 
 @cli.command()

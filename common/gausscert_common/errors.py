@@ -62,6 +62,7 @@ class Reason(StrEnum):
     JOURNAL_FAILED = "JOURNAL_FAILED"
     JOURNAL_DAMAGED = "JOURNAL_DAMAGED"
     NOT_PROVEN = "NOT_PROVEN"
+    AUDIT_BROKEN = "AUDIT_BROKEN"
     ROLLOUT_FAILED = "ROLLOUT_FAILED"
     # Denied
     UNAUTHENTICATED = "UNAUTHENTICATED"
@@ -174,6 +175,7 @@ KIND_OF_REASON: dict[Reason, type[GausscertError]] = {
     Reason.JOURNAL_FAILED: NodeFailure,
     Reason.JOURNAL_DAMAGED: NodeFailure,
     Reason.NOT_PROVEN: NodeFailure,
+    Reason.AUDIT_BROKEN: NodeFailure,
     Reason.ROLLOUT_FAILED: NodeFailure,
     Reason.UNAUTHENTICATED: Denied,
     Reason.PERMISSION_DENIED: Denied,

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from gausscert.v1 import resources_pb2 as resources
+    from gausscert_common.auditing import Head
     from gausscert_common.model import (
         Certificate,
         CertificateSet,
@@ -112,6 +113,11 @@ class GrpcAgent:
     def name(self) -> str:
         """The node's name in the inventory."""
         return self._line.dialled.node
+
+    @property
+    def audit_head(self) -> Head | None:
+        """The newest line of the node's audit log that an answer has carried."""
+        return self._line.audit_head
 
     async def get_node(self, *, preflight: bool = False) -> NodeReport:
         """What the node is and holds."""
@@ -244,6 +250,12 @@ class GrpcAgent:
         request = pb.ExtendDenyListRequest(list=entries)
         answer = await self._line.call(Call.EXTEND_DENY_LIST, request, pb.ExtendDenyListResponse)
         return answer.added, answer.total
+
+    async def read_audit(self, after: int) -> tuple[list[str], int]:
+        """A page of the node's audit log, and the number to go on after."""
+        request = pb.ReadAuditRequest(after=after)
+        answer = await self._line.call(Call.READ_AUDIT, request, pb.ReadAuditResponse)
+        return list(answer.lines), answer.after
 
     async def watch(self) -> AsyncIterator[WatchEvent]:
         """What the node does, as it does it. Ends with an error when the connection does; not repeated."""

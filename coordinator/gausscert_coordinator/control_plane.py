@@ -11,6 +11,7 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
+from gausscert_common import auditing
 from gausscert_common.errors import GausscertError, InternalError, InvalidInput, NodeFailure, Reason
 
 from gausscert_coordinator import diagnosis
@@ -69,6 +70,26 @@ class Denial:
     total: int
     """How many it has now."""
     error: GausscertError | None
+
+
+@dataclass(frozen=True, slots=True)
+class Audited:
+    """What came of one agent's audit log."""
+
+    node: str
+    verified: auditing.Verified | None
+    """None where it could not be read."""
+    error: GausscertError | None
+
+
+async def _audit(client: ControlPlaneClient, heads: Mapping[int, str]) -> auditing.Verified:
+    lines: list[str] = []
+    after = 0
+    while True:
+        page, after = await client.read_audit(after)
+        if not page:
+            return await asyncio.to_thread(auditing.verify, lines, heads)
+        lines += page
 
 
 class ControlPlane:
@@ -143,6 +164,21 @@ class ControlPlane:
         answers = await ask(self._open(), lambda client: client.extend_deny_list(entries))
         return tuple(
             Denial(node.name, *answers.good.get(node.name, (0, 0)), answers.bad.get(node.name))
+            for node in self._inventory.nodes
+        )
+
+    async def audits(self, heads: Mapping[str, Mapping[int, str]]) -> tuple[Audited, ...]:
+        """Verify every agent's audit log here: what an agent says of its own would prove nothing. Raises
+        nothing that nodes do.
+
+        Args:
+            heads: What was seen of them before, by node: hashes by number.
+        """
+        answers = await ask(
+            self._open(), lambda client: _audit(client, heads.get(client.name, {})), concurrency=AT_ONCE
+        )
+        return tuple(
+            Audited(node.name, answers.good.get(node.name), answers.bad.get(node.name))
             for node in self._inventory.nodes
         )
 

@@ -346,6 +346,8 @@ class Coordinator:
         return await self._recorded(await engine.run(begin(job.restart, waits=job.waits)))
 
     async def _recorded(self, result: Result) -> Result:
+        heads = {name: client.audit_head for name, client in self._open().items()}
+        self._recorder.heads({name: head for name, head in heads.items() if head is not None})
         untold = await self._recorder.ended(result)
         return replace(result, findings=(*result.findings, *untold))
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+    from gausscert_common.auditing import Head
     from gausscert_common.findings import Finding
     from gausscert_common.model import ClusterState, NodeReport, PreparedSet
     from gausscert_common.protocol.coordinator import Stage
@@ -112,6 +113,10 @@ class History:
     def found(self, findings: Sequence[Finding]) -> None:
         """See `Recorder`."""
         self._pending.append(partial(rows.found, tuple(findings)))
+
+    def heads(self, seen: Mapping[str, Head]) -> None:
+        """See `Recorder`."""
+        self._pending.append(partial(rows.heads, dict(seen)))
 
     def told(self, told: Told) -> None:
         """See `Recorder`. A stage that begins hands over what came before: its predecessor has just ended,

@@ -12,8 +12,10 @@ from itertools import groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING, Final
 
+from gausscert_common.auditing import Head
 from gausscert_common.errors import GausscertError, InternalError, Reason
 
+from gausscert_coordinator import history_chain
 from gausscert_coordinator import history_schema as schema
 from gausscert_coordinator.history_catalogue import finding
 
@@ -145,17 +147,32 @@ def write_group(connection: sqlite3.Connection, run: int | None, group: Sequence
     """
     connection.execute("BEGIN IMMEDIATE")
     try:
-        for statement, rows in groupby(group, itemgetter(0)):
+        written: list[tuple[int, Row]] = []
+        for statement, each in groupby(group, itemgetter(0)):
+            rows = list(each)
             if statement == schema.BEGIN_RUN:
                 run = [connection.execute(statement, (None, *cells)).lastrowid for _, cells in rows][-1]
             else:
                 connection.executemany(statement, [(run, *cells) for _, cells in rows])
+            written += [(run or 0, row) for row in rows]
+        _chain(connection, written)
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:  # some errors of SQLite have rolled back already
             connection.execute("ROLLBACK")
         raise
     return run
+
+
+def _chain(connection: sqlite3.Connection, written: Iterable[tuple[int, Row]]) -> None:
+    """In the same commit, so that neither is there without the other."""
+    last = connection.execute(schema.LAST_LINE).fetchone()
+    head = history_chain.BEGINNING if last is None else Head(*last)
+    lines = []
+    for run, (statement, cells) in written:
+        line, head = history_chain.link(head, run, statement, cells)
+        lines.append(line)
+    connection.executemany(schema.PUT_LINE, lines)
 
 
 def _told(raised: Exception, path: str) -> Finding:

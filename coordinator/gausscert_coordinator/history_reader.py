@@ -174,7 +174,7 @@ def runs(path: Path, cluster: str, *, limit: int, since: datetime | None = None)
     if is_empty(path):
         return ()
     query = "SELECT * FROM run WHERE cluster = ? AND begun_at >= ? ORDER BY begun_at DESC, run DESC LIMIT ?"
-    with _opened(path) as book:
+    with opened(path) as book:
         found = book.execute(query, (cluster, moment(since) if since is not None else "", limit))
         return tuple(_run(row) for row in found)
 
@@ -192,7 +192,7 @@ def transaction(path: Path, cluster: str, beginning: str) -> tuple[Account, ...]
     """
     if is_empty(path):
         raise _unknown(path, beginning, "nothing was recorded yet")
-    with _opened(path) as book:
+    with opened(path) as book:
         query = (
             "SELECT DISTINCT transaction_id FROM run WHERE cluster = ?1 AND"
             " substr(transaction_id, 1, length(?2)) = ?2 ORDER BY transaction_id DESC"
@@ -264,8 +264,12 @@ def _moment(text: str | None) -> datetime | None:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[sqlite3.Connection]:
-    """The whole file is checked first: a torn page is to be told, not to be read over."""
+def opened(path: Path) -> Iterator[sqlite3.Connection]:
+    """The file, to read from. The whole of it is checked first: a torn page is to be told, not read over.
+
+    Raises:
+        InvalidInput: HISTORY_UNUSABLE.
+    """
     with _believed(path), history_file.described(path), closing(_connect(path)) as book:
         said = book.execute("PRAGMA quick_check(1)").fetchone()[0]
         if said != "ok":

@@ -19,6 +19,7 @@ from gausscert_coordinator import standing
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from gausscert_common.auditing import Head
     from gausscert_common.findings import Finding
     from gausscert_common.model import Certificate, ClusterState, NodeReport, PreparedSet
     from gausscert_common.protocol.coordinator import Stage
@@ -137,6 +138,12 @@ def found(findings: Sequence[Finding]) -> Iterator[Row]:
             schema.PUT_FINDING,
             (number, each.code, each.severity.value, *place, each.cause, each.remedy),
         )
+
+
+def heads(seen: Mapping[str, Head]) -> Iterator[Row]:
+    """The last line of each node's audit log about this run."""
+    for name, head in seen.items():
+        yield (schema.PUT_HEAD, (name, head.number, head.hash))
 
 
 def ended(result: Result, at: datetime) -> Iterator[Row]:

@@ -7,6 +7,8 @@
     evidence       which cm_server was seen to serve what, from which node
     finding        warnings
     failure        why it did not go forward
+    audit_head     the last line of each node's audit log that was about this run
+    chain          every statement that was written, with what it wrote, each with the hash of the one before
 
 A migration is never changed once it was released; a new one is appended.
 """
@@ -130,7 +132,25 @@ _V3: Final = (
 """What the operator accepted and left out (node names, with commas), and how the cluster was before CM was
 stopped; roles as "1 Primary, 2 Standby"."""
 
-MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_V1, _V2, _V3)
+_V4: Final = (
+    """CREATE TABLE audit_head (
+        run INTEGER NOT NULL REFERENCES run ON DELETE CASCADE,
+        node TEXT NOT NULL,
+        number INTEGER NOT NULL,
+        hash TEXT NOT NULL,
+        PRIMARY KEY (run, node)
+    )""",
+    """CREATE TABLE chain (
+        number INTEGER PRIMARY KEY,
+        run INTEGER NOT NULL,
+        statement TEXT NOT NULL,
+        cells TEXT NOT NULL,
+        hash TEXT NOT NULL
+    )""",
+)
+"""`history_chain`; what was there before is not in the chain."""
+
+MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_V1, _V2, _V3, _V4)
 """The statements that lead from schema version N (`PRAGMA user_version`) to N + 1, at index N."""
 
 VERSION: Final = len(MIGRATIONS)
@@ -155,3 +175,8 @@ PUT_STEP: Final = "INSERT OR REPLACE INTO step VALUES (?,?,?,?,?,?,?,?,?,?)"
 PUT_EVIDENCE: Final = "INSERT OR REPLACE INTO evidence VALUES (?,?,?,?,?,?,?,?,?,?,?)"
 PUT_FINDING: Final = "INSERT OR REPLACE INTO finding VALUES (?,?,?,?,?,?,?,?)"
 PUT_FAILURE: Final = "INSERT OR REPLACE INTO failure VALUES (?,?,?,?,?,?,?)"
+PUT_HEAD: Final = "INSERT OR REPLACE INTO audit_head VALUES (?,?,?,?)"
+
+# The chain's own. These take no run.
+PUT_LINE: Final = "INSERT INTO chain VALUES (?,?,?,?,?)"
+LAST_LINE: Final = "SELECT number, hash FROM chain ORDER BY number DESC LIMIT 1"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -73,6 +74,11 @@ def is_address(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def as_number(text: str) -> int:
+    """A port or a count; 0 for what is none."""
+    return int(text) if re.fullmatch(r"[0-9]{1,5}", text) else 0
 
 
 def endpoint(host: str, port: int) -> str:

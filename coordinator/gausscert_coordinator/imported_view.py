@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from gausscert_coordinator.imported import Imported, ImportedNode, Problems, endpoint, judge_nodes
+from gausscert_coordinator.imported import Imported, ImportedNode, Problems, as_number, endpoint, judge_nodes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -43,7 +43,7 @@ def _blocks(text: str) -> tuple[int, list[dict[str, str]]]:
     count, header, blocks = 0, True, list[dict[str, str]]()
     for key, value in _lines(text):
         if key == "nodeCount" and not blocks:
-            count = int(value) if value.isdecimal() else 0
+            count = as_number(value)
         elif key == "node" and header:
             header = False
         elif key == "node":
@@ -63,11 +63,11 @@ def _lines(text: str) -> Iterator[tuple[str, str]]:
 
 
 def _node(block: Mapping[str, str]) -> ImportedNode:
-    server, port = block.get("cmServer", ""), block.get("port", "")
+    server, port = block.get("cmServer", ""), as_number(block.get("port", ""))
     return ImportedNode(
         name=block.get("nodeName", ""),
         back=block.get("cmAgentIP", ""),
         ssh=block.get("sshChannel", ""),
-        server=endpoint(server, int(port)) if server and port.isdecimal() else "",
+        server=endpoint(server, port) if server and port else "",
         cm_data_path=block.get("cmDataPath", ""),
     )

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 from xml.parsers import expat
 
-from gausscert_coordinator.imported import Imported, ImportedNode, Problems, endpoint, judge_nodes
+from gausscert_coordinator.imported import Imported, ImportedNode, Problems, as_number, endpoint, judge_nodes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -143,6 +143,9 @@ def _parsed(body: bytes, problems: Problems) -> _Tree:
         cause = f"not XML: line {error.lineno}: {expat.ErrorString(error.code)}"
         problems.wrong(cause, "mend the syntax, or hand in what `cm_ctl view` prints")
         problems.raise_if_any()
+    except (LookupError, ValueError):  # an encoding that Python does not know, or of several bytes
+        problems.wrong("its encoding cannot be read", "write it in UTF-8, and say so in its first line")
+        problems.raise_if_any()
     return tree
 
 
@@ -182,12 +185,10 @@ def _servers(devices: list[_Params]) -> dict[str, str]:
     found: dict[str, str] = {}
     for device in devices:
         if device.get("cmsNum") not in ("", "0"):
-            port = device.get("cmServerPortBase") or str(CM_SERVER_PORT)
+            port = as_number(device.get("cmServerPortBase") or str(CM_SERVER_PORT))
             nodes, addresses = device.listed("cmServerRelation"), device.listed("cmServerListenIp1")
-            if port.isdecimal():
-                found |= {
-                    name: endpoint(host, int(port)) for name, host in zip(nodes, addresses, strict=False)
-                }
+            if port:
+                found |= {name: endpoint(host, port) for name, host in zip(nodes, addresses, strict=False)}
     return found
 
 

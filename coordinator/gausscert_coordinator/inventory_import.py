@@ -160,8 +160,8 @@ def _beside(node: ImportedNode, found: Imported) -> Iterator[str]:
 
 
 def _plain(text: str) -> str:
-    """Nothing of a file of somebody else's begins a line of ours."""
-    return re.sub(r"[\x00-\x1f\x7f]", "?", text)
+    """Nothing of a file of somebody else's begins a line of ours, or steers a terminal."""
+    return "".join(each if each.isprintable() else "?" for each in text)
 
 
 def _quoted(text: str) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import grpc
 import grpc.aio
-from gausscert_common import identity
+from gausscert_common import auditing, identity
 from gausscert_common.errors import GausscertError, Reason, Unreachable
 from gausscert_common.wire import errors
 from google.protobuf.message import Message
@@ -19,7 +19,9 @@ from gausscert_coordinator.policy import Call, Late
 from gausscert_coordinator.repeating import Repeatable, persist
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+
+    from gausscert_common.auditing import Head
 
     from gausscert_coordinator.diagnosis import Dialled
     from gausscert_coordinator.inventory import Timeouts
@@ -70,6 +72,8 @@ class Line:
         self._on_retry = on_retry
         self._sleep = sleep
         self._clock = clock
+        self.audit_head: Head | None = None
+        """The newest line of the node's audit log that an answer has carried."""
         self._met = False
         """The node has proven who it is: whatever is found at its address later may pass."""
 
@@ -93,7 +97,9 @@ class Line:
 
         async def attempt() -> Answer:
             try:
-                found: Answer = await method(body, timeout=deadline_s)
+                sent = method(body, timeout=deadline_s)
+                found: Answer = await sent
+                self._note(await sent.trailing_metadata())
             except grpc.aio.AioRpcError as failed:
                 if late is not Late.READ and _ran_out(failed):
                     raise await self._late(call, deadline_s) from failed
@@ -139,6 +145,12 @@ class Line:
         except GausscertError as error:
             error.node = self.dialled.node
             raise
+
+    def _note(self, trailing: Iterable[tuple[str, str | bytes]]) -> None:
+        text = dict(trailing).get(auditing.HEAD_KEY)
+        head = auditing.as_head(text) if isinstance(text, str) else None
+        if head is not None and (self.audit_head is None or head.number > self.audit_head.number):
+            self.audit_head = head
 
     async def close(self) -> None:
         """Close the channel."""

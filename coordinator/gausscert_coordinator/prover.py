@@ -43,6 +43,8 @@ class _Seen:
     """Waiting mends nothing."""
     wrongly: frozenset[int] = frozenset()
     """cm_servers that answered wrongly."""
+    held_down: frozenset[int] = frozenset()
+    """cm_servers that are gone and that nothing starts."""
     taken: list[GausscertError] = field(default_factory=list)
     """Another coordinator has taken over."""
 
@@ -87,15 +89,18 @@ class Prover:
             within_s: How long the cluster gets.
             pause: Waits between two looks, or less.
             enough: Asked after each look; True ends the looking at once.
-            gives_up: End at once, too, where a cm_server was seen twice to answer wrongly: it has read its
-                files, and all that waiting brings is a longer outage.
+            gives_up: End at once, too, where a cm_server was seen twice to answer wrongly, because it has
+                read its files, or to be gone where nothing starts it: all that waiting brings is a longer
+                outage.
         """
         deadline_s = self._clock() + within_s
-        wrongly, longest_s = frozenset[int](), QUICK_PROBE_S
+        needed = (least or expectation).servers.keys()
+        vain, longest_s = frozenset[int](), QUICK_PROBE_S
         with self._waiting(within_s):
             while True:
                 seen = await self._look(expectation, before, longest_s)
-                twice = gives_up and bool(seen.wrongly & wrongly)
+                before_vain, vain = vain, seen.wrongly | (seen.held_down & needed)
+                twice = gives_up and bool(vain & before_vain)
                 if seen.wrong and seen.taken:
                     return seen.taken
                 if not seen.wrong or seen.hopeless or twice or enough():
@@ -103,7 +108,7 @@ class Prover:
                 if self._clock() >= deadline_s:
                     return await self._settle_for(least, expectation, seen.wrong, before)
                 self._tell(_named(seen.wrong))
-                wrongly, longest_s = seen.wrongly, PROBE_TIMEOUT_S
+                longest_s = PROBE_TIMEOUT_S
                 await pause(POLL_S)
 
     @contextmanager
@@ -148,6 +153,7 @@ class Prover:
             [*stale, *gone, *wrong, *read.bad.values()],
             hopeless=bool(stale),
             wrongly=sightings.definite(expectation, probes.good),
+            held_down=running.held_down(read.good),
             taken=takeover.fenced_out(read.good, self._hands.epoch),
         )
 

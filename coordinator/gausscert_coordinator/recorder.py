@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from gausscert_common.auditing import Head
     from gausscert_common.findings import Finding
     from gausscert_common.model import ClusterState, NodeReport, PreparedSet
     from gausscert_common.protocol.coordinator import Stage
@@ -66,6 +67,9 @@ class Recorder(Protocol):
     def found(self, findings: Sequence[Finding]) -> None:
         """All findings so far, in the order of the result."""
 
+    def heads(self, seen: Mapping[str, Head]) -> None:
+        """The last line of each node's audit log that is about this run, before it is ended."""
+
     async def durable(self) -> None:
         """Return when all that was told is on disk, or will not be recorded at all."""
 
@@ -101,6 +105,9 @@ class _Nobody:
         pass
 
     def found(self, findings: Sequence[Finding]) -> None:
+        pass
+
+    def heads(self, seen: Mapping[str, Head]) -> None:
         pass
 
     async def durable(self) -> None:

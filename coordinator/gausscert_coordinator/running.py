@@ -91,13 +91,23 @@ def told_to_stop(reports: Mapping[str, NodeReport], *, but: Collection[str] = ()
 
 def absent(reports: Mapping[str, NodeReport]) -> list[NodeFailure]:
     """Nodes that must have a cm_server, on which none runs."""
-    return [
-        _absent(node, report)
-        for node, report in sorted(reports.items())
-        if report.topology.local is not None
-        and report.topology.local.server_address
-        and not any(process.name == "cm_server" for process in report.processes)
-    ]
+    return [_absent(node, report) for node, report in sorted(reports.items()) if _lacks_server(report)]
+
+
+def held_down(reports: Mapping[str, NodeReport]) -> frozenset[int]:
+    """cm_servers, by CM node id, that do not run and that nothing starts: CM is told to stop there (facts
+    section 14)."""
+    return frozenset(
+        report.topology.local_node_id
+        for report in reports.values()
+        if report.manually_stopped and _lacks_server(report)
+    )
+
+
+def _lacks_server(report: NodeReport) -> bool:
+    local = report.topology.local
+    belongs = local is not None and bool(local.server_address)
+    return belongs and not any(process.name == "cm_server" for process in report.processes)
 
 
 def _absent(node: str, report: NodeReport) -> NodeFailure:

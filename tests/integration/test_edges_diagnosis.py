@@ -232,9 +232,10 @@ def test_a_look_tells_how_far_it_has_come(edge, operator, tmp_path):
         assert looked(edge, operator, address=address) is Reached.ADDRESS
 
 
-async def test_an_inventory_is_checked_over_the_wire(edge, operator, tmp_path):
-    fit = await inventory_check.check(edge.inventory(operator))
-    other = await inventory_check.check(edge.inventory(operator, name="another"))
+async def test_an_observer_may_check_an_inventory_over_the_wire(edge):
+    observer = edge.person(Role.OBSERVER, "nagios")
+    fit = await inventory_check.check(edge.inventory(observer))
+    other = await inventory_check.check(edge.inventory(observer, name="another"))
 
     (node,) = fit.nodes
     marks = {check.subject.value: check.mark.value for check in node.checks}

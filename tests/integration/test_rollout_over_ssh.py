@@ -27,7 +27,11 @@ from support.rolling import (
 )
 from support.sshd import Sshd, needs_namespaces, needs_sshd
 
-pytestmark = [needs_sshd, needs_namespaces]
+pytestmark = [
+    needs_sshd,
+    needs_namespaces,
+    pytest.mark.timeout(300),  # three installations, on a machine that may be busy
+]
 
 NODES = ("n1", "n2")
 PORT = 7443

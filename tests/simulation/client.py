@@ -32,7 +32,9 @@ from gausscert_coordinator.ports import OnRetry, Preparation, RestartOrders
 from simulation.machine import Machine
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Coroutine, Generator
+
+    from gausscert_common.auditing import Head
 
     from simulation.agent import Agent
     from simulation.captain import Captain
@@ -63,6 +65,19 @@ class Parcel(bytes):
         return answer
 
 
+class Sent:
+    """`grpc.aio.UnaryUnaryCall`: to be awaited. The simulation has no audit logs, so nothing trails."""
+
+    def __init__(self, answer: Coroutine[Any, Any, Any]) -> None:
+        self._answer = answer
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        return self._answer.__await__()
+
+    async def trailing_metadata(self) -> tuple[tuple[str, str], ...]:
+        return ()
+
+
 class Channel:
     """`grpc.aio.Channel` of one coordinator to one node."""
 
@@ -73,7 +88,7 @@ class Channel:
     def unary_unary(self, path: str, **_: object) -> Callable[..., Any]:
         captain, machine = self._captain, self._machine
 
-        async def call(body: bytes, *, timeout: float) -> Any:  # noqa: ASYNC109 - as gRPC has it
+        async def carried(body: bytes, timeout: float) -> Any:  # noqa: ASYNC109 - as gRPC has it
             parcel = body if isinstance(body, Parcel) else _SIGN_OF_LIFE
             command = parcel.command
             rpc = path.rpartition("/")[2] if command is None else command.step.name
@@ -84,7 +99,7 @@ class Channel:
             await captain.at_a_boundary()
             return answer
 
-        return call
+        return lambda body, *, timeout: Sent(carried(body, timeout))
 
     async def close(self) -> None:
         pass
@@ -118,6 +133,10 @@ class SimClient:
     @property
     def name(self) -> str:
         return self._machine.name
+
+    @property
+    def audit_head(self) -> Head | None:
+        return self._line.audit_head
 
     async def get_node(self, *, preflight: bool = False) -> NodeReport:
         call = Call.PREFLIGHT if preflight else Call.GET_NODE

@@ -40,7 +40,7 @@ from gausscert_coordinator.cli.group import asks_for_json
 from gausscert_coordinator.cli.main import run as run_command
 from gausscert_coordinator.cli.settings import Invocation
 from gausscert_coordinator.cli.terminal import Terminal
-from gausscert_coordinator.control_plane import Denial, Held, Renewed
+from gausscert_coordinator.control_plane import Audited, Denial, Held, Renewed
 from gausscert_coordinator.inventory import Credentials, Inventory, InventoryNode
 from gausscert_coordinator.report import (
     ClusterStatus,
@@ -197,6 +197,7 @@ class Given:
     held: tuple[Held, ...] = ()
     renewed: tuple[Renewed, ...] = ()
     denials: tuple[Denial, ...] = ()
+    audits: tuple[Audited, ...] = ()
     during: Any = None
     """Called in the running transaction with the interrupt."""
     asked: list[tuple[Any, ...]] = field(default_factory=list)
@@ -281,6 +282,10 @@ class FakeControlPlane(AbstractAsyncContextManager["FakeControlPlane"]):
     async def deny(self, entries):
         self._given.asked.append(("deny", entries))
         return self._given.denials
+
+    async def audits(self, heads):
+        self._given.asked.append(("audits", heads))
+        return self._given.audits
 
     async def renew(self, nodes, signer):
         self._given.asked.append(("renew", tuple(nodes), signer.cluster))

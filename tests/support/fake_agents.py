@@ -27,6 +27,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from gausscert_common.auditing import Head
 from gausscert_common.bundle import Bundle
 from gausscert_common.errors import NodeFailure, Reason, Unreachable
 from gausscert_common.model import (
@@ -82,6 +83,8 @@ class FakeAgent:
         self._lease_asked_s = 0.0
         self._lease_s = 0.0
         self.closed = False
+        self.audit_head: Head | None = None
+        """A test's to set."""
 
     @property
     def name(self) -> str:

@@ -78,6 +78,7 @@ class Operator:
         user: str = "",
     ) -> None:
         self.root = root
+        self.options = tuple(options)
         self.inventory = root / "gausscert.toml"
         pki.init(root / "pki", CLUSTER, None)
         pki.issue(root / "pki", Role.OPERATOR, "alice")

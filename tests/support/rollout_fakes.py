@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
+import signal
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -81,7 +84,7 @@ class FakeSsh:
     """An ssh that finds nodes by their address, and their answers by the action they are asked for."""
 
     answers: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """By address, by action: a result, or an `Ended`, or an exception to raise."""
+    """By address, by action: a result, an `Ended`, an exception to raise, a signal to send to ourselves."""
     asked: list[tuple[str, str]] = field(default_factory=list)
     """Address and action, in order."""
     requests: list[dict[str, Any]] = field(default_factory=list)
@@ -94,6 +97,9 @@ class FakeSsh:
         self.requests.append(request)
         self.sent.append((argv, stdin))
         answer = self.answers.get(host, {}).get(request["action"])
+        if isinstance(answer, signal.Signals):
+            os.kill(os.getpid(), answer)
+            await asyncio.sleep(60)
         if isinstance(answer, Exception):
             raise answer
         return answer if isinstance(answer, Ended) else ok(answer)

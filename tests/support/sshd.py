@@ -42,6 +42,7 @@ set -eu
 mount --make-rprivate /
 mount -t tmpfs -o mode=755 tmpfs /run
 mkdir /run/sshd
+install -m 644 "$1/authorized_keys" /run/sshd
 cp /etc/passwd "$1/passwd"
 grep -q ^sshd: "$1/passwd" || echo 'sshd:x:65001:65534::/run/sshd:/bin/false' >>"$1/passwd"
 chmod 644 "$1/passwd"
@@ -54,7 +55,7 @@ _CONFIG = """\
 Port {port}
 ListenAddress 127.0.0.1
 HostKey {root}/host_key
-AuthorizedKeysFile {root}/authorized_keys
+AuthorizedKeysFile {root}/authorized_keys /run/sshd/authorized_keys
 StrictModes no
 UsePAM no
 PasswordAuthentication no

@@ -129,7 +129,8 @@ def run(
         if looked.errors or any(plan.refused for plan in plans) or dry_run:
             return _tell(invocation, verb, opened, looked, plans, ())
         issue = _issuer(invocation, opened, plans, pki_directory, passphrase_file)
-        outcomes = runner.run(opened.rollout.carry_out(plans, software, issue))
+        with rolling_out.half_done():
+            outcomes = runner.run(opened.rollout.carry_out(plans, software, issue))
     return _tell(invocation, verb, opened, looked, plans, outcomes)
 
 

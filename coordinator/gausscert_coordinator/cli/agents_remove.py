@@ -77,7 +77,8 @@ def command(
         removed: dict[str, list[str]] = {}
         failed: list[GausscertError] = [*looked.errors.values(), *busy]
         if not failed:
-            removed, failed = runner.run(opened.rollout.remove(looked, with_state=with_state))
+            with rolling_out.half_done():
+                removed, failed = runner.run(opened.rollout.remove(looked, with_state=with_state))
     return _tell(invocation, opened, removed, failed)
 
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import click
+from gausscert_common.errors import InvalidInput, Reason
 
 from gausscert_coordinator.cli import completing_history
 from gausscert_coordinator.cli.group import Verb, pass_invocation
@@ -47,13 +48,19 @@ def _moment(_: click.Context, __: click.Parameter, value: str | None) -> datetim
         ("Of the last week:", "gausscert history --since 7d"),
         ("Everything about one transaction, by the beginning of its id:", "gausscert history 20261102t12"),
         (
+            "Whether it, or an agent's audit log, was tampered with:",
+            "gausscert history --verify",
+        ),
+        (
             "For a program:",
             "gausscert history --output json | jq '.runs[] | [.transaction_id, .verdict]'",
         ),
     ),
     exits={
         ExitCode.DONE: "shown, also when nothing was recorded yet",
-        ExitCode.REFUSED: "no such transaction, no usable inventory, or a file that cannot be read",
+        ExitCode.REFUSED: "no such transaction, no usable inventory, or a file that cannot be read; with"
+        " --verify, something was altered",
+        ExitCode.UNREACHABLE: "with --verify, some node did not answer; what did is in order",
     },
 )
 @click.argument("beginning", metavar="[ID]", required=False, shell_complete=completing_history.transactions)
@@ -66,11 +73,32 @@ def _moment(_: click.Context, __: click.Parameter, value: str | None) -> datetim
     metavar="TIME",
     help="Only those begun since: 2026-11-01, 2026-11-01T12:30Z, 7d, 12h.",
 )
+@click.option("--verify", is_flag=True, help="Follow the chains of hashes and name what does not fit.")
+@click.option("--no-nodes", is_flag=True, help="With --verify: this machine's history alone.")
+@click.option(
+    "--head",
+    metavar="NUMBER:HASH",
+    help="With --verify: the end of the history that it told before, kept elsewhere.",
+)
 @pass_invocation
-def command(invocation: Invocation, beginning: str | None, limit: int, since: datetime | None) -> int:
+def command(
+    invocation: Invocation,
+    beginning: str | None,
+    limit: int,
+    since: datetime | None,
+    verify: bool,
+    no_nodes: bool,
+    head: str | None,
+) -> int:
     """Show what this machine's gausscert did to the cluster: when, who, how it ended. With the ID of a
     transaction, or a beginning of it that fits no other, all that is known of it: every command to every node
     and its answer, what was served and who saw it, findings and failures.
+
+    With --verify it is not shown but verified: each thing that was ever written has the hash of the one
+    before it, and all of it done once more must make the very same rows. Every agent has such a log, too, of
+    whatever was asked of it, which is read and verified here; its last line is recorded with each
+    transaction, so a log that was cut short or made anew is found. The first line or row that does not fit is
+    named.
 
     The history is a record for people. No node is asked, and nothing depends on it: `gausscert status` and
     `gausscert recover` ask the nodes.
@@ -79,9 +107,23 @@ def command(invocation: Invocation, beginning: str | None, limit: int, since: da
 
     inventory = invocation.inventory()
     path = history_file.place(inventory)
+    if verify:
+        from gausscert_coordinator.cli import history_verifying
+
+        _refuse_besides(beginning)
+        return history_verifying.verify(invocation, inventory, path, head, ask_nodes=not no_nodes)
+    if no_nodes or head is not None:
+        raise InvalidInput(Reason.USAGE, "--no-nodes and --head go with --verify", remedy="add --verify")
     if beginning is None:
         return _list(invocation, inventory, path, limit, since)
     return _one(invocation, inventory, path, beginning)
+
+
+def _refuse_besides(beginning: str | None) -> None:
+    if beginning is not None:
+        raise InvalidInput(
+            Reason.USAGE, "a chain can only be verified as a whole", remedy="leave the ID away"
+        )
 
 
 def _list(

@@ -96,7 +96,7 @@ def command(
     from gausscert_coordinator import inventory_import
 
     choices = inventory_import.Choices(
-        cluster=cluster or "",
+        cluster=cluster or invocation.settings.cluster or "",
         port=port,
         back=address == "back",
         operator=operator or os.environ.get("USER") or "operator",

@@ -188,6 +188,13 @@ class LiveProgress:
         stage = self._board.stage.value if self._board.stage is not None else "starting"
         return cell(f"{stage} ({now_s:.0f} s)", STRONG)
 
+    def _waiting(self) -> list[Text]:
+        if not self._board.waiting:
+            return []
+        line = cell(f"waiting {self._board.waiting}", FAINT)
+        line.truncate(self._console.width, overflow="ellipsis")
+        return [line]
+
     def _short_row(self, name: str, line: NodeLine, now_s: float) -> Text:
         """Name, step, state and seconds in one line, cut off where there is no room."""
         first, *rest = self._row(name, line, now_s)[:-1]
@@ -198,13 +205,6 @@ class LiveProgress:
                 row.append(each)
         row.truncate(self._console.width, overflow="ellipsis")
         return row
-
-    def _waiting(self) -> list[Text]:
-        if not self._board.waiting:
-            return []
-        line = cell(f"waiting {self._board.waiting}", FAINT)
-        line.truncate(self._console.width, overflow="ellipsis")
-        return [line]
 
     def _row(self, name: str, line: NodeLine, now_s: float) -> list[Text]:
         style = _STYLE[line.mark]

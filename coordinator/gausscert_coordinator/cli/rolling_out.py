@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from gausscert_common.errors import InvalidInput, Reason
+from gausscert_common.errors import InvalidInput, NodeFailure, Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from gausscert_coordinator.cli.settings import Invocation
     from gausscert_coordinator.inventory import Inventory, InventoryNode
@@ -109,6 +110,23 @@ def _beside_inventory(invocation: Invocation) -> Path:
         return inventory_file.find(invocation.settings.inventory, os.environ).parent / SETTINGS
     except InvalidInput:
         return Path(SETTINGS)
+
+
+@contextmanager
+def half_done() -> Iterator[None]:
+    """A Ctrl-C from here on may have changed something, and must not be told as if it had not.
+
+    Raises:
+        NodeFailure: ROLLOUT_FAILED: stopped by the operator.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise NodeFailure(
+            Reason.ROLLOUT_FAILED,
+            "stopped by the operator; steps that were begun on nodes may have been done",
+            remedy="run it again: what is done already is not done twice",
+        ) from None
 
 
 def teller(invocation: Invocation) -> Callable[[Told], None]:

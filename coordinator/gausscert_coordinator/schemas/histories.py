@@ -117,4 +117,28 @@ DOCUMENTS: Final[dict[str, tuple[str, dict[str, Schema]]]] = {
         "gausscert history ID: all that is known of one transaction, oldest run first.",
         {"cluster": text(), "file": text(), "transaction_id": text(), "runs": every(_ACCOUNT)},
     ),
+    "history-verify": (
+        "gausscert history --verify: whether the history and the agents' audit logs are as they were written.",
+        {
+            "file": text(),
+            "history": obj(
+                intact=flag(""),
+                fault=maybe(text("What is wrong, and where.")),
+                lines=whole("Of the chain."),
+                head=text('Its end, "number:hash", to be kept elsewhere.'),
+                runs=whole("That are in the chain."),
+                older_runs=whole("Of before there was a chain: nothing is known of them."),
+            ),
+            "nodes": every(
+                obj(
+                    node=text(),
+                    intact=maybe(flag("null, as all that follows, of a node nobody reached.")),
+                    first=maybe(whole("The oldest line that it still has.")),
+                    head=maybe(text('"number:hash".')),
+                    fault=maybe(obj(line=whole(""), cause=text())),
+                    error=maybe(part("error")),
+                )
+            ),
+        },
+    ),
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import signal
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -229,3 +230,13 @@ def test_nothing_is_removed_anywhere_while_one_node_is_in_a_transaction(desk: De
     assert done.code == 4
     assert "t-1" in done.out
     assert {action for _, action in desk.ssh.asked} == {"look"}
+
+
+def test_a_ctrl_c_in_the_middle_does_not_say_that_nothing_was_changed(desk: Desk):
+    desk.ssh.answers["n1"]["install"] = signal.SIGINT
+
+    done = desk.deploy()
+
+    assert done.code == 2
+    assert "may have been done" in done.err
+    assert "run it again" in done.err

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from gausscert_common import auditing
 from gausscert_coordinator import naming
+from gausscert_coordinator.control_plane import Audited
 from gausscert_coordinator.history import History
-from support.cli_fakes import cli
+from support.cli_fakes import Given, cli, unreachable
 from support.fake_agents import Fault
 from support.fake_cluster import FakeCluster, until_death
 from support.fake_node import bundle, sha
@@ -253,3 +257,81 @@ def test_names_from_the_file_cannot_steer_the_terminal(path: Path):
 
     assert "\x1b" not in cli("history").out
     assert "\x1b" not in cli("history", "2026").out
+
+
+# ---- verified
+
+
+def audited(node: str, fault: auditing.Fault | None = None, head: int = 12) -> Audited:
+    return Audited(node, auditing.Verified(1, auditing.Head(head, "a" * 64), fault), None)
+
+
+def test_an_intact_history_and_intact_logs_end_with_0(path: Path):
+    record(path)
+    given = Given(audits=(audited("n1"), audited("n2")))
+
+    run = cli("history", "--verify", given=given)
+
+    assert run.code == 0
+    assert "intact, 1 run" in run.out
+    assert "n2: intact, lines 1 to 12" in run.out
+    assert [kind for kind, *_ in given.asked] == ["audits", "close"]
+
+
+def test_what_the_history_has_seen_of_the_logs_is_what_they_are_measured_by(path: Path):
+    record(path)
+    with closing(sqlite3.connect(path, isolation_level=None)) as book:
+        book.execute("INSERT INTO audit_head VALUES (1, 'n1', 7, ?)", ("c" * 64,))
+    given = Given()
+
+    run = cli("history", "--verify", given=given)
+
+    assert given.asked[0] == ("audits", {"n1": {7: "c" * 64}})
+    assert run.code == 2  # that row was put in behind our back
+    assert "audit_head" in run.out
+
+
+def test_a_fault_of_a_log_is_named_and_ends_with_2(path: Path):
+    record(path)
+    fault = auditing.Fault(4, "it was altered, or is no line of the log")
+    given = Given(audits=(audited("n1"), audited("n2", fault, 3)))
+
+    run = cli("history", "--verify", "--output", "json", given=given)
+
+    assert run.code == 2
+    assert run.document["history"]["intact"] is True
+    one, other = run.document["nodes"]
+    assert (one["intact"], one["fault"]) == (True, None)
+    assert (other["intact"], other["fault"]) == (False, {"line": 4, "cause": fault.cause})
+    assert "n2: NOT intact at line 4" in cli("history", "--verify", given=given).out
+
+
+def test_a_node_that_does_not_answer_ends_with_4_unless_something_was_altered(path: Path):
+    record(path)
+    away = Audited("n1", None, unreachable("n1"))
+
+    assert cli("history", "--verify", given=Given(audits=(away,))).code == 4
+    broken = audited("n2", auditing.Fault(1, "altered"))
+    assert cli("history", "--verify", given=Given(audits=(away, broken))).code == 2
+
+
+def test_alone_no_node_is_asked_and_a_head_that_was_kept_finds_what_was_cut_off(path: Path):
+    record(path)
+    given = Given()
+    document = cli("history", "--verify", "--no-nodes", "--output", "json", given=given).document
+    head = document["history"]["head"]
+    assert given.asked == []
+    number, _, digest = head.partition(":")
+
+    assert cli("history", "--verify", "--no-nodes", "--head", head).code == 0
+    run = cli("history", "--verify", "--no-nodes", "--head", f"{int(number) + 5}:{digest}")
+    assert run.code == 2
+    assert "end of the chain is missing" in run.out
+
+
+@pytest.mark.parametrize(
+    "args",
+    [("--verify", "2026"), ("--no-nodes",), ("--head", "1:x"), ("--verify", "--no-nodes", "--head", "x")],
+)
+def test_what_does_not_go_together_is_refused(path: Path, args):
+    assert cli("history", *args).code == 2

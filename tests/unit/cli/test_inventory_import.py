@@ -113,3 +113,13 @@ def test_a_missing_file_is_named(tmp_path):
 
     assert run.code == 2
     assert "none.xml: it cannot be read: No such file" in run.err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("inventory", "import", "-", "--cluster", "shop"), ("--cluster", "shop", "inventory", "import", "-")],
+)
+def test_the_name_may_stand_before_or_after_the_verb(monkeypatch, words):
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(VIEW.encode())))
+
+    assert 'name = "shop"' in cli(*words).out

@@ -155,7 +155,7 @@ def test_what_cm_ctl_wrote_is_no_state_of_the_cluster(bundle, passwords):
 def test_the_command_that_plan_ends_with_does_what_was_planned(tmp_path, bundle, passwords):
     spaced = bundle.rename(tmp_path / "new bundle")
     options = ("--enable-ssl", "on", "--restart", "node", "--drop-crls", "--take-over")
-    inventory = ("--inventory", str(tmp_path / "prod.toml"))
+    inventory = ("--inventory", str(tmp_path / "several.toml"), "--cluster", "prod")
 
     run = cli("plan", str(spaced), *inventory, *options, *passwords, given=Given(plan=plan()))
 

@@ -20,7 +20,7 @@ from support.documents import hold, shape, strict
 
 ROOT = Path(__file__).parents[3]
 VECTOR = Path(__file__).parents[1] / "vectors" / "documents-v1.json"
-NO_VERBS = {"error", "plan-file", "history-transaction", "demo-stay"}
+NO_VERBS = {"error", "plan-file", "history-transaction", "history-verify", "demo-stay"}
 """Documents that are not named after a verb."""
 
 

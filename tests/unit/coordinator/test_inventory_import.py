@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import tomllib
 from pathlib import Path
 
@@ -295,6 +296,50 @@ def test_the_same_file_without_it_is_accepted_in_these_encodings():
         assert made(XML.replace("UTF-8", encoding).encode(encoding)).cluster == "shop"
 
 
+@pytest.mark.parametrize("encoding", ["GBK", "UF-8", "utf-7", "idna", "hex"])
+def test_an_encoding_that_cannot_be_read_is_told(encoding: str):
+    (found,) = refused(XML.replace("UTF-8", encoding))
+
+    assert "encoding" in found or "not XML" in found
+
+
+TORN = (
+    b"<!DOCTYPE x>",
+    b"&e;",
+    b"&#10;",
+    b"\x00",
+    b"\xff",
+    b'"',
+    b"[[node]]",
+    b"<PARAM",
+    b"/>",
+    b"::1",
+    b"\x7f",
+    b"9" * 5000,
+)
+
+
+def test_whatever_is_torn_ends_as_an_inventory_or_as_findings():
+    chance = random.Random(7)  # noqa: S311 - so that a failure comes again
+    ends = {True: 0, False: 0}
+    for _ in range(600):
+        body = bytearray(chance.choice([XML.encode(), VIEW.encode(), XML.encode("utf-16")]))
+        for _ in range(chance.randint(1, 4)):
+            at = chance.randrange(len(body))
+            if chance.random() < 0.5:
+                body[at:at] = chance.choice(TORN)
+            else:
+                del body[at : at + chance.randint(1, 40)]
+        try:
+            made(bytes(body), cluster=chance.choice(["", "x"]), several=chance.random() < 0.5)
+            ends[True] += 1
+        except InvalidInput as error:
+            ends[False] += bool(error.findings)
+
+    assert sum(ends.values()) == 600
+    assert all(ends.values()), ends
+
+
 @pytest.mark.parametrize("text", ["&e9;", "&xxe;"])
 def test_an_entity_that_nobody_declared_is_no_xml(text: str):
     assert "undefined entity" in refused(XML.replace('value="shop"', f'value="{text}"'))[0]
@@ -323,3 +368,9 @@ def test_nothing_of_the_file_becomes_a_line_of_its_own():
 
     assert read(written.text).nodes == read(made(XML).text).nodes
     assert not any(line.startswith("[[x") for line in written.text.splitlines())
+
+
+def test_nothing_of_the_file_steers_a_terminal():
+    sly = XML.replace('value="/data/cm"', 'value="/data&#x9b;31m&#x202e;cm"')
+
+    assert all(each.isprintable() or each == "\n" for each in made(sly).text)

@@ -480,6 +480,27 @@ async def test_a_cm_server_that_does_not_run_is_named_before_those_who_miss_it()
     assert result.failures[0].message == "no cm_server runs here; there is: nothing of CM"
 
 
+async def test_a_start_that_says_success_and_starts_nothing_is_not_waited_for():
+    """The mark is still there, so that nobody starts CM: waiting would only make the outage longer."""
+    cluster = FakeCluster()
+    lying = cluster.nodes["node-b"]
+    started = lying.start
+
+    def on_command(rpc: str, node: str) -> None:
+        if (rpc, node) == ("start", "node-a"):
+            vars(lying)["start"] = lambda: None
+        elif rpc == "rollback_start":
+            vars(lying)["start"] = started
+
+    cluster.on_command = on_command
+    result = await run(cluster, replace(ACCEPT, accept_state=False))
+
+    assert (result.verdict, result.last_stage) == (Verdict.ROLLED_BACK, Stage.VERIFY)
+    assert result.failures[0].node == "node-b"
+    assert "bin/cluster_manual_start is there" in result.failures[0].message
+    assert result.duration_s < cluster.timeouts.verify_s
+
+
 CAUSE = Finding("CM_LOG_FILE_MODE", Severity.ERROR, "CM refuses the mode", "chmod 0400", node="node-b")
 
 

@@ -1,0 +1,38 @@
+#!/bin/sh
+# Installs the software of this bundle on the machine it lies on, by hash and without a network:
+#   sh install.sh [DIRECTORY]     /opt/gausscert by default; $PYTHON to choose a Python 3.11 or newer
+# As `gausscert agents deploy` does it: releases/RELEASE, and the link `current` to it. Starts nothing.
+set -eu
+umask 022
+bundle=$(cd "$(dirname "$0")" && pwd)
+software=${1:-/opt/gausscert}
+python=${PYTHON:-python3}
+
+"$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
+    echo "$python is too old or missing: gausscert needs Python 3.11 or newer; PYTHON=/path/to/python sh install.sh" >&2
+    exit 2
+}
+version=$(sed -n 's/^gausscert==\([^ ;\\]*\).*/\1/p' "$bundle/requirements.txt")
+digest=$(sha256sum <"$bundle/requirements.txt" | cut -c 1-12)
+release=$version-$digest
+target=$software/releases/$release
+
+if [ ! -e "$target/.complete" ]; then
+    mkdir -p "$software/releases"
+    rm -rf "$target"
+    trap 'rm -rf "$target"' EXIT
+    "$python" -I -m venv --without-pip "$target"
+    # pip runs from its wheel: a node's Python need not have one.
+    "$target/bin/python" -I -c 'import sys, runpy
+sys.path.insert(0, sys.argv.pop(1))
+sys.argv[0] = "pip"
+runpy.run_module("pip", run_name="__main__", alter_sys=True)' \
+        "$bundle"/wheels/pip-*.whl --isolated --no-input --disable-pip-version-check install --quiet \
+        --no-index --no-cache-dir --find-links "$bundle/wheels" --require-hashes --only-binary=:all: \
+        --requirement "$bundle/requirements.txt"
+    : >"$target/.complete"
+    trap - EXIT
+fi
+ln -sfn "releases/$release" "$software/.current.new"
+mv -T "$software/.current.new" "$software/current"
+echo "$software/current is $release"
