@@ -118,7 +118,7 @@ DOCUMENTS: Final[dict[str, tuple[str, dict[str, Schema]]]] = {
         {"cluster": text(), "file": text(), "transaction_id": text(), "runs": every(_ACCOUNT)},
     ),
     "history-verify": (
-        "gausscert history --verify: whether the history and the agents' audit logs are as they were written.",
+        "gausscert history --verify: whether the history and the audit logs are as they were written.",
         {
             "file": text(),
             "history": obj(
