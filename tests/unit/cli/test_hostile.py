@@ -123,6 +123,7 @@ def test_what_is_wrong_is_exactly_one_document(name):
     document = only_document(run.out)
     assert document["schema"] == "gausscert/error/v1"
     assert document["error"]["message"]
+    assert document["error"]["remedy"], "everybody is told what to do"
     assert run.err == ""
     assert SECRET not in run.out
 
