@@ -124,7 +124,7 @@ class AgentService(agent_service_pb2_grpc.AgentServiceServicer):
 
     def Commit(self, request: pb.CommitRequest, context: grpc.ServicerContext) -> pb.CommitResponse:
         """Step 5."""
-        self._node.end(commands.as_command(request, Step.COMMIT), context.is_active)
+        self._node.end(commands.as_commit(request), context.is_active)
         return pb.CommitResponse()
 
     def Purge(self, request: pb.PurgeRequest, context: grpc.ServicerContext) -> pb.PurgeResponse:

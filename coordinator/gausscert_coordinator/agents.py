@@ -202,7 +202,7 @@ class GrpcAgent:
 
     async def commit(self, command: Command) -> None:
         """Step 5."""
-        await self._line.call(Call.COMMIT, pb.CommitRequest(ref=requests.ref(command)), pb.CommitResponse)
+        await self._line.call(Call.COMMIT, requests.commit_request(command), pb.CommitResponse)
 
     async def purge(self, command: Command) -> None:
         """Step 6."""

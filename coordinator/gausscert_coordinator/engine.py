@@ -148,6 +148,7 @@ class Engine:
     async def run(self, course: Course) -> Result:
         """Follow the course to its end. Raises nothing that nodes do: it is in the result."""
         recovering, self._outside = course.recovering, course.outside
+        self._hands.start_follows = course.ensure_up and self._job.restart is not RestartScope.NONE
         self._interrupt.listen(self._note_interrupt)
         try:
             while isinstance(course.now, Stage) and not self._abandoned:

@@ -8,7 +8,7 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from gausscert_common.errors import GausscertError, Reason, Unreachable
-from gausscert_common.protocol.commands import Command, PurgeCommand
+from gausscert_common.protocol.commands import Command, CommitCommand, PurgeCommand
 from gausscert_common.protocol.coordinator import TABLE, Stage
 from gausscert_common.protocol.words import Fence, Step
 
@@ -55,6 +55,8 @@ class Hands:
         self._reporter = reporter
         self.epoch = 0
         """Goes with every command; known once the nodes have been read."""
+        self.start_follows = False
+        """CM is started when all is decided, so that the leases must last until then."""
         self.done: dict[str, list[Step]] = {}
         """What each node has carried out, as far as it was heard, each once."""
         self.wait: Wait | None = None
@@ -253,9 +255,12 @@ class Hands:
         step = TABLE[stage].step
         if step is None:
             raise ValueError(f"{stage} sends no command")
+        name, epoch = self._job.transaction_id, self.epoch
+        if stage is Stage.COMMIT:
+            return CommitCommand(name, epoch, step, self.start_follows)
         if stage is Stage.PURGE:
-            return PurgeCommand(self._job.transaction_id, self.epoch, step, self._job.settled)
-        return Command(self._job.transaction_id, self.epoch, step)
+            return PurgeCommand(name, epoch, step, self._job.settled, self.start_follows)
+        return Command(name, epoch, step)
 
     def _of(self, names: Iterable[str]) -> list[AgentClient]:
         return [self._clients[name] for name in names]

@@ -6,7 +6,13 @@ from dataclasses import replace
 
 import pytest
 from gausscert_common.errors import NodeFailure, NodeRefusal, Reason
-from gausscert_common.protocol.commands import AcquireCommand, Command, PrepareCommand
+from gausscert_common.protocol.commands import (
+    AcquireCommand,
+    Command,
+    CommitCommand,
+    PrepareCommand,
+    PurgeCommand,
+)
 from gausscert_common.protocol.node import accept
 from gausscert_common.protocol.rules import Effect, StageFacts, depends_on_processes
 from gausscert_common.protocol.script import (
@@ -22,6 +28,7 @@ from gausscert_common.protocol.script import (
     Save,
     SyncDisk,
     carry_out,
+    is_last,
     perform,
     settle,
 )
@@ -107,6 +114,33 @@ def test_housekeeping_comes_after_the_tombstone_and_before_the_reply():
 
     assert hands.made[4:] == [Effect.RETIRE_OLD, ForgetChild, Save, Effect.TIDY, Release]
     assert done.tombstones == (Tombstone(T, Outcome.COMMITTED),)
+
+
+STANDS = replace(TRANSACTION, excluded=("c",))
+ENDED = (Tombstone(T, Outcome.COMMITTED),)
+UNDONE = (Tombstone(T, Outcome.ABORTED),)
+
+
+@pytest.mark.parametrize(
+    ("command", "after", "last"),
+    [
+        (Command(T, 1, Step.COMMIT), state(Phase.COMMITTED), False),
+        (Command(T, 1, Step.COMMIT), state(Phase.COMMITTED, transaction=STANDS), True),
+        (CommitCommand(T, 1, Step.COMMIT, True), state(Phase.COMMITTED, transaction=STANDS), False),
+        (Command(T, 1, Step.PURGE), state(Phase.NONE, tombstones=ENDED), True),
+        (PurgeCommand(T, 1, Step.PURGE), state(Phase.NONE, tombstones=ENDED), True),
+        (PurgeCommand(T, 1, Step.PURGE, (), True), state(Phase.NONE, tombstones=ENDED), False),
+        (Command(T, 1, Step.ROLLBACK_START), state(Phase.NONE, tombstones=ENDED), True),
+        (Command(T, 1, Step.ROLLBACK_START), state(Phase.COMMITTED, transaction=STANDS), True),
+        (Command(T, 1, Step.ROLLBACK_START), state(Phase.COMMITTED), False),
+        (Command(T, 1, Step.ROLLBACK_START), state(Phase.NONE, tombstones=UNDONE), False),
+        (Command(T, 1, Step.ROLLBACK_START), state(Phase.ABORTED), False),
+        (Command(T, 1, Step.CLEAN), state(Phase.NONE, tombstones=UNDONE), True),
+        (Command(T, 1, Step.START), state(Phase.SWAPPED), False),
+    ],
+)
+def test_the_lease_ends_with_the_last_command(command, after, last):
+    assert is_last(command, after) is last
 
 
 def test_a_refused_command_does_nothing_but_look():

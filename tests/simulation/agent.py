@@ -78,6 +78,8 @@ class Agent:
         self.serves = False
         self.cannot_settle = False
         """The last time it has tried to find out what is durable it could not: its disk is ill."""
+        self.sealed: NodeFailure | None = None
+        """Its journal is gone beside what a transaction has left: it refuses all but to look around."""
         self._fibres: list[Fibre] = []
         self._commands: dict[Fibre, Command] = {}
         hub = Hub()
@@ -132,6 +134,10 @@ class Agent:
             try:
                 self.runner.recover()
             except GausscertError as error:
+                if isinstance(error, NodeFailure) and error.reason is Reason.JOURNAL_DAMAGED:
+                    self.sealed, self.serves = error, True
+                    self.world.told(self.machine.name, f"the agent serves sealed: {error.message}")
+                    return
                 self.world.told(self.machine.name, f"the agent cannot start: {error.message}")
                 self.die()
             else:
@@ -262,6 +268,11 @@ class Agent:
                 self.die()
 
     # What is asked of it.
+
+    def require_open(self) -> None:
+        """Raise what `SealedNode` refuses with."""
+        if self.sealed is not None:
+            raise NodeFailure(self.sealed.reason, self.sealed.message, remedy=self.sealed.remedy)
 
     def execute(self, command: Command, given: Given, is_active: Callable[[], bool]) -> Done:
         """Carry out a command, in a fibre of its own."""

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from gausscert_agent import effects, ledger, restart, runner
-from gausscert_common.protocol import exclusion, node, recovery, script
+from gausscert_common.protocol import coordinator, exclusion, node, recovery, script
 from gausscert_common.protocol.coordinator import Stage
 from gausscert_common.protocol.rules import Effect
 from gausscert_common.protocol.state import NodeState
@@ -23,6 +23,11 @@ def no_check(*_: object, **__: object) -> None:
 def none_there(*_: object) -> list[Any]:
     """Nothing is found, whatever there is."""
     return []
+
+
+def nothing_wrong(*_: object) -> str:
+    """Nothing speaks against it."""
+    return ""
 
 
 # At a node.
@@ -128,6 +133,12 @@ def another_id(self: hands.Hands, stage: Stage) -> Any:
     """Every stage is a transaction of its own."""
     command = _fresh(self, stage)
     return replace(command, transaction_id=f"{command.transaction_id}-{stage}")
+
+
+def begin_for_all(restart_: Any, *, waits: bool = False, outside: bool = False) -> coordinator.Course:
+    """It does not matter that a node was left out."""
+    del waits
+    return coordinator.begin(restart_, outside=outside)
 
 
 def presume_abort(answers: Any, restart_: Any, prefer: Any = recovery.Choice.ROLL_BACK, **where: Any) -> Any:

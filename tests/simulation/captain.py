@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
+from gausscert_common.bundle import Bundle
+from gausscert_common.model import NodeReport
 from gausscert_common.protocol.coordinator import Stage
 from gausscert_common.protocol.recovery import Choice
 from gausscert_common.protocol.words import RestartScope, SslWish
@@ -80,7 +82,9 @@ class Captain:
         self.faults: tuple[Fault, ...] = ()
         """What it is to those that are at work when it sets out."""
         self.forgetful = False
-        """The operator who recovers does not bring the bundle for those that were left out."""
+        """The operator who recovers brings no bundle for those that were left out, or another one."""
+        self.seen: dict[str, NodeReport] = {}
+        """The last report of each node."""
         self.stages: set[str] = set()
         """That it has come to."""
         self.left_out: frozenset[str] = frozenset()
@@ -101,6 +105,11 @@ class Captain:
     def at_work(self) -> bool:
         """Whether it has not come to its end, in one way or another."""
         return self._task is not None and not self._task.done()
+
+    @property
+    def recovers(self) -> bool:
+        """Whether it deals with what others have begun."""
+        return self.errand is Errand.RECOVER
 
     @property
     def verdict(self) -> str:
@@ -200,7 +209,7 @@ class Captain:
                 self.prefer,
                 self.take_over,
                 accept_state=self.accept_state,
-                bundle=None if self.forgetful else self.world.awaited_bundle,
+                bundle=self._brought(),
                 watch=self._watch,
                 interrupt=self._interrupt,
             )
@@ -222,6 +231,13 @@ class Captain:
         bundle = bundle_of(self.label)
         plan = self._planned(await coordinator.plan(bundle, options))
         return await coordinator.replace(plan, bundle, watch=self._watch, interrupt=self._interrupt)
+
+    def _brought(self) -> Bundle | None:
+        """The bundle for those that were left out: the right one, another one, or none."""
+        awaited = self.world.awaited_bundle
+        if self.forgetful and awaited is not None:
+            return bundle_of(self.world.labels[-1]) if self.take_over else None
+        return awaited
 
     def _left_out(self) -> tuple[str, ...]:
         """Whom the operator leaves out, knowing that it is away; only a replacement may."""

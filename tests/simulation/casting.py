@@ -38,6 +38,7 @@ _MOST: Final = 3
 _RELAYS: Final = 0.1
 _JOINERS: Final = 0.4
 _BEHIND: Final = 0.04
+_FORGETTING: Final = 0.04
 _OF_A_JOIN: Final = (Stage.PREPARE, Stage.STOP, Stage.SWAP, Stage.START, Stage.VERIFY)
 """That a recovery comes to only when it brings a node over."""
 _FORGETS: Final = 0.3
@@ -61,12 +62,9 @@ def commission(world: World) -> list[tuple[Captain, float]]:
         world.started_outside = True
         _stop_outside(world)
     first = _captain(world, 1, dice.one_of(_ERRANDS), restart)
-    if dice.would_hit(Fault.AWAY):
-        _away_at_first(world, first)
-    elif dice.random.random() < _BEHIND and restart is not RestartScope.NONE:
+    if restart is not RestartScope.NONE and dice.random.random() < _BEHIND:
         return _left_behind(world, first)
-    if first.accept_state and not world.started_outside:
-        _stop_one(world)
+    _misfortune(world, first)
     captains = [(first, 3.0 if restart is RestartScope.NONE else 0.0)]
     if world.somebody_away and dice.random.random() < _JOINERS:
         return captains + _joiners(world, first)
@@ -100,6 +98,14 @@ def _relay(world: World, first: Captain) -> list[tuple[Captain, float]]:
         relay.append((other, 0.0))
         joined = other
     return relay
+
+
+def _misfortune(world: World, first: Captain) -> None:
+    """What comes too rarely by chance alone."""
+    if world.dice.would_hit(Fault.AWAY):
+        _away_at_first(world, first)
+    elif world.dice.random.random() < _FORGETTING:
+        _forgetting(world, first)
 
 
 def _away_at_first(world: World, first: Captain) -> None:
@@ -144,6 +150,25 @@ def _left_behind(world: World, first: Captain) -> list[tuple[Captain, float]]:
     second.at_its_end(partial(world.returns, machine))
     third = _recoverer(world, 3, second)
     return [(first, 0.0), (second, 0.0), (third, dice.between(1.0, 5.0))]
+
+
+def _forgetting(world: World, first: Captain) -> None:
+    """A node loses its journal where that leaves no trace: when it has ended a transaction that others are in
+    still, or where only enable_ssl changes. Then the coordinator stops for ever."""
+    dice = world.dice
+    machine = dice.one_of(list(world.machines.values()))
+    moments: tuple[Stage, ...] = (Stage.PURGE,)
+    if dice.random.random() < 0.5:
+        first.errand, first.ssl_wish, first.label = Errand.SSL, world.other_ssl, ""
+        moments = (Stage.SWAP, Stage.START, Stage.VERIFY, Stage.COMMIT, Stage.ABORT)
+
+    def forgets() -> None:
+        if machine.powered and not dice.healed:
+            dice.injected[Fault.STATE_LOST] += 1
+            world.lose_journal(machine, wiped=True)
+            first.stops()
+
+    first.at(dice.one_of(moments), forgets)
 
 
 def _recoverer(world: World, number: int, before: Captain) -> Captain:
@@ -250,6 +275,8 @@ def ordain(world: World, captains: list[Captain]) -> None:
 
     some_time(Fault.FOREIGN, 1, Machine.put_foreign)
     some_time(Fault.AWAY, 1, world.send_away)
+    some_time(Fault.JOURNAL_LOST, 1, lambda machine: world.lose_journal(machine, wiped=False))
+    some_time(Fault.STATE_LOST, 1, lambda machine: world.lose_journal(machine, wiped=True))
     some_time(Fault.LEASE_ENDS, 3, lambda machine: _end_lease(world, machine))
     some_time(Fault.CM_DIES, 2, Machine.die)
     some_time(Fault.CM_DEAF, 2, lambda machine: _deafen(world, machine))

@@ -118,6 +118,7 @@ class SimClient:
     """
 
     def __init__(self, captain: Captain, machine: Machine, on_retry: OnRetry) -> None:
+        self._captain = captain
         self._world = captain.world
         self._machine = machine
         self._referee, self._holder = self._world.referee, captain.holder
@@ -140,7 +141,9 @@ class SimClient:
 
     async def get_node(self, *, preflight: bool = False) -> NodeReport:
         call = Call.PREFLIGHT if preflight else Call.GET_NODE
-        return await self._look(call, lambda agent: agent.tells.report())
+        report = await self._look(call, lambda agent: agent.tells.report())
+        self._captain.seen[self.name] = report
+        return report
 
     async def judge(self, source: Source, *, drop_crls: bool) -> JudgedSet:
         return await self._look(Call.JUDGE, lambda agent: agent.machine.judge(source, ()))
@@ -169,6 +172,8 @@ class SimClient:
         full = AcquireCommand(
             command.transaction_id, command.epoch, command.step, holder, take_over, excluded
         )
+        if not self._captain.take_over and self._captain.recovers:
+            self._referee.begins(holder, command.transaction_id, self._captain.seen.values())
 
         def work(agent: Agent, is_active: Callable[[], bool]) -> NodeReport:
             agent.execute(full, Given(lease_s=lease_s), is_active)

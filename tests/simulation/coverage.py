@@ -152,12 +152,14 @@ _PIECES: Final = (
 _COMMITTED, _ABORTED, _NOTHING = "a node is committed", "a node is aborted", "all NONE"
 _FOREIGN, _DIFFERENT = "a foreign set", "different transactions"
 _BOTH = "committed beside aborted"
+_FORGOTTEN = "one that remembers nothing, and others that went on to swap"
+_UNEXPLAINED = "one that remembers nothing, and has the new set"
 _SWAPPED, _STAGED, _SOME = "all SWAPPED", "all PREPARED or SWAPPED", "some NONE, some PREPARED"
 
 
 def _of_recovery() -> Iterator[str]:
     """Nodes in different transactions are told apart before the table is asked (`exclusion.subject`)."""
-    yield from (f"recovery: {row}" for row in (_FOREIGN, _BOTH, _COMMITTED, _NOTHING))
+    yield from (f"recovery: {row}" for row in (_FOREIGN, _BOTH, _FORGOTTEN, _COMMITTED, _NOTHING))
     for row in (_ABORTED, _STAGED):
         yield f"recovery: {row}: roll back"
         yield f"recovery: {row}, a set has moved: roll back"
@@ -262,12 +264,9 @@ def _row(found: list[Any], prefer: Choice) -> str:
     phases = {answer.phase for answer in found}
     committed = any(each.phase is Phase.COMMITTED or each.outcome is Outcome.COMMITTED for each in found)
     aborted = any(each.phase is Phase.ABORTED or each.outcome is Outcome.ABORTED for each in found)
-    if any(answer.live is LiveState.FOREIGN for answer in found):
-        return _FOREIGN
-    if len({answer.transaction_id for answer in found} - {""}) > 1:
-        return _DIFFERENT
-    if committed and aborted:
-        return _BOTH
+    wrong = _contradiction(found)
+    if wrong:
+        return wrong
     if committed:
         return _COMMITTED
     moved = ", a set has moved" if any(answer.live is LiveState.NEW for answer in found) else ""
@@ -280,3 +279,28 @@ def _row(found: list[Any], prefer: Choice) -> str:
     if phases <= {Phase.PREPARED, Phase.SWAPPED}:
         return f"{_STAGED}{moved}: {prefer}"
     return f"{_SOME}{moved}: {Choice.ROLL_BACK}"
+
+
+def _contradiction(found: list[Any]) -> str:
+    """What cannot be; "" where nothing is."""
+    committed = any(each.phase is Phase.COMMITTED or each.outcome is Outcome.COMMITTED for each in found)
+    aborted = any(each.phase is Phase.ABORTED or each.outcome is Outcome.ABORTED for each in found)
+    blank = [each for each in found if _remembers_nothing(each)]
+    rows = {
+        _FOREIGN: any(each.live is LiveState.FOREIGN for each in found),
+        _DIFFERENT: len({each.transaction_id for each in found} - {""}) > 1,
+        _BOTH: committed and aborted,
+        _FORGOTTEN: bool(blank) and any(map(_went_on_to_swap, found)),
+        _UNEXPLAINED: any(each.live is LiveState.NEW for each in blank),
+    }
+    return next((row for row, holds in rows.items() if holds), "")
+
+
+def _remembers_nothing(answer: Any) -> bool:
+    return answer.phase is Phase.NONE and answer.outcome is None and not answer.through
+
+
+def _went_on_to_swap(answer: Any) -> bool:
+    in_it = answer.phase is not Phase.NONE
+    swapped = answer.phase in (Phase.SWAPPED, Phase.COMMITTED) or answer.live is LiveState.NEW
+    return swapped if in_it else answer.outcome is Outcome.COMMITTED

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from gausscert_agent import journal_codec
+from gausscert_common.errors import Reason
 from gausscert_common.protocol.coordinator import Stage, Verdict
 from gausscert_common.protocol.recovery import Choice
 from gausscert_common.protocol.state import NodeState
@@ -16,6 +17,7 @@ from gausscert_common.protocol.words import Outcome, Phase, RestartScope, Tombst
 from gausscert_coordinator.report import Result
 
 from simulation.captain import Captain, Errand
+from simulation.content import content
 from simulation.faults import Fault
 
 if TYPE_CHECKING:
@@ -39,20 +41,75 @@ async def clean_end(world: World) -> None:
         Unclean: The cluster is not whole afterwards.
     """
     forged = await _mended(world)
-    if forged:
+    if any(agent is not None and agent.sealed for agent in world.agents.values()):
+        await _journals_back(world)
+    elif forged:
         await _forge(world)
     untouchable = [machine for machine in world.machines.values() if machine.untouchable]
     if untouchable:
         await _refuses(world)
         for machine in untouchable:
             machine.put_back()
+    if _contradictory(world):
+        await _refuses(world)
+        await _by_hand(world)
     await _recovered(world)
+    if world.forgotten:
+        await _by_hand(world)
     if any(machine.kept_down for machine in world.machines.values()):
         # What it was left out of was rolled back, and it takes part in nothing: the next one starts its CM.
         await _recovered(world)
     if any(machine.foreign for machine in world.machines.values()):
         await _put_right(world)
     _look(world)
+
+
+async def _journals_back(world: World) -> None:
+    """Nobody knows how a node has voted that has lost its journal: nothing is touched before it is put back,
+    or before somebody has decided by hand."""
+    await _refuses(world)
+    if world.dice.random.random() < 0.5:
+        await _by_hand(world)
+        return
+    for machine in world.machines.values():
+        agent = world.agents[machine.name]
+        if agent is not None and agent.sealed:
+            machine.restore_journal()
+            agent.die()
+    await _until_quiet(world)
+
+
+def _contradictory(world: World) -> bool:
+    """Whether a node remembers nothing of a transaction of which another one shows that all had staged it."""
+    machines = world.machines
+    told = [each.state.transaction for each in machines.values() if each.state.transaction is not None]
+    for transaction in told:
+        name, nodes = transaction.transaction_id, [machines[each] for each in transaction.participants]
+        ends = {each.name: each.state.outcome_of(name) for each in nodes}
+        blank = [each for each in nodes if each.state.transaction is None and ends[each.name] is None]
+        went = [
+            each
+            for each in nodes
+            if each.state.phase in (Phase.SWAPPED, Phase.COMMITTED) or ends[each.name] is Outcome.COMMITTED
+        ]
+        if blank and went:
+            return True
+    return False
+
+
+async def _by_hand(world: World) -> None:
+    """What the runbook has for journals that are lost for good: one set everywhere, no journal, no stage."""
+    world.referee.lenient = True
+    machines = list(world.machines.values())
+    for machine in machines:
+        machine.mark(there=True)
+    await asyncio.sleep(_SETTLED_S)
+    chosen = world.dice.one_of([machine for machine in machines if not machine.foreign])
+    label = chosen.live.name.partition("/")[0]
+    for machine in machines:
+        machine.put_by_hand(content(label, world.salt(machine.name)), chosen.setting)
+    await _agents_anew(world)
+    await _recovered(world)
 
 
 async def _put_right(world: World) -> None:
@@ -159,6 +216,8 @@ async def _recovered(world: World, *, accept_state: bool = False) -> None:
     in_doubt = result.verdict is Verdict.IN_DOUBT or (bool(result.failures) and not rolled_back)
     # Where CM was not touched nobody looks at it: the next recovery sees that sets differ, and refuses.
     unseen = rolled_back and Stage.ROLLBACK_VERIFY not in world.captains[-1].stages
+    if in_doubt and world.forgotten:
+        return
     if in_doubt is not (mixed and not accept_state and not unseen):
         sets = "different sets" if mixed else "one set"
         failures = "; ".join(str(each) for each in result.failures)
@@ -173,7 +232,8 @@ async def _refuses(world: World) -> None:
     """Touches nothing, and says so."""
     before = {name: _durable(machine) for name, machine in world.machines.items()}
     result = await _recover(world)
-    if result.verdict is not Verdict.IN_DOUBT or not result.failures:
+    damaged = any(error.reason is Reason.JOURNAL_DAMAGED for error in result.failures)
+    if not result.failures or (result.verdict is not Verdict.IN_DOUBT and not damaged):
         raise Unclean(f"I10: {result.verdict}, where nothing may be touched")
     if before != {name: _durable(machine) for name, machine in world.machines.items()}:
         raise Unclean("I10: something was touched where nothing may be")

@@ -52,6 +52,8 @@ class Fault(StrEnum):
     LEASE_ENDS = "lease ends early"
     CLOCK_SKEW = "clocks differ"
     FORGED = "journals contradict each other"
+    JOURNAL_LOST = "a journal is lost"
+    STATE_LOST = "a state directory is wiped"
     AWAY = "a node is away for long"
     LEFT_OUT = "a coordinator begins without a node that is away"
     RETURNS = "a node that was away is back in mid-flight"
@@ -116,6 +118,8 @@ CHANCES: Final[dict[Fault, float]] = {
     Fault.LEASE_ENDS: 0.5,
     Fault.CLOCK_SKEW: 0.8,
     Fault.FORGED: 0.2,
+    Fault.JOURNAL_LOST: 0.4,
+    Fault.STATE_LOST: 0.4,
     Fault.AWAY: 0.8,
     Fault.LEFT_OUT: 0.9,
     Fault.RETURNS: 0.5,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from gausscert_common.protocol.state import NodeState, SslSetting
 from gausscert_common.protocol.words import Fence
@@ -16,6 +16,15 @@ from simulation.processes import Processes
 if TYPE_CHECKING:
     from simulation.child import Child
     from simulation.world import World
+
+
+class Lost(NamedTuple):
+    """An agent's state directory."""
+
+    record: str
+    state: NodeState
+    readable_fence: Fence
+    copies: dict[tuple[str, str], bool]
 
 
 class Machine(Processes):
@@ -35,6 +44,10 @@ class Machine(Processes):
         """What was live where somebody else's set is now."""
         self.strangers: frozenset[str] = frozenset()
         """Digests of all sets that somebody has put here."""
+        self.lost: Lost | None = None
+        """What somebody has done away with, as it was."""
+        self.forgotten: frozenset[str] = frozenset()
+        """The transactions that were in a journal that is lost."""
         self.away = False
         """It is down, and nobody knows for how long."""
         self.skew_s = 0.0
@@ -111,6 +124,42 @@ class Machine(Processes):
         self.durable_record = self.record
         self.state = state
         self.world.referee.recorded(self, state)
+
+    def lose_journal(self, *, wiped: bool) -> None:
+        """Somebody does away with the file, or with all of the agent's state directory."""
+        if self.record:
+            self.lost = Lost(self.record, self.state, self.readable_fence, dict(self.copies))
+        told = () if self.state.transaction is None else (self.state.transaction.transaction_id,)
+        ended = (stone.transaction_id for stone in self.state.tombstones)
+        self.forgotten |= {*told, *ended}
+        self.forget(copies=wiped)
+        self.world.told(self.name, f"its {'state directory is wiped' if wiped else 'journal is lost'}")
+
+    def forget(self, *, copies: bool) -> None:
+        """There is no journal."""
+        self.record = self.durable_record = ""
+        self.state, self.readable_fence = NodeState(), Fence()
+        if copies:
+            self.copies.clear()
+
+    def restore_journal(self) -> None:
+        """Somebody has kept it, as it was when it was lost."""
+        assert self.lost is not None
+        self.record = self.durable_record = self.lost.record
+        self.state, self.readable_fence = self.lost.state, self.lost.readable_fence
+        self.copies, self.lost, self.forgotten = self.lost.copies, None, frozenset()
+        self.world.told(self.name, "its journal is put back")
+
+    def put_by_hand(self, chosen: Content, ssl: SslSetting) -> None:
+        """A person has decided what is to be live, and that there was no transaction (docs/runbook.md, A
+        damaged journal)."""
+        self.live, self.displaced, self._before_exchange = chosen, None, None
+        self.beside.clear()
+        self.set_ssl(ssl)
+        self.sync_conf()
+        self.forget(copies=True)
+        self.lost, self.forgotten = None, frozenset()
+        self.world.told(self.name, f"somebody puts {chosen.name}, and does away with its journal and stages")
 
     def put_foreign(self) -> None:
         """Somebody changes the live set by hand, whatever is going on."""

@@ -12,11 +12,13 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from gausscert_agent import effects, ledger, restart, runner
-from gausscert_common.protocol import coordinator, exclusion, node, recovery
+from gausscert_common.protocol import contradiction, coordinator, exclusion, node, recovery
 from gausscert_common.protocol.coordinator import Stage
+from gausscert_common.protocol.exclusion import Return
 from gausscert_common.protocol.rules import RULES, Effect
 from gausscert_common.protocol.words import Phase, Step
-from gausscert_coordinator import hands, recovery_case, recovery_view, running
+from gausscert_coordinator import coordinator as library
+from gausscert_coordinator import hands, joining, proof, recovery_case, recovery_view, running
 
 from simulation import broken, schedule
 from simulation.schedule import Ended
@@ -216,6 +218,46 @@ MUTANTS: Final = (
         "still-the-old-set",
         "where only enable_ssl changes, a node that has voted is stopped before it turns back",
         ((recovery_view, "_running_as", broken.moved_by_digest),),
+        within=4000,
+    ),
+    Mutant(
+        "journal-gone",
+        "an agent without a journal, beside what a transaction has left, serves sealed",
+        ((ledger.Ledger, "require_empty", broken.no_check),),
+    ),
+    Mutant(
+        "forgotten",
+        "where a node remembers nothing, and others went on to swap, nothing is touched",
+        ((contradiction, "_forgotten", broken.nothing_wrong),),
+    ),
+    Mutant(
+        "unlike",
+        "nodes that differ in set or enable_ssl prove no rollback",
+        ((proof, "unlike", broken.none_there),),
+        within=4000,
+    ),
+    Mutant(
+        "holder-overlooked",
+        "a recovery takes nothing from who holds a node, though others have forgotten that lease",
+        ((recovery_case, "held_by_others", broken.no_check),),
+    ),
+    Mutant(
+        "back-is-joined",
+        "an excluded node counts from when it holds the cluster's set, not from when it is back",
+        ((exclusion, "SETTLED", frozenset(Return)),),
+    ),
+    Mutant(
+        "purge-without",
+        "an old set is kept as long as an excluded node has not joined (by table and course)",
+        (
+            _rule(Step.PURGE, needs_settled=False),
+            (library, "begin", broken.begin_for_all),
+        ),
+    ),
+    Mutant(
+        "any-bundle",
+        "only the bundle of the transaction that stands brings a node over",
+        ((joining, "unfit", broken.none_there),),
         within=4000,
     ),
     Mutant(

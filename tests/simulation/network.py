@@ -14,6 +14,7 @@ from gausscert_common.errors import GausscertError
 from gausscert_common.protocol.commands import Command
 from gausscert_common.protocol.words import Step
 from gausscert_common.wire import errors
+from gausscert_coordinator.policy import Call
 
 from simulation.faults import Fault
 from simulation.machine import Machine
@@ -32,6 +33,8 @@ _CUT_OFF: Final = (grpc.StatusCode.UNAVAILABLE, "Endpoint closing: the connectio
 _LATE: Final = (grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded")
 """In gRPC's own words, by which `Line` knows what has happened."""
 
+_LOOKS_AROUND: Final = Call.PROBE.value
+"""Needs no journal (`gausscert_agent.sealed`)."""
 _REFUSAL_S: Final = 0.02
 _SILENCE_S: Final = 8.0
 """How long until a connection that is cut off is noticed (agents.CHANNEL_OPTIONS: keepalive)."""
@@ -161,6 +164,8 @@ class Network:
 
     def _serve(self, agent: Agent, request: Request, machine: Machine, is_active: Callable[[], bool]) -> None:
         try:
+            if request.rpc != _LOOKS_AROUND:
+                agent.require_open()
             answer = request.work(agent, is_active)
         except GausscertError as error:
             error.node = error.node or machine.name

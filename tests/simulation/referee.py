@@ -6,9 +6,10 @@ and are tested elsewhere. A set that somebody else has put makes a node his: wha
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
+from gausscert_common.model import NodeReport
 from gausscert_common.protocol.commands import Command
 from gausscert_common.protocol.state import NodeState, SslSetting, Transaction
 from gausscert_common.protocol.words import Fence, Outcome, Phase, SslWish, Step
@@ -83,6 +84,17 @@ class Referee:
         if fence < machine.readable_fence and not self.lenient:
             self.broken(f"I8: {machine.name} reports {fence}, and may have promised {machine.readable_fence}")
 
+    def begins(self, holder: str, transaction_id: str, seen: Iterable[NodeReport]) -> None:
+        """A recovery that has seen that somebody else holds a node of the transaction takes nothing from him
+        without being told to. A node without that lease may have been started again since."""
+        holders = {
+            told.holder
+            for told in (report.transaction for report in seen)
+            if told.lease_left_s > 0 and told.transaction_id == transaction_id and told.holder != holder
+        }
+        if holders:
+            self.broken(f"L2: {holder} takes the fence, and has seen that {', '.join(holders)} is at work")
+
     def granted(self, machine: Machine, holder: str, before: str, *, take_over: bool) -> None:
         """A lease that runs keeps others out."""
         if before not in ("", holder) and not take_over:
@@ -139,6 +151,8 @@ class Referee:
         if wanted and not excused and wanted not in (machine.live.digest, held.digest):
             self.broken(f"I6: {machine.name} has ended {newest}, and {machine.live.name} is live")
         switch = self._switches.get((newest.transaction_id, machine.name))
+        if newest.transaction_id in machine.forgotten:
+            return
         if switch is not None and machine.setting != switch[newest.outcome is Outcome.COMMITTED]:
             self.broken(f"I6: {machine.name} has ended {newest}, and enable_ssl is {machine.setting}")
 
@@ -171,14 +185,18 @@ class Referee:
                 )
 
     def loaded(self) -> None:
-        """I3: running nodes have loaded the same set, and the same enable_ssl."""
-        found = {
-            (each.loaded.bundle_digest, each.ssl_loaded): each.name
+        """I3: running nodes have loaded the same set, and the same enable_ssl. A node that has forgotten a
+        transaction of enable_ssl alone keeps no trace of it: only the proof sees what that is there."""
+        ours = [
+            each
             for each in self.machines.values()
             if each.loaded is not None and not (each.runs_foreign or each.by_hand or each.returned)
-        }
-        if len(found) > 1:
-            self.broken(f"I3: {' and '.join(found.values())} have loaded different sets or enable_ssl")
+        ]
+        sets = {each.loaded.bundle_digest: each.name for each in ours if each.loaded is not None}
+        switches = {each.ssl_loaded: each.name for each in ours if not each.forgotten}
+        for found in (sets, switches):
+            if len(found) > 1:
+                self.broken(f"I3: {' and '.join(found.values())} have loaded different sets or enable_ssl")
 
     def is_live(self, transaction_id: str) -> list[str]:
         """Nodes on which the new set of a transaction is live."""

@@ -179,6 +179,13 @@ class World:
             self.dice.injected[Fault.RUNS_OLD] += 1
         self._power_on(machine)
 
+    def lose_journal(self, machine: Machine, *, wiped: bool) -> None:
+        """And its agent is started again, which then serves sealed, or without a past."""
+        machine.lose_journal(wiped=wiped)
+        agent = self.agents[machine.name]
+        if agent is not None:
+            agent.die()
+
     def take_out(self, machine: Machine) -> None:
         """It will never be back: CM and the inventory know it no more."""
         self.told(machine.name, "is taken out of the cluster")
@@ -241,6 +248,13 @@ class World:
         if down:
             said = f"{captain.holder} says {result.verdict}"
             self.referee.broken(f"V: {said}, and CM of {', '.join(down)} is to stay down")
+
+    @property
+    def forgotten(self) -> bool:
+        """Whether a node is in a transaction that another one was in, or has ended, and remembers no more."""
+        told = [machine.state.transaction for machine in self.machines.values()]
+        flying = {each.transaction_id for each in told if each is not None}
+        return any(flying & machine.forgotten for machine in self.machines.values())
 
     @property
     def mixed(self) -> bool:

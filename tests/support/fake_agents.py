@@ -44,6 +44,7 @@ from gausscert_common.model import (
 from gausscert_common.protocol.commands import AcquireCommand, Command, PrepareCommand
 from gausscert_common.protocol.node import accept, complete, reconcile
 from gausscert_common.protocol.rules import Effect, StageFacts
+from gausscert_common.protocol.script import is_last
 from gausscert_common.protocol.state import NodeState, SslSetting, View, live_state
 from gausscert_common.protocol.words import Phase, SslWish
 from gausscert_common.source import LiveSet, Source
@@ -82,6 +83,7 @@ class FakeAgent:
         self.lease_until_s = 0.0
         self._lease_asked_s = 0.0
         self._lease_s = 0.0
+        self._start_follows = False
         self.closed = False
         self.audit_head: Head | None = None
         """A test's to set."""
@@ -226,11 +228,11 @@ class FakeAgent:
 
     @property
     def lease_holder(self) -> str:
-        """Free once the owner's transaction has ended here, or waits for nobody but excluded nodes, or when
-        time is up."""
+        """Free once the owner's transaction has ended here, or waits for nobody but excluded nodes, unless a
+        Start was to follow and has not; or when time is up."""
         told = self.state.transaction
         waits = told is not None and bool(told.excluded) and self.state.phase is Phase.COMMITTED
-        ended = waits or self.state.outcome_of(self.state.owner) is not None
+        ended = (waits or self.state.outcome_of(self.state.owner) is not None) and not self._start_follows
         return "" if ended or self._cluster.now_s >= self.lease_until_s else self.state.holder
 
     def restart(self) -> None:
@@ -249,7 +251,7 @@ class FakeAgent:
             accepted = accept(self.state, view, command)
             self.state = accepted.intent
             if isinstance(command, AcquireCommand):
-                self._lease_s = self._lease_asked_s
+                self._lease_s, self._start_follows = self._lease_asked_s, False
             self.lease_until_s = self._cluster.now_s + self._lease_s
             self._cluster.check_invariants()
             if fault is Fault.FAILED:
@@ -259,6 +261,9 @@ class FakeAgent:
                 self.restart()
                 raise Unreachable(Reason.UNREACHABLE, "the agent died", node=self.name)
             self.state = complete(self.state, command, facts)
+            self._start_follows = getattr(command, "start_follows", self._start_follows)
+            if is_last(command, self.state):
+                self._start_follows, self._lease_s, self.lease_until_s = False, 0.0, 0.0
             self._cluster.check_invariants()
 
         await self._cluster.deliver(self, rpc, carry_out)

@@ -47,8 +47,18 @@ class PrepareCommand(Command):
 
 
 @dataclass(frozen=True, slots=True)
+class CommitCommand(Command):
+    """Step 5. A plain `Command` of this step says that nothing follows the last one."""
+
+    start_follows: bool = False
+    """CM is started when all is decided: the coordinator needs the lease until then."""
+
+
+@dataclass(frozen=True, slots=True)
 class PurgeCommand(Command):
     """Step 6. A plain `Command` of this step settles nobody."""
 
     settled: tuple[str, ...] = ()
     """Excluded nodes that have joined or are gone (`protocol.exclusion`)."""
+    start_follows: bool = False
+    """As in `CommitCommand`."""

@@ -11,14 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
 from gausscert_common.errors import NodeFailure, NodeRefusal
-from gausscert_common.protocol.commands import Command
+from gausscert_common.protocol.commands import Command, CommitCommand, PurgeCommand
 from gausscert_common.protocol.node import Accepted, accept, complete, reconcile
 from gausscert_common.protocol.rules import RULES, Effect, StageFacts, depends_on_processes
 from gausscert_common.protocol.state import NodeState, Operation, Transaction, View
-from gausscert_common.protocol.words import Phase, Step
+from gausscert_common.protocol.words import Outcome, Phase, Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +104,6 @@ Move: TypeAlias = (
 Answer: TypeAlias = View | StageFacts | str | None
 Script: TypeAlias = Generator[Move, Answer, NodeState]
 
-LAST_STEPS: Final = frozenset({Step.PURGE, Step.CLEAN})
-"""The last command of a coordinator: the lease is free after it."""
-
 
 def perform(script: Script, make: Callable[[Move], Answer]) -> NodeState:
     """Make every move of a script; what fails is for the script to deal with.
@@ -155,16 +152,30 @@ def carry_out(state: NodeState, command: Command) -> Script:
     except Exception:
         yield Hold()
         raise
-    yield Release() if _is_last(command, state) else Hold()
+    yield Release() if is_last(command, state) else Hold()
     return state
 
 
-def _is_last(command: Command, state: NodeState) -> bool:
-    """Whether the coordinator needs the node no more; a transaction without all nodes ends with Commit."""
-    waits = state.transaction is not None and bool(state.transaction.excluded)
-    return (command.step in LAST_STEPS and state.phase is Phase.NONE) or (
-        command.step is Step.COMMIT and waits
-    )
+def is_last(command: Command, state: NodeState) -> bool:
+    """Whether the coordinator needs the node no more; a transaction without all nodes ends with Commit, and
+    where CM is started after the end, with that.
+
+    Args:
+        command: What was carried out.
+        state: The state after it.
+    """
+    stands = state.transaction is not None and bool(state.transaction.excluded)
+    match command.step:
+        case Step.COMMIT:
+            return stands and not (isinstance(command, CommitCommand) and command.start_follows)
+        case Step.PURGE | Step.CLEAN:
+            follows = isinstance(command, PurgeCommand) and command.start_follows
+            return state.phase is Phase.NONE and not follows
+        case Step.ROLLBACK_START:
+            ended = state.outcome_of(command.transaction_id) is Outcome.COMMITTED
+            return ended or (stands and state.phase is Phase.COMMITTED)
+        case _:
+            return False
 
 
 def settle(state: NodeState) -> Script:

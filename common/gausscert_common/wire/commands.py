@@ -17,7 +17,13 @@ from gausscert.v1 import resources_pb2 as pb
 from gausscert_common import certset, identity
 from gausscert_common.bundle import Bundle, FactorFiles
 from gausscert_common.errors import InvalidInput, Reason
-from gausscert_common.protocol.commands import AcquireCommand, Command, PrepareCommand, PurgeCommand
+from gausscert_common.protocol.commands import (
+    AcquireCommand,
+    Command,
+    CommitCommand,
+    PrepareCommand,
+    PurgeCommand,
+)
 from gausscert_common.protocol.words import RestartScope, SslWish, Step
 from gausscert_common.source import Generation, LiveSet
 from gausscert_common.wire import enums, times
@@ -170,11 +176,17 @@ def as_question(request: calls.JudgeRequest) -> Question:
     return Question(_source(request), drops_crls(request))
 
 
+def as_commit(request: calls.CommitRequest) -> CommitCommand:
+    """Step 5."""
+    base = as_command(request, Step.COMMIT)
+    return CommitCommand(base.transaction_id, base.epoch, base.step, request.start_follows)
+
+
 def as_purge(request: calls.PurgeRequest) -> PurgeCommand:
     """Step 6."""
     base = as_command(request, Step.PURGE)
     settled = _nodes("settled", request.settled)
-    return PurgeCommand(base.transaction_id, base.epoch, base.step, settled)
+    return PurgeCommand(base.transaction_id, base.epoch, base.step, settled, request.start_follows)
 
 
 def as_stop(request: calls.StopRequest) -> RestartOrder:

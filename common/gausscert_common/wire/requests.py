@@ -8,7 +8,7 @@ from gausscert.v1 import agent_service_pb2 as calls
 from gausscert.v1 import resources_pb2 as pb
 
 from gausscert_common import certset
-from gausscert_common.protocol.commands import PurgeCommand
+from gausscert_common.protocol.commands import CommitCommand, PurgeCommand
 from gausscert_common.source import Generation, LiveSet
 from gausscert_common.wire import enums, times
 
@@ -82,10 +82,17 @@ def prepare_request(
     return request
 
 
+def commit_request(command: Command) -> calls.CommitRequest:
+    """Step 5."""
+    follows = isinstance(command, CommitCommand) and command.start_follows
+    return calls.CommitRequest(ref=ref(command), start_follows=follows)
+
+
 def purge_request(command: Command) -> calls.PurgeRequest:
     """Step 6."""
-    settled = command.settled if isinstance(command, PurgeCommand) else ()
-    return calls.PurgeRequest(ref=ref(command), settled=settled)
+    if not isinstance(command, PurgeCommand):
+        return calls.PurgeRequest(ref=ref(command))
+    return calls.PurgeRequest(ref=ref(command), settled=command.settled, start_follows=command.start_follows)
 
 
 def stop_request(

@@ -214,22 +214,26 @@ class StartResponse(_message.Message):
     def __init__(self) -> None: ...
 
 class CommitRequest(_message.Message):
-    __slots__ = ("ref",)
+    __slots__ = ("ref", "start_follows")
     REF_FIELD_NUMBER: _ClassVar[int]
+    START_FOLLOWS_FIELD_NUMBER: _ClassVar[int]
     ref: TransactionRef
-    def __init__(self, ref: _Optional[_Union[TransactionRef, _Mapping]] = ...) -> None: ...
+    start_follows: bool
+    def __init__(self, ref: _Optional[_Union[TransactionRef, _Mapping]] = ..., start_follows: bool = ...) -> None: ...
 
 class CommitResponse(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
 class PurgeRequest(_message.Message):
-    __slots__ = ("ref", "settled")
+    __slots__ = ("ref", "settled", "start_follows")
     REF_FIELD_NUMBER: _ClassVar[int]
     SETTLED_FIELD_NUMBER: _ClassVar[int]
+    START_FOLLOWS_FIELD_NUMBER: _ClassVar[int]
     ref: TransactionRef
     settled: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, ref: _Optional[_Union[TransactionRef, _Mapping]] = ..., settled: _Optional[_Iterable[str]] = ...) -> None: ...
+    start_follows: bool
+    def __init__(self, ref: _Optional[_Union[TransactionRef, _Mapping]] = ..., settled: _Optional[_Iterable[str]] = ..., start_follows: bool = ...) -> None: ...
 
 class PurgeResponse(_message.Message):
     __slots__ = ()

@@ -8,7 +8,13 @@ from gausscert.v1 import resources_pb2 as pb
 from gausscert_common import certset
 from gausscert_common.bundle import Bundle, FactorFiles
 from gausscert_common.errors import InvalidInput, Reason
-from gausscert_common.protocol.commands import AcquireCommand, Command, PrepareCommand, PurgeCommand
+from gausscert_common.protocol.commands import (
+    AcquireCommand,
+    Command,
+    CommitCommand,
+    PrepareCommand,
+    PurgeCommand,
+)
 from gausscert_common.protocol.words import RestartScope, SslWish, Step
 from gausscert_common.source import Generation, LiveSet
 from gausscert_common.wire import commands, requests, times
@@ -100,6 +106,16 @@ def test_purge_survives_the_wire(settled):
     sent = PurgeCommand(TX, 3, Step.PURGE, settled)
 
     assert commands.as_purge(again(requests.purge_request(sent))) == sent
+
+
+@pytest.mark.parametrize("follows", [True, False])
+def test_whether_a_start_follows_survives_the_wire(follows):
+    purge = PurgeCommand(TX, 3, Step.PURGE, (), follows)
+    commit = CommitCommand(TX, 3, Step.COMMIT, follows)
+
+    assert commands.as_purge(again(requests.purge_request(purge))) == purge
+    assert commands.as_commit(again(requests.commit_request(commit))) == commit
+    assert not commands.as_commit(again(requests.commit_request(command(Step.COMMIT)))).start_follows
 
 
 def test_a_purge_without_more_settles_nobody():
