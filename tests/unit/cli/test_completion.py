@@ -88,7 +88,7 @@ def replaced(path: Path, moment: datetime, fails: bool) -> None:
         (("replace", "--enable-ssl", "o"), ["on", "off"]),
         (("plan", "--ou"), ["--out", "--output"]),
         (("status", "--output", ""), ["text", "json"]),
-        (("schema", "hist"), ["history", "history-transaction"]),
+        (("schema", "history-"), ["history-transaction", "history-verify"]),
         (("completion", ""), ["bash", "zsh", "fish"]),
     ],
     ids=" ".join,
