@@ -27,6 +27,7 @@ Several clusters in one file: see `inventory_clusters`. Everything wrong with th
 from __future__ import annotations
 
 import difflib
+import errno
 import math
 import os
 import re
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 FILE_NAME: Final = "gausscert.toml"
+LARGEST: Final = 4 * 1024 * 1024
+"""Bytes: room for far more nodes than a thousand, and an end for what has none."""
 VARIABLE: Final = "GAUSSCERT_INVENTORY"
 SYSTEM_FILE: Final = Path("/etc/gausscert") / FILE_NAME
 MOST_NODES: Final = 9
@@ -119,7 +122,11 @@ def clusters(path: Path) -> tuple[str, ...]:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        with path.open("rb") as opened:
+            body = opened.read(LARGEST + 1)
+        if len(body) > LARGEST:
+            raise OSError(errno.EFBIG, f"it has more than {LARGEST} bytes")
+        return body.decode()
     except (OSError, UnicodeDecodeError) as error:
         cause = error.strerror if isinstance(error, OSError) else "not UTF-8"
         raise InvalidInput(

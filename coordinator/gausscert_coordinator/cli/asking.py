@@ -25,7 +25,13 @@ _OF_JOINING = "CM on the nodes that are brought over, and nowhere else"
 
 
 def recovery_agreed(
-    invocation: Invocation, session: Session, prefer: Choice, restart: RestartScope | None, *, joins: bool
+    invocation: Invocation,
+    session: Session,
+    prefer: Choice,
+    restart: RestartScope | None,
+    exclude: tuple[str, ...] = (),
+    *,
+    joins: bool,
 ) -> bool:
     """Whether a recovery may begin: nobody is there to ask, nothing is in flight, or the operator says yes.
 
@@ -34,6 +40,7 @@ def recovery_agreed(
         session: The open cluster.
         prefer: What was asked for.
         restart: None for the transaction's own way.
+        exclude: Nodes that are to be left out.
         joins: Excluded nodes that are back are brought over.
     """
     if not invocation.terminal.present:
@@ -48,7 +55,7 @@ def recovery_agreed(
     if not all(each.waits for each in flights):
         outage = planning.outage(restart or _own_restart(status), invocation.inventory().timeouts)
     return invocation.terminal.confirmed(
-        textwrap.fill(harmless(_question(status, flights, prefer, outage)), render.err_width)
+        textwrap.fill(harmless(_question(status, flights, prefer, outage, exclude)), render.err_width)
     )
 
 
@@ -58,9 +65,16 @@ def _own_restart(status: ClusterStatus) -> RestartScope:
     return next((each.restart for each in told if each.restart is not None), RestartScope.CLUSTER)
 
 
-def _question(status: ClusterStatus, flights: tuple[InFlight, ...], prefer: Choice, outage: str) -> str:
+def _question(
+    status: ClusterStatus,
+    flights: tuple[InFlight, ...],
+    prefer: Choice,
+    outage: str,
+    exclude: tuple[str, ...],
+) -> str:
     what = "it" if len(flights) == 1 else f"these {counted(len(flights), 'transaction')}"
+    without = f", without {', '.join(exclude)}, which must not run CM until it is back" if exclude else ""
     return (
-        f"Recover {what}, and {_WISHED[prefer]}, on cluster {status.cluster}?"
+        f"Recover {what}, and {_WISHED[prefer]}, on cluster {status.cluster}{without}?"
         f" What may be down: {outage}. [y/N]"
     )

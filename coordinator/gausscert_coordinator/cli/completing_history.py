@@ -47,6 +47,7 @@ def _offered(runs: tuple[Run, ...] | list[Run], incomplete: str) -> list[Complet
     items: dict[str, CompletionItem] = {}
     for run in runs:
         if run.transaction_id.startswith(incomplete):
-            said = f"{run.kind}, {run.verdict or 'not ended'}, {run.begun_at:%Y-%m-%d %H:%M} UTC"
+            # click's script for fish shows no more than what is before a comma.
+            said = f"{run.kind} {run.verdict or 'not ended'} {run.begun_at:%Y-%m-%d %H:%M} UTC"
             items.setdefault(run.transaction_id, CompletionItem(run.transaction_id, help=said))
     return list(items.values())

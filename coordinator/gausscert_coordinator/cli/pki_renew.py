@@ -104,7 +104,7 @@ def _files(
     from gausscert_coordinator.cli import tables_pki
 
     document, lines, place = tables_pki.issued(pki.renew(directory, certificate, out, passphrase, days))
-    invocation.render.result("pki renew", {"issued": document, "nodes": []}, lambda: lines)
+    invocation.render.result("pki renew", {**document, "nodes": []}, lambda: lines)
     invocation.render.note(f"next: move the files to {place}, over the former ones; the key is a secret")
     return ExitCode.DONE
 

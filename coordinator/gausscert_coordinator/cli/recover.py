@@ -121,7 +121,8 @@ def command(
         bundle = read_bundle(invocation, directory, server_password_file, client_password_file).bundle
     with Session(invocation) as session:
         if not (
-            yes or asking.recovery_agreed(invocation, session, prefer, restart, joins=bundle is not None)
+            yes
+            or asking.recovery_agreed(invocation, session, prefer, restart, exclude, joins=bundle is not None)
         ):
             raise InvalidInput(Reason.USAGE, "not confirmed; nothing was changed")
         result = session.carry_out(

@@ -68,8 +68,9 @@ def document(told: Told) -> dict[str, Any]:
 
 
 def _unseen(node: str, error: GausscertError) -> dict[str, Any]:
-    nothing: dict[str, Any] = {"state": None, "planned": [], "done": [], "failed_at": None}
-    return {"node": node, **nothing, "error": documents.error(error)}
+    unknown = dict.fromkeys(("state", "release", "former_release", "service", "user", "restarts"))
+    nothing: dict[str, Any] = {"planned": [], "done": [], "failed_at": None}
+    return {"node": node, **unknown, **nothing, "error": documents.error(error)}
 
 
 def _node(plan: NodePlan, outcome: NodeOutcome | None) -> dict[str, Any]:

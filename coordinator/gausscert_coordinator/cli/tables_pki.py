@@ -46,9 +46,9 @@ def issued(made: Issued) -> tuple[dict[str, Any], list[str], str]:
 
 
 def renewed_document(shown: Sequence[Renewed]) -> dict[str, Any]:
-    """Agents whose credential was renewed over the wire."""
+    """Agents whose credential was renewed over the wire; no file was written."""
     return {
-        "issued": None,
+        **dict.fromkeys(("identity", "cert", "key", "ca", "fingerprint", "not_after")),
         "nodes": [
             {
                 "node": each.node,

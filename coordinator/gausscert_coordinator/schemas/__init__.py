@@ -10,15 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from gausscert_coordinator.schemas import (
-    clusters,
-    histories,
-    identities,
-    inventories,
-    plans,
-    small,
-    transactions,
-)
+from gausscert_coordinator.schemas import clusters, control_planes, histories, plans, small, transactions
 from gausscert_coordinator.schemas.parts import PARTS
 from gausscert_coordinator.schemas.words import Schema, obj, parts_in, text
 
@@ -33,8 +25,7 @@ _DOCUMENTS: Final[Mapping[str, tuple[str, Mapping[str, Schema]]]] = {
     **plans.DOCUMENTS,
     **transactions.DOCUMENTS,
     **histories.DOCUMENTS,
-    **inventories.DOCUMENTS,
-    **identities.DOCUMENTS,
+    **control_planes.DOCUMENTS,
     **small.DOCUMENTS,
 }
 

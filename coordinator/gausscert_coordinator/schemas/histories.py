@@ -118,24 +118,24 @@ DOCUMENTS: Final[dict[str, tuple[str, dict[str, Schema]]]] = {
         {"cluster": text(), "file": text(), "transaction_id": text(), "runs": every(_ACCOUNT)},
     ),
     "history-verify": (
-        "gausscert history --verify: whether the history and the nodes' audit logs are what was written.",
+        "gausscert history --verify: whether the history and the audit logs are as they were written.",
         {
-            "file": text("The history."),
+            "file": text(),
             "history": obj(
                 intact=flag(""),
-                fault=maybe(text("The first line or row that does not fit.")),
-                lines=whole("Of the chain, as far as it fits."),
-                head=text("NUMBER:HASH of the last line that fits; for --head."),
-                runs=whole("How many are in the chain."),
-                older_runs=whole("How many are of before there was a chain."),
+                fault=maybe(text("What is wrong, and where.")),
+                lines=whole("Of the chain."),
+                head=text('Its end, "number:hash", to be kept elsewhere.'),
+                runs=whole("That are in the chain."),
+                older_runs=whole("Of before there was a chain: nothing is known of them."),
             ),
             "nodes": every(
                 obj(
                     node=text(),
-                    intact=maybe(flag("null: its log could not be read.")),
-                    first=maybe(whole("Number of the first line that is kept; 0 for none.")),
-                    head=maybe(text("NUMBER:HASH of the last line that fits.")),
-                    fault=maybe(obj("The first that does not fit.", line=whole("Its number."), cause=text())),
+                    intact=maybe(flag("null, as all that follows, of a node nobody reached.")),
+                    first=maybe(whole("The oldest line that it still has.")),
+                    head=maybe(text('"number:hash".')),
+                    fault=maybe(obj(line=whole(""), cause=text())),
                     error=maybe(part("error")),
                 )
             ),

@@ -54,6 +54,15 @@ DOCUMENTS: Final[dict[str, tuple[str, dict[str, Schema]]]] = {
             ),
         },
     ),
+    "demo-stay": (
+        "gausscert demo --stay: before it waits.",
+        {
+            "simulated": flag("Always true: nothing of it is a real CM."),
+            "directory": text(),
+            "nodes": every(text()),
+            "commands": every(text(), "That can be tried in another terminal."),
+        },
+    ),
     "completion": ("gausscert completion.", {"shell": text(), "script": text()}),
     "version": ("gausscert version.", {"version": text(), "python": text()}),
     "schema": (

@@ -25,6 +25,7 @@ WRONG = {
     "an inventory that is a directory": ("status", "--inventory", "directory"),
     "an inventory that is no TOML": ("status", "--inventory", "nonsense"),
     "an inventory that is not text": ("status", "--inventory", "bytes"),
+    "an inventory without an end": ("status", "--inventory", "/dev/zero"),
     "an inventory without a cluster": ("status", "--inventory", "empty"),
     "a missing bundle": ("plan", "missing", "--server-password-file", "pw", "--client-password-file", "pw"),
     "a bundle that is a file": ("plan", "nonsense"),
@@ -122,6 +123,7 @@ def test_what_is_wrong_is_exactly_one_document(name):
     document = only_document(run.out)
     assert document["schema"] == "gausscert/error/v1"
     assert document["error"]["message"]
+    assert document["error"]["remedy"], "everybody is told what to do"
     assert run.err == ""
     assert SECRET not in run.out
 

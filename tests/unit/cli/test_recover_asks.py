@@ -46,6 +46,12 @@ def test_the_wish_to_finish_and_the_way_to_restart_are_in_the_question():
     assert "(each node for itself)" in said
 
 
+def test_a_node_that_is_to_be_left_out_is_in_the_question():
+    run = cli("recover", "--exclude", "n3", given=given(), typed="no\n")
+
+    assert "on cluster prod, without n3, which must not run CM" in " ".join(run.err.split())
+
+
 def test_the_way_of_the_transaction_is_told_where_nobody_says_another_one():
     run = cli("recover", given=given(doubtful(restart=RestartScope.NODE)), typed="yes\n")
 
