@@ -41,11 +41,13 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
 
 def play(machine: Machine, inventory: Path) -> dict[str, int]:
     """What the play did on the node."""
+    options = (*machine.operator.options, "ControlMaster=auto", "ControlPersist=5s")
     environment = {
         **os.environ,
         "ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.default",
         "ANSIBLE_SSH_TRANSFER_METHOD": "piped",
-        "ANSIBLE_SSH_ARGS": " ".join(f"-o {option}" for option in machine.operator.options),
+        "ANSIBLE_SSH_ARGS": " ".join(f"-o {option}" for option in options),
+        "ANSIBLE_SSH_CONTROL_PATH_DIR": str(machine.root / "c"),
         "ANSIBLE_PIPELINING": "1",
         "ANSIBLE_NOCOLOR": "1",
         "ANSIBLE_HOME": str(machine.root / "ansible"),
