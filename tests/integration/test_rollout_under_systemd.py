@@ -91,6 +91,16 @@ def test_root_installs_an_agent_for_the_owner_of_the_certificates_and_removes_it
     assert left.split() == ["/var/lib/gausscert"]
 
 
+@pytest.mark.parametrize("machine", [("root", "install -d -o omm /opt/gausscert\n")], indirect=True)
+def test_root_installs_nothing_where_another_user_could_exchange_it(machine: Machine, bundle: str):
+    refused = machine.operator.agents("deploy", "--bundle", bundle)
+
+    assert refused.code == 2
+    (finding,) = refused.document["findings"]
+    assert (finding["code"], finding["file"]) == ("ROLLOUT_OPEN_PLACE", "/opt/gausscert")
+    assert machine.sh("ls -A /opt/gausscert") == ""
+
+
 @pytest.mark.parametrize("machine", [("omm", LINGER)], indirect=True)
 def test_the_clusters_own_user_has_an_agent_below_his_home(machine: Machine, bundle: str):
     done = machine.operator.agents("deploy", "--bundle", bundle)
