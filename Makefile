@@ -13,7 +13,7 @@ FAULT_WORKERS ?= 3
 SEEDS ?= 10000
 SIMULATED = $(if $(SEED),--seed $(SEED) $(if $(MUTANT),--mutant $(MUTANT)),$(if $(MUTANTS),--mutants $(MUTANTS),--seeds $(SEEDS)))
 
-.PHONY: demo test faults soak model simulate check fmt protos check-protos docs check-docs screens bench bench-node clean
+.PHONY: demo test faults soak model simulate check fmt protos check-protos docs check-docs screens bench bench-node bench-abuse clean
 
 ## demo: three simulated nodes on loopback, a replacement, a failure and its rollback
 demo: $(VENV)/.runtime
@@ -73,11 +73,15 @@ check-docs: $(VENV)/.runtime
 	$(BIN)/python docs/generate.py --check
 
 ## bench: every benchmark there is; ARGS="--rounds 5" for a shorter one
-bench: bench-node
+bench: bench-node bench-abuse
 
 ## bench-node: what one node costs, against its bare parts; fails when a goal is missed
 bench-node: $(VENV)/.runtime
 	$(BIN)/python -m bench.node $(ARGS)
+
+## bench-abuse: status beside silent sockets, pings, bombs and a thousand calls, against a quiet one
+bench-abuse: $(VENV)/.runtime
+	$(BIN)/python -m bench.abuse $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
