@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from gausscert_sim.faults import Faults, SetFault, StopFault
 from support.local_cluster import EACH_NODE, LocalCluster, on_each_node
 
 pytestmark = pytest.mark.xdist_group("replace-stop")
 
-STOP_S = 12.0
+TIMEOUTS = {"stop_s": 12.0}
 """A node that does not stop is waited for as long as that; one that does needs a second or two."""
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
-    root = tmp_path_factory.mktemp("cluster")
-    with LocalCluster.started(root, timeouts={"stop_s": STOP_S}) as running:
-        running.new_bundle("fresh")
-        yield running
-    assert running.left_over() == []
 
 
 @pytest.mark.parametrize(("fault", "node"), on_each_node(StopFault.FAIL, StopFault.LIE))
