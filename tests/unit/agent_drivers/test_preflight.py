@@ -84,6 +84,7 @@ def test_each_thing_wrong_has_its_own_code_and_no_other(code, changes):
 def test_every_code_of_the_table_is_reachable():
     elsewhere = {"NODE_SET_STRAYS", "NODE_SET_INCOMPLETE", "NODE_SET_MODE", "NODE_NOT_OBSERVED"}
     elsewhere |= {"NODE_CREDENTIAL_EXPIRED", "NODE_CREDENTIAL_EXPIRING", "NODE_NO_LIVE_SET"}
+    elsewhere |= {"NODE_SET_UNREADABLE"}
     elsewhere |= {
         "NODE_ALARM",
         "NODE_NOT_SERVED",
