@@ -87,6 +87,9 @@ class AlarmWatch:
         self._last: Check | None = None
         self._looked_at = 0.0
         self._silent_since: float | None = None
+        self._put_off = False
+        """What is served was not to be known in the last look. Nobody tells when it is: a lease runs out by
+        itself, and a machine that boots may have no CM yet."""
         self._told: dict[Key, Lasting] | None = None
         """The alarms that last; None before the first look."""
 
@@ -124,7 +127,7 @@ class AlarmWatch:
             Seconds until the next look.
         """
         check = self._look_once()
-        often_s = DOWN_AFTER_S if check.serves is False else LOOK_EVERY_S
+        often_s = DOWN_AFTER_S if check.serves is False or self._put_off else LOOK_EVERY_S
         return min(self._interval(), often_s)
 
     def _look_once(self) -> Check:
@@ -136,7 +139,7 @@ class AlarmWatch:
             return check
 
     def _check(self) -> Check:
-        own = self._own()
+        own, self._put_off = self._own(), False
         try:
             report = self._report()
         except GausscertError as error:
@@ -149,7 +152,7 @@ class AlarmWatch:
         try:
             served, asked = self._served(), True
         except NotNow:
-            pass
+            self._put_off = True
         except GausscertError as error:
             unsaid = [Alarm(node_finding(looks.NOT_OBSERVED, f"what cm_server serves: {error}"))]
         down = self._is_down(served, asked=asked)

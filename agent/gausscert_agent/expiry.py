@@ -8,17 +8,19 @@ CRL.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
+from gausscert_common import certset, pem
 from gausscert_common.findings import Finding, Severity
 from gausscert_common.model import SERVED_FILE, Certificate, CertificateKind, ExpiryReport, ServedState
 
 from gausscert_agent.node_findings import node_finding
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from gausscert_common.model import Served
 
@@ -36,6 +38,8 @@ _NO_SET: Final = node_finding("NODE_NO_LIVE_SET")
 
 _SHOWN: Final = 16
 """Hex digits of a fingerprint that people compare."""
+
+_HOLD_CERTIFICATES: Final = frozenset({"cacert.pem", "server.crt", "client.crt"})
 
 _RENEW: Final = "make a new bundle and replace the set: gausscert bundle new, gausscert replace"
 _LONG_AGO: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -77,6 +81,22 @@ def expiry_report(
 
 def _unread(_: bytes) -> None:
     return None
+
+
+def unreadable(files: Mapping[str, bytes], certificates: Iterable[Certificate]) -> Iterator[Finding]:
+    """Files of which a certificate or CRL is none. CM loads a file as a whole or not at all.
+
+    Args:
+        files: Of the live set.
+        certificates: What could be read of them.
+    """
+    told = Counter(one.file for one in certificates)
+    for name in sorted(files.keys() & _HOLD_CERTIFICATES):
+        if told[name] < max(1, len(pem.split(files[name]).of(pem.CERTIFICATE_LABELS))):
+            yield node_finding("NODE_SET_UNREADABLE", file=name)
+    for name in certset.CRL_NAMES:
+        if name in files and not told[name]:
+            yield node_finding("NODE_SET_UNREADABLE", file=name)
 
 
 def with_served(report: ExpiryReport, served: Served | None, describe: Describe = _unread) -> ExpiryReport:

@@ -98,7 +98,7 @@ class Fitness:
         self._credential_says = self._credential()
         yield from (one for one in self._credential_says if one.code in _CREDENTIAL)
         yield from self._access()
-        if not (self._cm_ctl.is_file() and os.access(self._cm_ctl, os.X_OK)):
+        if not _is_program(self._cm_ctl):
             yield node_finding("NODE_CM_CTL_MISSING", file=str(self._cm_ctl))
         operation = self._orphan()
         if operation is not None and _lives(operation):
@@ -127,6 +127,11 @@ class Fitness:
             cause = "it is gone, though a starting agent writes one"
         if cause:
             yield node_finding("NODE_JOURNAL_DAMAGED", cause, file=str(self._journal.path))
+
+
+def _is_program(path: Path) -> bool:
+    """Not `Path.is_file`, which raises where a directory on the way is closed to us."""
+    return os.path.isfile(path) and os.access(path, os.X_OK)
 
 
 def _lives(operation: Operation) -> bool:

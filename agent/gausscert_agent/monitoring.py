@@ -62,7 +62,7 @@ class Monitoring:
             clock=time.monotonic,
         )
         self._watch = AlarmWatch(
-            observer.on_disk,
+            observer.watched,
             observer.check_interval_s,
             clock=time.monotonic,
             own=self.fitness.findings,

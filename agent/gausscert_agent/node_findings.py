@@ -134,6 +134,11 @@ NODE_FINDINGS: Final[dict[str, NodeFinding]] = {
     "NODE_SET_INCOMPLETE": NodeFinding(
         _W, "the live set is not whole", "replacing it mends that; a rollback would bring it back as it is"
     ),
+    "NODE_SET_UNREADABLE": NodeFinding(
+        _W,
+        "a certificate or CRL of the live set cannot be read, so that nobody sees when it expires",
+        "replace the set: cm_server does not start with it again",
+    ),
     "NODE_SET_MODE": NodeFinding(
         _W,
         "files of the live set have a mode that CM refuses",

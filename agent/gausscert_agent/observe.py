@@ -33,12 +33,12 @@ from gausscert_agent import preflight, preflight_look
 from gausscert_agent.describe import Describer
 from gausscert_agent.drivers import cm_probe
 from gausscert_agent.drivers.cm_ctl import os_user
-from gausscert_agent.expiry import DEFAULT_THRESHOLD_DAYS, expiry_report, with_served
+from gausscert_agent.expiry import DEFAULT_THRESHOLD_DAYS, expiry_report, unreadable, with_served
 from gausscert_agent.looks import NOT_RUNNING, NotNow
 from gausscert_agent.node_findings import node_finding
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from gausscert_common.findings import Finding
     from gausscert_common.model import Certificate, ClusterState
@@ -230,10 +230,19 @@ class Observer:
         """A report of the live set, and what is served beside it."""
         return with_served(report, served, _describe_leaf)
 
+    def watched(self) -> ExpiryReport:
+        """As `on_disk`, and what would keep CM from starting with that set again."""
+        return self._on_disk(_unsound)
+
     def on_disk(self) -> ExpiryReport:
         """Every certificate of the live set, soonest first."""
+        return self._on_disk(lambda _: ())
+
+    def _on_disk(self, judge: Callable[[SetOnDisk], Iterable[Finding]]) -> ExpiryReport:
         look = _Look()
         live = look.at("the live set", self._store.read_live, None)
+        if live is not None:
+            look.findings.extend(judge(live))
         threshold = look.at("cm_server.conf", self.alert_threshold_days, DEFAULT_THRESHOLD_DAYS)
         report = expiry_report(
             self._config.name, _certificates(live), self._clock(), threshold, look.findings
@@ -327,6 +336,12 @@ class _Look:
 
     def _note(self, what: str, cause: str) -> None:
         self.findings.append(node_finding("NODE_NOT_OBSERVED", f"{what}: {cause}"))
+
+
+def _unsound(live: SetOnDisk) -> Iterable[Finding]:
+    if not live.files:  # that there is none is told by itself
+        return ()
+    return (*preflight.judge_live(live.files, live.modes, ()), *unreadable(live.files, _certificates(live)))
 
 
 def _is_well(served: Served) -> bool:

@@ -93,6 +93,7 @@ class Prover:
                 read its files, or to be gone where nothing starts it: all that waiting brings is a longer
                 outage.
         """
+        self.cluster_state, self.short_of = None, []
         deadline_s = self._clock() + within_s
         needed = (least or expectation).servers.keys()
         vain, longest_s = frozenset[int](), QUICK_PROBE_S

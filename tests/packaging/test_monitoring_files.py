@@ -93,7 +93,7 @@ def test_the_rules_pass_their_tests():
         ('kind!="extra"', 'kind!="x"'),
         ("for: 15m", "for: 0m"),
         ('where!="served"', 'where!="x"'),
-        ("gausscert_served_equals_disk == 0\n          )", "gausscert_served_equals_disk >= 0\n          )"),
+        ("gausscert_served_equals_disk == 1\n          )", "gausscert_served_equals_disk == 2\n          )"),
         ("gausscert_cm_server_serves == 0", "gausscert_cm_server_serves == 2"),
         ("max by (job, cluster)", "min by (job, cluster)"),
         ('code="NODE_NOT_OBSERVED"', 'code="X"'),

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 _AT_ONCE: Final = 8
 _NO_CA: Final = "there is no live cacert.pem to verify the chain with"
+_NO_SOUND_CA: Final = "the live cacert.pem cannot be read, so that the chain cannot be verified"
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,15 +120,13 @@ def probe_all(
 
 
 def _probe(served: Served, node: CmNode, caller: Caller, ca: bytes, deadline: _Deadline) -> Served:
-    if not pem.split(ca).of(pem.CERTIFICATE_LABELS):
-        shown, cause = _exchange(node, caller, _context(b""), deadline), _NO_CA
-    else:
-        try:
-            shown, cause = _exchange(node, caller, _context(ca), deadline), ""
-        except ssl.SSLCertVerificationError as error:
-            # Which certificate it is matters most when it is the wrong one: ask again, without verifying.
-            cause = f"the chain does not verify: {error.verify_message} ({error.verify_code})"
-            shown = _exchange(node, caller, _context(b""), deadline)
+    context, cause = _trusting(ca)
+    try:
+        shown = _exchange(node, caller, context, deadline)
+    except ssl.SSLCertVerificationError as error:
+        # Which certificate it is matters most when it is the wrong one: ask again, without verifying.
+        cause = f"the chain does not verify: {error.verify_message} ({error.verify_code})"
+        shown = _exchange(node, caller, _context(b""), deadline)
     if shown.leaf is None:
         return replace(served, state=ServedState.SSL_OFF)
     return replace(
@@ -196,6 +195,17 @@ def _exactly(plain: socket.socket, count: int, deadline: _Deadline) -> bytes:
     return body
 
 
+def _trusting(ca: bytes) -> tuple[ssl.SSLContext, str]:
+    """To verify chains with this cacert.pem, or else with nothing, and why. What lies on the disk says
+    nothing of what a cm_server serves that has read its files before."""
+    if not pem.split(ca).of(pem.CERTIFICATE_LABELS):
+        return _context(b""), _NO_CA
+    try:
+        return _context(ca), ""
+    except ssl.SSLError:
+        return _context(b""), _NO_SOUND_CA
+
+
 def _context(ca: bytes) -> ssl.SSLContext:
     """CM's own client side: TLS 1.2 or newer, any name, purpose TLS server (facts section 4)."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -216,11 +226,15 @@ def _told(tls: ssl.SSLSocket) -> datetime | None:
     return credential_facts.date_of(said) if isinstance(said, str) else None
 
 
-def _not_after(leaf: bytes) -> datetime:
-    """Where the chain does not verify; an idle agent holds no cryptography otherwise."""
+def _not_after(leaf: bytes) -> datetime | None:
+    """Where the chain does not verify; an idle agent holds no cryptography otherwise. None where that library
+    is stricter than OpenSSL, which CM serves it with."""
     from cryptography import x509
 
-    return x509.load_der_x509_certificate(leaf).not_valid_after_utc
+    try:
+        return x509.load_der_x509_certificate(leaf).not_valid_after_utc
+    except (ValueError, x509.InvalidVersion):
+        return None
 
 
 def _reason(error: ssl.SSLError) -> str:

@@ -429,6 +429,21 @@ def test_a_cm_server_that_serves_in_between_has_not_been_down_for_a_while():
     assert bench.watch.last.alarms == ()
 
 
+def test_what_is_put_off_is_looked_at_again_soon():
+    """A coordinator that dies in a restart tells nobody, and an hour is long for a cm_server that is down."""
+    bench = Bench(certificate(999))
+    bench.served = NotNow()
+    assert bench.look() == (60.0, [("INFO", "")])
+    bench.served = NONE_RUNS
+    assert bench.look() == (60.0, [])
+    bench.now += 60
+    assert bench.look()[1] == [("WARNING", "NODE_NOT_SERVED")]
+    bench.served = NotNow()
+    assert bench.look()[0] == 60.0
+    bench.error = NodeFailure(Reason.STORE_FAILED, "no")  # then that is an alarm of its own
+    assert bench.look()[0] == 3600.0
+
+
 def test_that_it_does_not_serve_is_not_over_while_somebody_restarts_it():
     bench = Bench(certificate(999))
     bench.served = NONE_RUNS

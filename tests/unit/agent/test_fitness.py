@@ -75,6 +75,21 @@ def test_an_agent_that_could_do_its_job_is_fit(bench):
     assert bench.fitness.findings() == ()
 
 
+def test_a_cm_ctl_that_cannot_even_be_looked_at(bench):
+    missing = (
+        bench.root / ("x" * 300) / "cm_ctl"
+    )  # refused with ENAMETOOLONG, as a closed directory with EACCES
+    fit = Fitness(
+        bench.state_dir,
+        Journal(bench.state_dir),
+        missing,
+        credential=tuple,
+        orphan=lambda: None,
+        clock=lambda: 0.0,
+    )
+    assert [finding.code for finding in fit.look()] == ["NODE_CM_CTL_MISSING"]
+
+
 def test_a_missing_cm_ctl(bench):
     bench.cm_ctl.chmod(0o600)
     assert bench.look() == ["NODE_CM_CTL_MISSING"]

@@ -131,6 +131,29 @@ def test_a_chain_that_does_not_verify_is_told_with_the_certificate(serving):
     assert "unable to get local issuer certificate (20)" in served.cause
 
 
+@pytest.mark.parametrize("body", [b"AAAA", b"!!!!"])
+def test_a_cacert_that_was_spoilt_on_the_disk_does_not_hide_what_is_served(serving, body):
+    files = sim_certs.new_set()
+    block = b"-----BEGIN CERTIFICATE-----\n" + body + b"\n-----END CERTIFICATE-----\n"
+    for ca in (block, files["cacert.pem"] + block):
+        served = ask(serving(files=files), ca)
+        assert (served.state, served.chain_verified) == (ServedState.SSL_ON, False)
+        assert served.fingerprint == leaf(files).fingerprint(SHA256()).hex()
+        assert "the live cacert.pem cannot be read" in served.cause
+
+
+def test_a_leaf_that_only_openssl_can_read_is_told_without_its_date(serving):
+    files = sim_certs.new_set()
+    der = leaf(files).public_bytes(Encoding.DER)
+    odd = der.replace(b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x05", 1)  # a version that there is not
+    with pytest.raises(x509.InvalidVersion):
+        x509.load_der_x509_certificate(odd)
+    shown = files | {"server.crt": ssl.DER_cert_to_PEM_cert(odd).encode()}
+    served = ask(serving(files=shown), files["cacert.pem"])
+    assert (served.state, served.chain_verified) == (ServedState.SSL_ON, False)
+    assert (served.leaf, served.not_after) == (odd, None)
+
+
 def test_an_expired_leaf_is_told_with_its_date(serving):
     files = sim_certs.bent(server_days=(-9, -2))
     served = ask(serving(files=files), files["cacert.pem"])

@@ -259,6 +259,32 @@ def test_the_live_sets_faults_are_reported(bench):
     assert codes == ["NODE_SET_INCOMPLETE", "NODE_SET_MODE"]
 
 
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        ({}, []),
+        ({"server.crt": b"garbage"}, [("NODE_SET_UNREADABLE", "server.crt")]),
+        ({"client.crt": b""}, [("NODE_SET_UNREADABLE", "client.crt")]),
+        ({"server.crl": b"garbage"}, [("NODE_SET_UNREADABLE", "server.crl")]),
+        ({"server.crt": None}, [("NODE_SET_INCOMPLETE", "")]),
+    ],
+)
+def test_a_live_set_that_cm_would_not_start_with_again_is_watched(bench, spoil, told):
+    files = {name: body for name, body in (sim_certs.old_set() | spoil).items() if body is not None}
+    bench.install(files)
+    found = bench.observer.watched().findings
+    assert [(one.code, one.file) for one in found if one.code.startswith("NODE_SET")] == told
+    assert not [one for one in bench.observer.expiry().findings if one.code.startswith("NODE_SET")]
+
+
+def test_one_ca_of_several_that_cannot_be_read_is_watched(bench):
+    block = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
+    files = sim_certs.old_set()
+    bench.install(files | {"cacert.pem": files["cacert.pem"] + block})
+    found = [(one.code, one.file) for one in bench.observer.watched().findings]
+    assert ("NODE_SET_UNREADABLE", "cacert.pem") in found
+
+
 def test_only_a_preflight_looks_for_everything(bench):
     bench.install(sim_certs.old_set())
     (bench.home / "bin" / "cluster_manual_pause").touch()

@@ -84,6 +84,7 @@ def test_each_thing_wrong_has_its_own_code_and_no_other(code, changes):
 def test_every_code_of_the_table_is_reachable():
     elsewhere = {"NODE_SET_STRAYS", "NODE_SET_INCOMPLETE", "NODE_SET_MODE", "NODE_NOT_OBSERVED"}
     elsewhere |= {"NODE_CREDENTIAL_EXPIRED", "NODE_CREDENTIAL_EXPIRING", "NODE_NO_LIVE_SET"}
+    elsewhere |= {"NODE_SET_UNREADABLE"}
     elsewhere |= {
         "NODE_ALARM",
         "NODE_NOT_SERVED",
@@ -91,6 +92,9 @@ def test_every_code_of_the_table_is_reachable():
         "NODE_DRIFT_REFUSED",
         "NODE_CREDENTIAL_LAST_DAY",
     }
+    # Of whom the agent lets in, and its own credential: test_credential_source, test_fitness, test_audit.
+    elsewhere |= {"NODE_CREDENTIAL_CA_EXPIRED", "NODE_CREDENTIAL_CA_EXPIRING"}
+    elsewhere |= {"NODE_DENY_LIST_UNUSABLE", "NODE_AUDIT_NOT_WRITTEN"}
     elsewhere |= {"NODE_STATE_NOT_WRITABLE", "NODE_JOURNAL_DAMAGED", "NODE_ORPHAN"}
     assert {code for code, _ in TABLE} | elsewhere == set(NODE_FINDINGS)
 

@@ -377,3 +377,21 @@ async def test_seeing_no_cm_server_at_all_proves_nothing():
     expected = expectation.new_set(reports, "", None)
 
     assert [failure.node for failure in proof.objections(expected, {"node-a": ProbeReport()})] == ["node-a"]
+
+
+async def test_what_query_said_of_the_new_set_is_not_told_of_a_rollback_in_which_it_was_not_asked():
+    cluster = FakeCluster()
+    cluster.state_seen_by = lambda prober: ClusterState(
+        "Unavailable" if prober.live.bundle_digest == NEW.digest else "Normal"
+    )
+
+    def on_command(rpc: str, name: str) -> None:
+        if (rpc, name) == ("rollback_start", "node-b"):
+            deaf(cluster.nodes["node-b"])
+
+    cluster.on_command = on_command
+
+    result = await run(cluster)
+
+    assert (result.verdict, result.last_stage) == (Verdict.IN_DOUBT, Stage.ROLLBACK_VERIFY)
+    assert result.cluster_state is None

@@ -54,6 +54,17 @@ def test_a_cm_server_that_nothing_starts_is_not_looked_for_in_its_log(marked):
     assert ("cm_server's log" in failure.remedy) is not marked
 
 
+@pytest.mark.parametrize(
+    ("marked", "processes", "down"),
+    [(True, (), {1}), (False, (), set()), (True, (BEFORE,), set())],
+)
+def test_only_one_that_is_gone_and_marked_is_not_waited_for(marked, processes, down):
+    """One that is gone without the mark is started again by its cm_agent: it gets its time."""
+    topology = CmTopology(1, (CmNode(1, "host-1", "10.0.0.1", 5000),))
+    report = NodeReport("c", "n1", "1", NOW, topology=topology, manually_stopped=marked, processes=processes)
+    assert running.held_down({"n1": report}) == down
+
+
 def test_an_agent_that_tells_no_ticks_is_judged_by_the_start():
     old = replace(BEFORE, start_ticks=0, boot="")
     assert named(old, replace(old, started_at=NOW + timedelta(seconds=4)))

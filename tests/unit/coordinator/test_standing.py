@@ -231,6 +231,24 @@ async def test_as_good_as_before_is_enough_after_better_was_waited_for():
     assert "accepted as it is: Degraded; cm_server 1 Primary, 2 Standby, 3 Standby" in notes
 
 
+async def test_what_one_proof_fell_short_of_is_not_said_again_of_the_next():
+    cluster = FakeCluster()
+
+    def degraded(prober: FakeNode) -> ClusterState:
+        # As good as before; but the mark of a stop is there, so that it is turned back all the same.
+        cluster.nodes["node-b"].manual_stop = prober.live.bundle_digest == NEW.digest
+        return ClusterState("Degraded", ROLES)
+
+    cluster.state_seen_by = degraded
+
+    result = await run(cluster)
+
+    assert (result.verdict, result.last_stage) == (Verdict.ROLLED_BACK, Stage.VERIFY)
+    short_of = [found.cause for found in result.findings if found.code == Reason.NOT_PROVEN]
+    assert len(short_of) == 3
+    assert all("says Degraded, not Normal" in cause for cause in short_of)
+
+
 async def test_better_than_before_is_not_waited_for_any_longer_once_it_is_seen():
     cluster = FakeCluster()
     cluster.state_seen_by = lambda prober: ClusterState(
