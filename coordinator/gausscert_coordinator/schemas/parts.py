@@ -27,7 +27,10 @@ from gausscert_coordinator.schemas.words import (
 )
 
 CERTIFICATE: Final[dict[str, Schema]] = {
-    "file": text('Its name in the set; "served by cm_server" for one that was seen in a handshake.'),
+    "file": text(
+        'Its name in the set, or "served by cm_server" if it was seen in a handshake; a path for what belongs'
+        " to the control plane."
+    ),
     "index": whole("Its place in the file, from 0."),
     "kind": word(CertificateKind),
     "subject": text("RFC 4514; the issuer for a CRL."),
