@@ -16,7 +16,7 @@ DIR ?= dist/bundle
 SEEDS ?= 10000
 SIMULATED = $(if $(SEED),--seed $(SEED) $(if $(MUTANT),--mutant $(MUTANT)),$(if $(MUTANTS),--mutants $(MUTANTS),--seeds $(SEEDS)))
 
-.PHONY: demo test faults soak model simulate check fmt protos check-protos docs check-docs screens bench bench-node bundle lock clean
+.PHONY: demo test faults soak model simulate check fmt protos check-protos docs check-docs screens bench bench-node bench-abuse bundle lock clean
 
 ## demo: three simulated nodes on loopback, a replacement, a failure and its rollback
 demo: $(VENV)/.runtime
@@ -76,7 +76,7 @@ check-docs: $(VENV)/.runtime
 	$(BIN)/python docs/generate.py --check
 
 ## bench: every benchmark there is; ARGS="--rounds 5" for a shorter one
-bench: bench-node
+bench: bench-node bench-abuse
 
 ## bench-node: what one node costs, against its bare parts; fails when a goal is missed
 bench-node: $(VENV)/.runtime
@@ -89,6 +89,10 @@ bundle: $(VENV)/.python
 ## lock: newer versions for the bundle, and their hashes
 lock: $(VENV)/.python
 	$(BIN)/python deploy/bundle/lock.py
+
+## bench-abuse: status beside silent sockets, pings, bombs and a thousand calls, against a quiet one
+bench-abuse: $(VENV)/.runtime
+	$(BIN)/python -m bench.abuse $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -123,7 +123,8 @@ class AuditLog:
         """
         found: list[str] = []
         size = 0
-        with files.store_errors("read the audit log", self.path):
+        # Locked, because a line that is just being written could be seen by half.
+        with self._lock, files.store_errors("read the audit log", self.path):
             for number, text in numbered(self.path, after):
                 size += len(text) + 1
                 if found and size > limit_bytes:

@@ -22,6 +22,7 @@ from gausscert_common.identity import Identity
 from gausscert_common.wire import enums, errors
 
 from gausscert_agent import peer
+from gausscert_agent.admission import is_turned_away
 from gausscert_agent.audited import audited
 from gausscert_agent.peer import caller_of
 
@@ -145,15 +146,13 @@ class Outermost(grpc.ServerInterceptor):
         def answer(requests: Iterator[Any], context: grpc.ServicerContext) -> None:
             del requests
             with self._catch(rpc, context):
-                raise NodeRefusal(
-                    Reason.BUSY,
-                    "too many calls of this kind are open",
-                    remedy="try again; if it stays, see in the agent's log who else calls it",
-                )
+                raise _no_slot()
 
         return answer
 
     def _request(self, call: _Call, requests: Iterator[Any]) -> Any:  # noqa: ANN401
+        if is_turned_away():
+            raise _no_slot()
         self._check(call.rpc, call.context)
         for request in requests:
             call.request = request
@@ -182,6 +181,14 @@ class Outermost(grpc.ServerInterceptor):
         _log_end(call, failed)
         audited(self._audit, call.rpc, call.context, call.request, failed)
         context.abort_with_status(_Status(failed))
+
+
+def _no_slot() -> NodeRefusal:
+    return NodeRefusal(
+        Reason.BUSY,
+        "too many calls of this kind are open",
+        remedy="try again; if it stays, see in the agent's log who else calls it",
+    )
 
 
 def _behavior(handler: Handler) -> Callable[..., Any]:

@@ -30,8 +30,11 @@ logger = logging.getLogger(__name__)
 
 MAX_REQUEST_BYTES: Final = 1024 * 1024
 """Nine ordinary files are 30 KiB; this leaves room for a CA file of several hundred certificates."""
-MAX_CONCURRENT_RPCS: Final = 256
-"""A backstop well above all slots together (`Pools`): calls that are being turned away count, too."""
+MAX_CONCURRENT_RPCS: Final = 2048
+"""A backstop far above all slots together (`Pools`): calls that are being turned away count, too, and whoever
+opens a thousand must not make gRPC refuse those of others."""
+LOOKS_EACH: Final = 6
+"""Of one caller at once."""
 
 OPTIONS: Final[tuple[tuple[str, Any], ...]] = (
     # A second agent on the same port would silently share its connections.
@@ -63,14 +66,15 @@ class Pools:
     """Threads and slots by kind of call, so that no kind can keep another waiting or out."""
 
     def __init__(self) -> None:
+        self.door = Pool("door", threads=2, slots=MAX_CONCURRENT_RPCS)
+        """Says BUSY to whoever finds no slot."""
         # One command runs at a time; the others wait for it, or are told BUSY.
         self.work = Pool("work", threads=4, slots=8)
-        self._look = Pool("look", threads=8, slots=16)
+        # Nobody has all of them, so that an observer gone wild does not keep an operator from looking.
+        self._look = Pool("look", threads=8, slots=16, share=LOOKS_EACH, door=self.door)
         self._health = Pool("health", threads=2, slots=4)
         watchers = WATCHERS + HEALTH_WATCHERS
         self._watch = Pool("watch", threads=watchers, slots=watchers)
-        self.door = Pool("door", threads=2, slots=MAX_CONCURRENT_RPCS)
-        """Says BUSY to whoever finds no slot."""
 
     def of(self, rpc: str) -> Pool:
         """The pool for `service/method`."""

@@ -128,6 +128,8 @@ def verify_audit(path: Path) -> None:
     log = config.state_dir / audit.DIRECTORY
     try:
         found = auditing.verify(text for _, text in audit.numbered(log))
+        if found.fault is not None:  # perhaps by the half of a line that an agent was just writing
+            found = auditing.verify(text for _, text in audit.numbered(log))
     except OSError as error:
         raise InvalidInput(
             Reason.CONFIG_INVALID,
@@ -142,6 +144,9 @@ def verify_audit(path: Path) -> None:
             file=str(log),
             remedy="find out who can write there, and what the agent's own log says of that time",
         )
+    if not found.first:
+        click.echo(f"{log}: nothing was asked of this agent yet")
+        return
     click.echo(f"{log}: intact, lines {found.first} to {found.head.number}")
     click.echo(f"its end: {auditing.written(found.head)}")
 

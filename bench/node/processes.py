@@ -108,6 +108,7 @@ class Serving:
         credentials: Whose channel is opened to it.
 
     Attributes:
+        address: The same.
         ready_ms: From the spawn until it said that it serves.
         ready_cpu_ms: The CPU time it had used by then.
     """
@@ -130,6 +131,7 @@ class Serving:
             except BaseException:
                 self._end()
                 raise
+        self.address = address
         self.channel = credentials.channel(address)
 
     @property

@@ -12,7 +12,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from gausscert_common import auditing
-from gausscert_common.errors import GausscertError, InternalError, InvalidInput, NodeFailure, Reason
+from gausscert_common.errors import (
+    GausscertError,
+    InternalError,
+    InvalidInput,
+    NodeFailure,
+    NodeRefusal,
+    Reason,
+)
 
 from gausscert_coordinator import diagnosis
 from gausscert_coordinator.diagnosis import Dialled
@@ -183,6 +190,15 @@ class ControlPlane:
         )
 
     async def _renew(self, client: ControlPlaneClient, signer: Signer) -> Certificate:
+        try:
+            return await self._renew_once(client, signer)
+        except NodeRefusal as refusal:
+            if refusal.reason is not Reason.RENEWAL_UNKNOWN:
+                raise
+            # It was restarted between the halves, or somebody else renews it: both pass.
+            return await self._renew_once(client, signer)
+
+    async def _renew_once(self, client: ControlPlaneClient, signer: Signer) -> Certificate:
         request_id = self._make_id()
         asked = await client.begin_renewal(request_id)
         signed = await asyncio.to_thread(signer.sign, client.name, asked.request, asked.certificate)

@@ -136,9 +136,15 @@ class Engine:
 
     async def let_go(self) -> None:
         """Give back what `acquire` was granted, where nothing is to follow. The fence stays where it is. A
-        node that does not hear of it keeps its lease until that runs out."""
-        for error in await self._hands.give_back(self._granted):
-            self._reporter.tell(Mark.NOTE, error.node, f"keeps its lease until it runs out: {error.message}")
+        node that does not hear of it keeps its lease until that runs out, unless another coordinator has it
+        by then."""
+        self._tell_kept(await self._hands.give_back(self._granted))
+
+    def _tell_kept(self, errors: Iterable[GausscertError]) -> None:
+        for error in errors:
+            taken = error.reason in (Reason.FENCED, Reason.LOCKED)
+            how = "has another coordinator by now" if taken else "keeps its lease until it runs out"
+            self._reporter.tell(Mark.NOTE, error.node, f"{how}: {error.message}")
 
     @property
     def done(self) -> Mapping[str, tuple[Step, ...]]:
@@ -338,8 +344,7 @@ class Engine:
     async def _release(self, stage: Stage) -> list[GausscertError]:
         """Tell those that granted Acquire that nothing will come. Nothing was prepared anywhere, so a node
         that does not hear of it only keeps its lease until that runs out."""
-        for error in await self._hands.command(stage, self._granted):
-            self._reporter.tell(Mark.NOTE, error.node, f"keeps its lease until it runs out: {error.message}")
+        self._tell_kept(await self._hands.command(stage, self._granted))
         return []
 
     async def _prepare(self, replacement: Replacement) -> list[GausscertError]:

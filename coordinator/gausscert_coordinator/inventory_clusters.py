@@ -24,7 +24,7 @@ from gausscert_common.errors import InvalidInput, Reason
 
 VARIABLE: Final = "GAUSSCERT_CLUSTER"
 KEY: Final = "clusters"
-SHARED: Final = ("timeouts",)
+SHARED: Final = ("timeouts", "ssh", "agent")
 """Tables that stand for all clusters of a file."""
 
 

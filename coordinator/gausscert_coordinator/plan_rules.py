@@ -11,6 +11,7 @@ from gausscert_common.findings import Severity
 from gausscert_common.model import ServedState, SslValue
 from gausscert_common.protocol.words import RestartScope, SslWish
 
+from gausscert_coordinator import live_sets as sets
 from gausscert_coordinator.plan_catalogue import PLAN
 from gausscert_coordinator.query import NORMAL, WORKING
 from gausscert_coordinator.recovery_view import cm_runs
@@ -194,23 +195,22 @@ def processes(seen: Evidence) -> Iterator[Finding]:
 def live_sets(seen: Evidence) -> Iterator[Finding]:
     """The set is new, and the nodes are alike now."""
     digests = {node: report.live.bundle_digest for node, report in seen.reports.items()}
-    found = set(digests.values())
     if seen.only_ssl:
-        yield from _kept_sets(seen, digests)
+        yield from _kept_sets(seen)
         return
     same = all(digest and digest == seen.wanted(node) for node, digest in digests.items())
     if digests and same and not seen.errors:
         unchanged = PLAN["SET_UNCHANGED"].finding("same files, byte for byte, on all nodes")
         changes = _switch_changes(seen)
         yield replace(unchanged, severity=Severity.WARNING) if changes else unchanged
-    if len(found) > 1:
-        yield _sets_differ(digests)
+    if sets.differ(seen.reports):
+        yield _sets_differ(seen.reports)
 
 
-def _kept_sets(seen: Evidence, digests: Mapping[str, str]) -> Iterator[Finding]:
+def _kept_sets(seen: Evidence) -> Iterator[Finding]:
     """What the nodes keep must be of one bundle where it is to be served; and something must change."""
-    if len(set(digests.values())) > 1:
-        differ = _sets_differ(digests)
+    if sets.differ(seen.reports):
+        differ = _sets_differ(seen.reports)
         on = seen.options.ssl_wish is SslWish.ON
         yield replace(differ, severity=Severity.ERROR, remedy=_ONE_BUNDLE) if on else differ
     if not _switch_changes(seen) and not seen.errors and _all_answer_as_wished(seen):
@@ -224,12 +224,10 @@ def _all_answer_as_wished(seen: Evidence) -> bool:
     return not answers & ({ServedState.SSL_ON, ServedState.SSL_OFF} - {wanted})
 
 
-def _sets_differ(digests: Mapping[str, str]) -> Finding:
-    groups = (
-        " and ".join(node for node, digest in digests.items() if digest == each)
-        for each in dict.fromkeys(digests.values())
-    )
-    return PLAN["SETS_DIFFER"].finding(f"alike are: {'; '.join(groups)}")
+def _sets_differ(reports: Mapping[str, NodeReport]) -> Finding:
+    """By leaves and CAs: factor files and a node's own CRLs make no other set."""
+    groups = "; ".join(" and ".join(names) for names in sets.groups(reports))
+    return PLAN["SETS_DIFFER"].finding(f"alike are: {groups}")
 
 
 RULES: Final = (names, clocks, topology, ssl_switch, cluster_state, processes, live_sets)

@@ -90,7 +90,7 @@ class Recoverer:
             result = await (
                 self._join(piece) if isinstance(piece, Joining) else self._settle(piece, read.good)
             )
-            if not _goes_on(piece, result):
+            if not (_goes_on(piece, result) or self._left_down(piece, result)):
                 return self._summed(result)
             self._done.append(result)
 
@@ -159,6 +159,13 @@ class Recoverer:
             witnesses=case.witnesses,
         )
 
+    def _left_down(self, piece: Case | Joining, result: Result) -> bool:
+        """Whether CM was left stopped on some node for the sake of a transaction that is rolled back, too, by
+        now: nothing keeps it from starting any more."""
+        down = any(each.code == Reason.NODES_EXCLUDED.value for done in self._done for each in done.findings)
+        ended = isinstance(piece, Case) and not piece.start_as and result.verdict is Verdict.ROLLED_BACK
+        return down and ended
+
     def _was_in_vain(self, piece: Case | Joining, reports: Mapping[str, NodeReport]) -> bool:
         """Whether the same was begun before and has left every node as it was: it would go on for ever."""
         begun = (_transaction_of(piece), recovery_view.standing(reports))
@@ -200,8 +207,12 @@ class Recoverer:
         earlier = (found for piece in self._done for found in piece.findings)
         still = [found for found in earlier if found.code != Reason.NODES_EXCLUDED.value]
         seen = next((piece for piece in reversed(pieces) if piece.proof), last)
+        only_started = bool(self._done) and last.verdict is Verdict.NOTHING_DONE and not last.failures
+        ended = self._done[-1] if only_started else last
         return replace(
             last,
+            transaction_id=ended.transaction_id,
+            verdict=ended.verdict,
             why="; ".join(dict.fromkeys(piece.why for piece in pieces if piece.why)),
             findings=tuple(dict.fromkeys([*still, *last.findings])),
             duration_s=sum(piece.duration_s for piece in pieces),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from gausscert_common.errors import GausscertError, Unreachable
+from gausscert_common.errors import GausscertError, Reason, Unreachable
 from gausscert_common.protocol import exclusion
 from gausscert_common.protocol.coordinator import Course, Stage, Verdict
 from gausscert_common.protocol.exclusion import Return
@@ -23,6 +23,7 @@ from gausscert_coordinator.recovery_refusals import (
     SETS_DIFFER,
     held_by_others,
     not_as_one,
+    phases_of,
     refused,
     still_listed,
     stranger,
@@ -144,12 +145,14 @@ def examine(
     lost = [error for node, error in read.bad.items() if not _may_be_lost(node, error, subject)]
     if lost:
         why = f"{len(reports)} of {len(inventory)} nodes answered; recovery needs all of them"
-        return refused("", lost, why)
+        sealed = any(error.reason is Reason.JOURNAL_DAMAGED for error in lost)
+        return refused("", [*lost, *(phases_of(reports) if sealed else ())], why)
     if subject.contradiction:
         return held_by_others(wish, reports) or untouchable("", subject.contradiction, subject.said)
     strangers = [stranger(node) for node in subject.nodes if node not in reports]
     if strangers:
-        return refused(subject.transaction_id, strangers, "a node is not in the inventory")
+        why = "a node is not in the inventory"
+        return refused(subject.transaction_id, [*strangers, *phases_of(reports)], why)
     subject = left_behind.alone(left_behind.back(subject, reports), reports)
     apart = bool(subject.excluded or subject.through or wish.exclude)
     if apart and wish.restart is RestartScope.CLUSTER:

@@ -13,7 +13,7 @@ from gausscert_common.protocol import exclusion
 from gausscert_common.protocol.coordinator import Verdict
 from gausscert_common.protocol.exclusion import Return
 
-from gausscert_coordinator import proof
+from gausscert_coordinator import live_sets, proof
 from gausscert_coordinator.objections import locked
 from gausscert_coordinator.report import Result
 
@@ -34,6 +34,8 @@ _FENCED: Final = (
     " given back"
 )
 
+
+_AS_SAID: Final = "first what is said of the others, then run gausscert recover"
 
 SETS_DIFFER: Final = "no transaction is in doubt, but the nodes hold different sets"
 
@@ -110,6 +112,25 @@ def not_as_one() -> InvalidInput:
         "nodes were excluded: cm_ctl for the whole cluster would reach for those, too",
         remedy="use --restart node, or leave it out",
     )
+
+
+def phases_of(reports: Mapping[str, NodeReport]) -> list[GausscertError]:
+    """How it stands with the nodes that do answer, beside one that keeps recovery from beginning: whoever has
+    to decide by hand needs to know of all of them."""
+    return [
+        InDoubt(Reason.IN_DOUBT, f"{_phase(report)}; nothing was touched", node=node, remedy=_AS_SAID)
+        for node, report in sorted(reports.items())
+    ]
+
+
+def _phase(report: NodeReport) -> str:
+    told = report.transaction
+    held = live_sets.told(report)
+    if not told.transaction_id:
+        newest = next((f"; last ended {each.outcome}: {each.transaction_id}" for each in told.tombstones), "")
+        return f"in no transaction{newest}; {held}"
+    live = "" if told.live_state is None else f" ({told.live_state})"
+    return f"phase {told.phase} of transaction {told.transaction_id}; {held}{live}"
 
 
 def stranger(node: str) -> InDoubt:

@@ -13,6 +13,7 @@ python=${PYTHON:-python3}
     exit 2
 }
 version=$(sed -n 's/^gausscert==\([^ ;\\]*\).*/\1/p' "$bundle/requirements.txt")
+pip=$(sed -n 's/^pip==\([^ ;\]*\).*/\1/p' "$bundle/requirements.txt")
 digest=$(sha256sum <"$bundle/requirements.txt" | cut -c 1-12)
 release=$version-$digest
 target=$software/releases/$release
@@ -27,11 +28,12 @@ if [ ! -e "$target/.complete" ]; then
 sys.path.insert(0, sys.argv.pop(1))
 sys.argv[0] = "pip"
 runpy.run_module("pip", run_name="__main__", alter_sys=True)' \
-        "$bundle"/wheels/pip-*.whl --isolated --no-input --disable-pip-version-check install --quiet \
+        "$bundle/wheels/pip-$pip-py3-none-any.whl" --isolated --no-input --disable-pip-version-check install --quiet \
         --no-index --no-cache-dir --find-links "$bundle/wheels" --require-hashes --only-binary=:all: \
         --requirement "$bundle/requirements.txt"
     : >"$target/.complete"
     trap - EXIT
+    echo "installed $release"
 fi
 ln -sfn "releases/$release" "$software/.current.new"
 mv -T "$software/.current.new" "$software/current"

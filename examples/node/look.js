@@ -18,6 +18,7 @@ const agent = new Agent(given.address, given.cluster, given.node, given, given.p
 try {
   const [{ node }, expiry] = await Promise.all([agent.call("GetNode"), agent.call("GetExpiry")]);
   const now = moment(expiry.clock);
+  const certificates = [...expiry.certificates, ...(expiry.served ? [expiry.served] : []), ...expiry.control_plane];
   console.log(
     JSON.stringify(
       {
@@ -29,7 +30,7 @@ try {
         phase: node.transaction.phase,
         processes: node.processes.map((process) => process.name).sort(),
         findings: node.findings.map((finding) => finding.code),
-        certificates: [...expiry.certificates, ...(expiry.served ? [expiry.served] : [])].map((certificate) => ({
+        certificates: certificates.map((certificate) => ({
           file: certificate.file,
           kind: certificate.kind,
           fingerprint: certificate.fingerprint,

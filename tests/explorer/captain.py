@@ -3,17 +3,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from typing import Final, NamedTuple
 
-from gausscert_common.protocol import exclusion, recovery
-from gausscert_common.protocol.coordinator import Course, Stage, begin
-from gausscert_common.protocol.exclusion import Return
-from gausscert_common.protocol.recovery import Answer, Choice
-from gausscert_common.protocol.words import Outcome, Phase, RestartScope, Step
+from gausscert_common.model import NodeReport
+from gausscert_common.protocol import recovery
+from gausscert_common.protocol.coordinator import Course, Stage, Verdict, begin
+from gausscert_common.protocol.exclusion import Subject
+from gausscert_common.protocol.recovery import Choice
+from gausscert_common.protocol.words import Phase, RestartScope, Step
+from gausscert_coordinator.joining import Joining
+from gausscert_coordinator.recovery_case import Case, Waiting, examine
+from gausscert_coordinator.report import Result
 
-from explorer import site as site_
+from explorer import telling
 from explorer.site import (
     EVERYBODY,
     HOLDERS,
@@ -30,7 +34,7 @@ from explorer.site import (
 
 NODE: Final = RestartScope.NODE
 
-Ack = str | Answer | None
+Ack = str | NodeReport | None
 OK: Final = "ok"
 UNLIKE: Final = "unlike the plan"
 
@@ -127,7 +131,7 @@ def ack_of(captain: Captain, step: Step, site: Site, *, failed: bool) -> Ack:
     if step is not Step.ACQUIRE:
         return OK
     if captain.mode is Mode.RECOVER:
-        return site.answer(captain.name)
+        return telling.report(site)
     return OK if _as_planned(site, captain.planned, stopped_is_fine=site.excluded) else UNLIKE
 
 
@@ -146,20 +150,8 @@ def read_to_begin(number: int, sites: Sequence[Site]) -> Iterator[Turn]:
 
 
 def read_to_recover(number: int, sites: Sequence[Site]) -> Iterator[Turn]:
-    """As `recoverer._examine`: what is in doubt, or whether CM only has to be started."""
-    del number
-    names = sorted({s.state.transaction.transaction_id for s in sites if s.state.transaction is not None})
-    name = names[0] if len(names) == 1 else ""
-    decision = _decide([site.answer(name) for site in sites], Choice.ROLL_BACK)
-    if decision.course is None:
-        yield Turn("recovery refused", Captain(Mode.OVER), decision.why, stuck=decision.why)
-    elif not decision.course.over:
-        yield _sends("recovers", Captain(Mode.RECOVER, name, _next_epoch(sites)))
-    elif all(site_.cm_stays_up(site) for site in sites):
-        yield Turn("nothing in doubt", Captain(Mode.OVER))
-    else:
-        name = TRANSACTIONS[-1]
-        yield _sends("only starts CM", Captain(Mode.RECOVER, name, _next_epoch(sites), only_start=True))
+    """What `recovery_case.examine` finds first."""
+    yield from _examined(number, sites, _called(sites))
 
 
 def read_without(number: int, sites: Sequence[Site]) -> Iterator[Turn]:
@@ -175,33 +167,39 @@ def read_without(number: int, sites: Sequence[Site]) -> Iterator[Turn]:
 
 
 def read_to_bring_over(number: int, sites: Sequence[Site]) -> Iterator[Turn]:
-    """One piece of what `recovery_case.examine` finds where a node was left out."""
-    inside, outside = _parted(sites)
-    answering = [site for site in sites if site.up]
-    subject = exclusion.subject({name: site.part() for name, site in names(answering).items()})
-    if subject.contradiction:
-        yield Turn("recovery refused", Captain(Mode.OVER), subject.contradiction, stuck=subject.contradiction)
-        return
-    if not subject.transaction_id:
-        if all(site.up for site in sites):
-            yield from read_to_recover(number, sites)
-        return
-    returns = {name: _return(site, inside[0]) for name, site in names(outside).items()}
-    if subject.stands and all(site_.cm_stays_up(site) for site in inside):
-        if Return.AWAY in returns.values():
-            yield Turn("waits for the excluded", Captain(Mode.OVER))
-            return
-        if Return.BACK in returns.values():
-            begun, planned = begin(NODE, outside=True), outside[0].live
-            name, epoch = JOINS[number], _next_epoch(outside)
-            yield _sends(
-                "joins", Captain(Mode.NEW, name, epoch, begun, planned=planned, participants=OUTSIDE)
-            )
-            return
-    purged = any(site.state.outcome_of(subject.transaction_id) is Outcome.COMMITTED for site in sites)
-    settled = purged or exclusion.settled(returns) == OUTSIDE
-    captain = Captain(Mode.RECOVER, subject.transaction_id, _next_epoch(answering))
-    yield _sends("recovers", captain._replace(participants=subject.nodes, settled=settled))
+    """The same where a node was left out: it need not answer."""
+    yield from _examined(number, sites, names(sites))
+
+
+def _examined(number: int, sites: Sequence[Site], called: Mapping[str, Site]) -> Iterator[Turn]:
+    """The decisions are the product's own: here they only become moves of the model."""
+    brought = NEW[TRANSACTIONS[0]]
+    piece = examine(telling.wish(Choice.ROLL_BACK, brought), telling.read(called), called)
+    if isinstance(piece, Result):
+        if piece.verdict is Verdict.IN_DOUBT:
+            yield Turn("recovery refused", Captain(Mode.OVER), piece.why, stuck=piece.why)
+        elif not piece.failures:
+            yield Turn("nothing in doubt", Captain(Mode.OVER))
+    elif isinstance(piece, Waiting):
+        yield Turn("waits for the excluded", Captain(Mode.OVER))
+    elif isinstance(piece, Joining):
+        back = [called[name] for name in piece.nodes]
+        begun, planned = begin(NODE, outside=True), back[0].live
+        yield _sends(
+            "joins",
+            Captain(Mode.NEW, JOINS[number], _next_epoch(back), begun, planned=planned, participants=OUTSIDE),
+        )
+    else:
+        yield _settles(piece, sites)
+
+
+def _settles(case: Case, sites: Sequence[Site]) -> Turn:
+    epoch = _next_epoch([site for site in sites if site.up])
+    if case.start_as:
+        return _sends("only starts CM", Captain(Mode.RECOVER, case.start_as, epoch, only_start=True))
+    whom = case.subject.nodes if case.subject.nodes in (INSIDE, OUTSIDE) else EVERYBODY
+    captain = Captain(Mode.RECOVER, case.transaction_id, epoch, participants=whom, settled=not case.waits)
+    return _sends("recovers", captain)
 
 
 def read_without_or_bring_over(number: int, sites: Sequence[Site]) -> Iterator[Turn]:
@@ -265,13 +263,13 @@ def _fits(captain: Captain, site: Site) -> bool:
 
 
 def _decided(captain: Captain, acks: Sequence[Ack]) -> Iterator[Turn]:
-    answers = [ack for ack in acks if isinstance(ack, Answer)]
+    reports = [ack for ack in acks if isinstance(ack, NodeReport)]
     if captain.only_start:
         course = Course(Stage.ABORT, NODE, touched_cm=True, recovering=True)
         yield _goes(captain, course, "CM is to be started", helps=True)
         return
     for choice in Choice:
-        decision = _decide(answers, choice, captain)
+        decision = _decide(reports, choice, captain)
         if decision.course is None:
             over = captain._replace(mode=Mode.OVER)
             yield Turn("recovery refused", over, decision.why, stuck=decision.why)
@@ -300,26 +298,27 @@ def _sends(kind: str, captain: Captain, why: str = "", *, helps: bool = True) ->
     )
 
 
-def _decide(answers: Sequence[Answer], choice: Choice, captain: Captain | None = None) -> recovery.Decision:
-    by_place = {f"n{place}": answer for place, answer in enumerate(answers)}
-    if captain is None or captain.participants == EVERYBODY:
-        return recovery.decide(by_place, NODE, choice)
-    outside = captain.participants == OUTSIDE
-    return recovery.decide(by_place, NODE, choice, waits=captain.waits, outside=outside, joins=outside)
+def _decide(reports: Sequence[NodeReport], choice: Choice, captain: Captain) -> recovery.Decision:
+    """As `recoverer` does once all have granted the fence."""
+    inside, outside = captain.participants == INSIDE, captain.participants == OUTSIDE
+    subject = Subject(
+        captain.name,
+        excluded=OUTSIDE if inside else (),
+        outside=outside,
+        joins=TRANSACTIONS[0] if outside else "",
+    )
+    case = Case(subject, NODE, settled=OUTSIDE if captain.settled else ())
+    return case.decide({f"n{place}": told for place, told in enumerate(reports)}, choice)
+
+
+def _called(sites: Sequence[Site]) -> dict[str, Site]:
+    """Names for nodes that are all alike."""
+    return {"abcdefgh"[place]: site for place, site in enumerate(sites)}
 
 
 def _parted(sites: Sequence[Site]) -> tuple[list[Site], list[Site]]:
     """Who takes part in T1, and who is left out."""
     return [site for site in sites if not site.excluded], [site for site in sites if site.excluded]
-
-
-def _return(site: Site, other: Site) -> Return:
-    """As `recovery_view.returns` of the coordinator."""
-    if not site.up:
-        return Return.AWAY
-    held = other.live if other.state.phase is Phase.COMMITTED else ""
-    same = site.state.phase is Phase.NONE and site.live == held
-    return Return.JOINED if same else Return.BACK
 
 
 def _as_planned(site: Site, planned: str, *, stopped_is_fine: bool = False) -> bool:

@@ -19,9 +19,9 @@ from gausscert_common.protocol.rules import RULES, Effect, StageFacts
 from gausscert_common.protocol.script import settle
 from gausscert_common.protocol.state import SslSetting
 from gausscert_common.protocol.words import Fence, Outcome, Phase, Step
+from gausscert_coordinator import recovery_case, recovery_view
 
 from explorer import captain, events, handler, hands
-from explorer import site as site_
 from explorer.captain import ALONE, BOUNDED, WITHOUT, Mode, Reader, read_without
 from explorer.events import Event
 from explorer.hands import HANDS, Act, exchanged
@@ -154,9 +154,9 @@ def _all_but_one(course, acks: Sequence[object]) -> bool:
 _decide = recovery.decide
 
 
-def _presume_abort(answers, restart, prefer) -> recovery.Decision:
+def _presume_abort(answers, restart, prefer, **where) -> recovery.Decision:
     if not any(answer.transaction_id for answer in answers.values()):
-        return _decide(answers, restart, prefer)
+        return _decide(answers, restart, prefer, **where)
     return recovery._roll_back(list(answers.values()), restart, "this coordinator knows of no commit")
 
 
@@ -220,10 +220,6 @@ def _one_at_a_time(parts) -> exclusion.Subject:
     return replace(found, contradiction="different transactions") if found.outside else found
 
 
-def _runs_for_now(site) -> bool:
-    return bool(site.running)
-
-
 def _rule(step: Step, **changes: object) -> Change:
     return RULES, step, replace(RULES[step], **changes)
 
@@ -284,7 +280,7 @@ MUTANTS: Final = (
         "no abort is presumed from a coordinator's own history (and none is taken after COMMITTED)",
         "I2",
         (
-            (recovery, "decide", _presume_abort),
+            (recovery_case, "decide", _presume_abort),
             _rule(Step.ABORT, phases=frozenset(Phase)),
         ),
         BOUNDED,
@@ -376,7 +372,7 @@ MUTANTS: Final = (
         "half stopped",
         "a recovering coordinator starts CM again where a stop was only begun",
         "I9",
-        ((site_, "cm_stays_up", _runs_for_now),),
+        ((recovery_view, "cm_stays_up", recovery_view.cm_runs),),
         spared=CRASHES | LIES - {"cm_ctl fails"},
         recovers=True,
     ),

@@ -7,10 +7,8 @@ from dataclasses import replace
 from typing import Final, NamedTuple
 
 from gausscert_common.protocol.commands import AcquireCommand, Command, PrepareCommand, PurgeCommand
-from gausscert_common.protocol.exclusion import Part
-from gausscert_common.protocol.recovery import Answer
-from gausscert_common.protocol.state import NodeState, Operation, View, live_state
-from gausscert_common.protocol.words import LiveState, Outcome, Phase, RestartScope, SslWish, Step, Tombstone
+from gausscert_common.protocol.state import NodeState, Operation, View
+from gausscert_common.protocol.words import Outcome, Phase, RestartScope, SslWish, Step, Tombstone
 
 OLD: Final = "old"
 TORN: Final = "torn"
@@ -62,35 +60,6 @@ class Site(NamedTuple):
     def view(self) -> View:
         """What the agent sees of its node."""
         return View(self.live, bool(self.running), self.lease)
-
-    def part(self) -> Part | None:
-        """The transaction it is in, as it tells (`recovery_view` of the coordinator)."""
-        told = self.state.transaction
-        if told is None:
-            return None
-        return Part(told.transaction_id, self.state.phase, told.participants, told.excluded, told.joins)
-
-    def answer(self, transaction_id: str) -> Answer:
-        """What the agent tells a recovering coordinator (`recovery_view` of the coordinator)."""
-        outcome = self.state.outcome_of(transaction_id)
-        transaction = self.state.transaction
-        if transaction is None:
-            new = outcome is None and self.live == NEW.get(transaction_id)
-            live = LiveState.NEW if new else None
-            return Answer(Phase.NONE, live=live, outcome=outcome, running=cm_stays_up(self))
-        return Answer(
-            self.state.phase,
-            transaction.transaction_id,
-            live_state(transaction, self.live),
-            outcome,
-            transaction.participants,
-            cm_stays_up(self),
-        )
-
-
-def cm_stays_up(site: Site) -> bool:
-    """Whether CM runs and no stop of it has been asked for (`recovery_view` of the coordinator)."""
-    return bool(site.running) and not site.manual
 
 
 EVERYBODY: Final = ("a", "b")

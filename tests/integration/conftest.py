@@ -1,4 +1,5 @@
-"""A cluster for a whole module: failures leave it as it was, and each test makes sure of that."""
+"""A cluster for a whole module: failures leave it as it was, and each test makes sure of that. A module whose
+tests wait for what never comes may have `TIMEOUTS` of its own in the inventory."""
 
 from __future__ import annotations
 
@@ -9,9 +10,12 @@ from support.local_cluster import LocalCluster
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
+def cluster(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[LocalCluster]:
     root = tmp_path_factory.mktemp("cluster")
-    with LocalCluster.started(root) as running:
+    timeouts = getattr(request.module, "TIMEOUTS", None)
+    with LocalCluster.started(root, timeouts=timeouts) as running:
         running.new_bundle("fresh")
         yield running
     assert running.left_over() == []

@@ -57,7 +57,7 @@ def test_credentials_are_renewed_while_a_transaction_runs_and_all_of_it_is_writt
         own, ca = agent["certificates"]
         assert (own["kind"], own["known"], ca["kind"]) == ("credential", True, "credential ca")
         assert own["fingerprint"] == fingerprints[agent["node"]]
-    shown = cluster.run("expiry", "--output", "json").document["certificates"]
+    shown = cluster.run("expiry", "--output", "json").document["control_plane"]
     assert sum(each["kind"] == "credential" for each in shown) == len(NODES)
 
     found = verify(cluster)

@@ -69,6 +69,7 @@ def test_every_certificate_is_listed(steady):
     for node in NODES:
         files = {row[2] for row in rows if row[1] == node}
         assert files >= {"cacert.pem", "server.crt", "client.crt", "served"}
+        assert any(file.endswith(f"node-{node}.crt") for file in files)  # the agent's own
 
 
 def test_a_whole_replacement_and_its_way_back(cluster):

@@ -8,9 +8,11 @@ import time
 import grpc
 import pytest
 from gausscert.v1 import agent_service_pb2_grpc
+from gausscert_agent.server import LOOKS_EACH
 from gausscert_common.errors import Reason
 from gausscert_common.identity import Role
 from gausscert_common.model import ProbeReport
+from gausscert_coordinator.inventory import Credentials
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from support.edge_calls import GOOD, edge, operator, refusal, stub
 from support.edges import no_threads_are_left
@@ -40,7 +42,7 @@ def probes(edge, monkeypatch):
     edge.node.gate.clear()
     stubs = [agent_service_pb2_grpc.AgentServiceStub(channel) for channel in connections(edge)]
     calls = [each.Probe.future(GOOD["Probe"], timeout=20) for each in stubs for _ in range(EACH)]
-    assert all(edge.node.inside.acquire(timeout=5) for _ in range(8))
+    assert all(edge.node.inside.acquire(timeout=5) for _ in range(LOOKS_EACH))
     time.sleep(0.5)  # until the others have come, too
     yield calls
     for call in calls:
@@ -63,7 +65,30 @@ def test_a_crowd_of_probes_keeps_no_command_and_no_health_check_out(edge, operat
 
 
 @pytest.mark.usefixtures("probes")
-def test_whoever_finds_no_slot_is_told_busy_and_to_repeat(stub):
+def test_a_crowd_of_one_caller_leaves_room_for_others_to_look(edge, stub):
+    """Its calls beyond its share are turned away: they held all threads and slots for looking before."""
+    stub.GetNode(GOOD["GetNode"], timeout=5)
+
+    assert [name for name, _ in edge.node.seen] == ["report"]
+
+
+@pytest.mark.usefixtures("probes")
+def test_whoever_has_had_his_share_is_told_busy_and_to_repeat(edge):
+    here = edge.root / "observer-eve"
+    eve = Credentials(edge.issued.ca, here / "observer-eve.crt", here / "observer-eve.key")
+    channel = edge.channel(eve, **{"grpc.use_local_subchannel_pool": 1})
+
+    error = refusal(agent_service_pb2_grpc.AgentServiceStub(channel).GetNode, GOOD["GetNode"])
+
+    assert error.reason is Reason.BUSY
+    assert "again" in error.remedy
+    assert edge.node.seen == []
+
+
+def test_whoever_finds_no_slot_is_told_busy_and_to_repeat(edge, operator, stub, probes, monkeypatch):
+    """All callers together, when there are enough of them."""
+    monkeypatch.setattr(edge.server._pools._look, "_slots", LOOKS_EACH)
+
     error = refusal(stub.GetNode, GOOD["GetNode"])
 
     assert error.reason is Reason.BUSY

@@ -16,7 +16,7 @@ from gausscert_common.errors import (
 )
 from gausscert_common.identity import Role
 from gausscert_common.model import JudgedSet
-from gausscert_common.protocol.commands import AcquireCommand, Command
+from gausscert_common.protocol.commands import AcquireCommand, Command, CommitCommand
 from gausscert_common.protocol.words import RestartScope, SslWish, Step
 from gausscert_common.source import Generation, LiveSet
 from gausscert_coordinator.inventory import Timeouts
@@ -39,7 +39,7 @@ PREPARATION = Preparation((NODE, "n2"), "a" * 64, BUNDLE, SslWish.ON, RestartSco
 
 
 def command(step: Step) -> Command:
-    return Command(TX, 1, step)
+    return CommitCommand(TX, 1, step) if step is Step.COMMIT else Command(TX, 1, step)
 
 
 @pytest.mark.parametrize("source", [Generation("tx-00000000"), BUNDLE, LiveSet()])

@@ -11,7 +11,7 @@ import time
 
 import pytest
 from gausscert_common.errors import Denied, Reason, Unreachable
-from gausscert_common.protocol.commands import Command
+from gausscert_common.protocol.commands import CommitCommand
 from gausscert_common.protocol.words import Step
 from gausscert_coordinator import diagnosis
 from gausscert_coordinator.diagnosis import Dialled
@@ -23,7 +23,7 @@ from support.tcp_peers import Proxy, serving
 
 __all__ = ["edge", "no_threads_are_left", "operator"]
 
-COMMIT = Command(TX, 1, Step.COMMIT)
+COMMIT = CommitCommand(TX, 1, Step.COMMIT)
 HTTP = b"HTTP/1.1 400 Bad Request\r\n\r\n"
 
 

@@ -7,7 +7,7 @@ from gausscert_agent.journal import Journal
 from gausscert_common.protocol.words import Outcome, Phase
 from gausscert_coordinator.cli import demo_claims
 from support import sim_certs
-from support.local_cluster import NODES, LocalCluster, Picture, wait_until
+from support.local_cluster import NODES, Done, LocalCluster, Picture, wait_until
 
 pytestmark = pytest.mark.xdist_group("excluded")
 
@@ -24,6 +24,12 @@ def degraded(cluster: LocalCluster) -> LocalCluster:
 
 def served(picture: Picture, *names: str) -> set[str]:
     return {picture.served[name] for name in names}
+
+
+def side_by_side(cluster: LocalCluster, *commands: tuple[str, ...]) -> list[Done]:
+    """Commands of which none waits for another one."""
+    runs = [cluster.launch(*command) for command in commands]
+    return [run.done() for run in runs]
 
 
 def journal(cluster: LocalCluster, name: str):
@@ -60,20 +66,25 @@ def test_from_the_death_of_a_machine_to_one_set_everywhere(degraded: LocalCluste
             demo_claims._disk(cluster.node(node).set_directory.parent / f".cm.{name}") == before.disks[node]
         )
 
-    # While it stands.
-    status = cluster.run("status")
+    # While it stands. All of these change nothing, and each waits for the dead machine: side by side.
+    status, again, recovered, *other_ways, checked = side_by_side(
+        cluster,
+        ("status",),
+        ("replace", other, "--exclude", DEAD, "--yes", "--output", "json", *cluster.passwords),
+        ("recover",),
+        ("rollback", "--yes", "--output", "json"),
+        ("ssl", "off", "--yes", "--output", "json"),
+        ("check",),
+    )
     assert status.code == 4
     assert f"committed, waiting for {DEAD} (excluded, does not answer)" in " ".join(status.out.split())
-    again = cluster.replace("--exclude", DEAD, bundle=other)
     assert again.code == 2
     assert again.document["error"]["reason"] == "NODES_EXCLUDED"
     assert {each["node"] for each in again.document["plan"]["blocked"]} == set(LEFT)
-    assert cluster.run("recover").code == 4
-    for verb in (("rollback",), ("ssl", "off")):
-        other_way = cluster.run(*verb, "--yes", "--output", "json")
+    assert recovered.code == 4
+    for other_way in other_ways:
         assert other_way.code == 2, other_way.err
         assert other_way.document["error"]["reason"] == "NODES_EXCLUDED"
-    checked = cluster.run("check")
     assert checked.code == 2  # a node that does not answer
     assert "NODES_EXCLUDED" in checked.out
     assert "DRIFT" not in checked.out
@@ -82,24 +93,29 @@ def test_from_the_death_of_a_machine_to_one_set_everywhere(degraded: LocalCluste
     # It may stand for weeks: what is served is looked at all the same.
     kept = cluster.node("n1").installed()
     cluster.node("n1").install(sim_certs.old_set())
-    drifting = cluster.run("check")
-    expiry = cluster.run("expiry", "--output", "json").document
+    drifting, expiry = side_by_side(cluster, ("check",), ("expiry", "--output", "json"))
     cluster.node("n1").install(kept)
     assert "CRITICAL DRIFT n1" in drifting.out
-    shown = {each["node"]: each["fingerprint"] for each in expiry["certificates"] if "served" in each["file"]}
+    certificates = expiry.document["certificates"]
+    shown = {each["node"]: each["fingerprint"] for each in certificates if "served" in each["file"]}
     assert shown == {node: after.served[node] for node in LEFT}
     assert cluster.picture() == after
 
     # It is back, with the old set: om_monitor was quicker than everybody.
     cluster.power_on(DEAD)
     wait_until(lambda: cluster.node(DEAD).served_fingerprint() != "")
-    back = cluster.run("status")
+    here = cluster.picture()
+    back, checked, without, wrong = side_by_side(
+        cluster,
+        ("status",),
+        ("check",),
+        ("recover",),
+        ("recover", "--bundle", other, "--output", "json", *cluster.passwords),
+    )
     assert back.code == 3
     assert "is back and holds another set" in " ".join(back.out.split())
-    assert f"CRITICAL NODES_EXCLUDED {DEAD}: CM runs here" in cluster.run("check").out
-    here = cluster.picture()
-    assert cluster.run("recover").code == 2
-    wrong = cluster.run("recover", "--bundle", other, "--output", "json", *cluster.passwords)
+    assert f"CRITICAL NODES_EXCLUDED {DEAD}: CM runs here" in checked.out
+    assert without.code == 2
     assert wrong.code == 2
     assert "its digest is" in wrong.document["failures"][0]["message"]
     assert cluster.picture() == here

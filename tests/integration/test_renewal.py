@@ -15,6 +15,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from gausscert.v1 import agent_service_pb2 as pb
 from gausscert.v1 import agent_service_pb2_grpc
+from gausscert_agent import renewed
 from gausscert_agent.credential_source import CredentialSource
 from gausscert_common.errors import InvalidInput, Reason
 from gausscert_common.identity import Role
@@ -37,6 +38,11 @@ def served(edge, credentials) -> str:
 
 def signer(edge, ca=None, trusted=None) -> Signer:
     return Signer(ca or edge.ca, None, (trusted or edge.issued.ca).read_bytes())
+
+
+def kept_by(edge) -> list[str]:
+    """What lies in the agent's state directory, but for its audit log."""
+    return sorted(path.name for path in edge.config.state_dir.iterdir() if path.name != "audit")
 
 
 def renew(edge, credentials, by=None):
@@ -119,7 +125,7 @@ def test_the_key_is_made_on_the_node_and_stays_there(edge, operator, stub):
     key = serialization.load_pem_private_key(kept.read_bytes(), None)
     assert key.public_key() == x509.load_pem_x509_csr(asked.request).public_key()
     assert key.public_key() != x509.load_pem_x509_certificate(asked.certificate).public_key()
-    assert [path.name for path in edge.config.state_dir.iterdir()] == ["credential.pem"]
+    assert kept_by(edge) == ["credential.pem"]
     assert served(edge, operator) == signed.fingerprint
 
 
@@ -193,7 +199,7 @@ def test_a_certificate_that_is_not_the_agents_own_is_refused(edge, operator, stu
 
     assert (error.reason, error.node) == (Reason.CREDENTIAL_INVALID, NODE)
     assert served(edge, operator) == before
-    assert list(edge.config.state_dir.iterdir()) == []
+    assert kept_by(edge) == []
     # The renewal is still under way: the right certificate ends it.
     stub.FinishRenewal(finish_with(made_for(edge, asked.request)), timeout=5)
 
@@ -348,7 +354,37 @@ def trust(edge, ca) -> None:
     copy_private(ca, target.with_suffix(".new")).replace(target)
 
 
+def test_an_agent_that_was_restarted_between_the_halves_is_asked_once_more(edge, operator):
+    class Forgetful(Signer):
+        """While it signs, the agent forgets, as one that is restarted does."""
+
+        signed = 0
+
+        def sign(self, *args, **keywords):
+            self.signed += 1
+            if self.signed == 1:
+                edge.server.control._renewing()._pending = None
+            return super().sign(*args, **keywords)
+
+    by = Forgetful(edge.ca, None, edge.issued.ca.read_bytes())
+
+    found = renew(edge, operator, by)
+
+    assert (found.error, by.signed) == (None, 2)
+    assert found.credential.fingerprint == served(edge, operator)
+
+
 def test_ids_of_requests_differ():
     made = ControlPlane(inventory=None)._make_id
 
     assert len(set(itertools.islice(iter(made, None), 10))) == 10
+
+
+def test_a_key_that_an_agent_left_when_it_died_is_removed(edge):
+    leftover = edge.config.state_dir / "credential.pem.new"
+    leftover.touch(0o400)
+
+    renewed.discard_leftover(edge.config)
+    renewed.discard_leftover(edge.config)
+
+    assert kept_by(edge) == []

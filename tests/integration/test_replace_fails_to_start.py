@@ -11,6 +11,9 @@ from support.local_cluster import EACH_NODE, NODES, LocalCluster, Run, on_each_n
 
 pytestmark = pytest.mark.xdist_group("replace-start")
 
+TIMEOUTS = {"start_s": 25.0, "verify_s": 8.0}
+"""What does not start, or serve, is waited for as long as that; what does needs a second or two."""
+
 
 @pytest.mark.parametrize("node", EACH_NODE)
 def test_a_cm_server_that_refuses_the_new_set_turns_all_back(steady: LocalCluster, node: str):

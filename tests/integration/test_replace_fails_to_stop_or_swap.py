@@ -8,6 +8,9 @@ from support.local_cluster import EACH_NODE, LocalCluster, on_each_node
 
 pytestmark = pytest.mark.xdist_group("replace-stop")
 
+TIMEOUTS = {"stop_s": 12.0}
+"""A node that does not stop is waited for as long as that; one that does needs a second or two."""
+
 
 @pytest.mark.parametrize(("fault", "node"), on_each_node(StopFault.FAIL, StopFault.LIE))
 def test_a_node_that_does_not_stop_turns_all_back(steady: LocalCluster, node: str, fault: StopFault):

@@ -16,6 +16,7 @@ from explorer.search import explore
 from explorer.world import World
 from gausscert_common.protocol import coordinator, exclusion, node, recovery
 from gausscert_common.protocol.rules import RULES
+from gausscert_coordinator import recovery_case, recovery_view
 
 WAITS = "waits for the excluded"
 SPARED = frozenset(
@@ -103,7 +104,7 @@ def test_two_competing_coordinators_reach_no_bad_state_and_all_can_be_recovered_
 )
 def test_a_broken_variant_is_caught_and_the_core_is_as_before(mutant):
     def core():
-        changed = (vars(node), vars(recovery), vars(exclusion))
+        changed = (vars(node), vars(recovery), vars(exclusion), vars(recovery_case), vars(recovery_view))
         return dict(RULES), dict(coordinator.TABLE), *map(dict, changed)
 
     before = core()

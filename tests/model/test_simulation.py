@@ -28,7 +28,7 @@ QUICK = (
     "volatile-fence",
     "no-turns",
     "volatile-commit",
-    "early-start",
+    "rolling",
     "stays-down",
     "another-epoch",
 )

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from bench import measure, report
 
 ROOT = Path(__file__).parents[2]
@@ -31,6 +33,26 @@ def test_one_round_of_the_benchmark_of_a_node_measures_everything(tmp_path):
         assert part in about
     assert all(count["found"] > 0 for count in found["counts"])
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.soak
+def test_the_benchmark_of_abuse_measures_every_kind(tmp_path):
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "bench.abuse", "--rounds", "1", "--statuses", "3"),
+            *("--output", "json", "--directory", tmp_path),
+        ],
+        check=False,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stderr == ""
+    found = json.loads(done.stdout)
+    assert done.returncode == (1 if found["missed"] else 0)
+    about = [row["what"] for row in found["rows"]]
+    for kind in ("silent", "strangers", "pings", "calls", "bombs", "oversized"):
+        assert {f"status beside {kind}, p{share}" for share in (50, 99)} <= set(about)
 
 
 def row(ours, bare, **options):

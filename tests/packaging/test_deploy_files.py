@@ -41,6 +41,38 @@ def test_systemd_accepts_the_unit(tmp_path: Path):
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd-analyze is not installed")
+def test_the_unit_exposes_less_than_two():
+    """The threshold is in tenths; what is left open, cm_ctl needs (deploy/README.md)."""
+    command = ["systemd-analyze", "security", "--offline=true", "--threshold=19", str(UNIT)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stdout
+
+
+HARMFUL = (
+    *(
+        "ProtectProc",
+        "ProcSubset",
+        "PrivateTmp",
+        "PrivateUsers",
+        "PrivateNetwork",
+        "PrivateIPC",
+    ),
+    *("IPAddressDeny", "DynamicUser", "RootDirectory", "InaccessiblePaths"),
+)
+
+
+@pytest.mark.parametrize("directive", HARMFUL)
+def test_the_unit_takes_away_nothing_that_cm_ctl_or_a_look_at_processes_needs(directive: str):
+    assert not [line for line in unit_lines() if line.startswith(f"{directive}=")]
+    assert f"`{directive}`" in (ROOT / "deploy/README.md").read_text()
+
+
+def test_stopping_the_agent_leaves_the_databases_shared_memory_alone():
+    assert "RemoveIPC=no" in unit_lines()
+
+
 def test_the_unit_never_kills_more_than_the_agent():
     assert "KillMode=process" in unit_lines()
 

@@ -157,6 +157,23 @@ class FaultCluster(LocalCluster):
         passwords = () if bundle.endswith(READY) else self.passwords
         return ("replace", bundle, "--yes", "--take-over", "--output", "json", *passwords, *options)
 
+    def way_back(self, bundle: str, *options: str) -> tuple[str, ...]:
+        """Arguments of a `rollback` to the sets of that bundle; () where not every node has retired them."""
+        wanted = (self.root / bundle / "server.crt").read_bytes()
+        held = [
+            {
+                path.name
+                for path in node.set_directory.parent.glob(".cm.retired.*")
+                if (path / "server.crt").read_bytes() == wanted
+            }
+            for node in self.nodes
+        ]
+        common = sorted(set.intersection(*held))
+        if not common:
+            return ()
+        generation = common[-1].removeprefix(".cm.retired.")
+        return ("rollback", "--to", generation, "--yes", "--take-over", "--output", "json", *options)
+
     def bundle_files(self, bundle: str) -> dict[str, bytes]:
         """The files of a bundle that are among the nine."""
         directory = self.root / bundle
@@ -227,9 +244,9 @@ class FaultCluster(LocalCluster):
             agent.wait(30)
         return True
 
-    def ensure_agents(self) -> None:
+    def ensure_agents(self, names: Sequence[str] = NODES) -> None:
         """Start those again that have died, wake those that were paused."""
-        for name in NODES:
+        for name in names:
             with suppress(ProcessLookupError):
                 self._agents[name].send_signal(signal.SIGCONT)
             if self._agents[name].poll() is not None:

@@ -51,13 +51,20 @@ class FaultRun:
     @classmethod
     @contextmanager
     def upon(
-        cls, cluster: FaultCluster, replay: str, *, ready: bool = True, frail: frozenset[str] = frozenset()
+        cls,
+        cluster: FaultCluster,
+        replay: str,
+        *,
+        ready: bool = True,
+        frail: frozenset[str] = frozenset(),
+        only_ssl: bool = False,
+        left_out: frozenset[str] = frozenset(),
     ) -> Iterator[FaultRun]:
         """A run upon a cluster in which nothing is going on, with some agents whose children outlive them."""
         cluster.make_frail(set(frail))
         bundle = cluster.other_bundle() + (READY if ready else "")
         try:
-            yield cls(cluster, Known.of(cluster, bundle))
+            yield cls(cluster, Known.of(cluster, bundle, only_ssl=only_ssl, left_out=left_out))
         except BaseException as error:
             cluster.spoilt = True
             error.add_note(f"replay it: {replay}")
@@ -65,10 +72,14 @@ class FaultRun:
             raise
 
     def launch(
-        self, *options: str, on: Mapping[str, Act] | None = None, program: Sequence[str] = GAUSSCERT
+        self,
+        *options: str,
+        on: Mapping[str, Act] | None = None,
+        program: Sequence[str] = GAUSSCERT,
+        instead: Sequence[str] = (),
     ) -> local_cluster.Run:
-        """Start the replacement on the first machine."""
-        arguments = self.cluster.replacement(self.known.bundle, *options)
+        """Start the replacement on the first machine, or something else instead."""
+        arguments = instead or self.cluster.replacement(self.known.bundle, *options)
         return self.cluster.launch_at(self.cluster.first, *arguments, on=on, program=program)
 
     def ended(self, run: local_cluster.Run) -> Done:

@@ -113,6 +113,12 @@ class LoneAgent:
                 )
             assert manager.recv(64) == b"READY=1", self.log()
 
+    @property
+    def pid(self) -> int:
+        """Of the process that runs."""
+        assert self._process is not None
+        return self._process.pid
+
     def stop(self) -> int:
         """SIGTERM, and its exit code."""
         assert self._process is not None

@@ -75,9 +75,20 @@ class Known:
     beside: dict[str, list[str]] = field(repr=False)
     ended: dict[str, frozenset[str]] = field(repr=False)
     """Transactions that had ended, by node."""
+    only_ssl: bool = False
+    """The sets stay as they are."""
+    left_out: frozenset[str] = frozenset()
+    """Nodes that it is begun without, and that join it later, in a transaction of their own."""
 
     @classmethod
-    def of(cls, cluster: FaultCluster, bundle: str) -> Known:
+    def of(
+        cls,
+        cluster: FaultCluster,
+        bundle: str,
+        *,
+        only_ssl: bool = False,
+        left_out: frozenset[str] = frozenset(),
+    ) -> Known:
         """Of a cluster in which nothing is going on."""
         picture = cluster.picture()
         assert cluster.in_flight() == []
@@ -89,12 +100,15 @@ class Known:
             confs=picture.conf,
             beside=picture.beside,
             ended={node.name: _ids(journal(cluster, node.name)) for node in cluster.nodes},
+            only_ssl=only_ssl,
+            left_out=left_out,
         )
 
     def which(self, node: str, files: Files) -> str:
         """ "old" or "new"; anything else is an AssertionError (I1, I10)."""
         if files == self.old[node]:
             return "old"
+        assert not self.only_ssl, f"{node}: its set is another one, and only enable_ssl was to change"
         assert files.keys() == set(certset.NAMES), f"{node}: {sorted(files)}"
         unlike = [name for name, body in self.new.items() if files[name] != body]
         assert not unlike, f"{node}: a mix, {unlike} are neither the old ones nor those of {self.bundle}"
@@ -119,7 +133,9 @@ def assert_at_any_moment(cluster: FaultCluster, known: Known) -> None:
 def assert_both_sets_are_there(cluster: FaultCluster, node: Any, known: Known) -> None:
     """I5, if the node stands still for long enough to be looked at."""
     before = journal(cluster, node.name)
-    if before.transaction is None or before.phase not in (Phase.PREPARED, Phase.SWAPPED):
+    if known.only_ssl or before.transaction is None:
+        return
+    if before.phase not in (Phase.PREPARED, Phase.SWAPPED):
         return
     beside = node.set_directory.parent / f".cm.{before.transaction.transaction_id}"
     try:
@@ -137,7 +153,11 @@ def assert_decided_alike(cluster: FaultCluster, known: Known) -> None:
     """I2 and I4, of journals that are read while the nodes go on."""
     first = {node.name: journal(cluster, node.name) for node in cluster.nodes}
     then = {node.name: journal(cluster, node.name) for node in cluster.nodes}
-    judge_decisions(first, then, known.ended)
+    for parted in (True, False):  # each transaction by those that take part in it
+        names = [name for name in first if (name in known.left_out) is parted]
+        judge_decisions(
+            {name: first[name] for name in names}, {name: then[name] for name in names}, known.ended
+        )
 
 
 def judge_decisions(
@@ -258,16 +278,32 @@ def _assert_node_at_rest(cluster: FaultCluster, node: Any, known: Known) -> str:
         if stone.transaction_id not in known.ended[node.name]
     }
     beside = sorted(os.listdir(node.set_directory.parent))
+    if known.only_ssl:
+        assert beside == known.beside[node.name], f"{node.name}: {beside}"
+        assert len(set(new.values())) <= 1, f"{node.name} has {new}"
+        return "new" if Outcome.COMMITTED in new.values() else "old"
     if end == "old":  # I6
         assert set(new.values()) <= {Outcome.ABORTED}, f"{node.name} has {new} beside the old set"
         assert beside == known.beside[node.name], f"{node.name}: {beside}"
         return end
+    if node.name in known.left_out:
+        assert next(iter(new.values())) is Outcome.COMMITTED, f"{node.name} has {new} beside the new set"
+        new = _ended_elsewhere(cluster, known)
     assert list(new.values()) == [Outcome.COMMITTED], f"{node.name} has {new} beside the new set"
     retired = node.set_directory.parent / f".cm.retired.{next(iter(new))}"
     assert read_set(retired) == (known.old[node.name], set()), f"{node.name}: {retired} is not the old set"
     assert all(each == "cm" or each.startswith(".cm.retired.") for each in beside), beside
     assert len(beside) <= 1 + KEPT_GENERATIONS
     return end
+
+
+def _ended_elsewhere(cluster: FaultCluster, known: Known) -> dict[str, Outcome]:
+    """How it ended where nobody was left out: by its name those that joined have retired their set, too."""
+    name = next(node.name for node in cluster.nodes if node.name not in known.left_out)
+    stones = journal(cluster, name).tombstones
+    return {
+        each.transaction_id: each.outcome for each in stones if each.transaction_id not in known.ended[name]
+    }
 
 
 def _switched(text: str, wish: str) -> str:

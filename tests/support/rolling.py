@@ -79,6 +79,7 @@ class Operator:
     ) -> None:
         self.root = root
         self.options = tuple(options)
+        self.address = places[0].address
         self.inventory = root / "gausscert.toml"
         pki.init(root / "pki", CLUSTER, None)
         pki.issue(root / "pki", Role.OPERATOR, "alice")

@@ -41,6 +41,7 @@ def look(**changes: Any) -> dict[str, Any]:
         "service": "none",
         "service_state": "",
         "units": {},
+        "open_place": "",
         "software": "/opt/gausscert",
         "etc": "/etc/gausscert",
         "state": "/var/lib/gausscert",

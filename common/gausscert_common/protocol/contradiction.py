@@ -28,7 +28,6 @@ def contradiction(answers: Mapping[str, Answer]) -> str:
         or _different_transactions(answers)
         or _both_ends(answers)
         or _forgotten(answers)
-        or _new_without_a_transaction(answers)
         or _committed_with_the_old_set(answers)
     )
 
@@ -85,13 +84,6 @@ def _forgotten(answers: Mapping[str, Answer]) -> str:
         f"{', '.join(blank)} {_verb(blank)} nothing of the transaction, but {', '.join(went)}"
         f" went on to swap sets, and {_SWAPPING_BEGAN}"
     )
-
-
-def _new_without_a_transaction(answers: Mapping[str, Answer]) -> str:
-    holding = [name for name in _blank(answers) if answers[name].live is LiveState.NEW]
-    if not holding:
-        return ""
-    return f"{', '.join(holding)} {_verb(holding)} nothing of the transaction, but the new set is live there"
 
 
 def _committed_with_the_old_set(answers: Mapping[str, Answer]) -> str:

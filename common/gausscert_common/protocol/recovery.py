@@ -29,8 +29,8 @@ class Answer:
     transaction_id: str = ""
     """"" in phase NONE."""
     live: LiveState | None = None
-    """None when there is nothing to compare with. In phase NONE by what the others hold: OLD and NEW are
-    theirs, FOREIGN is a set that none of them has."""
+    """None when there is nothing to compare with. In phase NONE only a node that remembers the commit must
+    hold a certain set: NEW, or it is FOREIGN."""
     outcome: Outcome | None = None
     """Its tombstone for the transaction in doubt."""
     participants: tuple[str, ...] = ()

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         TransactionReport,
     )
 
+    from gausscert_coordinator.cli.judge import ExpiryLine
     from gausscert_coordinator.report import (
         ClusterStatus,
         InFlight,
@@ -212,18 +213,21 @@ def _report(shown: NodeReport) -> Document:
     }
 
 
+def _expiry_line(line: ExpiryLine) -> Document:
+    return {
+        "node": line.node,
+        **certificate(line.certificate),
+        "days_left": line.days_left,
+        "state": line.state.value,
+    }
+
+
 def expiry(shown: tuple[NodeExpiry, ...]) -> Document:
     """`gausscert expiry`."""
+    lines = judge.expiry_lines(shown)
     return {
-        "certificates": [
-            {
-                "node": line.node,
-                **certificate(line.certificate),
-                "days_left": line.days_left,
-                "state": line.state.value,
-            }
-            for line in judge.expiry_lines(shown)
-        ],
+        "certificates": [_expiry_line(line) for line in lines if not line.is_of_control_plane],
+        "control_plane": [_expiry_line(line) for line in lines if line.is_of_control_plane],
         "unreachable": [error(node.error) for node in shown if node.error is not None],
         "findings": [
             finding(found) for node in shown if node.report is not None for found in node.report.findings

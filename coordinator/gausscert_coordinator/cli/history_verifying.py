@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any
 
 from gausscert_common import auditing
 from gausscert_common.errors import InvalidInput, Reason
 
 from gausscert_coordinator import history_verify
-from gausscert_coordinator.cli import documents
+from gausscert_coordinator.cli import control_session, documents
 from gausscert_coordinator.cli.layout import BAD, DOUBTFUL, GOOD, cell, counted
 from gausscert_coordinator.cli.tables import failures
 from gausscert_coordinator.exit_codes import ExitCode, gravest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from gausscert_common.auditing import Head
@@ -35,20 +34,14 @@ def verify(
     shown: tuple[Audited, ...] = ()
     if ask_nodes:
         # A history that was altered may name wrong heads; what the agents have is read all the same.
-        shown = asyncio.run(_ask(invocation, inventory, history_verify.heads(path, inventory.cluster)))
+        heads = history_verify.heads(path, inventory.cluster)
+        shown = control_session.ask(invocation, inventory, lambda control: control.audits(heads))
     invocation.render.result(
         "history verify", _document(path, found, shown), lambda: _lines(path, found, shown)
     )
     if found.fault or any(each.verified is not None and each.verified.fault for each in shown):
         return ExitCode.REFUSED
     return gravest(each.error for each in shown if each.error is not None)
-
-
-async def _ask(
-    invocation: Invocation, inventory: Inventory, heads: Mapping[str, Mapping[int, str]]
-) -> tuple[Audited, ...]:
-    async with invocation.open_control_plane(inventory) as control:
-        return await control.audits(heads)
 
 
 def _head(text: str | None) -> Head | None:

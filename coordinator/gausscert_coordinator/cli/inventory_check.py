@@ -81,7 +81,7 @@ def _node_document(shown: NodeCheck) -> dict[str, object]:
             {
                 "subject": check.subject.value,
                 "mark": check.mark.value,
-                "code": check.code,
+                "code": check.code or None,
                 "cause": check.cause,
                 "remedy": check.remedy,
             }

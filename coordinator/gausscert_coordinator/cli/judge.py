@@ -48,6 +48,11 @@ class ExpiryLine:
     """Whole days; negative once it has expired."""
     state: ExpiryState
 
+    @property
+    def is_of_control_plane(self) -> bool:
+        """Whether it has nothing to do with the set."""
+        return self.certificate.kind in CONTROL_PLANE_DAYS
+
 
 def days_between(now: datetime, then: datetime) -> int:
     """Whole days, rounded towards the past: 0 is less than a day ahead, -1 is up to a day ago."""

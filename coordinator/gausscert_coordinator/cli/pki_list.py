@@ -45,20 +45,16 @@ def command(invocation: Invocation, directory: Path, ask_agents: bool) -> int:
     revoked. With --nodes, also what each agent has: its own credential and the CAs that it trusts. The key of
     the CA is not needed.
     """
-    import asyncio  # not for --help
-
     from gausscert_coordinator import pki_register
+    from gausscert_coordinator.cli import control_session
     from gausscert_coordinator.cli.tables_pki import Listing
     from gausscert_coordinator.exit_codes import gravest
 
     entries = pki_register.entries(directory)
-    held = asyncio.run(_ask(invocation)) if ask_agents else ()
+    held: tuple[Held, ...] = ()
+    if ask_agents:
+        held = control_session.ask(invocation, invocation.inventory(), lambda control: control.held())
     listing = Listing(entries, held)
     render = invocation.render
     render.result("pki list", listing.document(), lambda: listing.table(render.width))
     return gravest(each.error for each in held if each.error is not None)
-
-
-async def _ask(invocation: Invocation) -> tuple[Held, ...]:
-    async with invocation.open_control_plane(invocation.inventory()) as control:
-        return await control.held()

@@ -8,16 +8,14 @@ from typing import TYPE_CHECKING
 import click
 from gausscert_common.errors import InvalidInput, Reason
 
-from gausscert_coordinator.cli import ca_key
+from gausscert_coordinator.cli import ca_key, completing
 from gausscert_coordinator.cli.group import Verb, pass_invocation
 from gausscert_coordinator.cli.settings import Invocation
 from gausscert_coordinator.cli.verbs import PKI
 from gausscert_coordinator.exit_codes import ExitCode
 
 if TYPE_CHECKING:
-    from gausscert_coordinator.control_plane import Renewed
     from gausscert_coordinator.inventory import Inventory
-    from gausscert_coordinator.pki_requests import Signer
 
 
 @click.command(
@@ -39,7 +37,14 @@ if TYPE_CHECKING:
     },
 )
 @click.argument("certificate", metavar="[CERT]", required=False, type=click.Path(path_type=Path))
-@click.option("--node", "nodes", multiple=True, metavar="NAME", help="The agent of this node; repeatable.")
+@click.option(
+    "--node",
+    "nodes",
+    multiple=True,
+    metavar="NAME",
+    shell_complete=completing.nodes,
+    help="The agent of this node; repeatable.",
+)
 @click.option("--all-nodes", is_flag=True, help="The agents of all nodes of the inventory.")
 @ca_key.directory_option
 @click.option(
@@ -111,27 +116,18 @@ def _agents(
     passphrase: bytes | None,
     days: int | None,
 ) -> int:
-    import asyncio  # not for --help
-
-    from gausscert_coordinator.cli import tables_pki
+    from gausscert_coordinator.cli import control_session, tables_pki
     from gausscert_coordinator.exit_codes import gravest
     from gausscert_coordinator.pki_requests import Signer
 
     inventory = invocation.inventory()
     signer = Signer(directory, passphrase, _trusted(inventory), days)
     wanted = nodes or tuple(node.name for node in inventory.nodes)
-    shown = asyncio.run(_renew(invocation, inventory, wanted, signer))
+    shown = control_session.ask(invocation, inventory, lambda control: control.renew(wanted, signer))
     invocation.render.result(
         "pki renew", tables_pki.renewed_document(shown), lambda: tables_pki.renewed(shown)
     )
     return gravest(each.error for each in shown if each.error is not None)
-
-
-async def _renew(
-    invocation: Invocation, inventory: Inventory, nodes: tuple[str, ...], signer: Signer
-) -> tuple[Renewed, ...]:
-    async with invocation.open_control_plane(inventory) as control:
-        return await control.renew(nodes, signer)
 
 
 def _trusted(inventory: Inventory) -> bytes:

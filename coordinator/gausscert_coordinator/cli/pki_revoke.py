@@ -73,7 +73,7 @@ def command(
     CA: see `Rotation of the control plane` in docs/runbook.md.
     """
     from gausscert_coordinator import pki_register
-    from gausscert_coordinator.cli import tables_pki
+    from gausscert_coordinator.cli import control_session, tables_pki
     from gausscert_coordinator.exit_codes import gravest
 
     chosen = _chosen(pki_register.entries(directory), name, role, keep_newest=keep_newest)
@@ -81,9 +81,8 @@ def command(
     listed = pki_register.revoke(directory, chosen, "revoked")
     shown: tuple[Denial, ...] = ()
     if inventory is not None:
-        import asyncio  # not for --help
-
-        shown = asyncio.run(_send(invocation, inventory, "".join(f"{one.line}\n" for one in listed.entries)))
+        lines = "".join(f"{one.line}\n" for one in listed.entries).encode()
+        shown = control_session.ask(invocation, inventory, lambda control: control.deny(lines))
     invocation.render.result(
         "pki revoke",
         tables_pki.revoked_document(chosen, shown),
@@ -124,8 +123,3 @@ def _spared(invocation: Invocation, chosen: Sequence[Entry]) -> Inventory:
             remedy="name the credential of another operator in the inventory",
         )
     return inventory
-
-
-async def _send(invocation: Invocation, inventory: Inventory, lines: str) -> tuple[Denial, ...]:
-    async with invocation.open_control_plane(inventory) as control:
-        return await control.deny(lines.encode())

@@ -78,6 +78,8 @@ class Out:
         words = ["gausscert", "replace", "--plan", str(self.path)]
         if invocation.settings.inventory is not None:
             words += ["--inventory", str(invocation.settings.inventory)]
+        if invocation.settings.cluster is not None:
+            words += ["--cluster", invocation.settings.cluster]
         return shlex.join([*words, *files.words()])
 
 

@@ -9,6 +9,7 @@ from gausscert_common.errors import InvalidInput, Reason
 from gausscert_common.protocol.recovery import Choice
 from gausscert_common.protocol.words import RestartScope
 
+from gausscert_coordinator.cli import completing
 from gausscert_coordinator.cli.group import Verb, pass_invocation
 from gausscert_coordinator.cli.passwords import password_options
 from gausscert_coordinator.cli.replacing import (
@@ -69,6 +70,7 @@ from gausscert_coordinator.exit_codes import ExitCode, exit_code
     "--exclude",
     multiple=True,
     metavar="NODE",
+    shell_complete=completing.nodes,
     help="Recover without a node that died in the middle; may be repeated. Refused where only that node could"
     " tell how the transaction ended.",
 )

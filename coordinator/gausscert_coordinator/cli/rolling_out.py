@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 from gausscert_common.errors import InvalidInput, NodeFailure, Reason
 
+from gausscert_coordinator.cli import completing
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -38,6 +40,7 @@ def ssh_options(function: Callable[..., Any]) -> Callable[..., Any]:
             "only",
             multiple=True,
             metavar="NAME",
+            shell_complete=completing.nodes,
             help="This node alone; repeatable. [default: all]",
         ),
         click.option(

@@ -31,6 +31,13 @@ ROLLOUT: Final[Mapping[str, Rule]] = table(
         "make space, or name another place with directory under [agent]",
     ),
     _Rule(
+        "ROLLOUT_OPEN_PLACE",
+        ERROR,
+        "Somebody else than root could exchange what root is going to run",
+        "As root the software is installed with programs that lie there.",
+        "chown -R root and chmod -R go-w that directory after a look at what is in it, or remove it",
+    ),
+    _Rule(
         "ROLLOUT_NO_USER",
         ERROR,
         "It is not known whom the agent is to run as",

@@ -151,6 +151,8 @@ def _unfit(facts: Facts, wanted: Wanted, service: Service | None) -> Iterator[Fi
     if facts.free_bytes < SPACE_BYTES and wanted.release not in facts.releases:
         cause = f"{facts.free_bytes >> 20} MB are free, {SPACE_BYTES >> 20} MB are wanted"
         yield finding("ROLLOUT_NO_SPACE", cause, node, file=facts.software)
+    if facts.open_place and not wanted.directory:
+        yield finding("ROLLOUT_OPEN_PLACE", "others than root may change it", node, file=facts.open_place)
     if not facts.account:
         whom = f"there is no user {wanted.user}" if wanted.user else "nobody owns the cluster's certificates"
         yield finding("ROLLOUT_NO_USER", whom, node)

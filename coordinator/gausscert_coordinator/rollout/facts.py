@@ -63,6 +63,8 @@ class Facts:
     """Installed already; NONE for none."""
     service_state: str
     units: Mapping[str, str]
+    open_place: str
+    """A directory of the software that others than root may change; "" for none, or where it is no matter."""
     software: str
     etc: str
     state: str
@@ -117,6 +119,7 @@ def of(document: Mapping[str, Any]) -> Facts:
         service=Service(document["service"]),
         service_state=document["service_state"],
         units=document["units"],
+        open_place=document["open_place"],
         software=document["software"],
         etc=document["etc"],
         state=document["state"],

@@ -8,7 +8,7 @@ from gausscert_common.model import Layout
 from gausscert_common.protocol.words import LiveState, Phase, RestartScope, SslWish, Step
 
 from gausscert_coordinator.exit_codes import CheckState
-from gausscert_coordinator.schemas.parts import CERTIFICATE
+from gausscert_coordinator.schemas.parts import CERTIFICATE, CREDENTIAL
 from gausscert_coordinator.schemas.words import (
     Schema,
     code,
@@ -112,6 +112,15 @@ DOCUMENTS: Final[dict[str, tuple[str, dict[str, Schema]]]] = {
                     days_left=whole("Whole days by the node's clock; negative: it has expired."),
                     state=word(EXPIRY_STATES),
                 )
+            ),
+            "control_plane": every(
+                obj(
+                    node=text(),
+                    **CREDENTIAL,
+                    days_left=whole("Whole days by the node's clock; negative: it has expired."),
+                    state=word(EXPIRY_STATES),
+                ),
+                "The agents' own credentials, and the CAs that they trust.",
             ),
             "unreachable": every(part("error"), "One for each node that does not answer."),
             "findings": every(part("finding")),

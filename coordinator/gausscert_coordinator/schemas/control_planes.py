@@ -8,7 +8,7 @@ from gausscert_common.identity import Role
 
 from gausscert_coordinator.rollout.decide import Step
 from gausscert_coordinator.rollout.facts import Service
-from gausscert_coordinator.schemas.parts import CERTIFICATE
+from gausscert_coordinator.schemas.parts import CREDENTIAL
 from gausscert_coordinator.schemas.words import (
     Schema,
     every,
@@ -78,7 +78,7 @@ DOCUMENTS: Final[dict[str, tuple[str, dict[str, Schema]]]] = {
         {
             **{name: maybe(schema, "null where agents are renewed.") for name, schema in _ISSUED.items()},
             "nodes": every(
-                obj(node=text(), credential=maybe(part("certificate")), error=maybe(part("error"))),
+                obj(node=text(), credential=maybe(obj(**CREDENTIAL)), error=maybe(part("error"))),
                 "Agents that were renewed over the wire.",
             ),
         },
@@ -119,7 +119,7 @@ DOCUMENTS: Final[dict[str, tuple[str, dict[str, Schema]]]] = {
                 obj(
                     node=text(),
                     certificates=every(
-                        obj(**CERTIFICATE, days_left=whole(""), known=flag("This CA has issued it."))
+                        obj(**CREDENTIAL, days_left=whole(""), known=flag("This CA has issued it."))
                     ),
                     error=maybe(part("error")),
                 ),

@@ -26,13 +26,19 @@ from gausscert_coordinator.schemas.words import (
     word,
 )
 
+_SET: Final = tuple(
+    kind
+    for kind in CertificateKind
+    if kind not in (CertificateKind.CREDENTIAL, CertificateKind.CREDENTIAL_CA)
+)
+
 CERTIFICATE: Final[dict[str, Schema]] = {
     "file": text(
         'Its name in the set, or "served by cm_server" if it was seen in a handshake; a path for what belongs'
         " to the control plane."
     ),
     "index": whole("Its place in the file, from 0."),
-    "kind": word(CertificateKind),
+    "kind": word(_SET),
     "subject": text("RFC 4514; the issuer for a CRL."),
     "issuer": text("RFC 4514."),
     "serial": text('Hex without leading zeros; "" for a CRL without a number.'),
@@ -40,6 +46,13 @@ CERTIFICATE: Final[dict[str, Schema]] = {
     "not_before": moment("thisUpdate for a CRL."),
     "not_after": moment("nextUpdate for a CRL."),
 }
+
+CREDENTIAL: Final[dict[str, Schema]] = {
+    **CERTIFICATE,
+    "file": text("Its path on the node."),
+    "kind": word((CertificateKind.CREDENTIAL, CertificateKind.CREDENTIAL_CA)),
+}
+"""An agent's own certificate, or one of a CA that it trusts; neither has anything to do with the set."""
 
 SERVED: Final[dict[str, Schema]] = {
     "cm_node_id": whole("CM's number of the node whose cm_server this is."),

@@ -1,4 +1,5 @@
-"""SIGKILL at random moments of a replacement: agents, the coordinator, and whoever recovers afterwards.
+"""SIGKILL at random moments of a replacement, of a rollback, of a switch of SSL: agents, the coordinator, and
+whoever recovers afterwards.
 
 One seed again:  GAUSSCERT_SEED=17 make faults ARGS='tests/faults/processes/test_random_kills.py -n0'
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 import random
 import signal
 import time
+from collections import Counter
 from dataclasses import dataclass
 
 import pytest
@@ -26,6 +28,10 @@ SAMPLE = range(1000, 1002)
 """Those of `make test`."""
 
 COORDINATOR = "coordinator"
+
+REPLACE, ROLLBACK, SSL = "replace", "rollback", "ssl"
+ERRANDS = (REPLACE,) * 7 + (ROLLBACK,) * 2 + (SSL,)
+"""A rollback is a replacement where no former sets are left."""
 
 MOMENTS = {
     "acquire started": 0.02,
@@ -65,6 +71,7 @@ class Plan:
     ready: bool
     restart: str
     ssl_wish: str
+    errand: str
 
     @classmethod
     def of(cls, seed: int, attempt: int = 0) -> Plan:
@@ -83,20 +90,27 @@ class Plan:
             ready=chance.random() < 0.75,
             restart=chance.choice(["cluster", "cluster", "node"]),
             ssl_wish="off" if chance.random() < 0.08 else "keep",
+            errand=chance.choice(ERRANDS),
         )
 
 
 def wish(cluster: FaultCluster, plan: Plan) -> str:
     """Whoever has switched TLS off before us gets it back."""
     off = "enable_ssl = off" in cluster.nodes[0].record.conf("cm_server").read_text()
+    if plan.errand == SSL:
+        return "on" if off else "off"
     return "on" if off else plan.ssl_wish
 
 
 def carry_out(run: FaultRun, plan: Plan) -> None:
     """One replacement with what the plan does to it."""
-    process = run.launch(
-        "--restart", plan.restart, "--enable-ssl", run.ssl_wish, on={plan.words: run.act(blow(run, plan))}
-    )
+    restart, switch = ("--restart", plan.restart), ("--enable-ssl", run.ssl_wish)
+    instead: tuple[str, ...] = ()
+    if plan.errand == SSL:
+        instead = ("ssl", run.ssl_wish, "--yes", "--take-over", "--output", "json", *restart)
+    elif plan.errand == ROLLBACK:
+        instead = run.cluster.way_back(run.known.bundle, *restart, *switch)
+    process = run.launch(*restart, *switch, on={plan.words: run.act(blow(run, plan))}, instead=instead)
     done = run.ended(process)
     run.cluster.ensure_agents()
     if done.code == -signal.SIGKILL and plan.again:
@@ -129,7 +143,12 @@ def kill(cluster: FaultCluster, seed: int) -> None:
     missed = []
     for attempt in range(MOST_TRIES):
         plan = Plan.of(seed, attempt)
-        with FaultRun.upon(cluster, replay_command("test_random_kills", seed), ready=plan.ready) as run:
+        with FaultRun.upon(
+            cluster,
+            replay_command("test_random_kills", seed),
+            ready=plan.ready and plan.errand == REPLACE,
+            only_ssl=plan.errand == SSL,
+        ) as run:
             run.ssl_wish = wish(cluster, plan)
             carry_out(run, plan)
         if run.hits:
@@ -166,3 +185,6 @@ def test_the_seeds_kill_everybody_in_every_stage_and_the_recovery_too():
     assert {plan.restart for plan in plans} == {"cluster", "node"}
     assert {plan.finish for plan in plans} == {plan.ready for plan in plans} == {True, False}
     assert {plan.ssl_wish for plan in plans} == {"off", "keep"}
+    counted = Counter(plan.errand for plan in plans)
+    assert counted[REPLACE] > 30
+    assert min(counted[ROLLBACK], counted[SSL]) >= 8

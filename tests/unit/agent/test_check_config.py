@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 from gausscert_agent import cli, config_check, config_file
+from gausscert_agent.audit import AuditLog
+from gausscert_common.auditing import Event
 from gausscert_common.findings import Severity
 from gausscert_common.identity import Role
 from gausscert_coordinator import pki
@@ -206,3 +208,32 @@ def test_an_endpoint_that_others_reach_is_warned_of(node, host, warned):
         config.write(f'[metrics]\nenabled = true\nlisten = "{host}:9747"\n')
     found = [each for each in config_check.look(node.loaded(), OTHER_UID) if "metrics.listen" in each.cause]
     assert [each.severity for each in found] == [Severity.WARNING] * warned
+
+
+# ---- verify-audit
+
+
+def test_a_log_is_followed_on_its_node(node, run):
+    log = AuditLog(node.state)
+    for _ in range(3):
+        who = "gausscert://prod/operator/a"
+        log.note(Event("", who, "1f", "", "Commit", "tx-00000001", 1, "COMMIT", "OK"))
+    log.close()
+
+    code, out, err = run("verify-audit", "--config", str(node.config))
+
+    assert (code, err) == (0, "")
+    assert "intact, lines 1 to 3" in out
+    (path,) = (node.state / "audit").iterdir()
+    path.write_bytes(path.read_bytes().replace(b"operator", b"observer", 1))
+    code, _, err = run("verify-audit", "--config", str(node.config))
+    assert code != 0
+    assert "line 1" in err
+    assert str(node.state / "audit") in err
+
+
+def test_a_log_that_was_never_written_is_intact(node, run):
+    code, out, _ = run("verify-audit", "--config", str(node.config))
+
+    assert code == 0
+    assert "nothing was asked" in out

@@ -47,7 +47,9 @@ class Desk:
         stdin = Tty(typed) if typed is not None else io.TextIOWrapper(io.BytesIO(b""))
         out, err = io.StringIO(), io.StringIO()
         invocation = Invocation(
-            load_inventory=lambda path, _: inventory_file.load(path or Path("nowhere")),
+            load_inventory=lambda path, cluster: inventory_file.load(
+                path or Path("nowhere"), cluster=cluster
+            ),
             open_terminal=lambda: Terminal(stdin, err),
             open_ssh=lambda: self.ssh,
             open_doctor=lambda inventory: self.doctor,

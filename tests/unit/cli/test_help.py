@@ -219,6 +219,11 @@ def test_completion_completes_clusters_and_nodes_of_the_inventory(tmp_path):
     assert words(completed(f"{line} --cluster prod --exclude ", 7)) == ["m2", "n1"]
     assert words(completed(f"{line} --cluster prod --exclude m", 7)) == ["m2"]
     assert words(completed(f"gausscert --inventory {path} --cluster prod plan --exclude n", 7)) == ["n1"]
+    assert words(completed(f"gausscert recover --inventory {path} --cluster prod --exclude n", 7)) == ["n1"]
+    assert words(completed(f"gausscert pki renew --inventory {path} --cluster prod --node n", 8)) == ["n1"]
+    assert words(completed(f"gausscert agents deploy --inventory {path} --cluster prod --node n", 8)) == [
+        "n1"
+    ]
 
 
 @pytest.mark.parametrize("text", [None, "[clusters", "[clusters.prod]"])

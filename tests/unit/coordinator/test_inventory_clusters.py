@@ -77,6 +77,16 @@ def test_timeouts_of_all_clusters_give_way_to_those_of_one():
     assert (test.start_s, test.stop_s) == (7, 300)
 
 
+def test_how_nodes_are_reached_over_ssh_may_be_said_for_all_clusters():
+    text = '[ssh]\nuser = "root"\nport = 2222\n' + SEVERAL + '[clusters."test.2".ssh]\nuser = "omm"\n'
+
+    prod = inventory_file.parse(text, PATH, cluster="prod").nodes[0].ssh
+    test = inventory_file.parse(text, PATH, cluster="test.2").nodes[0].ssh
+
+    assert (prod.user, prod.port) == ("root", 2222)
+    assert (test.user, test.port) == ("omm", 0)
+
+
 def test_where_several_are_there_nobody_guesses():
     error = refused(SEVERAL)
 

@@ -93,3 +93,21 @@ def test_check_makes_a_warning_of_it():
     assert run.code == 1
     assert run.out.startswith("GAUSSCERT WARNING") or "WARNING" in run.out.splitlines()[0]
     assert "your own credential" in run.out
+
+
+@pytest.mark.usefixtures("ending")
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("pki", "list", "--dir", "pki", "--nodes"),
+        ("pki", "renew", "--dir", "pki", "--all-nodes"),
+        ("history", "--verify"),
+    ],
+)
+def test_whoever_asks_agents_about_themselves_is_warned_too(args, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+    run = cli(*args)
+
+    assert run.code == 0
+    assert "OWN_CREDENTIAL_EXPIRING" in run.err

@@ -14,7 +14,7 @@ from gausscert_coordinator.inventory import Timeouts
 from gausscert_coordinator.plan_rules import Evidence, clock_offset_s
 from gausscert_coordinator.report import ReplaceOptions
 from support.fake_cluster import FakeCluster
-from support.fake_node import bundle, server_certificate
+from support.fake_node import FakeSet, bundle, server_certificate
 
 NAMES = ("node-a", "node-b", "node-c")
 
@@ -217,9 +217,16 @@ def test_the_same_set_with_another_enable_ssl_is_worth_a_restart():
 
 
 def test_nodes_with_different_sets_are_warned_of_and_are_not_unchanged():
-    live = replace(seen().reports["node-b"].live, bundle_digest=bundle("new").digest)
+    live = FakeSet.of(bundle("other"), "node-b").report()
 
     assert codes(with_report(seen(), "node-b", live=live)) == [("SETS_DIFFER", "warning", "")]
+
+
+def test_nodes_that_differ_only_in_a_crl_of_their_own_hold_one_set():
+    """As `status` and `recover` see it: each carries its own CRLs over, and the bundle digest covers them."""
+    live = replace(seen().reports["node-b"].live, bundle_digest="another, for its CRL")
+
+    assert codes(with_report(seen(), "node-b", live=live)) == []
 
 
 def test_the_bundles_findings_are_said_once_where_all_nodes_agree():

@@ -8,13 +8,13 @@ import itertools
 from collections.abc import Awaitable, Callable
 
 import pytest
-from gausscert_common.errors import Reason
+from gausscert_common.errors import NodeRefusal, Reason
 from gausscert_common.model import ClusterState
 from gausscert_common.protocol.recovery import Choice
 from gausscert_common.protocol.state import NodeState
 from gausscert_common.protocol.words import LiveState, Outcome, Phase, RestartScope, Step
 from gausscert_coordinator.exit_codes import ExitCode, exit_code
-from gausscert_coordinator.report import ReplaceOptions, Result, Verdict
+from gausscert_coordinator.report import Mark, ReplaceOptions, Result, Verdict
 from support.fake_cluster import FakeCluster, until_death
 from support.fake_node import FakeSet, bundle
 
@@ -267,6 +267,45 @@ class TestAnotherIsAtWork:
         assert {agent.lease_holder for agent in cluster.agents.values()} == {""}
 
 
+class TestWhatIsSaid:
+    async def test_a_participant_that_nobody_can_ask_is_told_with_the_phases_of_the_others(self):
+        cluster = FakeCluster()
+        await replaced(cluster, 12)
+        cluster.names = NODES[:2]
+
+        result = await recovered(cluster)
+
+        assert exit_code(result) is ExitCode.IN_DOUBT
+        assert [error.node for error in result.failures] == ["node-c", "node-a", "node-b"]
+        assert "not in the inventory" in result.failures[0].message
+        assert "recover --exclude node-c" in result.failures[0].remedy
+        assert all("phase SWAPPED of transaction" in error.message for error in result.failures[1:])
+        assert all(error.remedy for error in result.failures)
+
+    @pytest.mark.parametrize(
+        ("reason", "said"),
+        [
+            (Reason.FENCED, "has another coordinator by now"),
+            (Reason.LOCKED, "has another coordinator by now"),
+            (Reason.BUSY, "keeps its lease until it runs out"),
+        ],
+    )
+    async def test_a_lease_that_could_not_be_given_back_is_told_as_it_is(self, reason, said):
+        cluster, told = FakeCluster(), []
+        await replaced(cluster, 12)
+        cluster.script("node-c", "acquire", NodeRefusal(Reason.BUSY, "not now", node="node-c"))
+
+        def on_command(rpc: str, node: str) -> None:
+            if (rpc, node) == ("acquire", "node-c"):
+                cluster.script("node-a", "acquire", NodeRefusal(reason, "no", node="node-a"))
+
+        cluster.on_command = on_command
+        await recovered(cluster, watch=told.append)
+
+        notes = [each.detail for each in told if each.mark is Mark.NOTE and each.node == "node-a"]
+        assert notes == [f"{said}: no"]
+
+
 async def at_the_command(
     cluster: FakeCluster, at: str, restarted: str, act: Callable[[], Awaitable[Result]]
 ) -> list[Result]:
@@ -314,6 +353,53 @@ class TestTwoThatStand:
         assert_told_of_every_node(result)
         assert "each without the nodes of the other" in result.why
         assert picture(cluster) == before
+
+
+class TestTwoThatExcludeEachOther:
+    """Neither is committed: the one is rolled back with CM left stopped, for the sake of the other, which is
+    then rolled back as well."""
+
+    async def both(self, scope: RestartScope) -> FakeCluster:
+        cluster = FakeCluster()
+        cluster.check_invariants = lambda: None
+        cluster.state_seen_by = lambda prober: ClusterState("Degraded")
+        for bundle_, away, died in ((NEW, ("node-b", "node-c"), 4), (SECOND, ("node-a",), 8)):
+            for node in NODES:
+                (cluster.power_off if node in away else cluster.power_on)(node)
+            async with cluster.coordinator() as coordinator:
+                options = ReplaceOptions(restart=scope, exclude=away)
+                plan = await coordinator.plan(bundle_, options)
+                cluster.die_after(died)
+                assert await until_death(cluster, coordinator.replace(plan, bundle_)) is None
+            cluster.bring_back()
+        cluster.power_on("node-a")
+        assert {agent.state.phase for agent in cluster.agents.values()} == {Phase.SWAPPED}
+        return cluster
+
+    async def test_both_are_rolled_back_and_cm_runs_everywhere(self):
+        cluster = await self.both(RestartScope.NODE)
+
+        result = await recovered(cluster)
+
+        assert (result.verdict, exit_code(result), result.failures) == (
+            Verdict.ROLLED_BACK,
+            ExitCode.ROLLED_BACK,
+            (),
+        )
+        assert {node.live.bundle_digest for node in cluster.nodes.values()} == {bundle("old").digest}
+        assert all(node.loaded == node.live and not node.manual_stop for node in cluster.nodes.values())
+        assert "NODES_EXCLUDED" not in {found.code for found in result.findings}
+        assert {agent.lease_holder for agent in cluster.agents.values()} == {""}
+
+    async def test_where_cm_cannot_be_started_there_that_is_told(self):
+        cluster = await self.both(RestartScope.NODE)
+        for node in NODES[1:]:
+            cluster.nodes[node].cannot_start_with.add(cluster.nodes[node].stage.digest)
+
+        result = await recovered(cluster)
+
+        assert exit_code(result) is ExitCode.IN_DOUBT
+        assert {error.node for error in result.failures} & set(NODES[1:])
 
 
 async def test_a_piece_that_leaves_everything_as_it_was_ends_the_loop(monkeypatch):

@@ -81,6 +81,7 @@ def test_a_new_credential_needs_no_restart():
         ({}, {"missing": ("grpcio",)}, "ROLLOUT_NO_WHEELS"),
         ({"implementation": "pypy"}, {}, "ROLLOUT_NO_WHEELS"),
         ({"free_bytes": 10**8}, {}, "ROLLOUT_NO_SPACE"),
+        ({"open_place": "/opt/gausscert"}, {}, "ROLLOUT_OPEN_PLACE"),
         ({"account": None}, {}, "ROLLOUT_NO_USER"),
         ({"root": False, "login": "bob"}, {"service": Service.NONE}, "ROLLOUT_OTHER_USER"),
         ({"managers": {"system": False, "user": False, "linger": False}}, {}, "ROLLOUT_NO_SERVICE"),

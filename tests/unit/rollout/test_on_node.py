@@ -129,8 +129,8 @@ def test_a_configuration_that_the_agent_refuses_leaves_the_one_before(places: La
 
     assert places.config.read_bytes() == b"before"
     assert [path.name for path in places.etc.iterdir()] == ["agent.toml"]
-    agent.write_text("#!/bin/sh\necho warning >&2\nexit 0\n")
-    assert configuration.configure(places, "r", b"after") == "warning"
+    agent.write_text("#!/bin/sh\necho warning: odd >&2\nexit 0\n")
+    assert configuration.configure(places, "r", b"after") == "odd"
     assert (places.config.read_bytes(), mode(places.config)) == (b"after", 0o600)
 
 

@@ -72,4 +72,4 @@ def configure(layout: Layout, release: str, config: bytes) -> str:
         raise Trouble(said, remedy, str(layout.config))
     fresh.replace(layout.config)
     files.sync_directory(layout.etc)
-    return done.stderr.strip()
+    return "; ".join(line.removeprefix("warning: ") for line in done.stderr.splitlines() if line)

@@ -6,6 +6,7 @@ import os
 import platform
 import shutil
 import ssl
+import stat
 import sys
 import tomllib
 from pathlib import Path
@@ -50,6 +51,7 @@ def look(request: Mapping[str, Any], layout: Layout) -> dict[str, Any]:
         "service": kind,
         "service_state": Service(kind, login).state(),
         "units": texts,
+        "open_place": _open_place(layout.software),
         "software": str(layout.software),
         "etc": str(layout.etc),
         "state": str(layout.state),
@@ -111,6 +113,20 @@ def _state_of(config: Path) -> str:
         return ""
     agent = document.get("agent")
     return str(agent.get("state_dir", "")) if isinstance(agent, dict) else ""
+
+
+def _open_place(software: Path) -> str:
+    """Where root would run programs that another user may have put there; "" where nobody can."""
+    if os.geteuid() != 0:
+        return ""
+    for path in (software, software / "releases", software / "uploads"):
+        try:
+            found = path.lstat()
+        except OSError:
+            continue
+        if found.st_uid != 0 or found.st_mode & 0o022 or not stat.S_ISDIR(found.st_mode):
+            return str(path)
+    return ""
 
 
 def _text(path: Path) -> str:

@@ -25,7 +25,10 @@ def run(request: Mapping[str, Any], stream: BinaryIO) -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a step that was begun ends, whatever the line does
     os.umask(0o077)
     try:
-        result = ACTIONS[request["action"]](request, layout(request["directory"]), stream)
+        where = layout(request["directory"])
+        if request["directory"] and request["action"] != "look":
+            become(_account(request))  # whoever owns that place could lead root elsewhere
+        result = ACTIONS[request["action"]](request, where, stream)
         answer: dict[str, Any] = {"ok": True, "result": result}
     except Trouble as trouble:
         answer = {"ok": False, "trouble": trouble.document()}
