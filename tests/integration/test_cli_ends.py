@@ -195,6 +195,8 @@ def test_expiry_lists_every_certificate_of_every_node_soonest_first(steady: Loca
 
     for node in steady.nodes:
         files = {line["file"] for line in lines if line["node"] == node.name}
-        assert files == {"server.crt", "client.crt", "cacert.pem", "served by cm_server"}
-    assert len(lines) == 4 * len(steady.nodes)
+        own = {str(steady.root / "pki" / name) for name in (f"node-{node.name}.crt", "ca.crt")}
+        # The agent's own credential and its CA end one day, too.
+        assert files == {"server.crt", "client.crt", "cacert.pem", "served by cm_server", *own}
+    assert len(lines) == 6 * len(steady.nodes)
     assert [line["not_after"] for line in lines] == sorted(line["not_after"] for line in lines)

@@ -33,7 +33,10 @@ _SET: Final = tuple(
 )
 
 CERTIFICATE: Final[dict[str, Schema]] = {
-    "file": text('Its name in the set; "served by cm_server" for one that was seen in a handshake.'),
+    "file": text(
+        'Its name in the set, or "served by cm_server" if it was seen in a handshake; a path for what belongs'
+        " to the control plane."
+    ),
     "index": whole("Its place in the file, from 0."),
     "kind": word(_SET),
     "subject": text("RFC 4514; the issuer for a CRL."),
