@@ -12,7 +12,7 @@ from gausscert_agent import journal_codec
 from gausscert_common.errors import Reason
 from gausscert_common.protocol.coordinator import Stage, Verdict
 from gausscert_common.protocol.recovery import Choice
-from gausscert_common.protocol.state import NodeState
+from gausscert_common.protocol.state import NodeState, SslSetting
 from gausscert_common.protocol.words import Outcome, Phase, RestartScope, Tombstone
 from gausscert_coordinator.report import Result
 
@@ -105,9 +105,9 @@ async def _by_hand(world: World) -> None:
         machine.mark(there=True)
     await asyncio.sleep(_SETTLED_S)
     chosen = world.dice.one_of([machine for machine in machines if not machine.foreign])
-    label = chosen.live.name.partition("/")[0]
+    label, both = chosen.live.name.partition("/")[0], SslSetting(chosen.ssl_server, chosen.ssl_server)
     for machine in machines:
-        machine.put_by_hand(content(label, world.salt(machine.name)), chosen.setting)
+        machine.put_by_hand(content(label, world.salt(machine.name)), both)
     await _agents_anew(world)
     await _recovered(world)
 
