@@ -18,7 +18,11 @@ import pytest
 from gausscert_agent import config_file
 from gausscert_common.identity import Role, node_dns_name
 from gausscert_coordinator import inventory_file, pki
+from gausscert_coordinator.rollout import units
+from gausscert_coordinator.rollout.bundle import SYSTEM_UNIT, USER_UNIT
+from gausscert_coordinator.rollout.facts import Service
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from support.rollout_fakes import facts
 
 ROOT = Path(__file__).parents[2]
 UNIT = ROOT / "deploy/systemd/gausscert-agent.service"
@@ -71,6 +75,32 @@ def test_the_unit_takes_away_nothing_that_cm_ctl_or_a_look_at_processes_needs(di
 
 def test_stopping_the_agent_leaves_the_databases_shared_memory_alone():
     assert "RemoveIPC=no" in unit_lines()
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd-analyze is not installed")
+@pytest.mark.parametrize("service", [Service.SYSTEM, Service.USER])
+def test_systemd_accepts_the_unit_with_what_a_roll_out_adds_to_it(tmp_path: Path, service: Service):
+    bundle = {name: (ROOT / "deploy/systemd" / name).read_text() for name in (SYSTEM_UNIT, USER_UNIT)}
+    own = facts(account={"name": "root", "group": "root"}, software=str(tmp_path), etc=str(tmp_path))
+    texts = units.units(bundle, service, own, "1", (str(tmp_path / "c m"), "/opt/100%"))
+    program = tmp_path / "releases" / "1" / "bin" / "gausscert-agent"
+    program.parent.mkdir(parents=True)
+    program.symlink_to(INSTALLED)
+    unit, drop_in = texts
+    (tmp_path / unit).write_text(texts[unit].replace("/opt/gausscert/bin/gausscert-agent", str(program)))
+    (tmp_path / f"{unit}.d").mkdir()
+    (tmp_path / f"{unit}.d" / drop_in).write_text(texts[drop_in])
+
+    manager = ["--user"] if service is Service.USER else ["--system"]
+    done = subprocess.run(
+        ["systemd-analyze", *manager, "verify", str(tmp_path / unit)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "SYSTEMD_UNIT_PATH": f"{tmp_path}:", "XDG_RUNTIME_DIR": str(tmp_path)},
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_the_unit_never_kills_more_than_the_agent():

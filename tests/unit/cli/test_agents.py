@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import signal
+from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -234,6 +235,15 @@ def test_nothing_is_removed_anywhere_while_one_node_is_in_a_transaction(desk: De
     assert {action for _, action in desk.ssh.asked} == {"look"}
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """A shell may have started the tests in the background, with SIGINT ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_a_ctrl_c_in_the_middle_does_not_say_that_nothing_was_changed(desk: Desk):
     desk.ssh.answers["n1"]["install"] = signal.SIGINT
 
