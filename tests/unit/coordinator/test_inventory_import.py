@@ -295,6 +295,14 @@ def test_the_same_file_without_it_is_accepted_in_these_encodings():
         assert made(XML.replace("UTF-8", encoding).encode(encoding)).cluster == "shop"
 
 
+@pytest.mark.parametrize("encoding", ["UTF-6", "utf-7", "rot13", "big5"])
+def test_an_encoding_that_the_parser_cannot_read_is_told_and_no_bug(encoding: str):
+    """Found by the fuzzer: an exception of Python's, not of expat's."""
+    (found,) = refused(XML.replace("UTF-8", encoding).encode())
+
+    assert "encoding" in found
+
+
 @pytest.mark.parametrize("text", ["&e9;", "&xxe;"])
 def test_an_entity_that_nobody_declared_is_no_xml(text: str):
     assert "undefined entity" in refused(XML.replace('value="shop"', f'value="{text}"'))[0]
