@@ -1,4 +1,4 @@
-# The words: demo test faults soak model simulate check protos docs screens bench bundle lock clean. Each one sets up what it needs by itself.
+# The words: demo test faults soak model simulate fuzz check protos docs screens bench bundle lock clean. Each one sets up what it needs by itself.
 
 PYTHON ?= python3
 VENV := .venv
@@ -16,7 +16,9 @@ DIR ?= dist/bundle
 SEEDS ?= 10000
 SIMULATED = $(if $(SEED),--seed $(SEED) $(if $(MUTANT),--mutant $(MUTANT)),$(if $(MUTANTS),--mutants $(MUTANTS),--seeds $(SEEDS)))
 
-.PHONY: demo test faults soak model simulate check fmt protos check-protos docs check-docs screens bench bench-node bench-abuse bundle lock clean
+SECONDS ?= 60
+
+.PHONY: demo test faults soak model simulate fuzz check fmt protos check-protos docs check-docs screens bench bench-node bench-abuse bundle lock clean
 
 ## demo: three simulated nodes on loopback, a replacement, a failure and its rollback
 demo: $(VENV)/.runtime
@@ -41,6 +43,10 @@ model: $(VENV)/.runtime
 ## simulate: 10,000 schedules of engine and agents on a fake clock; SEEDS=FIRST-LAST, SEED=N (one, in full), MUTANTS=all
 simulate: $(VENV)/.development
 	PYTHONPATH=tests $(BIN)/python -m simulation $(SIMULATED) $(ARGS)
+
+## fuzz: what reads foreign bytes, under atheris; SECONDS for all together, ARGS="--only wire"
+fuzz: $(VENV)/.fuzz
+	PYTHONPATH=tests $(BIN)/python -m fuzz --seconds $(SECONDS) $(ARGS)
 
 ## check: style, types, import contracts, generated files
 check: $(VENV)/.development check-protos check-docs
@@ -109,6 +115,10 @@ $(VENV)/.runtime: pyproject.toml $(VENV)/.python
 
 $(VENV)/.development: pyproject.toml $(VENV)/.runtime
 	$(BIN)/python -m pip install --quiet --group test --group check
+	@touch $@
+
+$(VENV)/.fuzz: pyproject.toml $(VENV)/.development
+	$(BIN)/python -m pip install --quiet --group fuzz
 	@touch $@
 
 # The generator pins an old grpcio-tools, whose protobuf must not meet the one the project runs on.

@@ -139,6 +139,9 @@ def _parsed(body: bytes, problems: Problems) -> _Tree:
     except _Forbidden as forbidden:
         problems.wrong(f"line {parser.CurrentLineNumber}: {forbidden}", _MEND)
         problems.raise_if_any()
+    except (LookupError, ValueError):  # Python is asked for encodings that expat does not know itself
+        problems.wrong("it says that it is in an encoding that is not known here", "save it as UTF-8")
+        problems.raise_if_any()
     except expat.ExpatError as error:
         cause = f"not XML: line {error.lineno}: {expat.ErrorString(error.code)}"
         problems.wrong(cause, "mend the syntax, or hand in what `cm_ctl view` prints")

@@ -52,7 +52,6 @@ class Signed:
     """An identity that was issued, and lies nowhere yet."""
 
     identity: Identity
-    cert: x509.Certificate
     cert_pem: bytes
     key_pem: bytes = field(repr=False)
     ca_pem: bytes
@@ -128,7 +127,7 @@ def issue(
     cert_path, key_path = target / f"{base}.crt", target / f"{base}.key"
     private_files.write_new(
         {
-            pki_register.file_of(directory, signed.cert): signed.cert_pem,
+            _kept_as(directory, signed): signed.cert_pem,
             key_path: signed.key_pem,
             cert_path: signed.cert_pem,
         },
@@ -160,7 +159,6 @@ def sign(
     )
     return Signed(
         granted,
-        cert,
         cert_pem=_pem(cert),
         key_pem=_key_pem(key, serialization.NoEncryption()),
         ca_pem=_pem(authority.cert),
@@ -175,7 +173,11 @@ def register(directory: Path, signed: Iterable[Signed]) -> None:
     Raises:
         InvalidInput: ARGUMENT_INVALID: the directory cannot be written.
     """
-    private_files.write_new({pki_register.file_of(directory, each.cert): each.cert_pem for each in signed})
+    private_files.write_new({_kept_as(directory, each): each.cert_pem for each in signed})
+
+
+def _kept_as(directory: Path, signed: Signed) -> Path:
+    return pki_register.file_of(directory, x509.load_pem_x509_certificate(signed.cert_pem))
 
 
 def renew(

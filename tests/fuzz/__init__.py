@@ -1,0 +1,1 @@
+"""Whatever the bytes: what reads them answers, or refuses as its docstring says (`make fuzz`)."""
