@@ -1,4 +1,4 @@
-"""The agent's deny list on a system that fails: nobody is let in, and everybody again as soon as it is over."""
+"""The agent's deny list on a system that fails: nobody is let in, and everybody again once it is over."""
 
 from __future__ import annotations
 
