@@ -198,7 +198,8 @@ class AuditLog:
         if head is None:
             # Nobody can go on from there: a chain of its own begins, and verifying names the place.
             head = Head(numbers[-1] + _count(self.path / name) - 1, auditing.FIRST)
-            self._begin_file(head)
+            if head.number >= numbers[-1]:  # else this file is empty, and as good as a new one
+                self._begin_file(head)
             self._head = head
             self._append(_of_itself("CHAIN_BROKEN"), durable=True)
         elif cut:
@@ -220,14 +221,15 @@ class AuditLog:
         """The head at the end of the file before one that holds no whole line."""
         if first == 1:
             return NOTHING
-        last = NOTHING
-        for number in _numbers(self.path):
-            if number < first:
-                for text in _lines_of(self.path / _name(number)):
-                    last = auditing.head_of(text) or last
-        return last if last.number == first - 1 else None
+        former = [number for number in _numbers(self.path) if number < first][-1:]
+        last = [text for number in former for text in _lines_of(self.path / _name(number))][-1:]
+        head = auditing.head_of(last[0]) if last else None
+        return head if head is not None and head.number == first - 1 else None
 
     def _begin_file(self, head: Head) -> None:
+        """The former one is made durable first: a power cut must not take its end, and leave this one."""
+        if self._descriptor >= 0:
+            self._disk.sync_data(self._descriptor)
         self._close_descriptor()
         with files.opened(self.path) as directory:
             self._descriptor = self._disk.create(directory, _name(head.number + 1), _MODE)

@@ -102,8 +102,9 @@ class DenyListFile:
     def _load(self) -> DenyList:
         stamp = self._stamp_now()
         if stamp != self._stamp:
-            before, self._trouble = self._trouble, self._read()
-            self._stamp = stamp
+            before = self._trouble
+            self._trouble, lasting = self._read()
+            self._stamp = stamp if lasting else None
             self._tell(before)
         if self._trouble:
             raise Denied(
@@ -114,10 +115,18 @@ class DenyListFile:
             )
         return self._list
 
-    def _read(self) -> str:
-        """Take what the file says; answers what is wrong with it."""
+    def _read(self) -> tuple[str, bool]:
+        """Take what the file says; answers what is wrong with it, and whether that stays while the file does:
+        not so where the system failed, which may have had no descriptor left."""
         try:
-            with files.opened(self._state_dir) as directory, files.opened_file(directory, FILE) as opened:
+            with files.opened(self._state_dir) as directory:
+                return self._read_in(directory), True
+        except OSError as error:
+            return f"it cannot be read: {error.strerror}", False
+
+    def _read_in(self, directory: int) -> str:
+        try:
+            with files.opened_file(directory, FILE) as opened:
                 status = os.fstat(opened)
                 if not stat.S_ISREG(status.st_mode):
                     return "it is no regular file"
@@ -128,8 +137,6 @@ class DenyListFile:
                 self._list = denylist.read(files.read_all(opened, denylist.MAX_BYTES + 1))
         except FileNotFoundError:
             self._list = DenyList()
-        except OSError as error:
-            return f"it cannot be read: {error.strerror}"
         except InvalidInput as error:
             return error.message
         return ""

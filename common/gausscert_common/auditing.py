@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Final
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 FIRST: Final = "0" * 64
 """What the first record has in the place of the hash before it."""
 MAX_LINE_BYTES: Final = 4096
+MAX_NUMBER: Final = 2**62
+"""Of a line; far more than are ever written, and what a history can keep."""
 HEAD_KEY: Final = "gausscert-audit"
 """Trailing metadata of a call that was carried out: the head that the line about it makes."""
 
@@ -76,6 +79,7 @@ class Verified:
 
 
 NOTHING: Final = Head(0, FIRST)
+_HEAD: Final = re.compile(r"([0-9]{1,19}):([0-9a-f]{64})")
 
 
 def line(event: Event, before: Head) -> tuple[str, Head]:
@@ -112,11 +116,9 @@ def written(head: Head) -> str:
 
 
 def as_head(text: str) -> Head | None:
-    """The same, read; None for what is none."""
-    number, _, digest = text.partition(":")
-    if not (number.isascii() and number.isdigit() and len(digest) == len(FIRST)):
-        return None
-    return Head(int(number), digest)
+    """The same, read; None for what is none, whoever has sent it."""
+    match = _HEAD.fullmatch(text)
+    return Head(int(match[1]), match[2]) if match is not None and int(match[1]) <= MAX_NUMBER else None
 
 
 def verify(lines: Iterable[str], heads: Mapping[int, str] | None = None) -> Verified:
@@ -155,15 +157,17 @@ def verify(lines: Iterable[str], heads: Mapping[int, str] | None = None) -> Veri
 
 
 def _read(text: str) -> tuple[int, str, str] | str:
-    """Number, hash before, own hash; or why it is no line."""
+    """Number, hash before, own hash; or why it is no line. Whoever made the text may have meant harm."""
     digest, _, body = text.partition(" ")
     if _hash(body) != digest:
         return "it was altered, or is no line of the log"
     try:
         record = json.loads(body)
-        return int(record["number"]), str(record["before"]), digest
-    except (ValueError, KeyError, TypeError):
+        number, before = record["number"], record["before"]
+    except (ValueError, KeyError, TypeError, RecursionError):
         return "it is no record"
+    known = type(number) is int and 0 < number <= MAX_NUMBER and isinstance(before, str)
+    return (number, before, digest) if known else "it is no record"
 
 
 def _hash(text: str) -> str:

@@ -18,16 +18,23 @@ TELLTALES: Final = ("GRPC_TRACE", "SSLKEYLOGFILE")
 """Variables that make libraries write down what travels inside TLS: gRPC's traces may dump what is read and
 written in the clear, passwords included; a key log lets anybody decrypt what was recorded."""
 
+TLS12_CIPHERS: Final = ("GRPC_SSL_CIPHER_SUITES", "ECDHE-RSA-AES256-GCM-SHA384")
+"""Leaves nothing but TLS 1.3, for which gRPC has no setting in Python. The variable names the ciphers of TLS
+1.2 and of no newer version (SSL_CTX_set_cipher_list(3)); this one needs an RSA key, and credentials of the
+control plane have none."""
+
 
 def harden() -> None:
     """No core, no ptrace and no /proc/PID/mem for others of the same user, no swap where the limit allows it,
-    and no library that writes down what travels. To be called before grpc is imported.
+    no library that writes down what travels, and no gRPC over anything older than TLS 1.3. To be called
+    before grpc is imported.
 
     Raises:
         InternalError: The kernel refuses.
     """
     for name in TELLTALES:
         os.environ.pop(name, None)
+    os.environ[TLS12_CIPHERS[0]] = TLS12_CIPHERS[1]
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 AT_ONCE = 8
 """Agents that are renewed at the same time: each costs a signature here, and none is in a hurry."""
+LONGEST_AUDIT = 64 * 1024 * 1024
+"""Characters of an audit log that are read; an agent keeps some twenty million."""
 
 
 def _connect(inventory: Inventory) -> Mapping[str, ControlPlaneClient]:
@@ -90,13 +92,23 @@ class Audited:
 
 
 async def _audit(client: ControlPlaneClient, heads: Mapping[int, str]) -> auditing.Verified:
+    """What answers may be in the wrong hands: it is read to an end, whatever it sends."""
     lines: list[str] = []
-    after = 0
+    after, left = 0, LONGEST_AUDIT
     while True:
-        page, after = await client.read_audit(after)
+        page, reached = await client.read_audit(after)
         if not page:
             return await asyncio.to_thread(auditing.verify, lines, heads)
+        left -= sum(len(text) + 1 for text in page)
+        if left < 0 or reached <= after:
+            raise NodeFailure(
+                Reason.AUDIT_BROKEN,
+                f"its audit log has no end: more than {LONGEST_AUDIT} characters, or the same lines again",
+                node=client.name,
+                remedy="verify it on the node: gausscert-agent verify-audit; find out what answers there",
+            )
         lines += page
+        after = reached
 
 
 class ControlPlane:

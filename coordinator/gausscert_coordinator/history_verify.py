@@ -84,7 +84,8 @@ def heads(path: Path, cluster: str) -> Mapping[str, Mapping[int, str]]:
     )
     with history_reader.opened(path) as book:
         for node, number, digest in book.execute(query, (cluster,)):
-            found.setdefault(str(node), {})[int(number)] = str(digest)
+            if isinstance(number, int):  # else it was altered, which `verify` tells
+                found.setdefault(str(node), {})[number] = str(digest)
     return found
 
 
@@ -94,13 +95,15 @@ def _replay(book: sqlite3.Connection, made: sqlite3.Connection, known: Head | No
         expected = head.number + 1
         if number != expected:
             return head, f"line {expected} of the chain is missing"
+        if not (isinstance(run, int) and isinstance(name, str) and isinstance(cells, str)):
+            return head, f"line {number} of the chain was altered: it is none that gausscert writes"
         if digest != history_chain.digest(head, run, name, cells):
             return head, f"line {number} of the chain ({name} of run {run}) was altered, or does not follow"
         if known is not None and known.number == number and known.hash != digest:
             return head, f"line {number} of the chain is not the one that was kept elsewhere"
         try:
             made.execute(history_chain.STATEMENTS[name], (run, *json.loads(cells)))
-        except (KeyError, ValueError, sqlite3.Error):
+        except (KeyError, ValueError, TypeError, OverflowError, RecursionError, sqlite3.Error):
             return head, f"line {number} of the chain ({name} of run {run}) is none that gausscert writes"
         head = Head(number, digest)
     if known is not None and known.number > head.number:

@@ -58,6 +58,10 @@ def made_anew(text: str, **changes) -> str:
     return f"{auditing._hash(body)} {body}"
 
 
+def hashed(body):
+    return f"{auditing._hash(body)} {body}"
+
+
 TAMPERED = {
     "altered": (lambda lines: [*lines[:2], altered(lines[2]), *lines[3:]], 3),
     "altered, with a hash of its own": (
@@ -72,7 +76,13 @@ TAMPERED = {
     "emptied": (lambda lines: [*lines[:2], "", *lines[3:]], 3),
     "the last one cut short": (lambda lines: [*lines[:5], lines[5][:50]], 6),
     "another beginning": (lambda lines: [made_anew(lines[0], before="1" * 64), *lines[1:]], 1),
-    "no JSON": (lambda lines: [f"{auditing._hash('x')} x", *lines[1:]], 1),
+    "no JSON": (lambda lines: [hashed("x"), *lines[1:]], 1),
+    "no end to its brackets": (lambda lines: [*lines[:2], hashed("[" * 100_000), *lines[3:]], 3),
+    "a number without end": (lambda lines: [*lines[:2], hashed('{"number":1e999,"before":""}')], 3),
+    "a number that no history can keep": (
+        lambda lines: [hashed(f'{{"number":{10**30},"before":"{auditing.FIRST}"}}'), *lines[1:]],
+        1,
+    ),
 }
 
 
@@ -119,6 +129,8 @@ def test_a_log_whose_first_lines_are_kept_no_more_is_followed_from_where_it_begi
 
 def test_heads_are_written_and_read():
     assert auditing.as_head(auditing.written(HEADS[2])) == HEADS[2]
-    for text in ("", "3", ":", "x:" + "0" * 64, "3:abc", "-1:" + "0" * 64):
+    none = ("", "3", ":", "x:" + "0" * 64, "3:abc", "-1:" + "0" * 64)
+    hostile = ("9" * 5000 + ":" + "0" * 64, f"{2**63}:" + "0" * 64, "3:" + "z" * 64)
+    for text in (*none, *hostile):
         assert auditing.as_head(text) is None
     assert auditing.as_head(f"0:{auditing.FIRST}") == Head(0, auditing.FIRST)

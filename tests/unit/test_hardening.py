@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import resource
 import shutil
+import socket
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,6 +14,8 @@ from pathlib import Path
 
 import pytest
 from gausscert_common import hardening
+from gausscert_common.identity import Role
+from gausscert_coordinator import pki
 
 CODE = """
 import os, sys
@@ -158,3 +162,59 @@ def test_memory_is_locked_where_there_is_no_limit_to_that(limit: int, locked: bo
     )
 
     assert (int(done.stdout) > 1024) is locked
+
+
+SERVER = """
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+if sys.argv[2] == "hardened":
+    from gausscert_common import hardening
+    hardening.harden()
+import grpc
+ca, cert, key = (Path(sys.argv[1], name).read_bytes() for name in ("ca.crt", "node-n1.crt", "node-n1.key"))
+configuration = grpc.ssl_server_certificate_configuration([(key, cert)], root_certificates=ca)
+tls = grpc.dynamic_ssl_server_credentials(configuration, lambda: None, require_client_authentication=True)
+server = grpc.server(ThreadPoolExecutor(1))
+print(server.add_secure_port("127.0.0.1:0", tls), flush=True)
+server.start()
+sys.stdin.read()
+"""
+
+
+def version_agreed(files: Path, port: int, newest: ssl.TLSVersion) -> str:
+    """What a client that knows no newer one gets; "" if it is refused."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.load_verify_locations(files / "ca.crt")
+    context.load_cert_chain(files / "operator-alice.crt", files / "operator-alice.key")
+    context.set_alpn_protocols(["h2"])
+    context.maximum_version = newest
+    try:
+        with (
+            socket.create_connection(("127.0.0.1", port), 10) as raw,
+            context.wrap_socket(raw) as connection,
+        ):
+            return (connection.version() or "") if connection.recv(1) else ""
+    except (ssl.SSLError, ConnectionError):
+        return ""
+
+
+@pytest.mark.parametrize(("which", "older"), [("hardened", ""), ("plain", "TLSv1.2")])
+def test_nothing_older_than_tls_13_is_spoken(which: str, older: str, tmp_path: Path):
+    files = tmp_path / "issued"
+    pki.init(tmp_path / "pki", "prod", None)
+    pki.issue(tmp_path / "pki", Role.NODE, "n1", out=files)
+    pki.issue(tmp_path / "pki", Role.OPERATOR, "alice", out=files)
+    argv = [sys.executable, "-c", SERVER, str(files), which]
+    with subprocess.Popen(
+        argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as child:
+        assert child.stdout is not None
+        port = int(child.stdout.readline())
+        agreed = [
+            version_agreed(files, port, each) for each in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3)
+        ]
+        child.communicate()
+
+    assert agreed == [older, "TLSv1.3"]

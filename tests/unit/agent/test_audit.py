@@ -141,6 +141,52 @@ def test_a_file_that_a_power_cut_left_without_any_whole_line(small, left):
     assert small.events()[-1].outcome == "FENCED"
 
 
+@pytest.fixture
+def two_files(small):
+    small.log.note(event())
+    while len(small.files) < 2:
+        small.log.note(event())
+    small.log.close()
+    return small
+
+
+@pytest.mark.parametrize("left", [0, 7])
+def test_a_power_cut_that_took_the_end_of_one_file_and_all_of_the_next_does_not_end_the_log(two_files, left):
+    former, newest = two_files.files
+    former.write_bytes(b"".join(former.read_bytes().splitlines(keepends=True)[:-1]))
+    os.truncate(newest, left)
+    two_files.restart()
+
+    for outcome in ("FENCED", "OK"):
+        assert two_files.log.note(event(outcome)) is not None
+
+    assert [each.outcome for each in two_files.events() if each][-3:] == ["CHAIN_BROKEN", "FENCED", "OK"]
+    assert two_files.log.findings() == ()
+    assert two_files.verified().fault is not None
+    two_files.restart()
+    assert two_files.log.note(event()) is not None
+
+
+def test_a_file_is_durable_before_the_next_one_is_there(small, monkeypatch):
+    synced = []
+    real = small.log._disk.create
+
+    def create(directory, name, mode):
+        made.append((name, list(synced)))
+        return real(directory, name, mode)
+
+    made: list[tuple[str, list[int]]] = []
+    monkeypatch.setattr(
+        small.log._disk, "sync_data", lambda descriptor: synced.append(os.fstat(descriptor).st_ino)
+    )
+    monkeypatch.setattr(small.log._disk, "create", create)
+    small.log.note(event(), durable=False)
+    while len(small.files) < 2:
+        small.log.note(event(), durable=False)
+
+    assert made[1] == (small.files[1].name, [small.files[0].stat().st_ino])
+
+
 def test_a_log_whose_end_was_altered_begins_a_chain_of_its_own_and_the_place_is_named(bench):
     for _ in range(3):
         bench.log.note(event())

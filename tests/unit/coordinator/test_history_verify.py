@@ -91,6 +91,10 @@ def test_no_history_is_intact(tmp_path):
         ("UPDATE chain SET statement = 'put_node' WHERE number = 9", ("line 9",)),
         ("DELETE FROM chain WHERE number = 9", ("line 9", "missing")),
         ("UPDATE chain SET run = 2 WHERE number = 1", ("line 1",)),
+        ("UPDATE chain SET cells = x'00' WHERE number = 9", ("line 9", "altered")),
+        ("UPDATE chain SET statement = x'00' WHERE number = 9", ("line 9", "altered")),
+        ("UPDATE chain SET run = 'one' WHERE number = 9", ("line 9", "altered")),
+        ("UPDATE chain SET run = x'00' WHERE number = 9", ("line 9", "altered")),
     ],
 )
 def test_whatever_is_done_to_the_file_is_named(path, statement, words):
@@ -100,6 +104,30 @@ def test_whatever_is_done_to_the_file_is_named(path, statement, words):
 
     assert fault
     assert all(word in fault for word in words), fault
+
+
+@pytest.mark.parametrize(
+    "cells",
+    ["5", f"[{10**30}]", "[" * 100_000, '[{"a": 1}]', "null"],
+    ids=["number", "large", "deep", "object", "null"],
+)
+def test_a_line_with_a_hash_of_its_own_that_nothing_can_be_done_with_is_named(path, cells):
+    with closing(sqlite3.connect(path, isolation_level=None)) as book:
+        run, name, before = book.execute(
+            "SELECT run, statement, (SELECT hash FROM chain WHERE number = 8) FROM chain WHERE number = 9"
+        ).fetchone()
+        made = history_chain.digest(Head(8, before), run, name, cells)
+        book.execute("UPDATE chain SET cells = ?, hash = ? WHERE number = 9", (cells, made))
+
+    found = history_verify.verify(path)
+
+    assert (found.head.number, "line 9" in found.fault) == (8, True)
+
+
+def test_heads_that_are_none_are_left_out(path):
+    tamper(path, "UPDATE audit_head SET number = 'many' WHERE node = 'node-a'")
+
+    assert history_verify.heads(path, "prod").keys() == {"node-c"}
 
 
 def test_two_lines_that_changed_places_are_named(path):
