@@ -146,9 +146,6 @@ def _parsed(body: bytes, problems: Problems) -> _Tree:
         cause = f"not XML: line {error.lineno}: {expat.ErrorString(error.code)}"
         problems.wrong(cause, "mend the syntax, or hand in what `cm_ctl view` prints")
         problems.raise_if_any()
-    except (LookupError, ValueError):  # an encoding that Python does not know, or of several bytes
-        problems.wrong("its encoding cannot be read", "write it in UTF-8, and say so in its first line")
-        problems.raise_if_any()
     return tree
 
 
