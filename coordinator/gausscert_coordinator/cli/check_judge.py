@@ -169,10 +169,12 @@ def _served(status: ClusterStatus, busy: Collection[str]) -> Iterator[Problem]:
     """Of the nodes that nobody restarts. A node whose cm_server is down is one standby less; without any
     there is no cluster."""
     deaf = _not_serving(status, busy)
+    doubtful = _in_doubt(status)
     none_serves = not busy and not any(_serves(node) for node in status.nodes)
     for node in status.nodes:
         if node.node in deaf:
-            yield _not_served(node, CheckState.CRITICAL if none_serves else CheckState.WARNING)
+            state = CheckState.CRITICAL if none_serves else CheckState.WARNING
+            yield _not_served(node, state, in_doubt=node.node in doubtful)
         elif node.node not in busy:
             yield from _drift(node)
 
@@ -192,13 +194,22 @@ def _serves(node: NodeStatus) -> bool:
     return node.served is not None and node.served.state in (ServedState.SSL_ON, ServedState.SSL_OFF)
 
 
-def _not_served(node: NodeStatus, state: CheckState) -> Problem:
+def _in_doubt(status: ClusterStatus) -> frozenset[str]:
+    """Nodes of a transaction at which nobody is at work."""
+    flights = (each for each in judge.flights(status) if not each.waits and each.lease_left_s <= 0)
+    return frozenset(node for flight in flights for node, _ in flight.phases)
+
+
+def _not_served(node: NodeStatus, state: CheckState, *, in_doubt: bool) -> Problem:
+    """Where a transaction is in doubt nobody may start CM by hand: another node may hold another set."""
     cause = "" if node.served is None else node.served.cause or node.served.state.value
     text, remedy = f"cm_server does not serve: {cause}", "look at the log of cm_server"
     if node.report is None or not _runs_server(node.report):
         text, remedy = "no cm_server runs here, although one belongs here", "start CM: cm_ctl start"
         if node.report is not None and node.report.manually_stopped:
             text += "; CM was stopped on purpose"
+    if in_doubt:
+        remedy = "run gausscert recover; do not start CM by hand"
     return Problem(state, node.node, "NOT_SERVED", text, remedy)
 
 

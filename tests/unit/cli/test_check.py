@@ -247,6 +247,16 @@ def test_cm_is_down_on_purpose_while_somebody_restarts_it(phase, lease_left_s, t
     assert run.out.count("NOT_SERVED") == told
 
 
+def test_nobody_is_told_to_start_cm_beside_a_transaction_in_doubt():
+    """Each node may hold another set; what ends it is recover."""
+    stopped = [
+        down(name, transaction=in_transaction(Phase.SWAPPED, 0.0), manually_stopped=True) for name in NODES
+    ]
+    run = check(statuses=stopped)
+    assert "cm_ctl start" not in run.out
+    assert run.out.count("(do: run gausscert recover; do not start CM by hand)") == len(NODES)
+
+
 def test_a_cm_server_that_no_agent_can_look_at():
     node = CmNode(1, "db2", "10.0.0.2", 5000, "10.0.0.2")
     unseen = replace(status_of("n2", topology=CmTopology(1, (node,))), served=None)
