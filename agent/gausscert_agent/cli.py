@@ -7,7 +7,7 @@ import sys
 from typing import Final, NoReturn
 
 from gausscert_common import hardening
-from gausscert_common.errors import GausscertError, InvalidInput, NodeRefusal
+from gausscert_common.errors import GausscertError, InvalidInput, NodeRefusal, Reason
 
 from gausscert_agent import serving, telling
 
@@ -23,7 +23,8 @@ def main() -> NoReturn:
         sys.exit(telling.REFUSED)
     except GausscertError as error:
         telling.tell(error)
-        sys.exit(telling.REFUSED if isinstance(error, InvalidInput | NodeRefusal) else telling.FAILED)
+        refused = isinstance(error, InvalidInput | NodeRefusal) or error.reason is Reason.AUDIT_BROKEN
+        sys.exit(telling.REFUSED if refused else telling.FAILED)
 
 
 def _run() -> int:

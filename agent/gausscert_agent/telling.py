@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from gausscert_common.findings import Finding
 
 REFUSED: Final = 2
-"""The configuration, a credential or the node is not fit; nothing was served."""
+"""The configuration, a credential or the node is not fit; nothing was served. Or an audit log was altered, as
+`gausscert history --verify` tells it, too."""
 FAILED: Final = 5
 
 

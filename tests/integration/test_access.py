@@ -103,5 +103,5 @@ def test_whatever_is_done_to_a_nodes_log_is_named(cluster: LocalCluster) -> None
     assert verify(cluster, "--no-nodes").code == 0
     assert at_the_node(cluster, "n1").returncode == 0
     wrong = at_the_node(cluster, "n2")
-    assert wrong.returncode != 0
+    assert wrong.returncode == 2
     assert "line 2" in wrong.stderr
