@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from gausscert_common.model import ServedState
 from gausscert_common.protocol.coordinator import Verdict
 
+from gausscert_coordinator import objections
 from gausscert_coordinator.cli import tables
 from gausscert_coordinator.cli.layout import BAD, DOUBTFUL, GOOD, cell, first_line, fitted, short
 
@@ -73,13 +74,19 @@ def _verdict(shown: Result, generation: str | None, ssl_wish: SslWish | None) ->
         sentence = "in doubt: another gausscert has taken over"
     text = cell("")
     text.append(cell(sentence.format(generation or ssl_wish), style))
-    if shown.waiting:
-        text.append(cell(f", but for {', '.join(shown.waiting)} (excluded)", DOUBTFUL))
+    if without := _without(shown):
+        text.append(cell(f", but for {', '.join(without)} (excluded)", DOUBTFUL))
     stage = f", turned back at {shown.last_stage.value}" if _turned(shown) and shown.last_stage else ""
     asked = ", as you asked" if shown.interrupted and _turned(shown) else ""
     name = f"transaction {shown.transaction_id}, " if shown.transaction_id else ""
     text.append(cell(f" ({name}{shown.duration_s:.1f} s{stage}{asked})"))
     return text
+
+
+def _without(shown: Result) -> tuple[str, ...]:
+    """Nodes of which the verdict does not speak: excluded, and perhaps with another set than the others."""
+    unknown = (each.node for each in shown.findings if each == objections.rolled_back_without(each.node))
+    return shown.waiting or tuple(unknown)
 
 
 def _turned(shown: Result) -> bool:

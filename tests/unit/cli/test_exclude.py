@@ -250,6 +250,16 @@ def test_recover_passes_on_who_died_in_the_middle():
     assert "but for n3 (excluded)" in run.out
 
 
+def test_a_rollback_without_a_node_does_not_speak_for_that_node():
+    """Its live set may be the new one."""
+    rolled = result(Verdict.ROLLED_BACK, findings=(objections.rolled_back_without("n3"),))
+
+    run = cli("recover", "--exclude", "n3", given=Given(result=rolled))
+
+    assert run.code == 1
+    assert "rolled back: every node has its old certificates, as before, but for n3 (excluded)" in run.out
+
+
 @pytest.mark.parametrize("returned", [Return.AWAY, Return.WITHIN])
 def test_status_tells_of_one_that_died_in_the_middle_what_to_do(returned):
     flight = replace(waiting(returned), missing=("n3",))
