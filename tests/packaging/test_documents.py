@@ -9,20 +9,21 @@ from pathlib import Path
 
 import gausscert_common
 import pytest
+from gausscert_coordinator.cli.verbs import AGENTS, BUNDLE, INVENTORY, PKI, ROOT, SSL
 
-ROOT = Path(__file__).parents[2]
+ROOT_DIRECTORY = Path(__file__).parents[2]
 DOCUMENTS = sorted(
     [
-        *ROOT.glob("*.md"),
-        *ROOT.glob("docs/**/*.md"),
-        *ROOT.glob("deploy/**/*.md"),
-        *ROOT.glob("examples/*/*.md"),
+        *ROOT_DIRECTORY.glob("*.md"),
+        *ROOT_DIRECTORY.glob("docs/**/*.md"),
+        *ROOT_DIRECTORY.glob("deploy/**/*.md"),
+        *ROOT_DIRECTORY.glob("examples/*/*.md"),
     ]
 )
 LINK = re.compile(r"\]\((?!https?:)([^)#]+)")
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT_DIRECTORY)))
 def test_links_lead_somewhere(document: Path):
     broken = [link for link in LINK.findall(document.read_text()) if not (document.parent / link).exists()]
 
@@ -30,18 +31,36 @@ def test_links_lead_somewhere(document: Path):
 
 
 def test_the_version_is_the_same_everywhere():
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((ROOT_DIRECTORY / "pyproject.toml").read_text())["project"]
 
     assert project["version"] == gausscert_common.VERSION == metadata.version("gausscert")
 
 
 def test_the_readme_has_exactly_two_make_commands():
-    assert re.findall(r"^    make (\w+)$", (ROOT / "README.md").read_text(), re.MULTILINE) == ["demo", "test"]
+    assert re.findall(r"^    make (\w+)$", (ROOT_DIRECTORY / "README.md").read_text(), re.MULTILINE) == [
+        "demo",
+        "test",
+    ]
+
+
+def test_the_readme_names_every_verb_once():
+    groups = {"bundle": BUNDLE, "ssl": SSL, "agents": AGENTS, "pki": PKI, "inventory": INVENTORY}
+    verbs = [
+        f"{name} {each}" if each else name for name in ROOT for each in groups.get(name, {"": ROOT[name]})
+    ]
+    table = (ROOT_DIRECTORY / "README.md").read_text().split("## The verbs")[1].split("\n## ")[0]
+    named = [
+        verb
+        for row in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE)
+        for verb in re.findall(r"`(.+?)`", row)
+    ]
+
+    assert sorted(named) == sorted(verbs)
 
 
 MARK = re.compile(r"<!-- screen: ([a-z-]+) -->\n(.*?)<!-- end -->", re.DOTALL)
 SCREENS = [
-    pytest.param(*found.groups(), id=f"{document.relative_to(ROOT)}-{found[1]}")
+    pytest.param(*found.groups(), id=f"{document.relative_to(ROOT_DIRECTORY)}-{found[1]}")
     for document in DOCUMENTS
     for found in MARK.finditer(document.read_text())
 ]
