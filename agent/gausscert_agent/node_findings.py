@@ -153,8 +153,8 @@ NODE_FINDINGS: Final[dict[str, NodeFinding]] = {
     "NODE_NOT_SERVED": NodeFinding(
         _W,
         "the node's cm_server does not serve, although one belongs there",
-        "look at the log of cm_server; if CM was stopped on purpose, and gausscert status shows no transaction: "
-        "cm_ctl start",
+        "look at the log of cm_server; if CM was stopped on purpose, and gausscert status shows no"
+        " transaction: cm_ctl start",
     ),
     "NODE_DRIFT": NodeFinding(
         _W,

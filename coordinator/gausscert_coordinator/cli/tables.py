@@ -300,8 +300,8 @@ def _planned_row(node: PlannedNode, wish: str) -> list[Text]:
 
 
 _ABOUT: Final = {"HISTORY_": "history", "PLAN_": "plan", "CLUSTER_": "cluster", "ROLES_": "cluster"}
-"""By how their codes begin: findings about this machine's record of what was done, a plan on file, and what CM
-says of the whole cluster."""
+"""By how their codes begin: findings about this machine's record of what was done, a plan on file, and what
+CM says of the whole cluster."""
 
 
 def findings(found: Iterable[Finding], width: int, about: str = "bundle") -> RenderableType:
