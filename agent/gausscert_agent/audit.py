@@ -40,7 +40,8 @@ FILE_BYTES: Final = 4 * 1024 * 1024
 KEPT: Final = 5
 REFUSALS: Final = 30
 """So many refusals of authorisation are written at once, and then one every `REFUSAL_EVERY_S`."""
-REFUSAL_EVERY_S: Final = 2.0
+REFUSAL_EVERY_S: Final = 60.0
+"""Somebody who is revoked, and asks all day, must not have pushed out within days what he did before."""
 _MODE: Final = 0o600
 _NAME: Final = re.compile(r"audit-(\d{12})\.log")
 _TAIL_BYTES: Final = 2 * auditing.MAX_LINE_BYTES

@@ -221,6 +221,16 @@ def test_floods_of_refusals_are_counted_and_not_written(bench):
     ]
 
 
+def test_a_flood_of_refusals_needs_weeks_to_push_out_what_was_before(bench):
+    who = f"gausscert://{'c' * 30}/operator/{'n' * 30}"
+    for _ in range(REFUSALS):
+        bench.log.note(event("PERMISSION_DENIED", who=who, serial="f" * 40), refusal=True)
+
+    line_bytes = bench.files[0].stat().st_size / REFUSALS
+    lines = (KEPT - 1) * audit.FILE_BYTES / line_bytes
+    assert lines * REFUSAL_EVERY_S > 21 * 86_400
+
+
 def test_a_full_disk_stops_nothing_and_is_told_until_it_is_over(bench, monkeypatch, caplog):
     bench.log.note(event())
     real = bench.log._disk.write
