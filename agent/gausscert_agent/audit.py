@@ -181,7 +181,7 @@ class AuditLog:
         return self._head
 
     def _open(self) -> Head:
-        self.path.mkdir(mode=0o700, exist_ok=True)
+        self._make_directory()
         numbers = _numbers(self.path)
         if not numbers:
             self._begin_file(NOTHING)
@@ -207,6 +207,12 @@ class AuditLog:
             self._head = head
             self._append(_of_itself("TAIL_LOST"), durable=True)
         return head if self._head is None else self._head
+
+    def _make_directory(self) -> None:
+        if not self.path.exists():
+            self.path.mkdir(mode=0o700, exist_ok=True)
+            with files.opened(self.path.parent) as state_dir:
+                self._disk.sync(state_dir)
 
     def _last(self, first: int) -> tuple[Head | None, int]:
         """The head, and how many bytes of a line that was never ended come after it."""

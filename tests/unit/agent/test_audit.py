@@ -167,6 +167,15 @@ def test_a_power_cut_that_took_the_end_of_one_file_and_all_of_the_next_does_not_
     assert two_files.log.note(event()) is not None
 
 
+def test_the_first_line_is_durable_with_the_directories_that_lead_to_it(bench, monkeypatch):
+    synced = []
+    monkeypatch.setattr(bench.log._disk, "sync", lambda opened: synced.append(os.fstat(opened).st_ino))
+
+    bench.log.note(event())
+
+    assert synced == [bench.root.stat().st_ino, (bench.root / "audit").stat().st_ino]
+
+
 def test_a_file_is_durable_before_the_next_one_is_there(small, monkeypatch):
     synced = []
     real = small.log._disk.create
