@@ -200,6 +200,30 @@ async def test_or_it_is_back_before_that_is_over(first, second):
     assert_over(cluster, *set(lives(cluster).values()))
 
 
+@pytest.mark.parametrize("silent", LEFT)
+@pytest.mark.parametrize("first", range(3 * 3, 3 * 6))
+@pytest.mark.parametrize("second", range(1, 6))
+async def test_or_it_is_back_and_another_one_dies(first, second, silent):
+    """Who recovered without it may have sent Commit to the one that is silent now: its own answer, that it
+    was not told to start, says nothing of that."""
+    cluster = await died(first)
+    async with cluster.coordinator() as coordinator:
+        cluster.die_after(second)
+        await until_death(cluster, coordinator.recover(take_over=True, exclude=(DEAD,)))
+    cluster.bring_back()
+    come_back(cluster)
+    cluster.power_off(silent)
+
+    result = await recovered(cluster, silent)
+    cluster.nodes[silent].manual_stop = True
+    cluster.power_on(silent)
+    after = await recovered(cluster)
+
+    assert exit_code(result) in (ExitCode.DONE, ExitCode.ROLLED_BACK), result
+    assert exit_code(after) in (ExitCode.DONE, ExitCode.ROLLED_BACK), after
+    assert_over(cluster, *set(lives(cluster).values()))
+
+
 async def test_a_coordinator_that_was_turning_back_is_followed():
     cluster = FakeCluster()
     cluster.script("node-b", "start", NodeFailure(Reason.CM_CTL_FAILED, "no"), times=ALWAYS)
