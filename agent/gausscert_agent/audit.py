@@ -40,7 +40,8 @@ FILE_BYTES: Final = 4 * 1024 * 1024
 KEPT: Final = 5
 REFUSALS: Final = 30
 """So many refusals of authorisation are written at once, and then one every `REFUSAL_EVERY_S`."""
-REFUSAL_EVERY_S: Final = 2.0
+REFUSAL_EVERY_S: Final = 60.0
+"""Somebody who is revoked, and asks all day, must not have pushed out within days what he did before."""
 _MODE: Final = 0o600
 _NAME: Final = re.compile(r"audit-(\d{12})\.log")
 _TAIL_BYTES: Final = 2 * auditing.MAX_LINE_BYTES
@@ -180,7 +181,7 @@ class AuditLog:
         return self._head
 
     def _open(self) -> Head:
-        self.path.mkdir(mode=0o700, exist_ok=True)
+        self._make_directory()
         numbers = _numbers(self.path)
         if not numbers:
             self._begin_file(NOTHING)
@@ -206,6 +207,12 @@ class AuditLog:
             self._head = head
             self._append(_of_itself("TAIL_LOST"), durable=True)
         return head if self._head is None else self._head
+
+    def _make_directory(self) -> None:
+        if not self.path.exists():
+            self.path.mkdir(mode=0o700, exist_ok=True)
+            with files.opened(self.path.parent) as state_dir:
+                self._disk.sync(state_dir)
 
     def _last(self, first: int) -> tuple[Head | None, int]:
         """The head, and how many bytes of a line that was never ended come after it."""

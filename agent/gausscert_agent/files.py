@@ -160,11 +160,6 @@ def open_for_writing(directory: int, name: str) -> int | None:
         raise
 
 
-def is_regular(directory: int, name: str) -> bool:
-    """Whether an entry is a regular file itself, not a link to one. Raises OSError."""
-    return stat.S_ISREG(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode)
-
-
 def read_all(descriptor: int, limit: int) -> bytes:
     """At most `limit` bytes of an open file, from where it stands. Raises OSError."""
     parts: list[bytes] = []

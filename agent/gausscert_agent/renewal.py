@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
@@ -137,7 +138,8 @@ def _parse(body: bytes) -> x509.Certificate:
         if len(body) > _MAX_CERTIFICATE_BYTES:
             raise ValueError
         (found,) = x509.load_pem_x509_certificates(body)
-    except ValueError:
+        found.public_key()  # of a kind that is known
+    except (ValueError, UnsupportedAlgorithm):
         raise InvalidInput(
             Reason.CREDENTIAL_INVALID,
             "what was sent is not one certificate in PEM form",

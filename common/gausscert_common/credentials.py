@@ -319,7 +319,5 @@ def _shake_hands(server: ssl.SSLContext, client: ssl.SSLContext) -> tuple[dict[s
     return ends[0].getpeercert() or {}, ends[0].getpeercert(binary_form=True) or b""
 
 
-def _invalid(
-    path: Path, message: str, remedy: str = "use files that gausscert pki issue made"
-) -> InvalidInput:
+def _invalid(path: Path, message: str, remedy: str = _ISSUE) -> InvalidInput:
     return InvalidInput(Reason.CREDENTIAL_INVALID, message, file=str(path), remedy=remedy)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from gausscert_common.bundle import Bundle
-from gausscert_common.errors import InvalidInput, Reason
+from gausscert_common.errors import InternalError, InvalidInput, Reason
 from gausscert_common.findings import errors
 from gausscert_common.model import WatchEvent
 from gausscert_common.protocol.recovery import Choice
@@ -165,7 +165,13 @@ class Cluster:
         return await check(self._inventory)
 
     def events(self) -> AsyncGenerator[NodeEvent, None]:
-        """What all nodes do, as they do it, whoever has them do it. Endless: close it when you leave."""
+        """What all nodes do, as they do it, whoever has them do it. Endless: close it when you leave.
+
+        Raises:
+            InternalError: INTERNAL: outside of `async with`, where there would never be any.
+        """
+        if not self._clients:
+            raise InternalError(Reason.INTERNAL, "the cluster is used outside of `async with`")
         return follow(self._clients.values())
 
     async def plan(self, bundle: Bundle, options: ReplaceOptions | None = None) -> Plan:

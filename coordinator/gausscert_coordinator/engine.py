@@ -259,7 +259,7 @@ class Engine:
 
     async def _mixed(self) -> list[GausscertError]:
         """Who recovers starts CM with one set only: running nodes must have loaded the same (I3)."""
-        if self._before is not None or self._job.accept_state or self._job.joins or self._job.absent:
+        if self._before is not None or self._job.accept_state or self._job.joins:
             return []
         read = await self._hands.read(witnesses=True)
         return [*read.bad.values(), *live_sets.unlike(read.good)]

@@ -68,12 +68,14 @@ def refusal(file: str, found: Sequence[Finding]) -> InvalidInput:
 
 
 def is_address(text: str) -> bool:
-    """Whether it is an IPv4 or IPv6 address; OM takes nothing else (DbClusterInfo.compress_ips)."""
+    """Whether it is an IPv4 or IPv6 address; OM takes nothing else (DbClusterInfo.compress_ips).
+
+    Python takes anything for the zone of an IPv6 address; an interface's name has no controls and quotes."""
     try:
         ipaddress.ip_address(text)
     except ValueError:
         return False
-    return True
+    return re.fullmatch(r"[0-9A-Za-z.:]+(%[0-9A-Za-z._-]+)?", text) is not None
 
 
 def as_number(text: str) -> int:

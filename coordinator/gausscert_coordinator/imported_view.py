@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 SOURCE: Final = "cm_ctl view"
 HEADER: Final = "NodeHeader:"
-_LINE: Final = re.compile(r"^\s*([A-Za-z_][A-Za-z_ ]*?)\s*\d*\s*:\s*(.*?)\s*$")
+_KEY: Final = re.compile(r"([A-Za-z_][A-Za-z_ ]*)\d*")
 _MEND: Final = "hand in all that `cm_ctl view` prints, without -N and -n"
 
 
@@ -28,11 +28,13 @@ def read(text: str, problems: Problems) -> Imported:
     if count != len(blocks):
         problems.wrong(f"the header says {count} nodes, and {len(blocks)} are in it", _MEND)
     nodes = tuple(_node(block) for block in blocks)
+    seen: set[str] = set()
     for number, node in enumerate(nodes, start=1):
         if not node.name:
             problems.wrong(f"block {number}, node {blocks[number - 1]['node']}, has no nodeName", _MEND)
-        if node.name and node.name in [other.name for other in nodes[: number - 1]]:
+        elif node.name in seen:
             problems.wrong(f"{node.name} is there twice", _MEND, node.name)
+        seen.add(node.name)
     judge_nodes(problems, nodes, ("cmAgentIP", "sshChannel 1"))
     return Imported(source=SOURCE, cluster="", nodes=nodes)
 
@@ -57,9 +59,10 @@ def _blocks(text: str) -> tuple[int, list[dict[str, str]]]:
 def _lines(text: str) -> Iterator[tuple[str, str]]:
     _, _, after = text.partition(HEADER)
     for line in after.splitlines():
-        found = _LINE.match(line)
-        if found is not None:
-            yield found[1].strip(), found[2]
+        key, colon, value = line.partition(":")
+        found = _KEY.fullmatch(key.strip())
+        if colon and found is not None:
+            yield found[1].strip(), value.strip()
 
 
 def _node(block: Mapping[str, str]) -> ImportedNode:

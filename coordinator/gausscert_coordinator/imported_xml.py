@@ -6,6 +6,7 @@ no entity, internal or external; OM refuses them, too, but by looking for words 
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 from xml.parsers import expat
@@ -167,15 +168,16 @@ def _by_name(problems: Problems, devices: list[_Params]) -> dict[str, _Params]:
 def _names(problems: Problems, cluster: _Params, devices: Mapping[str, _Params]) -> tuple[str, ...]:
     """In the order of nodeNames, which is that of CM's numbers."""
     listed = cluster.listed("nodeNames")
+    known = frozenset(listed)
     if not listed:
         problems.wrong("no nodeNames in CLUSTER", "add the host names of all nodes")
-    for name in sorted({name for name in listed if listed.count(name) > 1}):
+    for name in sorted(name for name, count in Counter(listed).items() if count > 1):
         problems.wrong(f"nodeNames has {name} more than once", "leave one of them", name)
     for name in dict.fromkeys(listed):
         if name not in devices:
             problems.wrong(f"nodeNames has {name}, but there is no such DEVICE", f"add a DEVICE {name}", name)
     for name in devices if listed else ():
-        if name not in listed:
+        if name not in known:
             problems.wrong(f"DEVICE {name} is not in nodeNames", f"add {name} to nodeNames", name)
     return tuple(dict.fromkeys(listed))
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from gausscert_common import identity
 from gausscert_common.errors import InvalidInput
 
 from gausscert_coordinator import imported_view, imported_xml, inventory_file
@@ -82,6 +83,10 @@ def make(body: bytes, file: str, choices: Choices) -> Written:
     cluster = choices.cluster or found.cluster
     if not cluster:
         problems.wrong("the name of the cluster is not told", "say it: --cluster NAME")
+    if identity.NAME.fullmatch(choices.operator) is None:
+        problems.wrong(
+            f"{choices.operator[:80]!r} cannot be an operator's name", "say another: --operator NAME"
+        )
     nodes = tuple(_written(node, found, choices) for node in found.nodes)
     text = "".join(_text(cluster or "unknown", found, nodes, choices))
     return Written(_judged(text, cluster, problems), cluster, found, nodes)

@@ -44,7 +44,8 @@ def alone(subject: Subject, reports: Mapping[str, NodeReport]) -> Subject:
     """The subject with those nodes only that are in it still, where the others have rolled it back without
     them; else as it is.
 
-    Where the others have another set by now than it had before, it is outside: its rollback leaves CM down.
+    Where the others have another set by now than it had before, it is outside: its rollback leaves CM down,
+    and theirs alone. Where they have the same and one of them is down, all are started in the end.
 
     Args:
         subject: What is to be settled.
@@ -60,10 +61,10 @@ def alone(subject: Subject, reports: Mapping[str, NodeReport]) -> Subject:
         return subject
     if not any(_is_behind(reports[node]) for node in inside):
         return subject
-    if not all(map(recovery_view.cm_stays_up, others.values())):
-        return subject
     held = {live_sets.identity(report.live) for report in others.values()}
     apart = any(live_sets.old_of(reports[node]) not in held for node in inside) or len(held) > 1
+    if not apart and not all(map(recovery_view.cm_stays_up, others.values())):
+        return subject
     return replace(subject, nodes=inside, through=tuple(others), outside=apart)
 
 

@@ -200,14 +200,27 @@ def renew(
         now: For tests.
 
     Raises:
-        InvalidInput: As `issue`; also CREDENTIAL_INVALID when the certificate is not one of this CA.
+        InvalidInput: As `issue`; also CREDENTIAL_INVALID when the certificate is not one of this CA, or
+            revoked: what would come of it is not.
     """
     authority = open_authority(directory, passphrase)
     old = _parse(certificate)
     if old == authority.cert or not pki_certificates.issued_by(old, authority.cert):
         raise _unusable(certificate, "this CA has not issued it")
+    _refuse_revoked(directory, certificate, old)
     was, extra = named_in(old)
     return issue(directory, was.role, was.name, extra, passphrase, days, out, now)
+
+
+def _refuse_revoked(directory: Path, path: Path, cert: x509.Certificate) -> None:
+    denied = pki_register.deny_list(directory)
+    if denied.holds(f"{cert.serial_number:x}", cert.fingerprint(hashes.SHA256()).hex()):
+        raise InvalidInput(
+            Reason.CREDENTIAL_INVALID,
+            "it is revoked",
+            file=str(path),
+            remedy="if its bearer is to have another one nevertheless, issue it: gausscert pki issue",
+        )
 
 
 def named_in(cert: x509.Certificate) -> tuple[Identity, list[str]]:

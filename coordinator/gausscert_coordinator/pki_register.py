@@ -109,17 +109,20 @@ def revoke(directory: Path, revoked: Iterable[Entry], note: str) -> DenyList:
     Raises:
         InvalidInput: DENY_LIST_INVALID, ARGUMENT_INVALID: it cannot be read or written.
     """
-    before = deny_list(directory)
-    said = (
+    said = [
         denylist.entry(int(each.serial, 16), f"{each.identity.role} {each.identity.name} {note}")
         for each in revoked
-    )
-    new = before.lacks(said)
-    if new:
-        path = directory / DENY_LIST
-        former = path.read_text() if path.exists() else _HEADER
-        lines = former if former.endswith("\n") else f"{former}\n"
-        private_files.replace_private(path, (lines + "".join(f"{one.line}\n" for one in new)).encode())
+    ]
+    with private_files.alone_in(directory):  # two at a time would each forget what the other has added
+        before = deny_list(directory)
+        new = before.lacks(said)
+        if new:
+            path = directory / DENY_LIST
+            former = path.read_bytes() if path.exists() else _HEADER.encode()
+            lines = former if former.endswith(b"\n") else former + b"\n"
+            body = lines + "".join(f"{one.line}\n" for one in new).encode()
+            denylist.read(body)  # before it counts
+            private_files.replace_private(path, body)
     return DenyList((*before.entries, *new))
 
 

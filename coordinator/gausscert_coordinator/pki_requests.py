@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from gausscert_common.errors import InvalidInput, Reason
@@ -101,7 +102,7 @@ def _key_of(request: bytes, node: str) -> ec.EllipticCurvePublicKey:
         asked = x509.load_pem_x509_csr(request)
         key = asked.public_key()
         proven = asked.is_signature_valid
-    except ValueError:
+    except (ValueError, UnsupportedAlgorithm):
         raise _refused(node, "it is no request for a certificate") from None
     if not proven:
         raise _refused(node, "it is not signed with the key that it is about")

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import stat
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from gausscert_common.errors import InvalidInput, Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 FILE_MODE: Final = 0o400
@@ -83,6 +85,24 @@ def replace_private(path: Path, body: bytes) -> None:
         sync_directory(path.parent)
     except OSError as error:
         raise _refused(path, f"it cannot be written: {error.strerror}") from None
+
+
+@contextmanager
+def alone_in(directory: Path) -> Iterator[None]:
+    """Wait until nobody else is at it who also asks; given back by whatever end the process has.
+
+    Raises:
+        InvalidInput: ARGUMENT_INVALID: it cannot be opened.
+    """
+    try:
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise _refused(directory, f"it cannot be opened: {error.strerror}") from None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _create(path: Path, body: bytes, made: list[Path], mode: int = FILE_MODE) -> None:

@@ -188,7 +188,7 @@ def _standing(
     flights = recovery_view.flights(reports, inventory=inventory)
     (flight,) = (each for each in flights if each.transaction_id == subject.transaction_id)
     why = f"transaction {subject.transaction_id} is {waiting_text(flight)}"
-    nodes = tuple(sorted(set(subject.excluded) - set(exclusion.settled(returns))))
+    nodes = tuple(sorted(set(subject.excluded) - set(exclusion.settled(returns)) - set(subject.nodes)))
     return Waiting(
         subject.transaction_id, why, nodes, tuple(wrong), lacks_bundle=bool(back) and wish.bundle is None
     )

@@ -261,6 +261,7 @@ def _answer(report: NodeReport, transaction_id: str, new: frozenset[str], *, com
         running=cm_stays_up(report),
         voted=told.phase in _VOTED,
         reached=told.reached,
+        left_out=told.excluded,
     )
 
 

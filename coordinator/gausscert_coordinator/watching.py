@@ -27,6 +27,10 @@ PATIENCE_S: Final = 1.0
 """A command that is over by then is not watched: a thousand streams to a thousand nodes would cost more than
 it does. Nothing is missed, because a node tells a new watcher what it is about."""
 
+MOST_RELAYED: Final = 100
+"""Different things that one node is about during one command; more are no help to anybody."""
+_SHOWN: Final = 200
+
 WATCHED: Final = frozenset(
     {Stage.PREPARE, Stage.STOP, Stage.SWAP, Stage.START, Stage.ENSURE_UP}
     | {Stage.ROLLBACK_STOP, Stage.ABORT, Stage.ROLLBACK_START}
@@ -81,6 +85,8 @@ class Watching:
         told: set[str] = set()
         with suppress(GausscertError):
             async for event in self._client.watch():
-                if event.fence == self._fence and event.activity and event.activity not in told:
-                    told.add(event.activity)
-                    self._reporter.relay(self._client.name, event.activity)
+                activity = event.activity[:_SHOWN]
+                is_new = activity and activity not in told and len(told) < MOST_RELAYED
+                if event.fence == self._fence and is_new:
+                    told.add(activity)
+                    self._reporter.relay(self._client.name, activity)

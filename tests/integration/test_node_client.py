@@ -85,9 +85,10 @@ def test_an_observer_reads_status_and_expiry_of_a_running_cluster(client, cluste
     assert said["live"] == {"state": "SET_STATE_WHOLE", "bundle_digest": status["live"]["bundle_digest"]}
     assert (said["enable_ssl"], said["phase"]) == ("SSL_VALUE_ON", "PHASE_NONE")
     assert said["processes"] == ["cm_agent", "cm_server", "om_monitor"]
+    told = cluster.run("expiry", "--output", "json").document
     expiry = [
         (each["file"], each["fingerprint"], each["days_left"])
-        for each in cluster.run("expiry", "--output", "json").document["certificates"]
+        for each in (*told["certificates"], *told["control_plane"])
         if each["node"] == "n2"
     ]
     assert sorted(

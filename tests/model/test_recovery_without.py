@@ -101,6 +101,25 @@ def test_a_minority_follows_a_decision_and_makes_none(answer, wanted):
     assert way(answer, missing=("b",)) is not Way.NEITHER
 
 
+def test_who_was_left_out_before_does_not_tell_how_far_the_last_coordinator_had_come():
+    """Somebody recovered without b, decided by what a says, and may have sent Commit to c before it died."""
+    told = replace(START, left_out=("b",))
+
+    for back in (SWAP, BACK, swapped(2, Step.ROLLBACK_STOP)):
+        assert way(told, back) is Way.FINISH
+    assert way(replace(SWAP, left_out=("b",)), START) is Way.ROLL_BACK
+    assert way(replace(BACK, left_out=("b",)), START) is Way.ROLL_BACK
+
+
+def test_where_all_that_answer_were_left_out_at_some_time_nobody_is_left_who_tells():
+    decision = recovery_without.decide(
+        {"a": replace(START, left_out=("b",)), "b": replace(START, left_out=("a",))}, ("c",)
+    )
+
+    assert decision.way is Way.NEITHER
+    assert "a, b were left out before" in decision.why
+
+
 def test_neither_touches_nothing_and_says_what_each_said():
     answers = {"a": START, "b": UNKNOWN}
 
@@ -231,6 +250,7 @@ class Machine:
             outcome=state.outcome_of(T),
             voted=state.phase in (Phase.SWAPPED, Phase.COMMITTED),
             reached=state.reached,
+            left_out=told.excluded,
         )
 
     @property
@@ -272,6 +292,8 @@ class Search:
     def __init__(self, nodes: int, epochs: int) -> None:
         self.names = tuple("abcd"[:nodes])
         self.epochs = epochs
+        self.silent: dict[int, tuple[str, ...]] = {}
+        """Who is left out by the coordinator of an epoch, where that is not open."""
         self.seen: set[World] = set()
         self.decided: set[tuple[Way, Phase]] = set()
 
@@ -279,7 +301,10 @@ class Search:
         """How commit and abort can meet, "" if they cannot."""
         first = Coordinator(1, self.names, begin(NODE))
         machines = tuple(Machine(NodeState()) for _ in self.names)
-        world = World(machines, (first,), self._with(frozenset(), first))
+        return self.search(World(machines, (first,), self._with(frozenset(), first)))
+
+    def search(self, world: World) -> str:
+        """As `run`, from there on."""
         frontier = [world]
         self.seen = {world}
         while frontier:
@@ -306,7 +331,9 @@ class Search:
             yield from self._moved(world, coordinator)
         newest = world.coordinators[-1].epoch
         if newest < self.epochs:
-            for to in (self.names, self.names[:-1]):
+            out = self.silent.get(newest + 1)
+            answering = tuple(name for name in self.names if name not in (out or ()))
+            for to in (self.names, self.names[:-1]) if out is None else (answering,):
                 yield self._put(world, Coordinator(newest + 1, to, None))
 
     def _delivered(self, world: World, epoch: int, step: Step, number: int) -> Iterator[World]:
@@ -347,8 +374,8 @@ class Search:
         found = {
             decide(answers, NODE, prefer, waits=bool(missing), missing=missing).course for prefer in Choice
         }
-        assert None not in found, answers
-        if missing:
+        assert self.silent or None not in found, answers
+        if missing and not self.silent:
             (course,) = found
             silent = world.machines[-1].state.phase
             self.decided.add((Way.FINISH if course.now is Stage.COMMIT else Way.ROLL_BACK, silent))
@@ -357,7 +384,7 @@ class Search:
     def _command(self, coordinator: Coordinator, step: Step) -> Command:
         epoch = coordinator.epoch
         if step is Step.ACQUIRE:
-            out = tuple(set(self.names) - set(coordinator.to))
+            out = tuple(sorted(set(self.names) - set(coordinator.to)))
             return AcquireCommand(T, epoch, step, f"coordinator-{epoch}", True, out)
         if step is Step.PREPARE:
             return PrepareCommand(T, epoch, step, self.names, OLD, SslWish.KEEP, NODE, 0.0)
@@ -384,6 +411,41 @@ def test_commit_and_abort_never_meet_whenever_a_node_is_silent_and_whenever_it_s
     silent = {way: {phase for each, phase in search.decided if each is way} for way in Way}
     assert silent[Way.FINISH] == {Phase.SWAPPED, Phase.COMMITTED, Phase.NONE}
     assert silent[Way.ROLL_BACK] == {Phase.NONE, Phase.PREPARED, Phase.SWAPPED, Phase.ABORTED}
+
+
+def _one_after_the_other() -> Search:
+    """All three have swapped, and Start is sent. c is left out, then it is back and b is left out."""
+    search = Search(3, epochs=3)
+    search.silent = {2: ("c",), 3: ("b",)}
+    return search
+
+
+def _all_swapped(search: Search) -> World:
+    first = Coordinator(1, search.names, Course(Stage.START, NODE, touched_cm=True))
+    told = Transaction(T, search.names, OLD, SslWish.KEEP, NODE, 0.0, new_digest=NEW)
+    state = NodeState(Fence(1, Step.SWAP), T, "coordinator-1", Phase.SWAPPED, told)
+    sent = frozenset({(1, Step.START)})
+    return World(tuple(Machine(state, NEW) for _ in search.names), (first,), sent)
+
+
+def test_nor_do_they_when_one_node_after_the_other_is_silent():
+    search = _one_after_the_other()
+
+    assert search.search(_all_swapped(search)) == ""
+    assert len(search.seen) > 20_000
+
+
+def test_they_would_if_a_node_that_was_left_out_had_a_say_when_it_is_back(monkeypatch):
+    """It has not started; the one that is silent now may have committed, and the third one has no trace."""
+    real = recovery_without.decide
+
+    def decide_by_all(answers: Mapping[str, Answer], missing: tuple[str, ...]) -> Without:
+        return real({name: replace(each, left_out=()) for name, each in answers.items()}, missing)
+
+    monkeypatch.setattr(recovery_without, "decide", decide_by_all)
+    search = _one_after_the_other()
+
+    assert "ABORTED" in search.search(_all_swapped(search))
 
 
 def _by_phases(way_of_all_swapped: Way) -> Decide:

@@ -3,6 +3,8 @@ from __future__ import annotations
 import os
 import stat
 import subprocess
+import sys
+import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -12,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from gausscert_common.errors import InvalidInput, Reason
 from gausscert_common.identity import Identity, Role, node_dns_name
-from gausscert_coordinator import pki
+from gausscert_coordinator import pki, pki_register, private_files
 
 NOW = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
 
@@ -251,6 +253,58 @@ def test_a_renewed_identity_is_the_same_with_a_fresh_key(ca, tmp_path):
     assert after.public_key() != before.public_key()
     assert new.not_after == NOW + timedelta(days=91)
     assert new.identity == old.identity
+
+
+def test_what_is_revoked_is_not_renewed(ca, tmp_path):
+    alice = pki.issue(ca, Role.OPERATOR, "alice", out=tmp_path / "alice", now=NOW)
+    pki_register.revoke(ca, pki_register.entries(ca), "revoked")
+
+    with pytest.raises(InvalidInput, match="revoked") as raised:
+        pki.renew(ca, alice.cert, tmp_path / "renewed", now=NOW)
+
+    assert "pki issue" in raised.value.remedy
+    assert not (tmp_path / "renewed").exists()
+
+
+def test_two_revocations_at_once_keep_each_other(ca, tmp_path, monkeypatch):
+    for name in ("alice", "bob"):
+        pki.issue(ca, Role.OPERATOR, name, out=tmp_path / name, now=NOW)
+    alice, bob = pki_register.entries(ca)
+    replace, other = (
+        private_files.replace_private,
+        threading.Thread(target=pki_register.revoke, args=(ca, [bob], "")),
+    )
+
+    def slow(path, body):
+        if not other.ident:  # the other one begins while this one has read, and not yet written
+            other.start()
+            other.join(0.3)
+        replace(path, body)
+
+    monkeypatch.setattr(private_files, "replace_private", slow)
+    pki_register.revoke(ca, [alice], "")
+    other.join()
+
+    assert {each.number for each in pki_register.deny_list(ca).entries} == {alice.serial, bob.serial}
+
+
+def test_notes_are_utf_8_whatever_the_locale_is(ca, tmp_path):
+    pki.issue(ca, Role.OPERATOR, "alice", out=tmp_path / "alice", now=NOW)
+    (ca / "deny.list").touch(0o600)
+    (ca / "deny.list").write_bytes("# 离职\nserial aa 张三\n".encode())
+    code = f"""
+from pathlib import Path
+from gausscert_coordinator import pki_register
+pki_register.revoke(Path({str(ca)!r}), pki_register.entries(Path({str(ca)!r})), "")
+"""
+
+    subprocess.run(
+        [sys.executable, "-X", "utf8=0", "-c", code],
+        check=True,
+        env=os.environ | {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0"},
+    )
+
+    assert (ca / "deny.list").read_bytes().decode().startswith("# 离职\nserial aa 张三\nserial ")
 
 
 def test_only_what_this_ca_issued_is_renewed(ca, tmp_path):

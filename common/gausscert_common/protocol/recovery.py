@@ -43,6 +43,8 @@ class Answer:
     """Its journal says SWAPPED, whatever has become of that vote since."""
     reached: Fence = Fence()
     """The last command of the transaction but Acquire that was accepted there; `Fence()` if not known."""
+    left_out: tuple[str, ...] = ()
+    """Nodes that it remembers the transaction to have been begun, or recovered, without."""
 
 
 class Choice(StrEnum):

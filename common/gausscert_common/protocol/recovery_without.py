@@ -18,6 +18,9 @@ voted a missing one may be SWAPPED, COMMITTED, ABORTED or PREPARED. How far the 
   leave each other out decide, each for itself. Of two halves only the operator can tell that one is dead.
 - Whoever sends Stop, Swap or Start has read all nodes before, and none had ended the transaction. So of those
   before the last one that did anything nothing is left to be feared.
+- Whoever finishes without a node begins with Commit, and those that it did not reach have no trace of it. But
+  it decided by what they say; so a node that was left out before, and is back, has no say beside them: how
+  far it had come was not looked at. If all were left out at some time, nobody is left who tells.
 
 | the answers show, first matching row | decide |
 |---|---|
@@ -29,6 +32,8 @@ voted a missing one may be SWAPPED, COMMITTED, ABORTED or PREPARED. How far the 
 | it had sent Commit, or its Start has reached all of these | finish: any may have committed, all had voted |
 | it had not come that far | roll back: it had not sent Commit |
 | somebody put a set or a switch back since, or it is not known how far it had come | neither |
+
+The coordinator's progress is what nodes say that were never left out.
 """
 
 from __future__ import annotations
@@ -96,6 +101,13 @@ def decide(answers: Mapping[str, Answer], missing: Collection[str]) -> Without:
 
 def _by_progress(voters: Mapping[str, Answer]) -> Without:
     """All that answer have voted."""
+    left_out = {name for answer in voters.values() for name in answer.left_out}
+    witnesses = {name: answer for name, answer in voters.items() if name not in left_out}
+    if not witnesses:
+        return Without(
+            Way.NEITHER,
+            f"{', '.join(voters)} were left out before: what is missing may have committed or aborted since",
+        )
     unknown = [name for name, answer in voters.items() if answer.reached.step <= Step.PREPARE]
     if unknown:
         return Without(
@@ -103,10 +115,10 @@ def _by_progress(voters: Mapping[str, Answer]) -> Without:
             f"all others have voted, and {', '.join(unknown)} cannot tell how far the last coordinator had"
             " come: what is missing may have committed or aborted",
         )
-    last = max(answer.reached for answer in voters.values())
+    last = max(answer.reached for answer in witnesses.values())
     if last.step >= Step.ROLLBACK_STOP:
         return Without(Way.ROLL_BACK, "the last coordinator was turning back, so nobody has committed")
-    behind = [name for name, answer in voters.items() if answer.reached < Fence(last.epoch, Step.START)]
+    behind = [name for name, answer in witnesses.items() if answer.reached < Fence(last.epoch, Step.START)]
     if behind and last.step not in _DECIDING:
         return Without(Way.ROLL_BACK, f"{', '.join(behind)} was not told to start, so nobody has committed")
     undone = [name for name, answer in voters.items() if answer.phase is not Phase.SWAPPED]

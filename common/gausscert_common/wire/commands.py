@@ -28,6 +28,7 @@ from gausscert_common.protocol.words import RestartScope, SslWish, Step
 from gausscert_common.source import Generation, LiveSet
 from gausscert_common.wire import enums, times
 from gausscert_common.wire.requests import FACTOR_FIELDS, PEM_FIELDS
+from gausscert_common.wire.values import MAX_EPOCH
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,8 +45,6 @@ MAX_TIMEOUT_S: Final = 3600.0
 PROBE_TIMEOUT_S: Final = 5.0
 _MAX_PROBE_S: Final = 15.0
 """A Probe holds one of few slots for that long; coordinators ask for 5 s."""
-_MAX_EPOCH: Final = 2**62
-"""Far from the end of uint64: a coordinator must always be able to take one more."""
 _MAX_HOLDER: Final = 200
 _MAX_PASSWORD_BYTES: Final = 1024
 """CM takes 15; validation says so in its own words, this only bounds what is looked at."""
@@ -114,7 +113,7 @@ def as_command(request: _WithRef, *steps: Step) -> Command:
     """
     said = request.ref
     check_transaction_id("ref.transaction_id", said.transaction_id)
-    _require(1 <= said.epoch <= _MAX_EPOCH, "ref.epoch", "must be at least 1")
+    _require(1 <= said.epoch <= MAX_EPOCH, "ref.epoch", "must be at least 1")
     step = enums.STEP.value(said.step)
     _require(step in steps, "ref.step", f"{step.name} is not a step of this call")
     return Command(said.transaction_id, said.epoch, step)

@@ -6,11 +6,12 @@ Each pair of functions is one value: `x` makes the message, `as_x` the value. Re
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from gausscert.v1 import agent_service_pb2 as calls
 from gausscert.v1 import resources_pb2 as pb
 
+from gausscert_common.errors import InvalidInput, Reason
 from gausscert_common.findings import Finding
 from gausscert_common.model import (
     Certificate,
@@ -31,6 +32,9 @@ from gausscert_common.wire import enums, times
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+MAX_EPOCH: Final = 2**62
+"""Far from the end of uint64, and of what SQLite keeps: a coordinator must be able to take one more."""
 
 
 def finding(value: Finding) -> pb.Finding:
@@ -178,7 +182,17 @@ def fence(value: Fence) -> pb.Fence:
 
 
 def as_fence(message: pb.Fence) -> Fence:
-    """A message as a fence."""
+    """A message as a fence.
+
+    Raises:
+        InvalidInput: ARGUMENT_INVALID: no node can have come to such an epoch.
+    """
+    if message.epoch > MAX_EPOCH:
+        raise InvalidInput(
+            Reason.ARGUMENT_INVALID,
+            f"epoch {message.epoch} is none that a node can have promised",
+            remedy="find out what answers there in the place of an agent",
+        )
     return Fence(message.epoch, enums.STEP.value(message.step))
 
 

@@ -99,7 +99,7 @@ def command(
         cluster=cluster or invocation.settings.cluster or "",
         port=port,
         back=address == "back",
-        operator=operator or os.environ.get("USER") or "operator",
+        operator=operator or _user(),
         several=several,
     )
     written = inventory_import.make(_body(file), _name(file), choices)
@@ -114,6 +114,14 @@ def command(
     )
     invocation.render.note(*_notes(invocation, written))
     return ExitCode.DONE
+
+
+def _user() -> str:
+    """A name of a directory service may be none for a credential."""
+    from gausscert_common import identity
+
+    user = os.environ.get("USER", "")
+    return user if identity.NAME.fullmatch(user) else "operator"
 
 
 def _name(file: Path) -> str:

@@ -42,9 +42,10 @@ def cm_home(settings: Mapping[str, Any]) -> str:
 
 
 def write_paths(settings: Mapping[str, Any]) -> tuple[str, ...]:
-    """Where cm_ctl must be able to write, as far as the settings say."""
+    """Where cm_ctl must be able to write, as far as the settings say. CM keeps sockets and marks in
+    PGHOST, which may lie below /home, and the unit makes that read-only."""
     cm = settings["cm"]
-    named = (cm.get("home"), cm.get("data_path"), cm.get("log_path"))
+    named = (cm.get("home"), cm.get("data_path"), cm.get("log_path"), _table(cm, "environment").get("PGHOST"))
     return tuple(str(path) for path in named if path)
 
 

@@ -167,6 +167,15 @@ def test_a_power_cut_that_took_the_end_of_one_file_and_all_of_the_next_does_not_
     assert two_files.log.note(event()) is not None
 
 
+def test_the_first_line_is_durable_with_the_directories_that_lead_to_it(bench, monkeypatch):
+    synced = []
+    monkeypatch.setattr(bench.log._disk, "sync", lambda opened: synced.append(os.fstat(opened).st_ino))
+
+    bench.log.note(event())
+
+    assert synced == [bench.root.stat().st_ino, (bench.root / "audit").stat().st_ino]
+
+
 def test_a_file_is_durable_before_the_next_one_is_there(small, monkeypatch):
     synced = []
     real = small.log._disk.create
@@ -219,6 +228,16 @@ def test_floods_of_refusals_are_counted_and_not_written(bench):
         ("OK", 1000 - REFUSALS),
         ("PERMISSION_DENIED", 0),
     ]
+
+
+def test_a_flood_of_refusals_needs_weeks_to_push_out_what_was_before(bench):
+    who = f"gausscert://{'c' * 30}/operator/{'n' * 30}"
+    for _ in range(REFUSALS):
+        bench.log.note(event("PERMISSION_DENIED", who=who, serial="f" * 40), refusal=True)
+
+    line_bytes = bench.files[0].stat().st_size / REFUSALS
+    lines = (KEPT - 1) * audit.FILE_BYTES / line_bytes
+    assert lines * REFUSAL_EVERY_S > 21 * 86_400
 
 
 def test_a_full_disk_stops_nothing_and_is_told_until_it_is_over(bench, monkeypatch, caplog):

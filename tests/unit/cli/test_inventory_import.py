@@ -37,6 +37,13 @@ def test_the_text_goes_to_standard_output_and_all_else_beside_it(source, tmp_pat
     assert "whose credential is used" in run.err
 
 
+def test_a_user_whose_name_is_none_for_a_credential_is_an_operator(source, monkeypatch):
+    for user, named in (("alice", "alice"), ("CORP\\alice", "operator"), ("alice@corp.example", "operator")):
+        monkeypatch.setenv("USER", user)
+
+        assert f'"pki/operator-{named}.crt"' in cli("inventory", "import", str(source)).out
+
+
 def test_a_file_is_written_but_never_over_another_one(source, tmp_path):
     out = tmp_path / "gausscert.toml"
     arguments = ("inventory", "import", str(source), "--out", str(out))

@@ -10,7 +10,7 @@ import sys
 from functools import partial
 
 import pytest
-from gausscert_common.errors import InvalidInput, Reason, Unreachable
+from gausscert_common.errors import InternalError, InvalidInput, Reason, Unreachable
 from gausscert_common.model import WatchEvent
 from gausscert_coordinator import Choice, Coordinator, Verdict, api, node_events
 from gausscert_coordinator.api import Cluster
@@ -83,6 +83,16 @@ async def test_what_nodes_do_is_told_and_not_raised(fake):
         status = await cluster.status()
 
     assert [node.error is None for node in status.nodes] == [True, False, True]
+
+
+async def test_events_of_a_cluster_that_is_not_open_are_refused_and_not_awaited_for_ever(fake):
+    cluster = opened(fake)
+    with pytest.raises(InternalError, match="async with"):
+        cluster.events()
+    async with cluster:
+        await cluster.events().aclose()
+    with pytest.raises(InternalError, match="async with"):
+        cluster.events()
 
 
 async def test_a_plan_of_another_bundle_is_the_callers_error(fake):

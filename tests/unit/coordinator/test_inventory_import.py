@@ -374,3 +374,37 @@ def test_nothing_of_the_file_steers_a_terminal():
     sly = XML.replace('value="/data/cm"', 'value="/data&#x9b;31m&#x202e;cm"')
 
     assert all(each.isprintable() or each == "\n" for each in made(sly).text)
+
+
+SLOW = {
+    "a line of blanks": VIEW.replace("azName:AZ1", "azName" + 4000 * " ", 1),
+    "many nodes": VIEW + "".join(f"node :{n}\nnodeName:x{n}\n" for n in range(60_000)),
+    "many names": XML.replace("db1, db2,db3", ",".join(f"x{n}" for n in range(60_000))),
+}
+
+
+@pytest.mark.parametrize("what", SLOW)
+def test_what_takes_long_to_read_is_read_in_no_time(what):
+    body = SLOW[what].encode()
+
+    if what == "a line of blanks":
+        assert len(made(body, cluster="shop").nodes) == 3
+    else:
+        with pytest.raises(InvalidInput):
+            made(body, cluster="shop")
+
+
+@pytest.mark.parametrize("zone", ["\x1b[2J", "\x9b2J", '"', "\n", "a b"])
+def test_a_zone_of_an_address_brings_nothing_else_with_it(zone):
+    with pytest.raises(InvalidInput, match="no IP address"):
+        made(VIEW.replace("10.7.0.2", f"fe80::1%{zone}x").encode(), cluster="shop")
+
+    assert made(VIEW.replace("10.7.0.2", "fe80::1%eth0.7").encode(), cluster="shop").nodes[1].address == (
+        "[fe80::1%eth0.7]:7443"
+    )
+
+
+@pytest.mark.parametrize("name", ["a\n[[node]]", "CORP\\alice", "alice@corp.example", "\udc80", ""])
+def test_an_operator_whose_name_is_none_is_refused(name):
+    with pytest.raises(InvalidInput, match="operator's name"):
+        made(XML.encode(), operator=name)

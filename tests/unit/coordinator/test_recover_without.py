@@ -200,6 +200,30 @@ async def test_or_it_is_back_before_that_is_over(first, second):
     assert_over(cluster, *set(lives(cluster).values()))
 
 
+@pytest.mark.parametrize("silent", LEFT)
+@pytest.mark.parametrize("first", range(3 * 3, 3 * 6))
+@pytest.mark.parametrize("second", range(1, 6))
+async def test_or_it_is_back_and_another_one_dies(first, second, silent):
+    """Who recovered without it may have sent Commit to the one that is silent now: its own answer, that it
+    was not told to start, says nothing of that."""
+    cluster = await died(first)
+    async with cluster.coordinator() as coordinator:
+        cluster.die_after(second)
+        await until_death(cluster, coordinator.recover(take_over=True, exclude=(DEAD,)))
+    cluster.bring_back()
+    come_back(cluster)
+    cluster.power_off(silent)
+
+    result = await recovered(cluster, silent)
+    cluster.nodes[silent].manual_stop = True
+    cluster.power_on(silent)
+    after = await recovered(cluster)
+
+    assert exit_code(result) in (ExitCode.DONE, ExitCode.ROLLED_BACK), result
+    assert exit_code(after) in (ExitCode.DONE, ExitCode.ROLLED_BACK), after
+    assert_over(cluster, *set(lives(cluster).values()))
+
+
 async def test_a_coordinator_that_was_turning_back_is_followed():
     cluster = FakeCluster()
     cluster.script("node-b", "start", NodeFailure(Reason.CM_CTL_FAILED, "no"), times=ALWAYS)
@@ -249,6 +273,24 @@ async def test_cm_is_not_started_with_a_set_that_the_others_have_no_more():
     assert exit_code(result) is ExitCode.IN_DOUBT
     assert not cluster.nodes[DEAD].running
     assert phases(cluster)[DEAD] is Phase.NONE
+    assert lives(cluster)[DEAD] == OLD.digest
+
+
+async def test_nor_are_the_others_stopped_for_it_where_cm_of_one_is_down():
+    """They have another set by now than it had: what it is brought back to would start nowhere."""
+    cluster = await died(3 * 4 + 1)
+    await recovered(cluster, DEAD)
+    for name in LEFT:
+        cluster.nodes[name].live = cluster.nodes[name].loaded = FakeSet.of(LATER, name)
+    cluster.nodes["node-b"].stop()
+    cluster.check_invariants = lambda: None
+    come_back(cluster)
+
+    await recovered(cluster)
+
+    assert cluster.nodes["node-a"].running
+    assert cluster.nodes["node-a"].loaded == cluster.nodes["node-a"].live
+    assert not cluster.nodes[DEAD].running
     assert lives(cluster)[DEAD] == OLD.digest
 
 
@@ -402,6 +444,28 @@ async def test_an_agent_that_cannot_remember_keeps_the_others_from_acting(monkey
     assert exit_code(result) is ExitCode.IN_DOUBT
     assert "upgrade it" in result.failures[0].remedy
     assert {phases(cluster)[name] for name in LEFT} == {Phase.SWAPPED}
+
+
+async def test_cm_is_not_started_on_two_sets_although_one_node_is_left_out():
+    """One has rolled back; the other one's journal is lost, and its new set was left alone."""
+    cluster = FakeCluster()
+    cluster.script("node-b", "start", NodeFailure(Reason.CM_CTL_FAILED, "no"), times=ALWAYS)
+    async with cluster.coordinator() as coordinator:
+        plan = await coordinator.plan(NEW, BY_NODE)
+        cluster.die_after(3 * 5 + 3)
+        assert await until_death(cluster, coordinator.replace(plan, NEW)) is None
+    cluster.bring_back()
+    cluster.power_off(DEAD)
+    cluster.check_invariants = lambda: None
+    cluster.agents["node-b"].state = type(cluster.agents["node-b"].state)()
+    cluster.nodes["node-b"].stage = None
+    assert phases(cluster)["node-a"] is Phase.ABORTED
+    assert {lives(cluster)[name] for name in LEFT} == {OLD.digest, NEW.digest}
+
+    result = await recovered(cluster, DEAD)
+
+    assert exit_code(result) is ExitCode.IN_DOUBT
+    assert not any(cluster.nodes[name].running for name in LEFT)
 
 
 async def test_with_nothing_in_doubt_cm_is_started_on_those_that_are_left():

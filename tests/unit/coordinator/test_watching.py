@@ -12,7 +12,7 @@ from gausscert_common.protocol.coordinator import Stage
 from gausscert_common.protocol.words import Fence, Phase, Step
 from gausscert_coordinator.report import Mark
 from gausscert_coordinator.reporter import Reporter
-from gausscert_coordinator.watching import PATIENCE_S, Watching
+from gausscert_coordinator.watching import MOST_RELAYED, PATIENCE_S, Watching
 
 FENCE = Fence(7, Step.START)
 
@@ -84,6 +84,18 @@ def test_activities_of_this_command_are_relayed_each_once():
         assert bench.paused == [PATIENCE_S]
         assert bench.seen == [("n1", "waiting for somebody else's cm_ctl"), ("n1", "starting CM")]
         assert one.hung_up
+
+    asyncio.run(run())
+
+
+def test_a_node_that_talks_without_end_is_cut_short():
+    async def run():
+        bench = Bench()
+        one = Client("n1", *(event(f"{number} {'x' * 10_000}") for number in range(3 * MOST_RELAYED)))
+        async with bench.over(one):
+            await told(one)
+        assert len(bench.seen) == MOST_RELAYED
+        assert max(len(text) for _, text in bench.seen) <= 200
 
     asyncio.run(run())
 

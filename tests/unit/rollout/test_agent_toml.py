@@ -70,6 +70,17 @@ def test_the_systems_unit_is_told_user_release_and_where_cm_ctl_writes():
     assert lines[lines.index("ExecStart=") + 1] == start
 
 
+@pytest.mark.parametrize(
+    ("environment", "more"),
+    [({}, ()), ({"PGHOST": "/home/omm/tmp"}, ("/home/omm/tmp",))],
+    ids=["none", "PGHOST"],
+)
+def test_cm_ctl_writes_below_its_home_its_data_its_logs_and_its_sockets(environment, more):
+    cm = {"home": "/app", "data_path": "/data", "log_path": "/log", "environment": environment}
+
+    assert agent_toml.write_paths({"cm": cm}) == ("/app", "/data", "/log", *more)
+
+
 def test_a_users_unit_is_told_no_user():
     assert "User=" not in drop_in(Service.USER, "/opt/app")
 

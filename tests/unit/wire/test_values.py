@@ -161,6 +161,15 @@ def test_every_field_of_every_message_is_written():
         assert written == {field.name for field in part.DESCRIPTOR.fields}
 
 
+def test_an_epoch_after_which_there_could_be_none_is_no_fence():
+    last = pb.Fence(epoch=values.MAX_EPOCH, step=pb.STEP_SWAP)
+    assert values.as_fence(last) == Fence(values.MAX_EPOCH, Step.SWAP)
+
+    for epoch in (values.MAX_EPOCH + 1, 2**64 - 1):
+        with pytest.raises(InvalidInput, match="none that a node"):
+            values.as_fence(pb.Fence(epoch=epoch, step=pb.STEP_SWAP))
+
+
 def test_the_promised_epoch_is_that_of_the_fence():
     assert nodes.transaction(TRANSACTION).promised_epoch == 7
 
