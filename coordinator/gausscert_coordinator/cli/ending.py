@@ -72,6 +72,8 @@ def _verdict(shown: Result, generation: str | None, ssl_wish: SslWish | None) ->
     sentence, style = (_OF_SSL if ssl_wish is not None else sentences)[shown.verdict]
     if shown.taken_over and shown.verdict is Verdict.IN_DOUBT:
         sentence = "in doubt: another gausscert has taken over"
+    elif shown.why and shown.verdict is Verdict.IN_DOUBT and not _did(shown):
+        sentence = "in doubt: do what is said above"
     text = cell("")
     text.append(cell(sentence.format(generation or ssl_wish), style))
     if without := _without(shown):
@@ -81,6 +83,11 @@ def _verdict(shown: Result, generation: str | None, ssl_wish: SslWish | None) ->
     name = f"transaction {shown.transaction_id}, " if shown.transaction_id else ""
     text.append(cell(f" ({name}{shown.duration_s:.1f} s{stage}{asked})"))
     return text
+
+
+def _did(shown: Result) -> bool:
+    """Whether a recovery told any node anything; one that did not would not do so a second time either."""
+    return any(each.did for each in shown.nodes)
 
 
 def _without(shown: Result) -> tuple[str, ...]:

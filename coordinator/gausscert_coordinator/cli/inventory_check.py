@@ -102,7 +102,7 @@ def _text(checked: InventoryCheck, width: int) -> Iterator[RenderableType]:
         for check in node.troubles:
             yield from _trouble(node.node, check)
     if checked.findings:
-        yield tables.findings(checked.findings, width, about="the cluster")
+        yield tables.findings(checked.findings, width, about="cluster")
     if checked.failed or checked.unreachable:
         lost = len(checked.unreachable)
         yield cell(f"not fit; {counted(lost, 'node')} unreachable" if lost else "not fit", BAD)

@@ -63,7 +63,7 @@ def status(shown: ClusterStatus, width: int, *, verbose: bool = False) -> list[R
     if found:
         parts.append(findings(found, width))
     if of_all := judge.cluster_findings(shown):
-        parts.append(findings(of_all, width, about="the cluster"))
+        parts.append(findings(of_all, width, about="cluster"))
     if others := judge.beyond_inventory(shown):
         names = ", ".join(others)
         parts.append(cell(f"CM also lists {names}, which the inventory does not have: add it", DOUBTFUL))

@@ -3,9 +3,11 @@ what `recover` tells of each node."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
+from gausscert_common.errors import InDoubt, Reason
 from gausscert_common.findings import Finding, Severity
 from gausscert_common.model import CertificateKind, SslSwitch, SslValue
 from gausscert_common.protocol.coordinator import Verdict
@@ -102,6 +104,26 @@ def test_recover_tells_of_each_node_what_it_saw_and_did():
     shown = cli("recover", given=Given(result=recovered())).out
     for words in ("SWAPPED", "new", "aborted", "bob@h2:2, 30 s more", "abort, clean", "nobody"):
         assert words in shown
+
+
+def test_a_recovery_that_may_do_nothing_does_not_say_recover_again():
+    differ = InDoubt(Reason.IN_DOUBT, "the nodes hold different sets", node="n1", remedy="gausscert replace")
+    refused = Result("", Verdict.IN_DOUBT, failures=(differ,), why="the nodes hold different sets")
+
+    shown = cli("recover", given=Given(result=refused))
+
+    assert shown.code == 3
+    assert "in doubt: do what is said above" in shown.out
+    assert "run gausscert recover" not in shown.out
+
+
+def test_what_is_said_of_the_whole_cluster_is_not_said_of_the_bundle():
+    roles = Finding("ROLES_MOVED", Severity.WARNING, "they have moved", "nothing")
+
+    shown = cli("recover", given=Given(result=recovered(findings=(roles,)))).out
+
+    assert "bundle" not in shown
+    assert re.search(r"ROLES_MOVED +cluster", shown)
 
 
 def test_a_finding_about_the_history_is_not_said_of_the_bundle():
