@@ -112,10 +112,15 @@ class Studio:
         )
         lines = []
         for line in process.stdout or ():
-            lines.append(OPERATOR.sub(OPERATOR_SHOWN, line.replace(str(self._cluster.root), HOME)).rstrip())
+            lines.append(self._as_shown(line))
             if screen.kill_at and screen.kill_at in line:
                 process.kill()
         return process.wait(COMMAND_S), "\n".join(lines).strip("\n")
+
+    def _as_shown(self, line: str) -> str:
+        """Without what is this machine's, and without the words that are not shown of the command either."""
+        line = line.replace(str(self._cluster.root), HOME).replace(f" {' '.join(PASSWORDS)}", "")
+        return OPERATOR.sub(OPERATOR_SHOWN, line).rstrip()
 
     def _quietly(self, *words: str) -> None:
         code = self._cluster.gausscert(*words, show=False)
