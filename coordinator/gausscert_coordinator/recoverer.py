@@ -85,6 +85,9 @@ class Recoverer:
                 return self._summed(piece)
             if isinstance(piece, Waiting):
                 return self._summed(self._waiting(piece))
+            refusal = await self._runs_elsewhere(piece, read)
+            if refusal is not None:
+                return self._summed(refusal)
             if self._was_in_vain(piece, read.good):
                 return self._summed(_in_vain(piece))
             result = await (
@@ -101,6 +104,19 @@ class Recoverer:
         return await leaving_out.refusal(
             self._inventory, self._clients, read, self._wish.exclude, self._wish.restart
         )
+
+    async def _runs_elsewhere(self, piece: Case | Joining, read: Answers[NodeReport]) -> Result | None:
+        """That a node was left out is recorded, and it may have started since: the others turn back only while
+        CM does not run there. To finish brings them to the set that it may run with."""
+        if self._begun or not isinstance(piece, Case) or piece.start_as:
+            return None
+        silent = tuple(sorted(node for node in piece.subject.missing if node in read.bad))
+        if not silent or set(silent) <= set(self._wish.exclude):  # else it was asked already
+            return None
+        course = piece.decide(read.good, self._wish.prefer).course
+        if course is None or not course.turns_back:
+            return None
+        return await leaving_out.refusal(self._inventory, self._clients, read, silent, piece.restart)
 
     async def _settle(self, case: Case, reports: Mapping[str, NodeReport]) -> Result:
         engine = self._engine_for(self._job(case))

@@ -215,8 +215,8 @@ def _begin_for_all(restart, *, waits=False, outside=False) -> coordinator.Course
     return begin(restart, outside=outside)
 
 
-def _one_at_a_time(parts) -> exclusion.Subject:
-    found = subject(parts)
+def _one_at_a_time(parts, leaving=()) -> exclusion.Subject:
+    found = subject(parts, leaving)
     return replace(found, contradiction="different transactions") if found.outside else found
 
 

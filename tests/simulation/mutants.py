@@ -18,7 +18,7 @@ from gausscert_common.protocol.exclusion import Return
 from gausscert_common.protocol.rules import RULES, Effect
 from gausscert_common.protocol.words import Phase, Step
 from gausscert_coordinator import coordinator as library
-from gausscert_coordinator import hands, joining, proof, recovery_case, recovery_view, running
+from gausscert_coordinator import hands, joining, live_sets, recovery_case, recovery_view, running
 
 from simulation import broken, schedule
 from simulation.schedule import Ended
@@ -233,7 +233,7 @@ MUTANTS: Final = (
     Mutant(
         "unlike",
         "nodes that differ in set or enable_ssl prove no rollback",
-        ((proof, "unlike", broken.none_there),),
+        ((live_sets, "unlike", broken.none_there),),
         within=4000,
     ),
     Mutant(

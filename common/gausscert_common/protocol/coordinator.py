@@ -84,6 +84,9 @@ POINT_OF_NO_RETURN: Final = Stage.COMMIT
 """Once Commit was sent to anyone, nothing may turn to rolling back."""
 
 _FORWARD: Final = frozenset({Stage.ACQUIRE, Stage.PREPARE, Stage.STOP, Stage.SWAP, Stage.START, Stage.VERIFY})
+_BACKWARD: Final = frozenset(
+    {Stage.ROLLBACK_STOP, Stage.ABORT, Stage.ROLLBACK_START, Stage.ROLLBACK_VERIFY, Stage.CLEAN}
+)
 _LEAVES_CM_ALONE: Final = frozenset({Stage.ACQUIRE, Stage.PREPARE})
 
 
@@ -116,6 +119,11 @@ class Course:
     def may_turn_back(self) -> bool:
         """Whether an interruption now leads to a rollback instead of being put off."""
         return self.now in _FORWARD
+
+    @property
+    def turns_back(self) -> bool:
+        """Whether it leads to the old set."""
+        return self.now in _BACKWARD
 
     @property
     def step(self) -> Step | None:

@@ -165,7 +165,7 @@ DOCUMENTS: Final[dict[str, tuple[str, dict[str, Schema]]]] = {
                         obj(
                             subject=word(CHECK_SUBJECTS),
                             mark=word(CHECK_MARKS),
-                            code=text('Of a finding or a reason, or "".'),
+                            code=maybe(text("Of a finding or a reason; null where nothing is wrong.")),
                             cause=text(),
                             remedy=text(),
                         )

@@ -155,6 +155,24 @@ async def test_once_it_is_recorded_plain_recover_goes_on_without_it():
     assert {phases(cluster)[name] for name in LEFT} == {Phase.COMMITTED}
 
 
+async def test_once_it_is_recorded_nobody_turns_back_while_cm_runs_there():
+    cluster = await died(3 * 4 + 1)  # one of three is started: nobody can have committed
+    async with cluster.coordinator() as coordinator:
+        cluster.die_after(len(LEFT))
+        assert await until_death(cluster, coordinator.recover(take_over=True, exclude=(DEAD,))) is None
+    cluster.bring_back()
+    cluster.expire_leases()
+    cluster.nodes[DEAD].loaded = cluster.nodes[DEAD].live  # it has booted; its agent has not
+
+    result = await refused(cluster)
+
+    assert exit_code(result) is ExitCode.REFUSED
+    assert [found.code for found in result.findings] == ["EXCLUDED_RUNS"]
+
+    cluster.nodes[DEAD].loaded = None
+    assert (await recovered(cluster)).verdict is Verdict.ROLLED_BACK
+
+
 @pytest.mark.parametrize("first", range(1, 3 * 6))
 @pytest.mark.parametrize("second", range(1, 12))
 async def test_whoever_recovers_without_it_may_die_anywhere_too(first, second):
