@@ -106,8 +106,8 @@ class Recoverer:
         )
 
     async def _runs_elsewhere(self, piece: Case | Joining, read: Answers[NodeReport]) -> Result | None:
-        """That a node was left out is recorded, and it may have started since: the others turn back only
-        while CM does not run there. To finish brings them to the set that it may run with."""
+        """That a node was left out is recorded, and CM may have started there since: the others turn back
+        only while it has not. To finish brings them to the set that it may run with."""
         if self._begun or not isinstance(piece, Case) or piece.start_as:
             return None
         silent = tuple(sorted(node for node in piece.subject.missing if node in read.bad))
