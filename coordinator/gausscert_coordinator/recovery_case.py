@@ -145,6 +145,8 @@ def examine(
     lost = [error for node, error in read.bad.items() if not _may_be_lost(node, error, subject)]
     if lost:
         why = f"{len(reports)} of {len(inventory)} nodes answered; recovery needs all of them"
+        if all(isinstance(error, Unreachable) for error in lost):
+            why += ", or --exclude for a machine that is dead"
         sealed = any(error.reason is Reason.JOURNAL_DAMAGED for error in lost)
         return refused("", [*lost, *(phases_of(reports) if sealed else ())], why)
     if subject.contradiction:

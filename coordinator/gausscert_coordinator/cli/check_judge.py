@@ -5,6 +5,7 @@ States and their order are those of the Monitoring Plugins: CRITICAL, WARNING, U
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -283,7 +284,7 @@ def _certificates(name: str, report: ExpiryReport, limits: Limits) -> Iterator[P
             yield _graded(CheckState.CRITICAL, name, one, "EXPIRED", text, remedy)
         elif left < max(warning, critical):
             state = CheckState.CRITICAL if left < critical else CheckState.WARNING
-            yield _graded(state, name, one, "EXPIRING", f"{what} expires in {left:.0f} days", remedy)
+            yield _graded(state, name, one, "EXPIRING", f"{what} expires in {math.floor(left)} days", remedy)
 
 
 def _graded(state: CheckState, node: str, one: Certificate, code: str, text: str, remedy: str) -> Problem:
@@ -339,4 +340,4 @@ def _summary(dated: Mapping[str, ExpiryReport]) -> str:
     if first is None:
         return text
     days, name, one = first
-    return f"{text}, the first ({one.file} on {name}) expires in {days:.0f} days"
+    return f"{text}, the first ({one.file} on {name}) expires in {math.floor(days)} days"

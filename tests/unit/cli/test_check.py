@@ -423,3 +423,10 @@ def test_drift_is_seen_while_a_transaction_only_waits():
     assert state == "WARNING"
     assert "n1: the running cm_server serves another certificate than lies on the disk" in text
     assert "drift=1;0" in data
+
+
+def test_days_are_those_that_status_and_expiry_tell():
+    """A day that has begun is not left any more."""
+    expiring = expiry_report("n2", certificate(days=50.9))
+
+    assert "expires in 50 days" in check(expiries=[expiring]).out

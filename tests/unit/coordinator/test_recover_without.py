@@ -136,6 +136,7 @@ async def test_without_the_option_nothing_is_touched():
     result = await recovered(cluster)
 
     assert exit_code(result) is ExitCode.UNREACHABLE
+    assert "--exclude" in result.why
     assert len(cluster.calls) == calls
     assert cluster.snapshot() == before
 
