@@ -18,6 +18,7 @@ from support.rolling import by_node
 from support.sshd import needs_namespaces, needs_sshd
 
 pytestmark = [
+    pytest.mark.xdist_group("rollout"),  # agents of the same name on one machine would be seen by each other
     needs_sshd,
     needs_namespaces,
     pytest.mark.timeout(300),  # each installs a release, on a machine that may be busy

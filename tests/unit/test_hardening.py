@@ -52,6 +52,12 @@ for name in ("mem", "maps", "environ", "auxv", "stack", "syscall"):
 """Another process of the same user, and what it may open."""
 
 
+@pytest.fixture(autouse=True)
+def this_process_is_not_hardened():
+    """What is shown to be given away would not be, by children of one that is."""
+    assert hardening.TLS12_CIPHERS[0] not in os.environ
+
+
 def as_nobody() -> list[str]:
     """Root may look into everything. setuid in the process itself would make any process undumpable."""
     if os.geteuid() != 0:

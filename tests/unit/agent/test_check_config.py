@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from gausscert_agent import cli, config_check, config_file
 from gausscert_agent.audit import AuditLog
+from gausscert_common import hardening
 from gausscert_common.auditing import Event
 from gausscert_common.findings import Severity
 from gausscert_common.identity import Role
@@ -81,6 +82,9 @@ log_path = "{tmp_path / "log"}"
 
 @pytest.fixture
 def run(monkeypatch, capsys):
+    # There is no way back from it, and this is the process of other tests, too (test_hardening has its own).
+    monkeypatch.setattr(hardening, "harden", lambda: None)
+
     def run(*args: str) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["gausscert-agent", *args])
         with pytest.raises(SystemExit) as ended:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -12,6 +13,9 @@ if TYPE_CHECKING:
     from gausscert_coordinator.rollout.on_node.layout import Layout
 
 _PROC: Final = Path("/proc")
+_AT_ONCE_S: Final = 0.1
+"""What is put there so soon after its start is what the agent reads; times of files and processes are no
+more exact than that."""
 _PROGRAMS: Final = ("gausscert-agent", "gausscert_agent.cli")
 
 
@@ -40,7 +44,7 @@ def older_than(running: Running, files: Iterable[Path]) -> bool:
     """Whether one of the files was put there after the agent was started."""
     for path in files:
         try:
-            if path.stat().st_ctime > running.since:
+            if path.stat().st_ctime > running.since + _AT_ONCE_S:
                 return True
         except OSError:
             continue
@@ -68,11 +72,8 @@ def _release(interpreter: str, layout: Layout) -> str:
 
 
 def _started(pid: int) -> float:
-    """See proc(5): starttime is the 22nd field, in ticks since boot; the second may hold blanks."""
+    """See proc(5): starttime is the 22nd field, in ticks since boot; the second may hold blanks. Not by
+    btime, which is up to a second too early."""
     fields = (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
-    booted = next(
-        int(line.split()[1])
-        for line in (_PROC / "stat").read_text().splitlines()
-        if line.startswith("btime ")
-    )
-    return booted + int(fields[19]) / os.sysconf("SC_CLK_TCK")
+    up_s = float((_PROC / "uptime").read_text().split()[0])
+    return time.time() - up_s + int(fields[19]) / os.sysconf("SC_CLK_TCK")
