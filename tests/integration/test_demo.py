@@ -90,6 +90,7 @@ def test_stopped_at_any_time_nothing_is_left(place, number, words):
     assert left_over(place) == []
 
 
+@pytest.mark.soak
 def test_kept_files_have_the_logs_and_no_process_stays(place):
     process = demo("--keep", "--fail", "prepare:wrong", "--nodes", "1")
     _, err = process.communicate(timeout=150)
