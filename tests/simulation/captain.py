@@ -236,7 +236,7 @@ class Captain:
         """The bundle for those that were left out: the right one, another one, or none."""
         awaited = self.world.awaited_bundle
         if self.forgetful and awaited is not None:
-            return bundle_of(self.world.labels[-1]) if self.take_over else None
+            return None if self._number % 2 else bundle_of(self.world.labels[-1])
         return awaited
 
     def _left_out(self) -> tuple[str, ...]:

@@ -216,9 +216,11 @@ async def _recovered(world: World, *, accept_state: bool = False) -> None:
     in_doubt = result.verdict is Verdict.IN_DOUBT or (bool(result.failures) and not rolled_back)
     # Where CM was not touched nobody looks at it: the next recovery sees that sets differ, and refuses.
     unseen = rolled_back and Stage.ROLLBACK_VERIFY not in world.captains[-1].stages
+    # Nor is it anything of a transaction what somebody has put on a node that was left out of it.
+    outside = rolled_back and not _mixed_within(world, result.transaction_id)
     if in_doubt and world.forgotten:
         return
-    if in_doubt is not (mixed and not accept_state and not unseen):
+    if in_doubt is not (mixed and not accept_state and not unseen and not outside):
         sets = "different sets" if mixed else "one set"
         failures = "; ".join(str(each) for each in result.failures)
         raise Unclean(f"I9: {result.verdict}, and the nodes hold {sets}: {failures}")
@@ -226,6 +228,16 @@ async def _recovered(world: World, *, accept_state: bool = False) -> None:
         for machine in world.machines.values():
             machine.mark(there=False)
     await asyncio.sleep(5.0)
+
+
+def _mixed_within(world: World, transaction_id: str) -> bool:
+    """Whether nodes hold different sets, but for what somebody has put where the transaction never was."""
+    sets = {
+        machine.live.bundle_digest
+        for machine in world.machines.values()
+        if not machine.foreign or machine.state.outcome_of(transaction_id) is not None
+    }
+    return len(sets) > 1
 
 
 async def _refuses(world: World) -> None:
