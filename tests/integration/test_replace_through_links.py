@@ -41,7 +41,7 @@ def test_it_is_replaced_and_the_plan_tells_of_the_links(cluster: LocalCluster):
         assert (cluster.node(name).set_directory / "server.key").is_symlink()
 
 
-@pytest.mark.faults
+@pytest.mark.soak
 def test_a_node_that_does_not_serve_turns_all_back(cluster: LocalCluster):
     bundle = cluster.new_bundle("another")
     before = cluster.picture()

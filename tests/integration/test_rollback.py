@@ -131,7 +131,7 @@ def test_what_is_missing_or_has_expired_is_refused_with_nothing_changed(
     assert cluster.in_flight() == []
 
 
-@pytest.mark.faults
+@pytest.mark.soak
 @pytest.mark.usefixtures("generation")  # before what `steady` compares with
 def test_a_cm_server_that_refuses_the_former_set_turns_all_back(steady: LocalCluster):
     served = steady.node("n2").served_fingerprint()

@@ -184,7 +184,7 @@ def test_what_is_wrong_with_any_node_is_told_of_all_before_anything_is_begun(
     assert not any((tmp_path / f"agent-{node}").exists() for node in NODES)
 
 
-@pytest.mark.faults
+@pytest.mark.soak
 def test_a_configuration_that_the_agent_refuses_is_not_put_in_place(
     tmp_path: Path, operator: Operator, bundle: str
 ):

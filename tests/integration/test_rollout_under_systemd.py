@@ -99,7 +99,7 @@ def test_root_installs_nothing_where_another_user_could_exchange_it(machine: Mac
     assert machine.sh("ls -A /opt/gausscert") == ""
 
 
-@pytest.mark.faults
+@pytest.mark.soak
 @pytest.mark.parametrize("machine", [("omm", LINGER)], indirect=True)
 def test_the_clusters_own_user_has_an_agent_below_his_home(machine: Machine, bundle: str):
     done = machine.operator.agents("deploy", "--bundle", bundle)
