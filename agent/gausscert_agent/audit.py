@@ -43,7 +43,7 @@ REFUSALS: Final = 30
 REFUSAL_EVERY_S: Final = 60.0
 """Somebody who is revoked, and asks all day, must not have pushed out within days what he did before."""
 _MODE: Final = 0o600
-_NAME: Final = re.compile(r"audit-(\d{12})\.log")
+_NAME: Final = r"audit-(\d{12})\.log"
 _TAIL_BYTES: Final = 2 * auditing.MAX_LINE_BYTES
 _ITSELF: Final = "agent"
 
@@ -290,7 +290,7 @@ def _numbers(path: Path) -> list[int]:
         names = os.listdir(path)
     except FileNotFoundError:
         return []
-    return sorted(int(match[1]) for name in names if (match := _NAME.fullmatch(name)))
+    return sorted(int(match[1]) for name in names if (match := re.fullmatch(_NAME, name)))
 
 
 def _name(first: int) -> str:

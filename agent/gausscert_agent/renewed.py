@@ -10,8 +10,8 @@ from __future__ import annotations
 import hashlib
 import os
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from gausscert_common import credentials
 from gausscert_common.errors import InvalidInput
@@ -34,8 +34,7 @@ _FOLLOWS: Final = b"follows "
 _CERTIFICATE: Final = b"-----BEGIN CERTIFICATE-----"
 
 
-@dataclass(frozen=True, slots=True)
-class _Files:
+class _Files(NamedTuple):
     ca: Path
     cert: Path
     key: Path

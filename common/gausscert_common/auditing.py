@@ -11,8 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -26,8 +25,7 @@ HEAD_KEY: Final = "gausscert-audit"
 """Trailing metadata of a call that was carried out: the head that the line about it makes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(NamedTuple):
     """The last line of a log at some moment."""
 
     number: int
@@ -35,8 +33,7 @@ class Head:
     hash: str
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """One thing that was asked of an agent, and what came of it. Never a password, a key or a text of CM."""
 
     at: str
@@ -58,8 +55,7 @@ class Event:
     """How many refusals before this one were too many to be written down."""
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
+class Fault(NamedTuple):
     """The first line that does not fit."""
 
     number: int
@@ -67,8 +63,7 @@ class Fault:
     cause: str
 
 
-@dataclass(frozen=True, slots=True)
-class Verified:
+class Verified(NamedTuple):
     """What came of it."""
 
     first: int
@@ -79,7 +74,7 @@ class Verified:
 
 
 NOTHING: Final = Head(0, FIRST)
-_HEAD: Final = re.compile(r"([0-9]{1,19}):([0-9a-f]{64})")
+_HEAD: Final = r"([0-9]{1,19}):([0-9a-f]{64})"
 
 
 def line(event: Event, before: Head) -> tuple[str, Head]:
@@ -89,7 +84,7 @@ def line(event: Event, before: Head) -> tuple[str, Head]:
         event: What happened.
         before: The head so far.
     """
-    record = {"number": before.number + 1, "before": before.hash, **asdict(event)}
+    record = {"number": before.number + 1, "before": before.hash, **event._asdict()}
     text = json.dumps(record, ensure_ascii=True, separators=(",", ":"), sort_keys=True)
     digest = _hash(text)
     return f"{digest} {text}", Head(before.number + 1, digest)
@@ -105,7 +100,7 @@ def event_of(text: str) -> Event | None:
     """What a line tells; None for one that is none."""
     try:
         record = json.loads(text.partition(" ")[2])
-        return Event(**{each.name: record[each.name] for each in fields(Event)})
+        return Event(**{name: record[name] for name in Event._fields})
     except (ValueError, KeyError, TypeError):
         return None
 
@@ -117,7 +112,7 @@ def written(head: Head) -> str:
 
 def as_head(text: str) -> Head | None:
     """The same, read; None for what is none, whoever has sent it."""
-    match = _HEAD.fullmatch(text)
+    match = re.fullmatch(_HEAD, text)
     return Head(int(match[1]), match[2]) if match is not None and int(match[1]) <= MAX_NUMBER else None
 
 

@@ -11,8 +11,7 @@ that comes late or twice does no harm.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from gausscert_common.errors import InvalidInput, Reason
 
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
 MAX_BYTES: Final = 512 * 1024
 """Of a list: some five thousand certificates, and half of what an agent takes as one message."""
-_LINE: Final = re.compile(r"(?P<kind>serial|sha256)[ \t]+(?P<number>[0-9A-Fa-f]+)(?:[ \t]+(?P<note>.*))?")
+_LINE: Final = r"(?P<kind>serial|sha256)[ \t]+(?P<number>[0-9A-Fa-f]+)(?:[ \t]+(?P<note>.*))?"
 _SERIAL_CHARS: Final = 40
 """20 octets (RFC 5280 section 4.1.2.2)."""
 _FINGERPRINT_CHARS: Final = 64
@@ -30,8 +29,7 @@ _SHOWN: Final = 60
 _TOLD: Final = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Denied:
+class Denied(NamedTuple):
     """One line."""
 
     kind: str
@@ -47,8 +45,7 @@ class Denied:
         return f"{self.kind} {self.number} {self.note}".rstrip()
 
 
-@dataclass(frozen=True, slots=True)
-class DenyList:
+class DenyList(NamedTuple):
     """A list that was read."""
 
     entries: tuple[Denied, ...] = ()
@@ -121,7 +118,7 @@ def invalid(message: str) -> InvalidInput:
 
 
 def _read(line: str) -> Denied | None:
-    match = _LINE.fullmatch(line)
+    match = re.fullmatch(_LINE, line)  # compiled when there is a line
     if match is None:
         return None
     kind, number = match["kind"], match["number"].lower()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 import pytest
 from gausscert_common import auditing
@@ -25,7 +24,7 @@ EVENT = Event(
 def chain(count, before=NOTHING):
     lines, heads = [], []
     for number in range(count):
-        text, before = auditing.line(replace(EVENT, epoch=number), before)
+        text, before = auditing.line(EVENT._replace(epoch=number), before)
         lines.append(text)
         heads.append(before)
     return lines, heads
@@ -42,7 +41,7 @@ def test_a_whole_log_is_followed_to_its_end():
 
 
 def test_a_line_tells_what_happened():
-    assert auditing.event_of(LINES[2]) == replace(EVENT, epoch=2)
+    assert auditing.event_of(LINES[2]) == EVENT._replace(epoch=2)
     assert auditing.head_of(LINES[2]) == HEADS[2]
     assert all(len(text) < auditing.MAX_LINE_BYTES and "\n" not in text for text in LINES)
 
@@ -110,7 +109,7 @@ def test_the_end_is_missed_only_by_a_head_that_was_kept_elsewhere():
 def test_a_whole_chain_made_anew_is_found_by_a_head_that_was_kept_elsewhere():
     forged, before = [], NOTHING
     for number in range(6):
-        text, before = auditing.line(replace(EVENT, epoch=number, who="nobody"), before)
+        text, before = auditing.line(EVENT._replace(epoch=number, who="nobody"), before)
         forged.append(text)
 
     assert verify(forged).fault is None
