@@ -10,7 +10,6 @@ import base64
 import json
 import os
 import re
-from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from gausscert_common.errors import NodeFailure, Reason
@@ -95,14 +94,7 @@ class ConfCopies:
 
     def _write(self, place: int, name: str, body: bytes) -> None:
         new = f"{name}.new"
-        with suppress(FileNotFoundError):
-            self._disk.unlink(place, new)
-        descriptor = self._disk.create(place, new, _MODE)
-        try:
-            self._disk.write(descriptor, body)
-            self._disk.sync(descriptor)
-        finally:
-            os.close(descriptor)
+        files.write_anew(self._disk, place, new, body, _MODE)
         self._disk.replace(place, new, name)
         self._disk.sync(place)
 

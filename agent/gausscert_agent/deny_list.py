@@ -171,13 +171,6 @@ class DenyListFile:
                     former = files.read_all(opened, denylist.MAX_BYTES).decode()
             body = f"{former}{'' if former.endswith(chr(10)) else chr(10)}{lines}".encode()
             denylist.read(body)  # before it counts
-            if files.exists(directory, _NEW):
-                disk.unlink(directory, _NEW)
-            descriptor = disk.create(directory, _NEW, _MODE)
-            try:
-                disk.write(descriptor, body)
-                disk.sync(descriptor)
-            finally:
-                os.close(descriptor)
+            files.write_anew(disk, directory, _NEW, body, _MODE)
             disk.replace(directory, _NEW, FILE)
             disk.sync(directory)

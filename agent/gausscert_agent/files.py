@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 from gausscert_common.errors import NodeFailure, Reason
@@ -113,6 +113,22 @@ class Disk:
             os.removexattr(descriptor, name)
         else:
             os.setxattr(descriptor, name, value)
+
+
+def write_anew(disk: Disk, directory: int, name: str, body: bytes, mode: int) -> None:
+    """Write a new file, durably, in place of what an earlier try has left under its name. The directory
+    is not synced: the file counts once it is renamed.
+
+    Raises OSError.
+    """
+    with suppress(FileNotFoundError):
+        disk.unlink(directory, name)
+    descriptor = disk.create(directory, name, mode)
+    try:
+        disk.write(descriptor, body)
+        disk.sync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager

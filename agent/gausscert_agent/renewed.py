@@ -8,7 +8,6 @@ their place therefore count at once. One file, because two could not be put in p
 from __future__ import annotations
 
 import hashlib
-import os
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -80,14 +79,7 @@ def install(config: AgentConfig, key_pem: bytes, cert_pem: bytes, now: datetime)
         files.store_errors("keep the renewed credential", config.state_dir),
         files.opened(config.state_dir) as directory,
     ):
-        if files.exists(directory, _NEW):
-            disk.unlink(directory, _NEW)
-        descriptor = disk.create(directory, _NEW, _MODE)
-        try:
-            disk.write(descriptor, body)
-            disk.sync(descriptor)
-        finally:
-            os.close(descriptor)
+        files.write_anew(disk, directory, _NEW, body, _MODE)
         try:
             loaded = _load(config, config.state_dir / _NEW, now)
         except InvalidInput as error:
