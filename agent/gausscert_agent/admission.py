@@ -31,6 +31,29 @@ def is_turned_away() -> bool:
     return bool(getattr(_here, "turned_away", False))
 
 
+class Door(ThreadPoolExecutor):
+    """Turns callers away, in gRPC's own thread: nothing there waits, and to hand a call to another thread
+    costs more than to refuse it. Whoever else calls waits for all that are turned away before him.
+
+    gRPC takes nothing for a pool but this class; no thread is ever made.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(1, "gausscert-door")
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Have it told at once."""
+        told: Future[T] = Future()
+        _here.turned_away = True
+        try:
+            told.set_result(fn(*args, **kwargs))
+        except BaseException as error:  # noqa: BLE001 - as every pool does
+            told.set_exception(error)
+        finally:
+            _here.turned_away = False
+        return told
+
+
 class Pool(ThreadPoolExecutor):
     """The threads for one kind of call. They are made on demand.
 
@@ -43,7 +66,7 @@ class Pool(ThreadPoolExecutor):
     """
 
     def __init__(
-        self, name: str, threads: int, slots: int, *, share: int | None = None, door: Pool | None = None
+        self, name: str, threads: int, slots: int, *, share: int | None = None, door: Door | None = None
     ) -> None:
         super().__init__(threads, f"gausscert-{name}")
         self._slots = slots
@@ -68,7 +91,7 @@ class Pool(ThreadPoolExecutor):
             if door is None:
                 self._take(caller, 1)
         if door is not None:
-            return door.submit(_turned_away(fn), *args, **kwargs)
+            return door.submit(fn, *args, **kwargs)
         try:
             future = super().submit(fn, *args, **kwargs)
         except BaseException:
@@ -86,17 +109,6 @@ class Pool(ThreadPoolExecutor):
         self._taken_by[caller] += count
         if not self._taken_by[caller]:
             del self._taken_by[caller]
-
-
-def _turned_away(fn: Callable[P, T]) -> Callable[P, T]:
-    def tell(*args: P.args, **kwargs: P.kwargs) -> T:
-        _here.turned_away = True
-        try:
-            return fn(*args, **kwargs)
-        finally:
-            _here.turned_away = False
-
-    return tell
 
 
 def _caller(args: tuple[object, ...]) -> object:

@@ -7,23 +7,20 @@ because a connection outlives the moment at which its certificate was looked at.
 
 from __future__ import annotations
 
-import logging
-import os
 import time
-import traceback
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 import grpc
 from gausscert_common import auditing, identity
-from gausscert_common.errors import Denied, GausscertError, InvalidInput, NodeFailure, NodeRefusal, Reason
+from gausscert_common.errors import Denied, GausscertError, InvalidInput, NodeRefusal, Reason
 from gausscert_common.identity import Identity
 from gausscert_common.wire import enums, errors
 
 from gausscert_agent import peer
 from gausscert_agent.admission import is_turned_away
 from gausscert_agent.audited import audited
+from gausscert_agent.call_log import Call, CallLog, incident
 from gausscert_agent.peer import caller_of
 
 if TYPE_CHECKING:
@@ -31,25 +28,11 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
 
-    from gausscert_agent.admission import Pool
+    from gausscert_agent.admission import Door, Pool
     from gausscert_agent.audit import AuditLog
     from gausscert_agent.deny_list import DenyListFile
 
     Handler: TypeAlias = grpc.RpcMethodHandler[Any, Any]
-
-logger = logging.getLogger(__name__)
-
-_MAX_ID: Final = 64
-
-_QUIET: Final = frozenset(
-    {
-        f"{identity.HEALTH_SERVICE}/Check",
-        f"{identity.AGENT_SERVICE}/GetNode",
-        f"{identity.AGENT_SERVICE}/GetExpiry",
-        f"{identity.AGENT_SERVICE}/Probe",
-    }
-)
-"""Monitoring calls these all day."""
 
 
 class _Status(grpc.Status):
@@ -59,17 +42,6 @@ class _Status(grpc.Status):
         self.code = errors.code_of(error)
         self.details = errors.text_of(error)
         self.trailing_metadata = ((errors.DETAILS_KEY, errors.details(error)),)
-
-
-@dataclass(slots=True)
-class _Call:
-    """One call, for the log."""
-
-    rpc: str
-    context: grpc.ServicerContext
-    began: float
-    request: Message | None = None
-    """None while it has not come."""
 
 
 class Outermost(grpc.ServerInterceptor):
@@ -92,7 +64,7 @@ class Outermost(grpc.ServerInterceptor):
         self,
         node: str,
         pool_of: Callable[[str], Pool],
-        door: Pool,
+        door: Door,
         check: Callable[[str, grpc.ServicerContext], object],
         audit: AuditLog,
     ) -> None:
@@ -101,6 +73,9 @@ class Outermost(grpc.ServerInterceptor):
         self._door = door
         self._check = check
         self._audit = audit
+        self._log = CallLog()
+        self._no_slot = _no_slot(node)
+        self._no_slot_status = _Status(self._no_slot)
 
     def intercept_service(
         self,
@@ -128,6 +103,8 @@ class Outermost(grpc.ServerInterceptor):
 
     def _single(self, behavior: Callable[..., Any], rpc: str) -> Callable[..., Any]:
         def answer(requests: Iterator[Any], context: grpc.ServicerContext) -> Any:  # noqa: ANN401 - any message
+            if is_turned_away():
+                self._turn_away(rpc, context)
             with self._catch(rpc, context) as call:
                 return behavior(self._request(call, requests), context)
 
@@ -135,6 +112,8 @@ class Outermost(grpc.ServerInterceptor):
 
     def _streamed(self, behavior: Callable[..., Any], rpc: str) -> Callable[..., Any]:
         def answers(requests: Iterator[Any], context: grpc.ServicerContext) -> Iterator[Any]:
+            if is_turned_away():
+                self._turn_away(rpc, context)
             with self._catch(rpc, context) as call:
                 for told in behavior(self._request(call, requests), context):
                     self._check(rpc, context)  # what was allowed when it began may not be any more
@@ -145,14 +124,18 @@ class Outermost(grpc.ServerInterceptor):
     def _turned_away(self, rpc: str) -> Callable[..., Any]:
         def answer(requests: Iterator[Any], context: grpc.ServicerContext) -> None:
             del requests
-            with self._catch(rpc, context):
-                raise _no_slot()
+            self._turn_away(rpc, context)
 
         return answer
 
-    def _request(self, call: _Call, requests: Iterator[Any]) -> Any:  # noqa: ANN401
-        if is_turned_away():
-            raise _no_slot()
+    def _turn_away(self, rpc: str, context: grpc.ServicerContext) -> NoReturn:
+        """Said a thousand times a second, if need be: made once."""
+        self._log.refused(Call(rpc, context, time.monotonic()), self._no_slot)
+        audited(self._audit, rpc, context, None, self._no_slot)
+        context.abort_with_status(self._no_slot_status)
+        raise AssertionError("abort has raised")
+
+    def _request(self, call: Call, requests: Iterator[Any]) -> Any:  # noqa: ANN401
         self._check(call.rpc, call.context)
         for request in requests:
             call.request = request
@@ -160,8 +143,8 @@ class Outermost(grpc.ServerInterceptor):
         raise InvalidInput(Reason.ARGUMENT_INVALID, "the call came without a request")
 
     @contextmanager
-    def _catch(self, rpc: str, context: grpc.ServicerContext) -> Iterator[_Call]:
-        call = _Call(rpc, context, time.monotonic())
+    def _catch(self, rpc: str, context: grpc.ServicerContext) -> Iterator[Call]:
+        call = Call(rpc, context, time.monotonic())
         try:
             yield call
         except GausscertError as error:
@@ -170,23 +153,24 @@ class Outermost(grpc.ServerInterceptor):
             # gRPC's own: the request was no message, or the caller hung up before it was there.
             raise
         except Exception as error:  # noqa: BLE001 - the outermost loop of a call
-            failed = errors.unexpected(_incident(rpc, error))
+            failed = errors.unexpected(incident(rpc, error))
         else:
-            _log_end(call, None)
+            self._log.answered(call)
             head = audited(self._audit, call.rpc, call.context, call.request, None)
             if head is not None:
                 context.set_trailing_metadata(((auditing.HEAD_KEY, auditing.written(head)),))
             return
         failed.node = failed.node or self._node
-        _log_end(call, failed)
+        self._log.refused(call, failed)
         audited(self._audit, call.rpc, call.context, call.request, failed)
         context.abort_with_status(_Status(failed))
 
 
-def _no_slot() -> NodeRefusal:
+def _no_slot(node: str) -> NodeRefusal:
     return NodeRefusal(
         Reason.BUSY,
         "too many calls of this kind are open",
+        node=node,
         remedy="try again; if it stays, see in the agent's log who else calls it",
     )
 
@@ -199,7 +183,7 @@ def _behavior(handler: Handler) -> Callable[..., Any]:
     return found
 
 
-def _in(pool: Pool, behavior: Callable[..., Any]) -> Callable[..., Any]:
+def _in(pool: Pool | Door, behavior: Callable[..., Any]) -> Callable[..., Any]:
     behavior.experimental_thread_pool = pool  # type: ignore[attr-defined]
     return behavior
 
@@ -283,51 +267,3 @@ class Doorkeeper(grpc.ServerInterceptor):
                 f"{caller} may not order {step.name} where no transaction is to be finished",
                 remedy="use the credential of an operator",
             )
-
-
-def _incident(rpc: str, error: Exception) -> str:
-    """Log what nobody foresaw: where it happened, and of what kind, but never its text, which may hold
-    whatever the code had at hand."""
-    incident = os.urandom(6).hex()
-    where = [f"{f.filename}:{f.lineno} {f.name}" for f in traceback.extract_tb(error.__traceback__)]
-    fields = {
-        "incident": incident,
-        "rpc": rpc,
-        "exception": type(error).__name__,
-        "where": " < ".join(where[::-1]),
-    }
-    if isinstance(error, OSError):
-        fields["errno"] = str(error.errno)
-    logger.error("unexpected exception", extra=fields)
-    return incident
-
-
-def _log_end(call: _Call, error: GausscertError | None) -> None:
-    """Who asked for what, and what came of it: the node's record of everything that was asked of it."""
-    fields = {
-        "rpc": call.rpc.rpartition("/")[2],
-        "caller": _caller_text(call.context),
-        "duration_s": round(time.monotonic() - call.began, 3),
-        "result": "ok" if error is None else str(error.reason),
-        **_command_fields(call.request),
-    }
-    if error is None:
-        logger.log(logging.DEBUG if call.rpc in _QUIET else logging.INFO, "call answered", extra=fields)
-        return
-    level = logging.WARNING if isinstance(error, NodeFailure | Denied) else logging.INFO
-    logger.log(level, "call refused", extra=fields | {"cause": error.message})
-
-
-def _command_fields(request: Message | None) -> dict[str, object]:
-    """Which transaction and step. The request may not have been checked yet: nothing long is written."""
-    ref: Any = getattr(request, "ref", None)
-    if ref is None:
-        return {}
-    return {"transaction": ref.transaction_id[:_MAX_ID], "epoch": ref.epoch, "step": ref.step}
-
-
-def _caller_text(context: grpc.ServicerContext) -> str:
-    try:
-        return caller_of(context).uri
-    except Denied:
-        return "nobody"

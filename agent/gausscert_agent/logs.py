@@ -1,9 +1,15 @@
-"""The agent's log: one line per event on standard error, constant text plus fields, as text or JSON."""
+"""The agent's log: one line per event on standard error, constant text plus fields, as text or JSON.
+
+Nobody waits for whoever reads it. A journal that hangs, or a pipe that nobody empties, would otherwise hold
+every thread that has something to say, and with it the command that is to bring the node back.
+"""
 
 from __future__ import annotations
 
 import json
 import logging
+import os
+import select
 import sys
 from datetime import UTC, datetime
 from typing import Final, Literal
@@ -13,10 +19,15 @@ Format = Literal["text", "json"]
 _STANDARD: Final = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
 """What every record has; the rest are fields."""
 
+PATIENCE_S: Final = 1.0
+"""So long a reader may take once; after that lines are lost, without waiting, until he reads again."""
+_PIECE: Final = select.PIPE_BUF
+"""What can be written is at least as much (pipe(7), and the kernel's pipe_poll and unix_writable)."""
+
 
 def configure(level: str, style: Format) -> None:
     """Log to standard error from now on, and nowhere else."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = UnwaitingHandler(sys.stderr.fileno())
     handler.setFormatter(JsonFormatter() if style == "json" else TextFormatter())
     root = logging.getLogger()
     root.handlers[:] = [handler]
@@ -26,6 +37,59 @@ def configure(level: str, style: Format) -> None:
 def fields_of(record: logging.LogRecord) -> dict[str, object]:
     """What was handed over as `extra`."""
     return {key: value for key, value in vars(record).items() if key not in _STANDARD}
+
+
+class UnwaitingHandler(logging.Handler):
+    """Writes lines to a descriptor, and loses those that cannot be written; how many is the first that is
+    written again.
+
+    Args:
+        descriptor: Of a file, a pipe, a socket or a terminal.
+        patience_s: How long to wait for a reader who has read until now.
+    """
+
+    def __init__(self, descriptor: int, patience_s: float = PATIENCE_S) -> None:
+        super().__init__()
+        self._descriptor = descriptor
+        self._patience_s = patience_s
+        self._writable = select.poll()
+        self._writable.register(descriptor, select.POLLOUT)
+        self._lost = 0
+        self._torn = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write it, or lose it."""
+        try:
+            if self._lost and not self._write(self._told(_loss(self._lost))):
+                self._lost += 1
+                return
+            self._lost = 0
+            self._lost += not self._write(self._told(record))
+        except Exception:  # noqa: BLE001 - what logging asks of a handler
+            self.handleError(record)
+
+    def _told(self, record: logging.LogRecord) -> bytes:
+        return (self.format(record) + "\n").encode(errors="backslashreplace")
+
+    def _write(self, line: bytes) -> bool:
+        rest = b"\n" + line if self._torn else line
+        while rest:
+            ready = self._writable.poll(0 if self._lost else self._patience_s * 1000)
+            if not ready or not ready[0][1] & select.POLLOUT:
+                return False
+            try:
+                written = os.write(self._descriptor, rest[:_PIECE])
+            except OSError:
+                return False
+            rest = rest[written:]
+            self._torn = bool(rest)
+        return True
+
+
+def _loss(lines: int) -> logging.LogRecord:
+    record = logging.makeLogRecord({"name": __name__, "levelno": logging.WARNING, "levelname": "WARNING"})
+    record.msg, record.lines = "lines of this log are lost: nobody read it", lines
+    return record
 
 
 class TextFormatter(logging.Formatter):

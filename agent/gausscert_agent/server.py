@@ -12,7 +12,7 @@ import grpc
 from gausscert_common import identity
 from gausscert_common.errors import InvalidInput, Reason
 
-from gausscert_agent.admission import HEALTH_WATCHERS, WATCHERS, Pool
+from gausscert_agent.admission import HEALTH_WATCHERS, WATCHERS, Door, Pool
 from gausscert_agent.control_plane import ControlPlane
 from gausscert_agent.front import Collected, Front
 
@@ -66,7 +66,7 @@ class Pools:
     """Threads and slots by kind of call, so that no kind can keep another waiting or out."""
 
     def __init__(self) -> None:
-        self.door = Pool("door", threads=2, slots=MAX_CONCURRENT_RPCS)
+        self.door = Door()
         """Says BUSY to whoever finds no slot."""
         # One command runs at a time; the others wait for it, or are told BUSY.
         self.work = Pool("work", threads=4, slots=8)

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from gausscert.v1 import agent_service_pb2 as pb
@@ -16,6 +17,7 @@ from gausscert_common.wire import commands, nodes, values
 
 from gausscert_agent import peer
 from gausscert_agent.restart import RestartOrders
+from gausscert_agent.shared import Shared
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -49,11 +51,15 @@ class AgentService(agent_service_pb2_grpc.AgentServiceServicer):
         self._node = node
         self._control = control
         self._clock = clock
+        self._seen = Shared(partial(self._see, preflight=False))
 
     def GetNode(self, request: pb.GetNodeRequest, context: grpc.ServicerContext) -> pb.GetNodeResponse:
         """What this node is and holds."""
         del context
-        return pb.GetNodeResponse(node=nodes.node(self._node.report(preflight=request.preflight)))
+        return self._see(preflight=True) if request.preflight else self._seen.get()
+
+    def _see(self, *, preflight: bool) -> pb.GetNodeResponse:
+        return pb.GetNodeResponse(node=nodes.node(self._node.report(preflight=preflight)))
 
     def Judge(self, request: pb.JudgeRequest, context: grpc.ServicerContext) -> pb.JudgeResponse:
         """How a set would do here."""

@@ -121,7 +121,7 @@ class Serving:
                 argv,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
                 env=environment,
             )
             try:
@@ -163,7 +163,7 @@ class Serving:
     def _end(self) -> None:
         self._process.terminate()
         try:
-            self._process.communicate(timeout=READY_S)
+            self._process.wait(READY_S)
         finally:
             self._process.kill()
 

@@ -2,10 +2,13 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import socket
 import sys
+from collections.abc import Iterator
 
 import pytest
-from gausscert_agent.logs import JsonFormatter, TextFormatter, configure
+from gausscert_agent.logs import JsonFormatter, TextFormatter, UnwaitingHandler, configure
 
 
 def record(text: str, **fields) -> logging.LogRecord:
@@ -57,14 +60,14 @@ def test_a_trace_tells_where_but_not_the_text_of_the_exception(formatter):
     assert "test_logs.py" in line
 
 
-def test_everything_goes_to_standard_error_once(capsys):
+def test_everything_goes_to_standard_error_once(capfd):
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
     try:
         configure("INFO", "text")
         logging.getLogger("gausscert.test").info("hello")
         logging.getLogger("gausscert.test").debug("too quiet")
-        out, err = capsys.readouterr()
+        out, err = capfd.readouterr()
     finally:
         root.handlers[:] = handlers
         root.setLevel(level)
@@ -72,3 +75,74 @@ def test_everything_goes_to_standard_error_once(capsys):
     assert out == ""
     assert err.count("hello") == 1
     assert "too quiet" not in err
+
+
+class Line:
+    """What a handler writes to, and who may read it."""
+
+    def __init__(self, reads: int, writes: int) -> None:
+        self.reads, self.writes = reads, writes
+        os.set_blocking(reads, False)
+        self.handler = UnwaitingHandler(writes, patience_s=0.05)
+        self.handler.setFormatter(TextFormatter())
+
+    def log(self, text: str) -> None:
+        self.handler.handle(record(text))
+
+    def read(self) -> str:
+        said = b""
+        try:
+            while piece := os.read(self.reads, 65536):
+                said += piece
+        except BlockingIOError:
+            pass
+        return said.decode()
+
+
+def pipe() -> tuple[int, int]:
+    return os.pipe()
+
+
+def stream() -> tuple[int, int]:
+    """As journald gives it to a service."""
+    ours, theirs = socket.socketpair()
+    return ours.detach(), theirs.detach()
+
+
+@pytest.fixture(params=[pipe, stream])
+def line(request: pytest.FixtureRequest) -> Iterator[Line]:
+    made = Line(*request.param())
+    yield made
+    for each in (made.reads, made.writes):
+        os.close(each)
+
+
+def test_whoever_does_not_read_holds_nobody_up_and_is_told_what_he_missed(line):
+    for number in range(5000):
+        line.log(f"{number} " + "x" * 100)  # far more than fits
+    before = line.read().splitlines()
+    line.log("heard again")
+    after = line.read().splitlines()
+
+    (lost,) = (part for part in after if "are lost" in part)
+    assert f"lines={5000 - sum('xxx' in part for part in before)}" in lost
+    assert after[-1].endswith("heard again")
+
+
+def test_a_line_that_is_longer_than_what_fits_tears_no_other(line):
+    line.log("x" * 1_000_000)
+    line.read()
+    line.log("whole")
+
+    assert [part.split(" ", 1)[1] for part in line.read().splitlines() if part][
+        -1
+    ] == "INFO gausscert.test whole"
+
+
+def test_a_reader_who_is_gone_stops_nobody():
+    line = Line(*os.pipe())
+    os.close(line.reads)
+
+    line.log("to nobody")
+
+    os.close(line.writes)

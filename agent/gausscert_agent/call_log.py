@@ -1,0 +1,119 @@
+"""What the log says of every call: who asked for what, and what came of it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+import traceback
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from gausscert_common import identity
+from gausscert_common.errors import Denied, NodeFailure, Reason
+
+from gausscert_agent.peer import caller_of
+from gausscert_agent.sparing import Sparing
+
+if TYPE_CHECKING:
+    import grpc
+    from gausscert_common.errors import GausscertError
+    from google.protobuf.message import Message
+
+logger = logging.getLogger(__name__)
+
+TURNED_AWAY: Final = 30
+"""So many that were turned away are told at once, and then one every `TURNED_AWAY_EVERY_S`: whoever asks a
+thousand times a second must not make the journal drop what matters (RateLimitBurst= of journald.conf(5))."""
+TURNED_AWAY_EVERY_S: Final = 1.0
+_MAX_ID: Final = 64
+_QUIET: Final = frozenset(
+    {
+        f"{identity.HEALTH_SERVICE}/Check",
+        f"{identity.AGENT_SERVICE}/GetNode",
+        f"{identity.AGENT_SERVICE}/GetExpiry",
+        f"{identity.AGENT_SERVICE}/Probe",
+    }
+)
+"""Monitoring calls these all day."""
+
+
+@dataclass(slots=True)
+class Call:
+    """One call, for the log."""
+
+    rpc: str
+    context: grpc.ServicerContext
+    began: float
+    request: Message | None = None
+    """None while it has not come."""
+
+
+class CallLog:
+    """The node's record of everything that was asked of it."""
+
+    def __init__(self) -> None:
+        self._turned_away = Sparing(TURNED_AWAY, TURNED_AWAY_EVERY_S)
+
+    def answered(self, call: Call) -> None:
+        """It was carried out."""
+        level = logging.DEBUG if call.rpc in _QUIET else logging.INFO
+        logger.log(level, "call answered", extra=_fields(call, "ok"))
+
+    def refused(self, call: Call, error: GausscertError) -> None:
+        """It was refused, or has failed."""
+        fields = {"cause": error.message}
+        if isinstance(error, Denied) or error.reason is Reason.BUSY:
+            left_out = self._turned_away.ask()
+            if left_out is None:
+                return
+            if left_out:
+                fields["left_out"] = str(left_out)
+        level = logging.WARNING if isinstance(error, NodeFailure | Denied) else logging.INFO
+        logger.log(level, "call refused", extra=_fields(call, str(error.reason)) | fields)
+
+
+def incident(rpc: str, error: Exception) -> str:
+    """Log what nobody foresaw: where it happened, and of what kind, but never its text, which may hold
+    whatever the code had at hand.
+
+    Returns:
+        What the line can be found by.
+    """
+    number = os.urandom(6).hex()
+    where = [f"{f.filename}:{f.lineno} {f.name}" for f in traceback.extract_tb(error.__traceback__)]
+    fields = {
+        "incident": number,
+        "rpc": rpc,
+        "exception": type(error).__name__,
+        "where": " < ".join(where[::-1]),
+    }
+    if isinstance(error, OSError):
+        fields["errno"] = str(error.errno)
+    logger.error("unexpected exception", extra=fields)
+    return number
+
+
+def _fields(call: Call, result: str) -> dict[str, object]:
+    return {
+        "rpc": call.rpc.rpartition("/")[2],
+        "caller": _caller_text(call.context),
+        "duration_s": round(time.monotonic() - call.began, 3),
+        "result": result,
+        **_command_fields(call.request),
+    }
+
+
+def _command_fields(request: Message | None) -> dict[str, object]:
+    """Which transaction and step. The request may not have been checked yet: nothing long is written."""
+    ref: Any = getattr(request, "ref", None)
+    if ref is None:
+        return {}
+    return {"transaction": ref.transaction_id[:_MAX_ID], "epoch": ref.epoch, "step": ref.step}
+
+
+def _caller_text(context: grpc.ServicerContext) -> str:
+    try:
+        return caller_of(context).uri
+    except Denied:
+        return "nobody"

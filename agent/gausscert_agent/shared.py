@@ -1,0 +1,72 @@
+"""One look for all who ask at the same time."""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+T = TypeVar("T")
+
+PATIENCE_S: Final = 1.0
+REST_S: Final = 0.05
+"""At most."""
+
+
+class Shared(Generic[T]):
+    """Runs what many ask for one at a time: whoever asks while one runs shares the next with all who do.
+
+    Nobody is told what was seen before he asked. After each there is a rest of the same length, so that those
+    who do nothing but ask leave half of the interpreter to others. May be used from any thread.
+
+    Args:
+        look: What costs.
+        patience_s: Whoever would wait longer than this for one that runs, which may hang, looks beside it.
+        rest_s: The longest rest.
+    """
+
+    def __init__(
+        self, look: Callable[[], T], *, patience_s: float = PATIENCE_S, rest_s: float = REST_S
+    ) -> None:
+        self._look = look
+        self._patience_s = patience_s
+        self._rest_s = rest_s
+        self._running = threading.Semaphore()
+        self._lock = threading.Lock()
+        self._next: Future[T] | None = None
+        self._rested_at = 0.0
+
+    def get(self) -> T:
+        """What was seen after this was called.
+
+        Raises:
+            Whatever the look raises.
+        """
+        with self._lock:
+            follows = self._next
+            if follows is None:
+                self._next = led = Future[T]()
+        if follows is not None:
+            return follows.result()
+        self._lead(led)
+        return led.result()
+
+    def _lead(self, found: Future[T]) -> None:
+        one_runs = self._running.acquire(timeout=self._patience_s)
+        try:
+            time.sleep(max(0.0, min(self._rest_s, self._rested_at - time.monotonic())))
+            with self._lock:
+                self._next = None
+            began = time.monotonic()
+            found.set_result(self._look())
+            ended = time.monotonic()
+            self._rested_at = ended + min(self._rest_s, ended - began)
+        except BaseException as error:  # noqa: BLE001 - all who wait are to have it, and raise it
+            found.set_exception(error)
+        finally:
+            if one_runs:
+                self._running.release()

@@ -1,0 +1,46 @@
+"""Of what may come a thousand times a second, a few are told, and the others counted."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Sparing:
+    """Lets some through at once, and then one every now and then; may be used from any thread.
+
+    Args:
+        at_once: How many.
+        every_s: How often afterwards.
+        monotonic: Seconds, never set back.
+    """
+
+    def __init__(self, at_once: int, every_s: float, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._at_once = at_once
+        self._every_s = every_s
+        self._monotonic = monotonic
+        self._lock = threading.Lock()
+        self._allowance = float(at_once)
+        self._asked_at = monotonic()
+        self._left_out = 0
+
+    def ask(self) -> int | None:
+        """May the next one be told?
+
+        Returns:
+            How many were left out since the last one that was told; None where this one is left out, too.
+        """
+        with self._lock:
+            now = self._monotonic()
+            self._allowance = min(self._at_once, self._allowance + (now - self._asked_at) / self._every_s)
+            self._asked_at = now
+            if self._allowance < 1:
+                self._left_out += 1
+                return None
+            self._allowance -= 1
+            left_out, self._left_out = self._left_out, 0
+            return left_out
