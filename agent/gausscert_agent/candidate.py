@@ -15,9 +15,9 @@ from gausscert_common.model import FactorBuild, JudgedSet
 from gausscert_common.source import Generation
 
 from gausscert_agent import contents
+from gausscert_agent.described import describe_set
 from gausscert_agent.examination import set_of
 from gausscert_agent.judging import is_unusable
-from gausscert_agent.observe import describe_set
 
 if TYPE_CHECKING:
     from gausscert_common.source import Source

@@ -14,8 +14,8 @@ from gausscert_common.model import PreparedSet, TransactionReport
 from gausscert_common.protocol.state import live_state
 from gausscert_common.source import LiveSet
 
+from gausscert_agent.described import describe_set
 from gausscert_agent.effects import Given
-from gausscert_agent.observe import describe_set
 from gausscert_agent.staging import Material
 
 if TYPE_CHECKING:

@@ -106,7 +106,7 @@ def test_a_report_and_the_daily_check_leave_the_library_out(tmp_path):
         (directory / name).write_bytes(body)
     script = (
         "import sys, pathlib\n"
-        "from gausscert_agent.observe import describe_set\n"
+        "from gausscert_agent.described import describe_set\n"
         f"files = {{p.name: p.read_bytes() for p in pathlib.Path({str(directory)!r}).iterdir()}}\n"
         "class Found:\n"
         "    modes = dict.fromkeys(files, 0o400); digest = 'd'\n"
