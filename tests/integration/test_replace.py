@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from gausscert_common import certset
 from gausscert_coordinator.cli import demo_claims
 from gausscert_sim.faults import Faults
 from support import openssl_bundles, sim_certs, sim_run
-from support.local_cluster import NODES, LocalCluster, wait_until
+from support.local_cluster import NODES, Done, LocalCluster, Picture, wait_until
 
 pytestmark = pytest.mark.xdist_group("replace")
 
@@ -28,18 +30,50 @@ def write_passwords(directory: Path, password: str) -> tuple[str, ...]:
     return tuple(options)
 
 
-@pytest.mark.parametrize("restart", ["cluster", "node"])
-def test_every_node_serves_the_new_certificate(cluster: LocalCluster, restart: str):
-    bundle = cluster.new_bundle(f"bundle-{restart}")
+@dataclass
+class Replaced:
+    """One replacement, looked at from all sides: before, within, and right after it."""
+
+    before: Picture
+    done: Done
+    seen: list[str]
+    """Of every process of the machine: command line and environment."""
+    after: Picture
+    in_flight: list[str]
+    again: Done
+    """The same bundle once more."""
+    after_again: Picture
+
+    @property
+    def result(self) -> dict[str, Any]:
+        assert self.done.code == 0, self.done.err
+        return self.done.document["result"]
+
+
+@pytest.fixture(scope="module")
+def replaced(cluster: LocalCluster) -> Replaced:
+    """With a start that takes its time."""
+    seen: list[str] = []
+
+    def look(_: object) -> None:
+        for entry in filter(str.isdigit, os.listdir("/proc")):
+            for name in ("cmdline", "environ"):
+                try:
+                    seen.append(Path(f"/proc/{entry}/{name}").read_bytes().decode(errors="replace"))
+                except OSError:
+                    continue
+
     before = cluster.picture()
+    for node in NODES:
+        cluster.script(node, Faults(server_start_delay_s=2.0))
+    done = cluster.replace(on={"prepare started": look, "stop started": look})
+    cluster.mend()
+    after, in_flight = cluster.picture(), cluster.in_flight()
+    again = cluster.replace()
+    return Replaced(before, done, seen, after, in_flight, again, cluster.picture())
 
-    done = cluster.run(
-        "replace", bundle, "--yes", "--restart", restart, "--output", "json", *cluster.passwords
-    )
 
-    assert done.code == 0, done.err
-    result = done.document["result"]
-    after = cluster.picture()
+def all_serve(cluster: LocalCluster, bundle: str, result: dict[str, Any], before: Picture, after: Picture):
     wanted = {each["fingerprint"] for each in result["proof"]}
     assert result["verdict"] == "committed"
     assert len(result["proof"]) == 9  # three cm_servers, each seen from three nodes
@@ -47,50 +81,48 @@ def test_every_node_serves_the_new_certificate(cluster: LocalCluster, restart: s
     assert wanted.isdisjoint(before.served.values())
     assert after.conf == before.conf
     assert all(demo_claims.holds_bundle(disk, cluster.root / bundle) for disk in after.disks.values())
+
+
+def test_every_node_serves_the_new_certificate(cluster: LocalCluster, replaced: Replaced):
+    all_serve(cluster, "fresh", replaced.result, replaced.before, replaced.after)
+    assert replaced.in_flight == []
+
+
+def test_every_node_serves_it_when_each_starts_its_own_cm(cluster: LocalCluster):
+    bundle, before = cluster.new_bundle("bundle-node"), cluster.picture()
+
+    done = cluster.replace("--restart", "node", bundle=bundle)
+
+    assert done.code == 0, done.err
+    all_serve(cluster, bundle, done.document["result"], before, cluster.picture())
     assert cluster.in_flight() == []
 
 
-def test_what_a_node_does_is_told_while_it_is_waited_for(cluster: LocalCluster):
+def test_what_a_node_does_is_told_while_it_is_waited_for(replaced: Replaced):
     """The longest phases were the silent ones."""
-    for node in NODES:
-        cluster.script(node, Faults(server_start_delay_s=2.0))
-    cluster.new_bundle("slow")
-
-    done = cluster.replace(bundle="slow")
-
-    cluster.mend()
-    assert done.code == 0, done.err
     started, told, ended = (
-        next(number for number, line in enumerate(done.err.splitlines()) if line.endswith(words))
+        next(number for number, line in enumerate(replaced.done.err.splitlines()) if line.endswith(words))
         for words in (" start started", " start n1 note: starting CM (cluster)", " start n1 done")
     )
     assert started < told < ended
-    assert done.err.count("starting CM (cluster)") == 1
+    assert replaced.done.err.count("starting CM (cluster)") == 1
 
 
-def test_a_retired_set_is_the_former_one_and_no_stage_is_left(cluster: LocalCluster):
-    former = cluster.picture().disks
-    bundle = cluster.new_bundle("retiring")
-
-    done = cluster.run("replace", bundle, "--yes", "--output", "json", *cluster.passwords)
-
-    assert done.code == 0, done.err
-    generation = done.document["result"]["transaction_id"]
+def test_a_retired_set_is_the_former_one_and_no_stage_is_left(cluster: LocalCluster, replaced: Replaced):
+    generation = replaced.result["transaction_id"]
     for node in cluster.nodes:
         retired = node.set_directory.parent / f".cm.retired.{generation}"
-        assert demo_claims._disk(retired) == former[node.name]
-        assert not (node.set_directory.parent / f".cm.{generation}").exists()
+        assert demo_claims._disk(retired) == replaced.before.disks[node.name]
+        assert f".cm.{generation}" not in replaced.after.beside[node.name]
 
 
-def test_the_history_shows_what_was_done_to_each_node_by_whom_and_the_evidence(cluster: LocalCluster):
-    former = set(cluster.picture().served.values())
-    bundle = cluster.new_bundle("recorded")
-    done = cluster.run("replace", bundle, "--yes", "--output", "json", *cluster.passwords)
-    assert done.code == 0, done.err
-    result = done.document["result"]
+def test_the_history_shows_what_was_done_to_each_node_by_whom_and_the_evidence(
+    cluster: LocalCluster, replaced: Replaced
+):
+    former, result = set(replaced.before.served.values()), replaced.result
     assert result["findings"] == []
 
-    listed = cluster.run("history", "--limit", "1")
+    listed = cluster.run("history", "--limit", "100")
     shown = cluster.run("history", result["transaction_id"])
     (run,) = cluster.run("history", result["transaction_id"], "--output", "json").document["runs"]
 
@@ -99,7 +131,8 @@ def test_the_history_shows_what_was_done_to_each_node_by_whom_and_the_evidence(c
     assert "committed" in listed.out
     assert (run["kind"], run["verdict"], run["participants"]) == ("replace", "committed", 3)
     assert f"@{socket.gethostname()}/" in run["holder"]
-    answers = {(each["stage"], each["node"]): each["mark"] for each in run["steps"]}
+    told = [each for each in run["steps"] if each["mark"] != "note"]
+    answers = {(each["stage"], each["node"]): each["mark"] for each in told}
     for stage in ("acquire", "prepare", "stop", "swap", "start", "commit", "purge"):
         assert [answers[stage, node] for node in NODES] == ["done"] * 3
         assert all(f"{node} " in shown.out for node in NODES)
@@ -237,41 +270,21 @@ def test_ready_factor_files_are_taken_instead_of_passwords(cluster: LocalCluster
             assert (node.set_directory / name).read_bytes() == (ready / name).read_bytes()
 
 
-def test_the_same_bundle_again_is_refused_as_nothing_to_do(cluster: LocalCluster):
-    bundle = cluster.new_bundle("again")
-    assert cluster.run("replace", bundle, "--yes", *cluster.passwords).code == 0
-    before = cluster.picture()
-
-    done = cluster.run("replace", bundle, "--yes", "--output", "json", *cluster.passwords)
-
-    assert done.code == 2
-    assert {"SET_UNCHANGED"} == {each["code"] for each in done.document["plan"]["findings"]}
-    assert cluster.picture() == before
+def test_the_same_bundle_again_is_refused_as_nothing_to_do(replaced: Replaced):
+    assert replaced.again.code == 2
+    assert {"SET_UNCHANGED"} == {each["code"] for each in replaced.again.document["plan"]["findings"]}
+    assert replaced.after_again == replaced.after
 
 
-def test_no_password_is_in_any_log_journal_or_command_line(cluster: LocalCluster):
-    seen: list[str] = []
-
-    def look(_: object) -> None:
-        for entry in filter(str.isdigit, os.listdir("/proc")):
-            for name in ("cmdline", "environ"):
-                try:
-                    seen.append(Path(f"/proc/{entry}/{name}").read_bytes().decode(errors="replace"))
-                except OSError:
-                    continue
-
-    bundle = cluster.new_bundle("secret")
-    done = cluster.run(
-        "replace", bundle, "--yes", *cluster.passwords, on={"prepare started": look, "stop started": look}
-    )
-
-    assert done.code == 0, done.err
-    assert len(done.acted) == 2
+def test_no_password_is_in_any_log_journal_or_command_line(cluster: LocalCluster, replaced: Replaced):
+    assert len(replaced.done.acted) == 2
+    assert any("gausscert-agent" in text for text in replaced.seen)
     assert (cluster.root / "history.db").is_file()
     written = [path for path in cluster.root.rglob("*") if path.is_file() and path.suffix != ".pw"]
-    texts = [*seen, done.out, done.err, *(path.read_bytes().decode(errors="replace") for path in written)]
-    for password in (cluster.server_password, cluster.client_password):
-        assert not any(password in text for text in texts)
+    files = (path.read_bytes().decode(errors="replace") for path in written)
+    for text in (*replaced.seen, replaced.done.out, replaced.done.err, *files):
+        assert cluster.server_password not in text
+        assert cluster.client_password not in text
 
 
 def test_with_restart_none_the_operator_stops_and_starts_the_cluster_himself(cluster: LocalCluster):

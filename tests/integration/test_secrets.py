@@ -36,7 +36,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> WatchedCluster:
     """After all has been done and has ended."""
     strace.require()
     root = tmp_path_factory.mktemp("watched")
-    with WatchedCluster.started(root, nodes=1, timeouts={"start_s": 15.0, "verify_s": 4.0}) as running:
+    with WatchedCluster.started(root, nodes=1, timeouts={"start_s": 30.0, "verify_s": 4.0}) as running:
         everything(running)
     return running
 
