@@ -123,10 +123,13 @@ def test_a_secret_is_found_in_a_log_and_in_an_argument(cluster: FaultCluster, kn
     log.write_bytes(before)
     with found("a secret in the output"):
         outside.assert_no_secret_is_written(cluster, f"or {cluster.client_password}")
-    wait = "import sys; sys.stdin.read()"
+    wait = "import sys; print(flush=True); sys.stdin.read()"
     argv = [sys.executable, "-c", wait, cluster.client_password]
-    with subprocess.Popen(argv, stdin=subprocess.PIPE), found("a secret in cmdline"):
-        outside.assert_no_secret_in_processes(cluster)
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()  # the kernel shows its arguments a little later than Popen returns
+        with found("a secret in cmdline"):
+            outside.assert_no_secret_in_processes(cluster)
 
 
 ID = "20250101t000000z-abcdef"
