@@ -252,7 +252,7 @@ def _well(captain: Captain, stage: object, acks: Sequence[Ack], sites: Sequence[
     if stage is Stage.ROLLBACK_VERIFY:
         return all(site.up and site.running == site.live for site in own)
     if stage in (Stage.ABORT, Stage.CLEAN) and captain.mode is Mode.NEW and not captain.prepare_sent:
-        return True  # `Engine._release`: nothing was prepared anywhere, so who does not hear does no harm
+        return True  # `Stages._release`: nothing was prepared anywhere, so who does not hear does no harm
     return need(captain, acks) and UNLIKE not in acks
 
 
