@@ -26,6 +26,7 @@ from explorer.captain import ALONE, BOUNDED, WITHOUT, Mode, Reader, read_without
 from explorer.events import Event
 from explorer.hands import HANDS, Act, exchanged
 from explorer.invariants import seen_at_a_move, violations
+from explorer.quotient import ALIKE, Quotient
 from explorer.recoverability import recover
 from explorer.search import Judge, explore, trace
 from explorer.site import FOREIGN, NEW, OLD, TORN
@@ -93,16 +94,15 @@ class Mutant:
             return Caught(violation, len(recovery.states), found.seconds + recovery.seconds, lines)
 
     @contextmanager
-    def applied(self) -> Iterator[World]:
+    def applied(self, quotient: Quotient = ALIKE) -> Iterator[World]:
         """A world of this variant; the core is as before afterwards."""
         with ExitStack() as stack:
             for change in self.changes:
                 stack.enter_context(_changed(*change))
             handler.forget()
             stack.callback(handler.forget)
-            yield World(
-                2, self.readers, fences_hold=self.fences_hold, spared=self.spared, without=self.without
-            )
+            rules = {"fences_hold": self.fences_hold, "spared": self.spared, "without": self.without}
+            yield World(2, self.readers, quotient=quotient, **rules)
 
 
 @contextmanager

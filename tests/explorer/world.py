@@ -5,7 +5,7 @@ one for each coordinator. What can follow is worked out once for every number an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, NamedTuple
 
 from gausscert_common.protocol.words import Step
@@ -14,6 +14,7 @@ from explorer import captain as captains_
 from explorer.captain import COMPETING, Ack, Captain, Mode, Reader, Turn
 from explorer.events import events
 from explorer.handler import Outcome, child_ended, handle
+from explorer.quotient import ALIKE, Quotient
 from explorer.site import Site
 
 State = tuple[int, ...]
@@ -61,6 +62,7 @@ class World:
             Not so in variants without a fence.
         spared: Kinds of things that do not happen.
         without: One more node is there, but is dead, and the first transaction is begun without it.
+        quotient: What is taken for one state.
     """
 
     def __init__(
@@ -71,12 +73,14 @@ class World:
         fences_hold: bool = True,
         spared: frozenset[str] = frozenset(),
         without: bool = False,
+        quotient: Quotient = ALIKE,
     ) -> None:
         self.nodes = nodes
         self.readers = readers
         self.captains = len(readers)
         self.fences_hold = fences_hold
         self.spared = spared
+        self.quotient = quotient
         self.parted = without
         """T1 is begun without one of the nodes, which is dead then."""
         self.comps: list[Comp] = []
@@ -105,7 +109,7 @@ class World:
         none: tuple[Ack, ...] = (None,) * self.captains
         dead = (Site(up=False, running="", excluded=True),) if self.parted else ()
         fresh = (*(Site(),) * (self.nodes - len(dead)), *dead)
-        nodes = sorted(self.comp(Comp(site, none)) for site in sites or fresh)
+        nodes = sorted(self.comp(Comp(self.quotient.alike(site), none)) for site in sites or fresh)
         return (*nodes, *(self.head(each) for each in heads or (Captain(),) * self.captains))
 
     def comp(self, comp: Comp) -> int:
@@ -151,7 +155,8 @@ class World:
                     yield edge, place, self._with_node(comps, heads, place, edge.to)
         for number, head in enumerate(heads):
             for edge in self._turns[(number, head, *comps)]:
-                yield edge, nodes + number, self._with_head(comps, heads, number, edge.to)
+                stops = edge.to == head
+                yield edge, nodes + number, state if stops else self._with_head(comps, heads, number, edge.to)
 
     def _with_node(self, comps: State, heads: State, place: int, to: int) -> State:
         fences = self.fences
@@ -185,9 +190,9 @@ class World:
         return self.comp(Comp(found.site, acks))
 
     def _all_events(self, comp: int) -> list[Edge]:
-        found = self.comps[comp]
+        found, alike = self.comps[comp], self.quotient.alike
         edges = [
-            Edge(self.kind(each.kind), self.comp(found._replace(site=each.site)), each.how, each.helps)
+            Edge(self.kind(each.kind), self.comp(found._replace(site=alike(each.site))), each.how, each.helps)
             for each in events(found.site)
         ]
         busy = found.site.busy
@@ -200,9 +205,9 @@ class World:
                     f"{busy.step.name}({busy.epoch}) {outcome.how}",
                     _did(outcome),
                 )
-                for outcome in child_ended(found.site)
+                for outcome in self._alike(child_ended(found.site))
             ]
-        return self._distinct(edges)
+        return self._distinct([edge for edge in edges if edge.to != comp])
 
     def _all_delivered(self, comp: int, head: int, number: int) -> list[Edge]:
         found, captain = self.comps[comp], self.heads[head]
@@ -220,7 +225,7 @@ class World:
         busy = found.site.busy
         if busy is None or busy.epoch != captain.epoch or busy.transaction_id != captain.name:
             return []
-        outcomes = list(child_ended(found.site))
+        outcomes = self._alike(child_ended(found.site))
         return self._distinct(self._heard(found, captain, number, busy.step, outcomes, "cm_ctl ends"))
 
     def _requested(self, found: Comp, captain: Captain, number: int, step: Step) -> list[Edge]:
@@ -228,7 +233,7 @@ class World:
         key = (found.site, request)
         outcomes = self._handled.get(key)
         if outcomes is None:
-            outcomes = self._handled[key] = list(handle(found.site, request))
+            outcomes = self._handled[key] = self._alike(handle(found.site, request))
         late = captain.step is not step
         again = found.site.state.fence == request.fence
         kind = (
@@ -267,7 +272,11 @@ class World:
         acks = [comp.acks[number] for comp in found]
         sites = [comp.site for comp in found]
         turns = captains_.turns(number, self.readers[number], self.heads[head], acks, sites)
-        return [self._turn(turn) for turn in turns]
+        return [self._turn(head, turn) for turn in turns]
+
+    def _alike(self, outcomes: Iterable[Outcome]) -> list[Outcome]:
+        alike = self.quotient.alike
+        return list(dict.fromkeys([each._replace(site=alike(each.site)) for each in outcomes]))
 
     def _distinct(self, edges: list[Edge]) -> list[Edge]:
         """One of those that differ in their words only; helpful ones first."""
@@ -275,11 +284,14 @@ class World:
         edges.sort(key=lambda edge: edge.helps)
         return list({(edge.kind, edge.to): edge for edge in edges}.values())
 
-    def _turn(self, turn: Turn) -> Edge:
-        captain = turn.captain
+    def _turn(self, head: int, turn: Turn) -> Edge:
+        """One that stops leads to where it is: there it may stay."""
+        captain, kind = turn.captain, self.kind(turn.kind)
         if turn.stuck:
             captain = captain._replace(name=f"I9: {turn.stuck}")
-        return Edge(self.kind(turn.kind), self.head(captain), turn.why, turn.helps)
+        elif captain.mode is Mode.OVER and not self.quotient.stopped:
+            return Edge(kind, head, turn.why, turn.helps)
+        return Edge(kind, self.head(captain), turn.why, turn.helps)
 
 
 def _pruned(captain: Captain, lowest: int) -> Captain:
