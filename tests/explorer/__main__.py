@@ -6,8 +6,8 @@ import argparse
 import gc
 import sys
 
-from explorer.captain import ALONE, BOUNDED, COMPETING, WITHOUT
 from explorer.mutants import BY_NAME, MUTANTS, Mutant
+from explorer.readers import ALONE, BOUNDED, COMPETING, WITHOUT
 from explorer.recoverability import recover
 from explorer.report import missing, mutant_line, numbered, recovery_table, search_table, traced
 from explorer.search import Found, explore

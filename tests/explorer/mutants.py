@@ -21,12 +21,13 @@ from gausscert_common.protocol.state import SslSetting
 from gausscert_common.protocol.words import Fence, Outcome, Phase, Step
 from gausscert_coordinator import recovery_case, recovery_view
 
-from explorer import captain, events, handler, hands
-from explorer.captain import ALONE, BOUNDED, WITHOUT, Mode, Reader, read_without
+from explorer import captain, events, handler, hands, readers
+from explorer.captain import Mode, Reader
 from explorer.events import Event
 from explorer.hands import HANDS, Act, exchanged
 from explorer.invariants import seen_at_a_move, violations
 from explorer.quotient import ALIKE, Quotient
+from explorer.readers import ALONE, BOUNDED, WITHOUT, read_without
 from explorer.recoverability import recover
 from explorer.search import Judge, explore, trace
 from explorer.site import FOREIGN, NEW, OLD, TORN
@@ -380,7 +381,7 @@ MUTANTS: Final = (
         "purge without",
         "an old set is kept as long as an excluded node has not joined (by table and course)",
         "I4",
-        (_rule(Step.PURGE, needs_settled=False), (captain, "begin", _begin_for_all)),
+        (_rule(Step.PURGE, needs_settled=False), (readers, "begin", _begin_for_all)),
         (read_without,),
         without=True,
     ),

@@ -1,25 +1,26 @@
-"""What nothing tells apart is one state. Each of these leaves out what no move, no decision and no invariant
-ever looks at, or what is a part of something else that is explored; so nothing is lost by it, and
-`tests/model/test_quotient.py` holds it against a search that keeps everything apart, state by state.
+"""What nothing tells apart is one state. Left out is what no move, no decision and no invariant ever looks
+at, or what is a part of something that is explored all the same. So nothing is lost by it, and
+`tests/model/test_quotient.py` holds it against searches that keep everything apart, state by state and step
+by step.
 
-What is left out of a node (two nodes alike but for that go through the same moves, to nodes alike but for that):
+Left out of a node (two that are alike but for it go through the same moves, and are alike but for it again):
 
-- `Transaction.reached`. Acquire writes it, only a recovery without a participant reads it, and reports here
-  do not tell it (`telling`). A world in which a participant is left out keeps it.
-- The record of a cm_ctl child that has died with its agent. A starting agent ends what it names, which is
-  nobody, and forgets it.
-- The lease, where one coordinator is alone. It keeps others out, never its own holder, and a recovery begins
-  when the lease of the one before is over.
+- `Transaction.reached`. Acquire writes it, only a recovery without a participant reads it, and reports do not
+  tell it here (`telling`).
+- The record of a cm_ctl child that died with its agent. A starting agent ends the child that it names, and
+  there is none, and forgets it.
+- In recovery (I9) the lease. It keeps others out and never its own holder; coordinators come one after the
+  other there, all of one name, each when the lease of the one before is over.
 
-What is left out of coordinators: those that have stopped for ever. One that makes no move any more is at
-every moment one of the things that a coordinator under way may become: its requests still arrive, and no
-answer means anything. So every state that the nodes reach beside a stopped one they reach beside one that
-goes on; that it moves on, too, takes nothing away, for it is never made to. No other coordinator knows whether it moves.
+Left out of coordinators: those that have stopped for ever. What one has sent still arrives when it has
+stopped, and no answer means anything to it. All of that can happen as well beside one that goes on and just
+makes no move, for none is ever made to move; and no other coordinator knows which of the two it is. So the
+nodes come to the same states without it. A move that only stops is counted, and leads nowhere.
 
-While all stand still but one that recovers (I9), its end counts: then the next one comes, whether it had
-ended well or stopped anywhere. So from every state in which a coordinator is under way, the nodes as they are
-at rest are where the next one begins. Only a cm_ctl child that still runs has to end first: for that a state
-without any coordinator is kept.
+In recovery it counts that a coordinator has stopped: then the next one comes. It may stop anywhere. So from
+every state in which one is under way the nodes as they are at rest are where the next one begins, which helps
+if it had come to its end. Only a cm_ctl child that runs must end first: for that a state without any
+coordinator is kept, and the nodes get out of it by themselves.
 """
 
 from __future__ import annotations

@@ -18,9 +18,10 @@ from dataclasses import dataclass, field
 
 from gausscert_common.protocol.words import Phase
 
-from explorer.captain import BRINGER, RECOVERER, Captain, Mode
+from explorer.captain import Captain, Mode
 from explorer.invariants import violations
 from explorer.quotient import ALONE, Quotient
+from explorer.readers import BRINGER, RECOVERER
 from explorer.search import Found, told, trace
 from explorer.site import Site, at_rest
 from explorer.world import State, World
@@ -74,11 +75,11 @@ def recover(searched: Found, quotient: Quotient = ALONE) -> Recovery:
     search = _Search(found)
     looked_at: set[State] = set()
     for number, state in enumerate(searched.states):
-        nodes = state[: world.nodes]
+        nodes = world.nodes_of(state)
         if nodes in looked_at:
             continue
         looked_at.add(nodes)
-        sites = world.sites(nodes)
+        sites = world.sites(state)
         if all(site.busy is None for site in sites):  # else how the child ends was reached, too
             search.known(again.start(at_rest(sites)), 0)
             found.origins += [number] * (len(found.states) - len(found.origins))
@@ -97,7 +98,7 @@ class _Search:
         self._ids: dict[State, int] = {}
         self._judged: set[State] = set()
         self._at_rest: dict[State, State] = {}
-        self._nobody = found.world.head(Captain(Mode.OVER))
+        self._nobody = found.world.heads.of(Captain(Mode.OVER))
         self._helped: list[list[int]] = []
         """For every state, those that come to it by what helps."""
 
@@ -109,7 +110,7 @@ class _Search:
             self._found.states.append(state)
             self._found.parents.append(parent)
             self._helped.append([])
-            self._judge(state[: self._world.nodes])
+            self._judge(state)
         return number
 
     def spread(self) -> None:
@@ -138,10 +139,11 @@ class _Search:
                     stack.append(before)
         found.lost = tuple(number for number, mark in enumerate(reached) if not mark)
 
-    def _judge(self, nodes: State) -> None:
+    def _judge(self, state: State) -> None:
+        nodes = self._world.nodes_of(state)
         if nodes not in self._judged and not self._found.violation:
             self._judged.add(nodes)
-            self._found.violation = next(violations(self._world.sites(nodes)), "")
+            self._found.violation = next(violations(self._world.sites(state)), "")
 
     def _followers(self, state: State) -> Iterator[tuple[bool, State]]:
         """What may follow, and whether it helps."""
@@ -158,10 +160,10 @@ class _Search:
 
     def _next_one(self, state: State) -> State:
         """The next coordinator comes; children that still run will have ended by the time it is let in."""
-        nodes = state[: self._world.nodes]
+        nodes = self._world.nodes_of(state)
         follows = self._at_rest.get(nodes)
         if follows is None:
-            sites = self._world.sites(nodes)
+            sites = self._world.sites(state)
             busy = any(site.busy is not None for site in sites)
             nobody = (Captain(Mode.OVER),)
             follows = self._world.start(sites, nobody) if busy else self._world.start(at_rest(sites))

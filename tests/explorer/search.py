@@ -88,9 +88,10 @@ def _violation(world: World, state: State, checked: set[State], judge: Judge) ->
         captain = world.heads[head]
         if captain.mode is Mode.OVER and captain.name.startswith("I9"):
             return captain.name
-    if state[:nodes] in checked:
+    seen = world.nodes_of(state)
+    if seen in checked:
         return ""
-    checked.add(state[:nodes])
+    checked.add(seen)
     return next(iter(judge(world.sites(state))), "")
 
 

@@ -48,6 +48,11 @@ class Site(NamedTuple):
     excluded: bool = False
     """T1 is begun without it."""
 
+    @property
+    def who(self) -> str:
+        """Its name among the participants; nodes that are alike have the same."""
+        return "c" if self.excluded else "a"
+
     def stage(self, transaction_id: str) -> str:
         """What lies in a transaction's stage, "" if there is none."""
         return dict(self.beside).get(transaction_id, "")
@@ -69,7 +74,7 @@ INSIDE, OUTSIDE = ("a",), ("c",)
 
 def names(sites: Sequence[Site]) -> dict[str, Site]:
     """The nodes by name, where one is left out."""
-    return {"c" if site.excluded else "a": site for site in sites}
+    return {site.who: site for site in sites}
 
 
 def command(

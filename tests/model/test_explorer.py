@@ -1,6 +1,7 @@
 """Every state of the transaction, and every broken variant of it.
 
-What `make model` explores as well, and takes long, is a soak here: CI runs `make model`.
+What `make model` explores as well, and takes long, is a soak here: CI runs `make model`. The searches here
+keep apart what that takes for one state (`explorer.quotient`).
 """
 
 from __future__ import annotations
@@ -8,8 +9,9 @@ from __future__ import annotations
 import gc
 
 import pytest
-from explorer.captain import ALONE, BOUNDED, COMPETING, WITHOUT, read_to_bring_over, read_without
 from explorer.mutants import CRASHES, LIES, MUTANTS, put_another_set
+from explorer.quotient import APART
+from explorer.readers import ALONE, BOUNDED, COMPETING, WITHOUT, read_to_bring_over, read_without
 from explorer.recoverability import recover
 from explorer.report import missing
 from explorer.search import explore
@@ -35,13 +37,13 @@ def no_collector():
 
 @pytest.mark.soak
 def test_one_coordinator_reaches_no_bad_state_and_all_can_be_recovered_from():
-    found = explore(World(2, ALONE))
+    found = explore(World(2, ALONE, quotient=APART))
     assert found.complete
     assert not found.violation
     assert missing(found) == []
     assert len(found.states) > 20_000
 
-    recovered = recover(found)
+    recovered = recover(found, APART)
     assert not recovered.violation
     assert recovered.clean > 100
     assert recovered.lost == ()
@@ -49,7 +51,7 @@ def test_one_coordinator_reaches_no_bad_state_and_all_can_be_recovered_from():
 
 @pytest.mark.soak
 def test_a_recoverer_that_comes_at_any_time_reaches_no_bad_state():
-    found = explore(World(2, BOUNDED, spared=SPARED))
+    found = explore(World(2, BOUNDED, spared=SPARED, quotient=APART))
     assert found.complete
     assert not found.violation
     assert set(missing(found)) <= SPARED | {"power loss undoes an exchange"}
@@ -58,13 +60,13 @@ def test_a_recoverer_that_comes_at_any_time_reaches_no_bad_state():
 
 def test_a_node_that_is_dead_is_left_out_and_brought_over_later():
     """The search begins without it; whoever recovers from there brings it over, in any number of tries."""
-    found = explore(World(2, (read_without,), without=True))
+    found = explore(World(2, (read_without,), without=True, quotient=APART))
     assert found.complete
     assert not found.violation
     assert set(missing(found)) <= {"PURGE arrives", "joins", "recovers", "recovery gives up", WAITS}
     assert len(found.states) > 3_000
 
-    recovered = recover(found)
+    recovered = recover(found, APART)
     assert not recovered.violation
     assert recovered.clean > 100
     assert recovered.lost == ()
@@ -73,11 +75,11 @@ def test_a_node_that_is_dead_is_left_out_and_brought_over_later():
 @pytest.mark.soak
 @pytest.mark.timeout(1200)
 def test_coordinators_that_bring_a_node_over_side_by_side_reach_no_bad_state():
-    everything = explore(World(2, WITHOUT, without=True))
+    everything = explore(World(2, WITHOUT, without=True, quotient=APART))
     assert everything.complete
     assert not everything.violation
     assert missing(everything) == []
-    assert recover(everything).lost == ()
+    assert recover(everything, APART).lost == ()
 
     three = explore(World(2, (*WITHOUT, read_to_bring_over), without=True, spared=CRASHES | LIES))
     assert three.complete
@@ -88,13 +90,13 @@ def test_coordinators_that_bring_a_node_over_side_by_side_reach_no_bad_state():
 @pytest.mark.soak
 @pytest.mark.timeout(1200)
 def test_two_competing_coordinators_reach_no_bad_state_and_all_can_be_recovered_from():
-    found = explore(World(2, COMPETING))
+    found = explore(World(2, COMPETING, quotient=APART))
     assert found.complete
     assert not found.violation
     assert missing(found) == []
     assert len(found.states) >= 250_000
 
-    assert recover(found).lost == ()
+    assert recover(found, APART).lost == ()
 
 
 @pytest.mark.parametrize(
