@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from typing import Final, NamedTuple
 
@@ -11,7 +11,7 @@ from gausscert_common.model import NodeReport
 from gausscert_common.protocol import recovery
 from gausscert_common.protocol.coordinator import Course, Stage
 from gausscert_common.protocol.exclusion import Subject
-from gausscert_common.protocol.recovery import Choice
+from gausscert_common.protocol.recovery import Answer, Choice
 from gausscert_common.protocol.words import Phase, RestartScope, Step
 from gausscert_coordinator.recovery_case import Case
 
@@ -43,6 +43,21 @@ class Mode(StrEnum):
     OVER = "over"
 
 
+class Brief(NamedTuple):
+    """What a recovery of nodes with names has found before it locks anything (`recovery_case.Case`)."""
+
+    excluded: tuple[str, ...]
+    missing: tuple[str, ...]
+    outside: bool
+    settled: tuple[str, ...]
+    remembered: tuple[tuple[str, Answer], ...]
+
+    def case(self, transaction_id: str) -> Case:
+        """As it was found."""
+        subject = Subject(transaction_id, excluded=self.excluded, missing=self.missing, outside=self.outside)
+        return Case(subject, NODE, settled=self.settled, remembered=dict(self.remembered))
+
+
 class Captain(NamedTuple):
     """One run of one coordinator."""
 
@@ -61,6 +76,8 @@ class Captain(NamedTuple):
     participants: tuple[str, ...] = EVERYBODY
     settled: bool = False
     """Nobody is waited for any more."""
+    brief: Brief | None = None
+    """Where nodes have names."""
 
     @property
     def waits(self) -> bool:
@@ -108,21 +125,22 @@ def turns_by_sight(number: int, reader: Reader, captain: Captain, sites: Sequenc
     """Everything that a coordinator may do next by itself that looks at the nodes."""
     if captain.course is not None:
         yield from _proven(captain, captain.course, sites)
-    elif all(site.up or site.excluded for site in sites):
+    elif all(site.up or site.excluded or site.name for site in sites):
         yield from reader(number, sites)
 
 
-def turns_by_answers(captain: Captain, acks: Sequence[Ack]) -> Iterator[Turn]:
+def turns_by_answers(captain: Captain, heard: Sequence[tuple[str, Ack]]) -> Iterator[Turn]:
     """Everything that one may do next that waits for answers.
 
     Args:
-        acks: Of the nodes that it commands.
+        heard: From the nodes that it commands, with their names.
     """
     if captain.mode is Mode.OVER:
         return
+    acks = [ack for _, ack in heard]
     if captain.course is None:
         if need(captain, acks):
-            yield from _decided(captain, acks)
+            yield from _decided(captain, heard)
         yield Turn("recovery gives up", captain._replace(mode=Mode.OVER), helps=False)
         return
     course = captain.course
@@ -133,6 +151,7 @@ def turns_by_answers(captain: Captain, acks: Sequence[Ack]) -> Iterator[Turn]:
 
 def request(number: int, captain: Captain, step: Step) -> object:
     """A request of it, as it was sent."""
+    brief = captain.brief
     return command(
         step,
         captain.name,
@@ -140,7 +159,8 @@ def request(number: int, captain: Captain, step: Step) -> object:
         HOLDERS[number],
         captain.planned,
         participants=captain.participants,
-        settled=captain.settled,
+        settled=brief.settled if brief is not None else OUTSIDE if captain.settled else (),
+        leaving=brief.missing if brief is not None else (),
     )
 
 
@@ -204,8 +224,14 @@ def _fits(captain: Captain, site: Site) -> bool:
     return not site.running if captain.participants == INSIDE else site.running == NEW[captain.name]
 
 
-def _decided(captain: Captain, acks: Sequence[Ack]) -> Iterator[Turn]:
-    reports = [ack for ack in acks if isinstance(ack, NodeReport)]
+def _decided(captain: Captain, heard: Sequence[tuple[str, Ack]]) -> Iterator[Turn]:
+    named = captain.brief is not None
+    told = sorted(heard, key=lambda each: each[0]) if named else heard
+    reports = {
+        who if named else f"n{place}": ack
+        for place, (who, ack) in enumerate(told)
+        if isinstance(ack, NodeReport)
+    }
     if captain.only_start:
         course = Course(Stage.ABORT, NODE, touched_cm=True, recovering=True)
         yield _goes(captain, course, "CM is to be started", helps=True)
@@ -214,7 +240,9 @@ def _decided(captain: Captain, acks: Sequence[Ack]) -> Iterator[Turn]:
         decision = _decide(reports, choice, captain)
         if decision.course is None:
             over = captain._replace(mode=Mode.OVER)
-            yield Turn("recovery refused", over, decision.why, stuck=decision.why)
+            without = captain.brief is not None and bool(captain.brief.missing)
+            stuck = "" if without else decision.why
+            yield Turn("recovery refused", over, decision.why, helps=not without, stuck=stuck)
         else:
             yield _goes(captain, decision.course, f"{choice}: {decision.why}", helps=True)
 
@@ -240,8 +268,10 @@ def sends(kind: str, captain: Captain, why: str = "", *, helps: bool = True) -> 
     )
 
 
-def _decide(reports: Sequence[NodeReport], choice: Choice, captain: Captain) -> recovery.Decision:
+def _decide(reports: Mapping[str, NodeReport], choice: Choice, captain: Captain) -> recovery.Decision:
     """As `recoverer` does once all have granted the fence."""
+    if captain.brief is not None:
+        return captain.brief.case(captain.name).decide(reports, choice)
     inside, outside = captain.participants == INSIDE, captain.participants == OUTSIDE
     subject = Subject(
         captain.name,
@@ -250,7 +280,7 @@ def _decide(reports: Sequence[NodeReport], choice: Choice, captain: Captain) -> 
         joins=TRANSACTIONS[0] if outside else "",
     )
     case = Case(subject, NODE, settled=OUTSIDE if captain.settled else ())
-    return case.decide({f"n{place}": told for place, told in enumerate(reports)}, choice)
+    return case.decide(reports, choice)
 
 
 def as_planned(site: Site, planned: str, *, stopped_is_fine: bool = False) -> bool:

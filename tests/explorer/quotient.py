@@ -5,8 +5,8 @@ by step.
 
 Left out of a node (two that are alike but for it go through the same moves, and are alike but for it again):
 
-- `Transaction.reached`. Acquire writes it, only a recovery without a participant reads it, and reports do not
-  tell it here (`telling`).
+- `Transaction.reached`. Acquire writes it, and only a recovery without a participant reads it. Where that can
+  happen it is kept; elsewhere reports do not even tell it (`telling`).
 - The record of a cm_ctl child that died with its agent. A starting agent ends the child that it names, and
   there is none, and forgets it.
 - In recovery (I9) the lease. It keeps others out and never its own holder; coordinators come one after the
@@ -46,7 +46,7 @@ class Quotient(NamedTuple):
 def untold(site: Site) -> Site:
     """Without what nothing looks at."""
     state = site.state
-    if state.transaction is not None and state.transaction.reached != _NOWHERE:
+    if not site.name and state.transaction is not None and state.transaction.reached != _NOWHERE:
         state = replace(state, transaction=replace(state.transaction, reached=_NOWHERE))
     if state.operation is not None and site.orphan is None and site.busy is None:
         state = replace(state, operation=None)

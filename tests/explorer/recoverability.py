@@ -69,8 +69,9 @@ def recover(searched: Found, quotient: Quotient = ALONE) -> Recovery:
     """Recover from every state that a search has reached."""
     began = time.monotonic()
     world = searched.world
-    readers = BRINGER if world.parted else RECOVERER
-    again = World(world.nodes, readers, spared=world.spared, without=world.parted, quotient=quotient)
+    readers = world.readers[-1:] if world.named else BRINGER if world.parted else RECOVERER
+    rules = {"spared": world.spared, "without": world.parted, "named": world.named}
+    again = World(world.nodes, readers, quotient=quotient, **rules)
     found = Recovery(again, [], array("L"))
     search = _Search(found)
     looked_at: set[State] = set()

@@ -17,7 +17,7 @@ from explorer.handler import Outcome, child_ended, handle
 from explorer.numbering import Memo, Numbers
 from explorer.quotient import ALIKE, Quotient
 from explorer.readers import COMPETING
-from explorer.site import Site
+from explorer.site import NAMED, Site
 
 State = tuple[int, ...]
 
@@ -54,6 +54,7 @@ class World:
             Not so in variants without a fence.
         spared: Kinds of things that do not happen.
         without: One more node is there, but is dead, and the first transaction is begun without it.
+        named: Nodes have names; one that dies in the middle may be left out.
         quotient: What is taken for one state.
     """
 
@@ -65,6 +66,7 @@ class World:
         fences_hold: bool = True,
         spared: frozenset[str] = frozenset(),
         without: bool = False,
+        named: bool = False,
         quotient: Quotient = ALIKE,
     ) -> None:
         self.nodes = nodes
@@ -75,6 +77,9 @@ class World:
         self.quotient = quotient
         self.parted = without
         """T1 is begun without one of the nodes, which is dead then."""
+        self.named = named
+        self._apart = without or named
+        """A coordinator may command some of the nodes only."""
         self.comps: Numbers[Comp] = Numbers()
         self.heads: Numbers[Captain] = Numbers()
         self.kinds: Numbers[str] = Numbers()
@@ -100,6 +105,8 @@ class World:
         none: tuple[Ack, ...] = (None,) * self.captains
         dead = (Site(up=False, running="", excluded=True),) if self.parted else ()
         fresh = (*(Site(),) * (self.nodes - len(dead)), *dead)
+        if self.named:
+            fresh = tuple(Site(name=name) for name in NAMED[: self.nodes])
         nodes = sorted(self.comp(Comp(self.quotient.alike(site), none)) for site in sites or fresh)
         return (*nodes, *(self.heads.of(each) for each in heads or (Captain(),) * self.captains))
 
@@ -159,10 +166,10 @@ class World:
     def _forgotten(self, state: State) -> State:
         """Without the requests that no node would carry out any more, at any time."""
         comps, fences = state[: self.nodes], self.fences
-        lowest = 0 if self.parted else min([fences[comp] for comp in comps])
+        lowest = 0 if self._apart else min([fences[comp] for comp in comps])
         heads = []
         for number, head in enumerate(state[self.nodes :]):
-            left = self._pruned[head, min(self._scope(comps, head)) if self.parted else lowest]
+            left = self._pruned[head, min(self._scope(comps, head)) if self._apart else lowest]
             if left != head and self.heads[left].mode is Mode.OVER:
                 comps = tuple(sorted([self._deaf[comp, number] for comp in comps]))
             heads.append(left)
@@ -271,8 +278,8 @@ class World:
 
     def _all_turns_by_answers(self, number: int, head: int, *heard: int) -> list[Edge]:
         captain, answers = self.heads[head], [self._answers[each] for each in heard]
-        acks = [ack for who, ack in answers if captain.commands(who)]
-        return [self._turn(head, turn) for turn in captains_.turns_by_answers(captain, acks)]
+        commanded = [each for each in answers if captain.commands(each[0])]
+        return [self._turn(head, turn) for turn in captains_.turns_by_answers(captain, commanded)]
 
     def _all_turns_by_sight(self, number: int, head: int, *places: int) -> list[Edge]:
         sites = [self._sites[place] for place in places]
@@ -311,7 +318,11 @@ def _pruned(captain: Captain, lowest: int) -> Captain:
         return Captain(Mode.OVER)
     sent = captain.sent if captain.epoch > epoch else captain.sent >> step << step
     if captain.mode is Mode.OVER:
-        whom = {"participants": captain.participants, "settled": captain.settled}
+        whom = {
+            "participants": captain.participants,
+            "settled": captain.settled,
+            "brief": captain.brief,
+        }
         return Captain(Mode.OVER, captain.name, captain.epoch, sent=sent, planned=captain.planned, **whom)
     return captain._replace(sent=sent)
 

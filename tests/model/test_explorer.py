@@ -7,17 +7,21 @@ keep apart what that takes for one state (`explorer.quotient`).
 from __future__ import annotations
 
 import gc
+from dataclasses import replace
 
 import pytest
-from explorer.mutants import CRASHES, LIES, MUTANTS, put_another_set
+from explorer.mutants import BUT_DEATH, CRASHES, LIES, MUTANTS, put_another_set
 from explorer.quotient import APART
-from explorer.readers import ALONE, BOUNDED, COMPETING, WITHOUT, read_to_bring_over, read_without
+from explorer.readers import ALONE, BOUNDED, COMPETING, SURVIVORS, WITHOUT, read_to_bring_over, read_without
 from explorer.recoverability import recover
 from explorer.report import missing
 from explorer.search import explore
+from explorer.site import OLD, Site, at_rest
 from explorer.world import World
-from gausscert_common.protocol import coordinator, exclusion, node, recovery
+from gausscert_common.protocol import coordinator, exclusion, node, recovery, recovery_without
 from gausscert_common.protocol.rules import RULES
+from gausscert_common.protocol.state import NodeState, Transaction
+from gausscert_common.protocol.words import Fence, Phase, RestartScope, SslWish, Step
 from gausscert_coordinator import recovery_case, recovery_view
 
 WAITS = "waits for the excluded"
@@ -25,6 +29,10 @@ SPARED = frozenset(
     {"lease expires", "power loss", "agent dies while it starts", "agent crash", "an effect fails"}
 )
 """Left out beside a second coordinator to save time; the soak leaves nothing out."""
+
+
+SLOW = ("noepoch", "back in spite", "on in spite")
+"""`make model` has these, too."""
 
 
 @pytest.fixture(autouse=True)
@@ -99,15 +107,46 @@ def test_two_competing_coordinators_reach_no_bad_state_and_all_can_be_recovered_
     assert recover(found, APART).lost == ()
 
 
+@pytest.mark.soak
+@pytest.mark.timeout(1200)
+def test_survivors_recover_without_a_node_that_died_in_the_middle_and_with_it_when_it_is_back():
+    found = explore(World(2, SURVIVORS, named=True, spared=BUT_DEATH))
+    assert found.complete
+    assert not found.violation
+    assert missing(found) == []
+    assert found.kinds["recovers without a node"] > 1000
+
+    recovered = recover(found)
+    assert not recovered.violation
+    assert recovered.clean > 100
+    assert recovered.lost == ()
+
+
+def test_how_far_coordinators_had_come_is_kept_in_their_order():
+    """Whoever comes next is after all of them, and nothing else of the numbers matters."""
+    told = Transaction("T1", ("n1", "n2"), OLD, SslWish.KEEP, RestartScope.NODE, 0.0, new_digest="new-1")
+    early = NodeState(Fence(4, Step.START), phase=Phase.SWAPPED, transaction=told)
+    late = NodeState(
+        Fence(9), phase=Phase.SWAPPED, transaction=replace(told, reached=Fence(7, Step.ROLLBACK_STOP))
+    )
+
+    one, other = at_rest((Site(early, name="n1"), Site(late, name="n2")))
+
+    assert one.state.reached.step is Step.START
+    assert other.state.reached.step is Step.ROLLBACK_STOP
+    assert one.state.reached < other.state.reached < Fence(1)
+    assert one.state.fence == other.state.fence == Fence()
+
+
 @pytest.mark.parametrize(
     "mutant",
-    [pytest.param(each, marks=pytest.mark.soak if each.name == "noepoch" else ()) for each in MUTANTS],
+    [pytest.param(each, marks=pytest.mark.soak if each.name in SLOW else ()) for each in MUTANTS],
     ids=lambda mutant: mutant.name,
 )
 def test_a_broken_variant_is_caught_and_the_core_is_as_before(mutant):
     def core():
-        changed = (vars(node), vars(recovery), vars(exclusion), vars(recovery_case), vars(recovery_view))
-        return dict(RULES), dict(coordinator.TABLE), *map(dict, changed)
+        changed = (node, recovery, recovery_without, exclusion, recovery_case, recovery_view)
+        return dict(RULES), dict(coordinator.TABLE), *(dict(vars(each)) for each in changed)
 
     before = core()
     caught = mutant.caught()
