@@ -11,9 +11,11 @@ delays, coordinators that stop for ever.
     events      what happens to a node by itself
     telling     what a node reports to a coordinator that recovers
     captain     a coordinator as the engine drives it
-    world       all of them together, in small numbers
+    readers     what it sets out to do
+    world       all of them together, in small numbers (numbering)
+    quotient    what makes no difference, and why: states that differ only in that are one
     search      breadth first, with counts and traces
     invariants  what must hold in every state
-    recovery    from every state a fresh coordinator alone reaches a clean end
+    recoverability  from every state a fresh coordinator alone reaches a clean end
     mutants     broken variants of the core, each of which must be caught
 """

@@ -6,14 +6,14 @@ import argparse
 import gc
 import sys
 
-from explorer.captain import ALONE, BOUNDED, COMPETING, WITHOUT
-from explorer.mutants import BY_NAME, MUTANTS, Mutant
+from explorer.mutants import BUT_DEATH, BY_NAME, MUTANTS, Mutant
+from explorer.readers import ALONE, BOUNDED, COMPETING, SURVIVORS, WITHOUT
 from explorer.recoverability import recover
 from explorer.report import missing, mutant_line, numbered, recovery_table, search_table, traced
 from explorer.search import Found, explore
 from explorer.world import World
 
-COORDINATORS = {"one": ALONE, "bounded": BOUNDED, "two": COMPETING}
+COORDINATORS = {"one": ALONE, "bounded": BOUNDED, "two": COMPETING, "survivors": SURVIVORS}
 
 
 DEFAULT_NODES = 2
@@ -27,7 +27,8 @@ def main() -> int:
         "--coordinators",
         choices=COORDINATORS,
         default="two",
-        help="two: one begins, the other begins or recovers; bounded: the other only recovers; one: no other",
+        help="two: one begins, the other begins or recovers; bounded: the other only recovers; one: no other;"
+        " survivors: it recovers, also without the second node if that is dead, with all faults: takes long",
     )
     parser.add_argument("--most", type=int, default=0, metavar="N", help="stop after so many states")
     parser.add_argument("--no-recovery", action="store_true", help="leave I9 out: with 3 nodes it takes long")
@@ -39,11 +40,13 @@ def main() -> int:
     gc.disable()  # millions of tuples, no cycles: collecting them takes longer than the search
     if asked.trace:
         return _one_mutant(BY_NAME[asked.trace])
-    wrong = _true_core(
-        World(asked.nodes, COORDINATORS[asked.coordinators]), asked.most, recovery=not asked.no_recovery
-    )
+    named = asked.coordinators == "survivors"
+    world = World(asked.nodes, COORDINATORS[asked.coordinators], named=named)
+    wrong = _true_core(world, asked.most, recovery=not asked.no_recovery)
     if asked.coordinators == "two" and asked.nodes == DEFAULT_NODES:
         wrong += _true_core(World(2, WITHOUT, without=True), 0, recovery=not asked.no_recovery)
+        survivors = World(2, SURVIVORS, named=True, spared=BUT_DEATH)
+        wrong += _true_core(survivors, 0, recovery=not asked.no_recovery)
     if not asked.no_mutants:
         wrong += _mutants()
     for line in wrong:
@@ -53,6 +56,7 @@ def main() -> int:
 
 def _true_core(world: World, most: int, *, recovery: bool) -> list[str]:
     left_out = ", of which one is dead and left out" if world.parted else ""
+    left_out += ", of which one may die and be left out in the middle" if world.named else ""
     _say(f"\nThe core: {world.nodes} nodes{left_out}, {len(world.readers)} coordinators\n")
     found = explore(world, most=most)
     _say(*search_table(found))

@@ -9,27 +9,22 @@ from typing import Final, NamedTuple
 
 from gausscert_common.model import NodeReport
 from gausscert_common.protocol import recovery
-from gausscert_common.protocol.coordinator import Course, Stage, Verdict, begin
+from gausscert_common.protocol.coordinator import Course, Stage
 from gausscert_common.protocol.exclusion import Subject
-from gausscert_common.protocol.recovery import Choice
+from gausscert_common.protocol.recovery import Answer, Choice
 from gausscert_common.protocol.words import Phase, RestartScope, Step
-from gausscert_coordinator.joining import Joining
-from gausscert_coordinator.recovery_case import Case, Waiting, examine
-from gausscert_coordinator.report import Result
+from gausscert_coordinator.recovery_case import Case
 
 from explorer import telling
 from explorer.site import (
     EVERYBODY,
     HOLDERS,
     INSIDE,
-    JOINS,
     NEW,
-    OLD,
     OUTSIDE,
     TRANSACTIONS,
     Site,
     command,
-    names,
 )
 
 NODE: Final = RestartScope.NODE
@@ -46,6 +41,21 @@ class Mode(StrEnum):
     NEW = "begins"
     RECOVER = "recovers"
     OVER = "over"
+
+
+class Brief(NamedTuple):
+    """What a recovery of nodes with names has found before it locks anything (`recovery_case.Case`)."""
+
+    excluded: tuple[str, ...]
+    missing: tuple[str, ...]
+    outside: bool
+    settled: tuple[str, ...]
+    remembered: tuple[tuple[str, Answer], ...]
+
+    def case(self, transaction_id: str) -> Case:
+        """As it was found."""
+        subject = Subject(transaction_id, excluded=self.excluded, missing=self.missing, outside=self.outside)
+        return Case(subject, NODE, settled=self.settled, remembered=dict(self.remembered))
 
 
 class Captain(NamedTuple):
@@ -66,15 +76,17 @@ class Captain(NamedTuple):
     participants: tuple[str, ...] = EVERYBODY
     settled: bool = False
     """Nobody is waited for any more."""
+    brief: Brief | None = None
+    """Where nodes have names."""
 
     @property
     def waits(self) -> bool:
         """Whether it was begun without somebody who is still waited for."""
         return self.participants == INSIDE and not self.settled
 
-    def addresses(self, site: Site) -> bool:
+    def commands(self, who: str) -> bool:
         """Whether its requests go there."""
-        return self.participants == EVERYBODY or site.excluded is (self.participants == OUTSIDE)
+        return self.participants == EVERYBODY or who in self.participants
 
     @property
     def step(self) -> Step | None:
@@ -96,20 +108,50 @@ class Turn(NamedTuple):
     """What should never be seen."""
 
 
-def turns(
-    number: int, reader: Reader, captain: Captain, acks: Sequence[Ack], sites: Sequence[Site]
-) -> Iterator[Turn]:
-    """Everything that coordinator may do next by itself."""
+Reader = Callable[[int, Sequence[Site]], Iterator[Turn]]
+"""What it sets out to do, by its number, once it has read the nodes."""
+
+_PROOFS: Final = frozenset({Stage.VERIFY, Stage.ROLLBACK_VERIFY})
+
+
+def looks(captain: Captain) -> bool:
+    """Whether what it does next depends on what the nodes are like; else on what they have answered."""
     if captain.mode is Mode.IDLE:
-        if all(site.up or site.excluded for site in sites):
-            yield from reader(number, sites)
-    elif captain.mode is not Mode.OVER:
-        heard = [ack for ack, site in zip(acks, sites, strict=True) if captain.addresses(site)]
-        yield from _under_way(captain, heard, sites)
+        return True
+    return captain.course is not None and captain.course.now in _PROOFS
+
+
+def turns_by_sight(number: int, reader: Reader, captain: Captain, sites: Sequence[Site]) -> Iterator[Turn]:
+    """Everything that a coordinator may do next by itself that looks at the nodes."""
+    if captain.course is not None:
+        yield from _proven(captain, captain.course, sites)
+    elif all(site.up or site.excluded or site.name for site in sites):
+        yield from reader(number, sites)
+
+
+def turns_by_answers(captain: Captain, heard: Sequence[tuple[str, Ack]]) -> Iterator[Turn]:
+    """Everything that one may do next that waits for answers.
+
+    Args:
+        heard: From the nodes that it commands, with their names.
+    """
+    if captain.mode is Mode.OVER:
+        return
+    acks = [ack for _, ack in heard]
+    if captain.course is None:
+        if need(captain, acks):
+            yield from _decided(captain, heard)
+        yield Turn("recovery gives up", captain._replace(mode=Mode.OVER), helps=False)
+        return
+    course = captain.course
+    if _answered(captain, course.now, acks):
+        yield _goes(captain, course.succeeded(), f"all have answered {course.now}", helps=True)
+    yield from _fails(captain, course, hopeless=False)
 
 
 def request(number: int, captain: Captain, step: Step) -> object:
     """A request of it, as it was sent."""
+    brief = captain.brief
     return command(
         step,
         captain.name,
@@ -117,7 +159,8 @@ def request(number: int, captain: Captain, step: Step) -> object:
         HOLDERS[number],
         captain.planned,
         participants=captain.participants,
-        settled=captain.settled,
+        settled=brief.settled if brief is not None else OUTSIDE if captain.settled else (),
+        leaving=brief.missing if brief is not None else (),
     )
 
 
@@ -132,7 +175,7 @@ def ack_of(captain: Captain, step: Step, site: Site, *, failed: bool) -> Ack:
         return OK
     if captain.mode is Mode.RECOVER:
         return telling.report(site)
-    return OK if _as_planned(site, captain.planned, stopped_is_fine=site.excluded) else UNLIKE
+    return OK if as_planned(site, captain.planned, stopped_is_fine=site.excluded) else UNLIKE
 
 
 def need(captain: Captain, acks: Sequence[Ack]) -> bool:
@@ -141,116 +184,35 @@ def need(captain: Captain, acks: Sequence[Ack]) -> bool:
     return all(acks)
 
 
-def read_to_begin(number: int, sites: Sequence[Site]) -> Iterator[Turn]:
-    """Plan and begin a transaction of its own."""
-    planned = sites[0].live
-    name = TRANSACTIONS[number]
-    if all(_as_planned(site, planned) for site in sites):
-        yield _sends("begins", Captain(Mode.NEW, name, _next_epoch(sites), begin(NODE), planned=planned))
-
-
-def read_to_recover(number: int, sites: Sequence[Site]) -> Iterator[Turn]:
-    """What `recovery_case.examine` finds first."""
-    yield from _examined(number, sites, _called(sites))
-
-
-def read_without(number: int, sites: Sequence[Site]) -> Iterator[Turn]:
-    """Plan and begin T1 without the node that is dead: nothing of it answers."""
-    inside, outside = _parted(sites)
-    dead = not any(site.up or site.running for site in outside)
-    if dead and all(_as_planned(site, OLD) for site in inside):
-        begun = begin(NODE, waits=True)
-        captain = Captain(
-            Mode.NEW, TRANSACTIONS[0], _next_epoch(inside), begun, planned=OLD, participants=INSIDE
-        )
-        yield _sends("begins without a node", captain)
-
-
-def read_to_bring_over(number: int, sites: Sequence[Site]) -> Iterator[Turn]:
-    """The same where a node was left out: it need not answer."""
-    yield from _examined(number, sites, names(sites))
-
-
-def _examined(number: int, sites: Sequence[Site], called: Mapping[str, Site]) -> Iterator[Turn]:
-    """The decisions are the product's own: here they only become moves of the model."""
-    brought = NEW[TRANSACTIONS[0]]
-    piece = examine(telling.wish(Choice.ROLL_BACK, brought), telling.read(called), called)
-    if isinstance(piece, Result):
-        if piece.verdict is Verdict.IN_DOUBT:
-            yield Turn("recovery refused", Captain(Mode.OVER), piece.why, stuck=piece.why)
-        elif not piece.failures:
-            yield Turn("nothing in doubt", Captain(Mode.OVER))
-    elif isinstance(piece, Waiting):
-        yield Turn("waits for the excluded", Captain(Mode.OVER))
-    elif isinstance(piece, Joining):
-        back = [called[name] for name in piece.nodes]
-        begun, planned = begin(NODE, outside=True), back[0].live
-        yield _sends(
-            "joins",
-            Captain(Mode.NEW, JOINS[number], _next_epoch(back), begun, planned=planned, participants=OUTSIDE),
-        )
-    else:
-        yield _settles(piece, sites)
-
-
-def _settles(case: Case, sites: Sequence[Site]) -> Turn:
-    epoch = _next_epoch([site for site in sites if site.up])
-    if case.start_as:
-        return _sends("only starts CM", Captain(Mode.RECOVER, case.start_as, epoch, only_start=True))
-    whom = case.subject.nodes if case.subject.nodes in (INSIDE, OUTSIDE) else EVERYBODY
-    captain = Captain(Mode.RECOVER, case.transaction_id, epoch, participants=whom, settled=not case.waits)
-    return _sends("recovers", captain)
-
-
-def read_without_or_bring_over(number: int, sites: Sequence[Site]) -> Iterator[Turn]:
-    """Begin, or recover."""
-    yield from read_without(number, sites)
-    yield from read_to_bring_over(number, sites)
-
-
-def read_either(number: int, sites: Sequence[Site]) -> Iterator[Turn]:
-    """Begin, or recover."""
-    yield from read_to_begin(number, sites)
-    yield from read_to_recover(number, sites)
-
-
-Reader = Callable[[int, Sequence[Site]], Iterator[Turn]]
-ALONE: Final[tuple[Reader, ...]] = (read_to_begin,)
-COMPETING: Final[tuple[Reader, ...]] = (read_to_begin, read_either)
-BOUNDED: Final[tuple[Reader, ...]] = (read_to_begin, read_to_recover)
-RECOVERER: Final[tuple[Reader, ...]] = (read_to_recover,)
-WITHOUT: Final[tuple[Reader, ...]] = (read_without, read_to_bring_over)
-BRINGER: Final[tuple[Reader, ...]] = (read_to_bring_over,)
-
-
-def _under_way(captain: Captain, acks: Sequence[Ack], sites: Sequence[Site]) -> Iterator[Turn]:
-    if captain.course is None:
-        if need(captain, acks):
-            yield from _decided(captain, acks)
-        yield Turn("recovery gives up", captain._replace(mode=Mode.OVER), helps=False)
-        return
-    course, stage = captain.course, captain.course.now
-    if _well(captain, stage, acks, sites):
-        yield _goes(captain, course.succeeded(), f"all have answered {stage}", helps=True)
+def _proven(captain: Captain, course: Course, sites: Sequence[Site]) -> Iterator[Turn]:
+    if _serve(captain, course.now, sites):
+        yield _goes(captain, course.succeeded(), f"all have answered {course.now}", helps=True)
     # A node that is left out and serves the old set lets no proof succeed: turning back is the way on.
     hopeless = (
-        stage is Stage.VERIFY
+        course.now is Stage.VERIFY
         and captain.waits
         and not all(_fits(captain, site) for site in sites if site.excluded)
     )
-    yield _goes(captain, course.failed(), f"{stage} fails", helps=hopeless)
+    yield from _fails(captain, course, hopeless=hopeless)
+
+
+def _fails(captain: Captain, course: Course, *, hopeless: bool) -> Iterator[Turn]:
+    yield _goes(captain, course.failed(), f"{course.now} fails", helps=hopeless)
     if course.may_turn_back:
-        yield _goes(captain, course.interrupted(), f"interrupted at {stage}", helps=False)
+        yield _goes(captain, course.interrupted(), f"interrupted at {course.now}", helps=False)
 
 
-def _well(captain: Captain, stage: object, acks: Sequence[Ack], sites: Sequence[Site]) -> bool:
-    """Whether the stage may count as having gone well."""
-    own = [site for site in sites if captain.addresses(site)]
-    if stage is Stage.VERIFY:
-        well = all(site.up and site.running == site.live == NEW[captain.name] for site in own)
-        return well and all(_fits(captain, site) for site in sites if not captain.addresses(site))
+def _serve(captain: Captain, stage: object, sites: Sequence[Site]) -> bool:
+    """Whether a proof succeeds."""
+    own = [site for site in sites if captain.commands(site.who)]
     if stage is Stage.ROLLBACK_VERIFY:
         return all(site.up and site.running == site.live for site in own)
+    well = all(site.up and site.running == site.live == NEW[captain.name] for site in own)
+    return well and all(_fits(captain, site) for site in sites if not captain.commands(site.who))
+
+
+def _answered(captain: Captain, stage: object, acks: Sequence[Ack]) -> bool:
+    """Whether the stage may count as having gone well."""
     if stage in (Stage.ABORT, Stage.CLEAN) and captain.mode is Mode.NEW and not captain.prepare_sent:
         return True  # `Stages._release`: nothing was prepared anywhere, so who does not hear does no harm
     return need(captain, acks) and UNLIKE not in acks
@@ -262,8 +224,14 @@ def _fits(captain: Captain, site: Site) -> bool:
     return not site.running if captain.participants == INSIDE else site.running == NEW[captain.name]
 
 
-def _decided(captain: Captain, acks: Sequence[Ack]) -> Iterator[Turn]:
-    reports = [ack for ack in acks if isinstance(ack, NodeReport)]
+def _decided(captain: Captain, heard: Sequence[tuple[str, Ack]]) -> Iterator[Turn]:
+    named = captain.brief is not None
+    told = sorted(heard, key=lambda each: each[0]) if named else heard
+    reports = {
+        who if named else f"n{place}": ack
+        for place, (who, ack) in enumerate(told)
+        if isinstance(ack, NodeReport)
+    }
     if captain.only_start:
         course = Course(Stage.ABORT, NODE, touched_cm=True, recovering=True)
         yield _goes(captain, course, "CM is to be started", helps=True)
@@ -272,7 +240,9 @@ def _decided(captain: Captain, acks: Sequence[Ack]) -> Iterator[Turn]:
         decision = _decide(reports, choice, captain)
         if decision.course is None:
             over = captain._replace(mode=Mode.OVER)
-            yield Turn("recovery refused", over, decision.why, stuck=decision.why)
+            without = captain.brief is not None and bool(captain.brief.missing)
+            stuck = "" if without else decision.why
+            yield Turn("recovery refused", over, decision.why, helps=not without, stuck=stuck)
         else:
             yield _goes(captain, decision.course, f"{choice}: {decision.why}", helps=True)
 
@@ -281,11 +251,11 @@ def _goes(captain: Captain, course: Course, why: str, *, helps: bool) -> Turn:
     captain = captain._replace(course=course)
     kind = "stage succeeds" if helps else "stage fails or is interrupted"
     if isinstance(course.now, Stage):
-        return _sends(kind, captain, f"{why}: {course.now}", helps=helps)
+        return sends(kind, captain, f"{why}: {course.now}", helps=helps)
     return Turn(kind, captain._replace(mode=Mode.OVER), f"{why}: {course.now}", helps=helps)
 
 
-def _sends(kind: str, captain: Captain, why: str = "", *, helps: bool = True) -> Turn:
+def sends(kind: str, captain: Captain, why: str = "", *, helps: bool = True) -> Turn:
     step = captain.step
     if step is None:
         return Turn(kind, captain, why, helps)
@@ -298,8 +268,10 @@ def _sends(kind: str, captain: Captain, why: str = "", *, helps: bool = True) ->
     )
 
 
-def _decide(reports: Sequence[NodeReport], choice: Choice, captain: Captain) -> recovery.Decision:
+def _decide(reports: Mapping[str, NodeReport], choice: Choice, captain: Captain) -> recovery.Decision:
     """As `recoverer` does once all have granted the fence."""
+    if captain.brief is not None:
+        return captain.brief.case(captain.name).decide(reports, choice)
     inside, outside = captain.participants == INSIDE, captain.participants == OUTSIDE
     subject = Subject(
         captain.name,
@@ -308,23 +280,13 @@ def _decide(reports: Sequence[NodeReport], choice: Choice, captain: Captain) -> 
         joins=TRANSACTIONS[0] if outside else "",
     )
     case = Case(subject, NODE, settled=OUTSIDE if captain.settled else ())
-    return case.decide({f"n{place}": told for place, told in enumerate(reports)}, choice)
+    return case.decide(reports, choice)
 
 
-def _called(sites: Sequence[Site]) -> dict[str, Site]:
-    """Names for nodes that are all alike."""
-    return {"abcdefgh"[place]: site for place, site in enumerate(sites)}
-
-
-def _parted(sites: Sequence[Site]) -> tuple[list[Site], list[Site]]:
-    """Who takes part in T1, and who is left out."""
-    return [site for site in sites if not site.excluded], [site for site in sites if site.excluded]
-
-
-def _as_planned(site: Site, planned: str, *, stopped_is_fine: bool = False) -> bool:
+def as_planned(site: Site, planned: str, *, stopped_is_fine: bool = False) -> bool:
     running = stopped_is_fine or not site.manual
     return site.state.phase is Phase.NONE and site.live == planned and running
 
 
-def _next_epoch(sites: Sequence[Site]) -> int:
+def next_epoch(sites: Sequence[Site]) -> int:
     return max(site.state.fence.epoch for site in sites) + 1

@@ -37,8 +37,9 @@ def of_one_mind(sites: Sequence[Site]) -> Iterator[str]:
 
 
 def running_alike(sites: Sequence[Site]) -> Iterator[str]:
-    """I3. A node that is left out counts from the time that it has joined."""
-    if len({site.running for site in sites if not site.excluded or joined(site)} - {""}) > 1:
+    """I3. A node that is left out counts from when it has joined, or is rolled back like the others."""
+    counted = [site for site in sites if not site.excluded or joined(site)]
+    if len({site.running for site in counted if not _left_behind(site, sites)} - {""}) > 1:
         yield "I3: running nodes have loaded different sets"
 
 
@@ -89,6 +90,19 @@ CHECKS: Final[list[Callable[[Sequence[Site]], Iterator[str]]]] = [
     both_there,
     ended_as_told,
 ]
+
+
+def _left_behind(site: Site, sites: Sequence[Site]) -> bool:
+    """Whether others have rolled back without it what it is in still."""
+    told = site.state.transaction
+    if not site.name or told is None or site.state.phase is Phase.ABORTED:
+        return False
+    name = told.transaction_id
+    return any(
+        other.state.outcome_of(name) is Outcome.ABORTED
+        or (_takes_part(other, name, Phase.ABORTED) and site.name in other.state.transaction.excluded)
+        for other in sites
+    )
 
 
 def _committed(site: Site, name: str) -> bool:

@@ -12,20 +12,30 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from gausscert_common.protocol import contradiction, coordinator, exclusion, node, recovery
+from gausscert_common.protocol import (
+    contradiction,
+    coordinator,
+    exclusion,
+    node,
+    recovery,
+    recovery_without,
+)
 from gausscert_common.protocol.coordinator import Stage, Verdict, begin
 from gausscert_common.protocol.exclusion import Return, subject
+from gausscert_common.protocol.recovery_without import Way, Without
 from gausscert_common.protocol.rules import RULES, Effect, StageFacts
 from gausscert_common.protocol.script import settle
 from gausscert_common.protocol.state import SslSetting
 from gausscert_common.protocol.words import Fence, Outcome, Phase, Step
 from gausscert_coordinator import recovery_case, recovery_view
 
-from explorer import captain, events, handler, hands
-from explorer.captain import ALONE, BOUNDED, WITHOUT, Mode, Reader, read_without
+from explorer import captain, events, handler, hands, readers
+from explorer.captain import Mode, Reader
 from explorer.events import Event
 from explorer.hands import HANDS, Act, exchanged
 from explorer.invariants import seen_at_a_move, violations
+from explorer.quotient import ALIKE, Quotient
+from explorer.readers import ALONE, BOUNDED, SURVIVORS, WITHOUT, read_without
 from explorer.recoverability import recover
 from explorer.search import Judge, explore, trace
 from explorer.site import FOREIGN, NEW, OLD, TORN
@@ -46,6 +56,8 @@ CRASHES: Final = frozenset(
     }
 )
 LIES: Final = frozenset({"cm_ctl fails", "cm_ctl only claims success", "an effect fails"})
+BUT_DEATH: Final = (CRASHES | LIES | {"orphan acts"}) - {"power loss"}
+"""Spared where machines die as a whole, at any moment but within a move."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +91,8 @@ class Mutant:
     """It shows only when somebody recovers."""
     without: bool = False
     """A node is left out."""
+    named: bool = False
+    """One may be left out in the middle."""
 
     def caught(self) -> Caught:
         """Explore it."""
@@ -93,16 +107,16 @@ class Mutant:
             return Caught(violation, len(recovery.states), found.seconds + recovery.seconds, lines)
 
     @contextmanager
-    def applied(self) -> Iterator[World]:
+    def applied(self, quotient: Quotient = ALIKE) -> Iterator[World]:
         """A world of this variant; the core is as before afterwards."""
         with ExitStack() as stack:
             for change in self.changes:
                 stack.enter_context(_changed(*change))
             handler.forget()
             stack.callback(handler.forget)
-            yield World(
-                2, self.readers, fences_hold=self.fences_hold, spared=self.spared, without=self.without
-            )
+            rules = {"fences_hold": self.fences_hold, "spared": self.spared}
+            world = {"without": self.without, "named": self.named, "quotient": quotient}
+            yield World(2, self.readers, **rules, **world)
 
 
 @contextmanager
@@ -213,6 +227,10 @@ def put_another_set(site) -> Iterator[Event]:
 def _begin_for_all(restart, *, waits=False, outside=False) -> coordinator.Course:
     del waits
     return begin(restart, outside=outside)
+
+
+def _whatever_was_reached(way: Way):
+    return lambda voters: Without(way, f"{', '.join(voters)} have voted")
 
 
 def _one_at_a_time(parts, leaving=()) -> exclusion.Subject:
@@ -380,7 +398,7 @@ MUTANTS: Final = (
         "purge without",
         "an old set is kept as long as an excluded node has not joined (by table and course)",
         "I4",
-        (_rule(Step.PURGE, needs_settled=False), (captain, "begin", _begin_for_all)),
+        (_rule(Step.PURGE, needs_settled=False), (readers, "begin", _begin_for_all)),
         (read_without,),
         without=True,
     ),
@@ -400,6 +418,24 @@ MUTANTS: Final = (
         (read_without,),
         recovers=True,
         without=True,
+    ),
+    Mutant(
+        "back in spite",
+        "without a dead node the others roll back only where they show that Commit was not sent",
+        "I2",
+        ((recovery_without, "_by_progress", _whatever_was_reached(Way.ROLL_BACK)),),
+        SURVIVORS,
+        spared=BUT_DEATH,
+        named=True,
+    ),
+    Mutant(
+        "on in spite",
+        "without a dead node the others finish only where they show that Abort was not sent",
+        "I2",
+        ((recovery_without, "_by_progress", _whatever_was_reached(Way.FINISH)),),
+        SURVIVORS,
+        spared=BUT_DEATH,
+        named=True,
     ),
     Mutant(
         "commit without swap",

@@ -13,13 +13,15 @@ from __future__ import annotations
 
 import time
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from gausscert_common.protocol.words import Phase
 
-from explorer.captain import BRINGER, RECOVERER, Mode
+from explorer.captain import Captain, Mode
 from explorer.invariants import violations
+from explorer.quotient import ALONE, Quotient
+from explorer.readers import BRINGER, RECOVERER
 from explorer.search import Found, told, trace
 from explorer.site import Site, at_rest
 from explorer.world import State, World
@@ -63,77 +65,108 @@ def clean(sites: Sequence[Site]) -> bool:
     )
 
 
-def recover(searched: Found) -> Recovery:
+def recover(searched: Found, quotient: Quotient = ALONE) -> Recovery:
     """Recover from every state that a search has reached."""
     began = time.monotonic()
     world = searched.world
-    readers = BRINGER if world.parted else RECOVERER
-    again = World(world.nodes, readers, spared=world.spared, without=world.parted)
+    readers = world.readers[-1:] if world.named else BRINGER if world.parted else RECOVERER
+    rules = {"spared": world.spared, "without": world.parted, "named": world.named}
+    again = World(world.nodes, readers, quotient=quotient, **rules)
     found = Recovery(again, [], array("L"))
-    ids: dict[State, int] = {}
+    search = _Search(found)
     looked_at: set[State] = set()
     for number, state in enumerate(searched.states):
-        nodes = state[: world.nodes]
+        nodes = world.nodes_of(state)
         if nodes in looked_at:
             continue
         looked_at.add(nodes)
-        sites = world.sites(nodes)
+        sites = world.sites(state)
         if all(site.busy is None for site in sites):  # else how the child ends was reached, too
-            _known(found, ids, found.world.start(at_rest(sites)), 0)
+            search.known(again.start(at_rest(sites)), 0)
             found.origins += [number] * (len(found.states) - len(found.origins))
-    helped = _spread(found, ids)
-    _look_back(found, helped)
+    search.spread()
+    search.look_back()
     found.seconds = time.monotonic() - began
     return found
 
 
-def _known(found: Recovery, ids: dict[State, int], state: State, parent: int) -> int:
-    number = ids.get(state)
-    if number is None:
-        number = ids[state] = len(found.states)
-        found.states.append(state)
-        found.parents.append(parent)
-        if not found.violation:
-            found.violation = next(violations(found.world.sites(state)), "")
-    return number
+class _Search:
+    """Forwards, and what was helpful backwards."""
 
+    def __init__(self, found: Recovery) -> None:
+        self._found = found
+        self._world = found.world
+        self._ids: dict[State, int] = {}
+        self._judged: set[State] = set()
+        self._at_rest: dict[State, State] = {}
+        self._nobody = found.world.heads.of(Captain(Mode.OVER))
+        self._helped: list[list[int]] = []
+        """For every state, those that come to it by what helps."""
 
-def _spread(found: Recovery, ids: dict[State, int]) -> list[list[int]]:
-    """Forwards; answers for every state those that come to it by what helps."""
-    world, helped, number = found.world, [[] for _ in found.states], 0
-    while number < len(found.states) and not found.violation:
-        state = found.states[number]
-        followers = [(edge.helps, after) for edge, _, after in world.successors(state)]
-        if world.heads[state[-1]].mode is Mode.OVER:
-            followers.append((True, _next_one(world, state)))
-        for helps, after in followers:
-            to = _known(found, ids, after, number)
-            if to == len(helped):
-                helped.append([])
-            if helps:
-                helped[to].append(number)
-        found.transitions += len(followers)
-        number += 1
-    return helped
+    def known(self, state: State, parent: int) -> int:
+        """The number of a state."""
+        number = self._ids.get(state)
+        if number is None:
+            number = self._ids[state] = len(self._found.states)
+            self._found.states.append(state)
+            self._found.parents.append(parent)
+            self._helped.append([])
+            self._judge(state)
+        return number
 
+    def spread(self) -> None:
+        """Everything that can follow, until somebody sees what must not be."""
+        found, number = self._found, 0
+        while number < len(found.states) and not found.violation:
+            for helps, after in self._followers(found.states[number]):
+                to = self.known(after, number)
+                if helps:
+                    self._helped[to].append(number)
+                found.transitions += 1
+            number += 1
 
-def _next_one(world: World, state: State) -> State:
-    """The next coordinator comes; children that still run will have ended by the time it is let in."""
-    sites = world.sites(state)
-    if any(site.busy is not None for site in sites):
-        return state
-    return world.start(at_rest(sites))
+    def look_back(self) -> None:
+        """From the clean ends."""
+        found, world = self._found, self._world
+        stack = [number for number, state in enumerate(found.states) if clean(world.sites(state))]
+        reached = bytearray(len(found.states))
+        found.clean = len(stack)
+        for number in stack:
+            reached[number] = 1
+        while stack:
+            for before in self._helped[stack.pop()]:
+                if not reached[before]:
+                    reached[before] = 1
+                    stack.append(before)
+        found.lost = tuple(number for number, mark in enumerate(reached) if not mark)
 
+    def _judge(self, state: State) -> None:
+        nodes = self._world.nodes_of(state)
+        if nodes not in self._judged and not self._found.violation:
+            self._judged.add(nodes)
+            self._found.violation = next(violations(self._world.sites(state)), "")
 
-def _look_back(found: Recovery, helped: list[list[int]]) -> None:
-    reached = bytearray(len(found.states))
-    stack = [number for number, state in enumerate(found.states) if clean(found.world.sites(state))]
-    found.clean = len(stack)
-    for number in stack:
-        reached[number] = 1
-    while stack:
-        for before in helped[stack.pop()]:
-            if not reached[before]:
-                reached[before] = 1
-                stack.append(before)
-    found.lost = tuple(number for number, mark in enumerate(reached) if not mark)
+    def _followers(self, state: State) -> Iterator[tuple[bool, State]]:
+        """What may follow, and whether it helps."""
+        world = self._world
+        for edge, _, after in world.successors(state):
+            yield edge.helps, self._next_one(state) if after is state else after
+        mode = world.heads[state[-1]].mode
+        if mode is Mode.OVER:
+            follows = self._next_one(state)
+            if follows[-1] != self._nobody:
+                yield True, follows
+        elif mode is not Mode.IDLE and not world.quotient.stopped:
+            yield False, self._next_one(state)
+
+    def _next_one(self, state: State) -> State:
+        """The next coordinator comes; children that still run will have ended by the time it is let in."""
+        nodes = self._world.nodes_of(state)
+        follows = self._at_rest.get(nodes)
+        if follows is None:
+            sites = self._world.sites(state)
+            busy = any(site.busy is not None for site in sites)
+            nobody = (Captain(Mode.OVER),)
+            follows = self._world.start(sites, nobody) if busy else self._world.start(at_rest(sites))
+            self._at_rest[nodes] = follows
+        return follows

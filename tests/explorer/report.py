@@ -54,11 +54,13 @@ HAPPENS_WITHOUT_A_NODE: Final = HAPPENS - {"begins"} | {
 
 
 def missing(found: Found) -> list[str]:
-    """What should have happened in a run and did not."""
+    """What should have happened in a run and did not, but for what it spares."""
     expected = HAPPENS if len(found.world.readers) == 1 else HAPPENS_BESIDE_A_RECOVERER
     if found.world.parted:
         expected = HAPPENS_WITHOUT_A_NODE
-    return sorted(kind for kind in expected if not found.kinds[kind])
+    if found.world.named:
+        expected = HAPPENS_BESIDE_A_RECOVERER | {"recovers without a node"}
+    return sorted(kind for kind in expected - found.world.spared if not found.kinds[kind])
 
 
 def search_table(found: Found) -> Iterator[str]:

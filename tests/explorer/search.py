@@ -88,15 +88,16 @@ def _violation(world: World, state: State, checked: set[State], judge: Judge) ->
         captain = world.heads[head]
         if captain.mode is Mode.OVER and captain.name.startswith("I9"):
             return captain.name
-    if state[:nodes] in checked:
+    seen = world.nodes_of(state)
+    if seen in checked:
         return ""
-    checked.add(state[:nodes])
+    checked.add(seen)
     return next(iter(judge(world.sites(state))), "")
 
 
 def trace(world: World, path: list[State]) -> list[str]:
     """The path in words, with a name for every node that it keeps."""
-    names = list(_NAMES[: world.nodes])
+    names = [site.name or _NAMES[place] for place, site in enumerate(world.sites(path[0]))]
     lines = []
     for before, after in itertools.pairwise(path):
         edge, place = next((e, p) for e, p, state in world.successors(before) if state == after)

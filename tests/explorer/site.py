@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 from gausscert_common.protocol.commands import AcquireCommand, Command, PrepareCommand, PurgeCommand
 from gausscert_common.protocol.state import NodeState, Operation, View
-from gausscert_common.protocol.words import Outcome, Phase, RestartScope, SslWish, Step, Tombstone
+from gausscert_common.protocol.words import Fence, Outcome, Phase, RestartScope, SslWish, Step, Tombstone
 
 OLD: Final = "old"
 TORN: Final = "torn"
@@ -47,6 +47,13 @@ class Site(NamedTuple):
     """An invariant that some move has violated."""
     excluded: bool = False
     """T1 is begun without it."""
+    name: str = ""
+    """Where a participant may be left out in the middle nodes are not alike, and have names."""
+
+    @property
+    def who(self) -> str:
+        """Its name among the participants; nodes that are alike have the same."""
+        return self.name or ("c" if self.excluded else "a")
 
     def stage(self, transaction_id: str) -> str:
         """What lies in a transaction's stage, "" if there is none."""
@@ -65,11 +72,13 @@ class Site(NamedTuple):
 EVERYBODY: Final = ("a", "b")
 INSIDE, OUTSIDE = ("a",), ("c",)
 """Who takes part where a node is left out, and who is left out."""
+NAMED: Final = ("n1", "n2", "n3")
+"""The nodes of a world in which one may be left out in the middle."""
 
 
 def names(sites: Sequence[Site]) -> dict[str, Site]:
     """The nodes by name, where one is left out."""
-    return {"c" if site.excluded else "a": site for site in sites}
+    return {site.who: site for site in sorted(sites, key=lambda site: site.who)}
 
 
 def command(
@@ -80,24 +89,26 @@ def command(
     expected: str,
     *,
     participants: tuple[str, ...] = EVERYBODY,
-    settled: bool = False,
+    settled: tuple[str, ...] = (),
+    leaving: tuple[str, ...] = (),
 ) -> Command:
     """A request as it goes over the wire.
 
     Args:
         expected: The live set that the coordinator has seen at each node.
         participants: Of the transaction; the others are left out, or are those that are joined.
-        settled: Purge need not wait for them.
+        settled: Whom Purge need not wait for.
+        leaving: Participants that a recovery leaves out.
     """
     if step is Step.ACQUIRE:
-        return AcquireCommand(transaction_id, epoch, step, holder)
+        return AcquireCommand(transaction_id, epoch, step, holder, excluded=leaving)
     if step is Step.PREPARE:
         excluded = OUTSIDE if participants == INSIDE else ()
         joins = TRANSACTIONS[0] if participants == OUTSIDE else ""
         how = (SslWish.KEEP, RestartScope.NODE, 0.0, excluded, joins)
         return PrepareCommand(transaction_id, epoch, step, participants, expected, *how)
     if settled and step is Step.PURGE:
-        return PurgeCommand(transaction_id, epoch, step, OUTSIDE)
+        return PurgeCommand(transaction_id, epoch, step, settled)
     return Command(transaction_id, epoch, step)
 
 
@@ -121,6 +132,8 @@ def at_rest(sites: Sequence[Site]) -> tuple[Site, ...]:
             **(ended or dict.fromkeys(flying.keys() & {*JOINS}, JOINS[0])),
         }
         return tuple(_renamed(site, names, {}) for site in sites)
+    if sites[0].name:
+        sites = _since(sites)
     names, sets = {}, {sites[0].live: OLD}
     if len(flying) == 1:
         (name,), (transaction,) = flying.keys(), flying.values()
@@ -129,6 +142,21 @@ def at_rest(sites: Sequence[Site]) -> tuple[Site, ...]:
     elif flying:
         names, sets = {name: name for name in TRANSACTIONS}, {}
     return tuple(_renamed(site, names, sets) for site in sites)
+
+
+def _since(sites: Sequence[Site]) -> tuple[Site, ...]:
+    """With how far the coordinators before had come in their order, and before the one that comes next."""
+    epochs = sorted({site.state.reached.epoch for site in sites if site.state.transaction})
+    before = {epoch: place - len(epochs) + 1 for place, epoch in enumerate(epochs)}
+    return tuple(_reached(site, before) for site in sites)
+
+
+def _reached(site: Site, before: Mapping[int, int]) -> Site:
+    state = site.state
+    if state.transaction is None:
+        return site
+    reached = Fence(before[state.reached.epoch], state.reached.step)
+    return site._replace(state=replace(state, transaction=replace(state.transaction, reached=reached)))
 
 
 def _renamed(site: Site, names: Mapping[str, str], sets: Mapping[str, str]) -> Site:

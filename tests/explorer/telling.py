@@ -20,6 +20,7 @@ from gausscert_common.model import (
 )
 from gausscert_common.protocol.recovery import Choice
 from gausscert_common.protocol.state import live_state
+from gausscert_common.protocol.words import Fence
 from gausscert_coordinator.fanout import Answers
 from gausscert_coordinator.inventory import Timeouts
 from gausscert_coordinator.recovery_case import Wish
@@ -40,7 +41,8 @@ class Brought:
 
 @cache
 def report(site: Site) -> NodeReport:
-    """One node. Which fence it has promised to whom is left out: nothing is decided by it."""
+    """One node. Which fence it has promised to whom is left out: nothing is decided by it. How far the last
+    coordinator had come decides only where a participant is left out."""
     state, told = site.state, site.state.transaction
     transaction = TransactionReport(phase=state.phase, tombstones=state.tombstones)
     stage = CertificateSet()
@@ -58,6 +60,7 @@ def report(site: Site) -> NodeReport:
             tombstones=state.tombstones,
             restart=told.restart,
             ssl_wish=told.ssl_wish,
+            reached=state.reached if site.name else Fence(),
         )
     return NodeReport(
         cluster="model",
@@ -90,7 +93,7 @@ def named(told: NodeReport, names: Collection[str]) -> NodeReport:
     return replace(told, transaction=replace(told.transaction, participants=tuple(names)))
 
 
-def wish(prefer: Choice, brought: str) -> Wish:
+def wish(prefer: Choice, brought: str, exclude: tuple[str, ...] = ()) -> Wish:
     """Of an operator who takes over from whoever still holds a lease: Acquire is refused all the same."""
     return Wish(
         prefer=prefer,
@@ -102,6 +105,7 @@ def wish(prefer: Choice, brought: str) -> Wish:
         fresh_id=lambda: TRANSACTIONS[-1],
         is_gone=lambda _: False,
         bundle=Brought(brought),
+        exclude=exclude,
     )
 
 

@@ -5,16 +5,19 @@ one for each coordinator. What can follow is worked out once for every number an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any, Final, NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import Final, NamedTuple
 
 from gausscert_common.protocol.words import Step
 
 from explorer import captain as captains_
-from explorer.captain import COMPETING, Ack, Captain, Mode, Reader, Turn
+from explorer.captain import Ack, Captain, Mode, Reader, Turn
 from explorer.events import events
 from explorer.handler import Outcome, child_ended, handle
-from explorer.site import Site
+from explorer.numbering import Memo, Numbers
+from explorer.quotient import ALIKE, Quotient
+from explorer.readers import COMPETING
+from explorer.site import NAMED, Site
 
 State = tuple[int, ...]
 
@@ -37,18 +40,8 @@ class Edge(NamedTuple):
     """The number of the node or coordinator that it leads to."""
     how: str
     helps: bool = True
-
-
-class _Memo(dict):
-    """What was worked out once, by what it was worked out from."""
-
-    def __init__(self, work_out: Callable[..., Any]) -> None:
-        super().__init__()
-        self._work_out = work_out
-
-    def __missing__(self, key: tuple[int, ...]) -> Any:
-        found = self[key] = self._work_out(*key)
-        return found
+    fenced: bool = False
+    """The fence of a node rises by it."""
 
 
 class World:
@@ -61,6 +54,8 @@ class World:
             Not so in variants without a fence.
         spared: Kinds of things that do not happen.
         without: One more node is there, but is dead, and the first transaction is begun without it.
+        named: Nodes have names; one that dies in the middle may be left out.
+        quotient: What is taken for one state.
     """
 
     def __init__(
@@ -71,72 +66,68 @@ class World:
         fences_hold: bool = True,
         spared: frozenset[str] = frozenset(),
         without: bool = False,
+        named: bool = False,
+        quotient: Quotient = ALIKE,
     ) -> None:
         self.nodes = nodes
         self.readers = readers
         self.captains = len(readers)
         self.fences_hold = fences_hold
         self.spared = spared
+        self.quotient = quotient
         self.parted = without
         """T1 is begun without one of the nodes, which is dead then."""
-        self.comps: list[Comp] = []
-        self.heads: list[Captain] = []
-        self.kinds: list[str] = []
-        self.stuck: list[str] = [""]
-        """By coordinator's number in `heads`: what should never be seen."""
-        self._comp_numbers: dict[Comp, int] = {}
-        self._head_numbers: dict[Captain, int] = {}
-        self._kind_numbers: dict[str, int] = {}
+        self.named = named
+        self._apart = without or named
+        """A coordinator may command some of the nodes only."""
+        self.comps: Numbers[Comp] = Numbers()
+        self.heads: Numbers[Captain] = Numbers()
+        self.kinds: Numbers[str] = Numbers()
+        self._sites: Numbers[Site] = Numbers()
+        self._answers: Numbers[tuple[str, Ack]] = Numbers()
         self.fences: list[int] = []
-        self._events = _Memo(self._all_events)
-        self._delivered = _Memo(self._all_delivered)
-        self._turns = _Memo(self._all_turns)
-        self._deaf = _Memo(self._all_but_heard)
-        self._pruned = _Memo(self._without_dead_requests)
+        """By node's number in `comps`: its fence as one number,"""
+        self.places: list[int] = []
+        """what it is like, whoever has heard from it,"""
+        self.heard: list[tuple[int, ...]] = []
+        """and what each coordinator has heard."""
+        self._events = Memo(self._all_events)
+        self._delivered = Memo(self._all_delivered)
+        self._turns_by_answers = Memo(self._all_turns_by_answers)
+        self._turns_by_sight = Memo(self._all_turns_by_sight)
+        self._looks = Memo(self._whether_it_looks)
+        self._deaf = Memo(self._all_but_heard)
+        self._pruned = Memo(self._without_dead_requests)
         self._handled: dict[tuple[Site, object], list[Outcome]] = {}
-
-    def _scope(self, comps: State, head: int) -> list[int]:
-        """The fences of the nodes that a coordinator addresses."""
-        captain = self.heads[head]
-        return [self.fences[comp] for comp in comps if captain.addresses(self.comps[comp].site)]
 
     def start(self, sites: tuple[Site, ...] | None = None, heads: tuple[Captain, ...] | None = None) -> State:
         """The state in which nothing has happened yet, or another one."""
         none: tuple[Ack, ...] = (None,) * self.captains
         dead = (Site(up=False, running="", excluded=True),) if self.parted else ()
         fresh = (*(Site(),) * (self.nodes - len(dead)), *dead)
-        nodes = sorted(self.comp(Comp(site, none)) for site in sites or fresh)
-        return (*nodes, *(self.head(each) for each in heads or (Captain(),) * self.captains))
+        if self.named:
+            fresh = tuple(Site(name=name) for name in NAMED[: self.nodes])
+        nodes = sorted(self.comp(Comp(self.quotient.alike(site), none)) for site in sites or fresh)
+        return (*nodes, *(self.heads.of(each) for each in heads or (Captain(),) * self.captains))
 
     def comp(self, comp: Comp) -> int:
         """The number of a node with what was heard from it."""
-        number = self._comp_numbers.get(comp)
-        if number is None:
-            number = self._comp_numbers[comp] = len(self.comps)
-            self.comps.append(comp)
+        number = self.comps.of(comp)
+        if number == len(self.fences):
             fence = comp.site.state.fence
             self.fences.append(fence.epoch * _STEPS + fence.step)
-        return number
-
-    def head(self, captain: Captain) -> int:
-        """The number of a coordinator."""
-        number = self._head_numbers.get(captain)
-        if number is None:
-            number = self._head_numbers[captain] = len(self.heads)
-            self.heads.append(captain)
-        return number
-
-    def kind(self, kind: str) -> int:
-        """The number of a kind of thing that happens, for the counts."""
-        number = self._kind_numbers.get(kind)
-        if number is None:
-            number = self._kind_numbers[kind] = len(self.kinds)
-            self.kinds.append(kind)
+            self.places.append(self._sites.of(comp.site))
+            self.heard.append(tuple(self._answers.of((comp.site.who, ack)) for ack in comp.acks))
         return number
 
     def sites(self, state: State) -> list[Site]:
         """The nodes of a state."""
         return [self.comps[number].site for number in state[: self.nodes]]
+
+    def nodes_of(self, state: State) -> State:
+        """The nodes of a state, whoever has heard from them, as a key."""
+        places = self.places
+        return tuple([places[comp] for comp in state[: self.nodes]])
 
     def successors(self, state: State) -> Iterator[tuple[Edge, int, State]]:
         """What can follow, and at which place of the tuple it happens."""
@@ -144,40 +135,53 @@ class World:
         for place, comp in enumerate(comps):
             if place and comp == comps[place - 1]:
                 continue  # alike
-            for edge in self._events[comp,]:
-                yield edge, place, self._with_node(comps, heads, place, edge.to)
-            for number, head in enumerate(heads):
-                for edge in self._delivered[comp, head, number]:
-                    yield edge, place, self._with_node(comps, heads, place, edge.to)
+            others = (*comps[:place], *comps[place + 1 :])
+            for edges in self._at_node(comp, heads):
+                for edge in edges:
+                    after = (*sorted((*others, edge.to)), *heads)
+                    yield edge, place, self._forgotten(after) if edge.fenced else after
         for number, head in enumerate(heads):
-            for edge in self._turns[(number, head, *comps)]:
-                yield edge, nodes + number, self._with_head(comps, heads, number, edge.to)
+            for edge in self._turns(number, head, comps):
+                stops = edge.to == head
+                yield edge, nodes + number, state if stops else self._with_head(comps, heads, number, edge.to)
 
-    def _with_node(self, comps: State, heads: State, place: int, to: int) -> State:
-        fences = self.fences
-        changed = (*comps[:place], to, *comps[place + 1 :])
-        if self.fences_hold and fences[to] != fences[comps[place]]:
-            return self._forgotten(changed, heads)
-        return (*sorted(changed), *heads)
+    def _at_node(self, comp: int, heads: State) -> list[list[Edge]]:
+        return [
+            self._events[comp,],
+            *[self._delivered[comp, head, number] for number, head in enumerate(heads)],
+        ]
+
+    def _turns(self, number: int, head: int, comps: State) -> list[Edge]:
+        if self._looks[head,]:
+            places = self.places
+            return self._turns_by_sight[(number, head, *[places[comp] for comp in comps])]
+        heard = self.heard
+        return self._turns_by_answers[(number, head, *[heard[comp][number] for comp in comps])]
 
     def _with_head(self, comps: State, heads: State, number: int, to: int) -> State:
-        comps = tuple([self._deaf[comp, number] for comp in comps])
-        heads = (*heads[:number], to, *heads[number + 1 :])
-        return self._forgotten(comps, heads) if self.fences_hold else (*sorted(comps), *heads)
+        deaf = [self._deaf[comp, number] for comp in comps]
+        after = (*sorted(deaf), *heads[:number], to, *heads[number + 1 :])
+        return self._forgotten(after) if self.fences_hold else after
 
-    def _forgotten(self, comps: State, heads: State) -> State:
+    def _forgotten(self, state: State) -> State:
         """Without the requests that no node would carry out any more, at any time."""
-        lowest = 0 if self.parted else min([self.fences[comp] for comp in comps])
-        pruned = []
-        for number, head in enumerate(heads):
-            left = self._pruned[head, min(self._scope(comps, head)) if self.parted else lowest]
+        comps, fences = state[: self.nodes], self.fences
+        lowest = 0 if self._apart else min([fences[comp] for comp in comps])
+        heads = []
+        for number, head in enumerate(state[self.nodes :]):
+            left = self._pruned[head, min(self._scope(comps, head)) if self._apart else lowest]
             if left != head and self.heads[left].mode is Mode.OVER:
-                comps = tuple([self._deaf[comp, number] for comp in comps])
-            pruned.append(left)
-        return (*sorted(comps), *pruned)
+                comps = tuple(sorted([self._deaf[comp, number] for comp in comps]))
+            heads.append(left)
+        return (*comps, *heads)
+
+    def _scope(self, comps: State, head: int) -> list[int]:
+        """The fences of the nodes that a coordinator addresses."""
+        captain = self.heads[head]
+        return [self.fences[comp] for comp in comps if captain.commands(self.comps[comp].site.who)]
 
     def _without_dead_requests(self, head: int, lowest: int) -> int:
-        return self.head(_pruned(self.heads[head], lowest))
+        return self.heads.of(_pruned(self.heads[head], lowest))
 
     def _all_but_heard(self, comp: int, number: int) -> int:
         found = self.comps[comp]
@@ -185,9 +189,14 @@ class World:
         return self.comp(Comp(found.site, acks))
 
     def _all_events(self, comp: int) -> list[Edge]:
-        found = self.comps[comp]
+        found, alike = self.comps[comp], self.quotient.alike
         edges = [
-            Edge(self.kind(each.kind), self.comp(found._replace(site=each.site)), each.how, each.helps)
+            Edge(
+                self.kinds.of(each.kind),
+                self.comp(found._replace(site=alike(each.site))),
+                each.how,
+                each.helps,
+            )
             for each in events(found.site)
         ]
         busy = found.site.busy
@@ -195,18 +204,18 @@ class World:
             # Its caller may be gone; who still waits is told below, in `_all_delivered`.
             edges += [
                 Edge(
-                    self.kind(_unfinished(outcome) or "reply lost"),
+                    self.kinds.of(_unfinished(outcome) or "reply lost"),
                     self.comp(found._replace(site=outcome.site)),
                     f"{busy.step.name}({busy.epoch}) {outcome.how}",
                     _did(outcome),
                 )
-                for outcome in child_ended(found.site)
+                for outcome in self._alike(child_ended(found.site))
             ]
-        return self._distinct(edges)
+        return self._distinct(found, [edge for edge in edges if edge.to != comp])
 
     def _all_delivered(self, comp: int, head: int, number: int) -> list[Edge]:
         found, captain = self.comps[comp], self.heads[head]
-        if not found.site.up or not captain.addresses(found.site):
+        if not found.site.up or not captain.commands(found.site.who):
             return []
         if found.site.busy is not None:
             return self._ends_heard(found, captain, number)
@@ -220,15 +229,15 @@ class World:
         busy = found.site.busy
         if busy is None or busy.epoch != captain.epoch or busy.transaction_id != captain.name:
             return []
-        outcomes = list(child_ended(found.site))
-        return self._distinct(self._heard(found, captain, number, busy.step, outcomes, "cm_ctl ends"))
+        outcomes = self._alike(child_ended(found.site))
+        return self._distinct(found, self._heard(found, captain, number, busy.step, outcomes, "cm_ctl ends"))
 
     def _requested(self, found: Comp, captain: Captain, number: int, step: Step) -> list[Edge]:
         request = captains_.request(number, captain, step)
         key = (found.site, request)
         outcomes = self._handled.get(key)
         if outcomes is None:
-            outcomes = self._handled[key] = list(handle(found.site, request))
+            outcomes = self._handled[key] = self._alike(handle(found.site, request))
         late = captain.step is not step
         again = found.site.state.fence == request.fence
         kind = (
@@ -241,8 +250,8 @@ class World:
                 to = self.comp(found._replace(site=each.site))
                 # Nobody waits for a child before it has begun.
                 helps = each.site.busy is not None
-                edges.append(Edge(self.kind(what), to, f"{step.name}({captain.epoch}) {each.how}", helps))
-        return self._distinct(edges)
+                edges.append(Edge(self.kinds.of(what), to, f"{step.name}({captain.epoch}) {each.how}", helps))
+        return self._distinct(found, edges)
 
     def _heard(
         self, found: Comp, captain: Captain, number: int, step: Step, outcomes: list[Outcome], kind: str
@@ -259,27 +268,46 @@ class World:
             to = Comp(outcome.site, acks)
             if to != found:
                 how = f"{step.name}({captain.epoch}) {outcome.how}"
-                edges.append(Edge(self.kind(_unfinished(outcome) or kind), self.comp(to), how, _did(outcome)))
+                edges.append(
+                    Edge(self.kinds.of(_unfinished(outcome) or kind), self.comp(to), how, _did(outcome))
+                )
         return edges
 
-    def _all_turns(self, number: int, head: int, *comps: int) -> list[Edge]:
-        found = [self.comps[comp] for comp in comps]
-        acks = [comp.acks[number] for comp in found]
-        sites = [comp.site for comp in found]
-        turns = captains_.turns(number, self.readers[number], self.heads[head], acks, sites)
-        return [self._turn(turn) for turn in turns]
+    def _whether_it_looks(self, head: int) -> bool:
+        return captains_.looks(self.heads[head])
 
-    def _distinct(self, edges: list[Edge]) -> list[Edge]:
+    def _all_turns_by_answers(self, number: int, head: int, *heard: int) -> list[Edge]:
+        captain, answers = self.heads[head], [self._answers[each] for each in heard]
+        commanded = [each for each in answers if captain.commands(each[0])]
+        return [self._turn(head, turn) for turn in captains_.turns_by_answers(captain, commanded)]
+
+    def _all_turns_by_sight(self, number: int, head: int, *places: int) -> list[Edge]:
+        sites = [self._sites[place] for place in places]
+        turns = captains_.turns_by_sight(number, self.readers[number], self.heads[head], sites)
+        return [self._turn(head, turn) for turn in turns]
+
+    def _alike(self, outcomes: Iterable[Outcome]) -> list[Outcome]:
+        alike = self.quotient.alike
+        return list(dict.fromkeys([each._replace(site=alike(each.site)) for each in outcomes]))
+
+    def _distinct(self, found: Comp, edges: list[Edge]) -> list[Edge]:
         """One of those that differ in their words only; helpful ones first."""
         edges = [edge for edge in edges if self.kinds[edge.kind] not in self.spared]
         edges.sort(key=lambda edge: edge.helps)
-        return list({(edge.kind, edge.to): edge for edge in edges}.values())
+        before, fences = self.fences[self.comp(found)], self.fences
+        return [
+            edge._replace(fenced=self.fences_hold and fences[edge.to] != before)
+            for edge in {(edge.kind, edge.to): edge for edge in edges}.values()
+        ]
 
-    def _turn(self, turn: Turn) -> Edge:
-        captain = turn.captain
+    def _turn(self, head: int, turn: Turn) -> Edge:
+        """One that stops leads to where it is: there it may stay."""
+        captain, kind = turn.captain, self.kinds.of(turn.kind)
         if turn.stuck:
             captain = captain._replace(name=f"I9: {turn.stuck}")
-        return Edge(self.kind(turn.kind), self.head(captain), turn.why, turn.helps)
+        elif captain.mode is Mode.OVER and not self.quotient.stopped:
+            return Edge(kind, head, turn.why, turn.helps)
+        return Edge(kind, self.heads.of(captain), turn.why, turn.helps)
 
 
 def _pruned(captain: Captain, lowest: int) -> Captain:
@@ -290,7 +318,11 @@ def _pruned(captain: Captain, lowest: int) -> Captain:
         return Captain(Mode.OVER)
     sent = captain.sent if captain.epoch > epoch else captain.sent >> step << step
     if captain.mode is Mode.OVER:
-        whom = {"participants": captain.participants, "settled": captain.settled}
+        whom = {
+            "participants": captain.participants,
+            "settled": captain.settled,
+            "brief": captain.brief,
+        }
         return Captain(Mode.OVER, captain.name, captain.epoch, sent=sent, planned=captain.planned, **whom)
     return captain._replace(sent=sent)
 
