@@ -83,12 +83,15 @@ def deny_list(directory: Path) -> DenyList:
     """
     path = directory / DENY_LIST
     try:
-        return denylist.read(path.read_bytes())
+        return _understood(path.read_bytes(), path)
     except FileNotFoundError:
         return DenyList()
     except OSError as error:
         raise InvalidInput(
-            Reason.DENY_LIST_INVALID, f"it cannot be read: {error.strerror}", file=str(path)
+            Reason.DENY_LIST_INVALID,
+            f"it cannot be read: {error.strerror}",
+            file=str(path),
+            remedy="let yourself read it, then run it again",
         ) from error
     except InvalidInput as error:
         error.file = str(path)
@@ -117,11 +120,16 @@ def revoke(directory: Path, revoked: Iterable[Entry], note: str) -> DenyList:
         before = deny_list(directory)
         new = before.lacks(said)
         if new:
+
+
+def _understood(body: bytes, path: Path) -> DenyList:
+    try:
+        return denylist.read(body)
             path = directory / DENY_LIST
             former = path.read_bytes() if path.exists() else _HEADER.encode()
             lines = former if former.endswith(b"\n") else former + b"\n"
             body = lines + "".join(f"{one.line}\n" for one in new).encode()
-            denylist.read(body)  # before it counts
+            _understood(body, path)  # before it counts
             private_files.replace_private(path, body)
     return DenyList((*before.entries, *new))
 
