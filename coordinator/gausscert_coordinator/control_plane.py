@@ -177,6 +177,9 @@ class ControlPlane:
         """Give agents new credentials: each makes its key by itself, and is seen to serve the certificate
         afterwards. What fails at one keeps no other from it; raises nothing that nodes do.
 
+        Whatever breaks off, the register says which certificates were seen in use and which were only signed,
+        and renewing once more puts it right.
+
         Args:
             nodes: By name.
             signer: Of the CA.
@@ -232,6 +235,7 @@ class ControlPlane:
         signed = await asyncio.to_thread(signer.sign, client.name, asked.request, asked.certificate)
         now = await client.finish_renewal(request_id, signed.pem)
         await self._prove(client.name, signed.fingerprint)
+        await asyncio.to_thread(signer.confirm, signed, client.name)
         return now
 
     async def _prove(self, node: str, fingerprint: str) -> None:

@@ -25,7 +25,7 @@ from gausscert_coordinator.schemas.words import (
 )
 
 IDENTITY_STATES: Final = ("ok", "expiring", "expired", "revoked", "superseded")
-"""As in `cli.tables_pki.Listing.state`."""
+"""As in `cli.tables_pki.Listing.state`, which has one word more for people."""
 CHECK_SUBJECTS: Final = ("address", "TLS", "identity", "agent", "clock", "cm_ctl")
 CHECK_MARKS: Final = ("ok", "warning", "failed", "unknown")
 """As in `node_check`, which loads the rules and with them cryptography."""
@@ -119,6 +119,7 @@ DOCUMENTS: Final[dict[str, tuple[str, dict[str, Schema]]]] = {
                 obj(
                     node=text(),
                     certificates=every(
+                    confirmed=flag("false: signed for an agent that was not seen to have it."),
                         obj(**CREDENTIAL, days_left=whole(""), known=flag("This CA has issued it."))
                     ),
                     error=maybe(part("error")),
