@@ -25,6 +25,7 @@ _KEYS: Final[dict[str, tuple[str, ...]]] = {
     "finding": ("run", "number"),
     "failure": ("run", "number"),
     "audit_head": ("run", "node"),
+    "rollout": ("run", "node"),
 }
 """Every table that the chain makes, and what tells its rows apart: all that the schema has but `chain`."""
 
