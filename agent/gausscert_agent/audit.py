@@ -77,8 +77,9 @@ class AuditLog:
         self._head: Head | None = None
         self._descriptor = -1
         self._size = 0
-        self._unsynced = True
-        """Whether the last file may hold lines that a power cut could take; a predecessor's, too."""
+        self._written, self._durable = 1, 0
+        """Lines that were written, and of these how many are durable; what a predecessor has left counts as
+        one."""
         self._trouble = ""
         self._allowance = float(REFUSALS)
         self._refused_at = 0.0
@@ -119,15 +120,17 @@ class AuditLog:
         """
         found: list[str] = []
         size = 0
-        # Locked, because a line that is just being written could be seen by half.
-        with self._lock, files.store_errors("read the audit log", self.path, _AGAIN):
-            self._make_durable()
-            for number, text in numbered(self.path, after):
-                size += len(text) + 1
-                if found and size > limit_bytes:
-                    break
-                found.append(text)
-                after = number
+        with files.store_errors("read the audit log", self.path, _AGAIN):
+            # Locked, because a line that is just being written could be seen by half.
+            with self._lock:
+                written = self._written
+                for number, text in numbered(self.path, after):
+                    size += len(text) + 1
+                    if found and size > limit_bytes:
+                        break
+                    found.append(text)
+                    after = number
+            self._make_durable(written)
         return found, after
 
     def findings(self) -> tuple[Finding, ...]:
@@ -151,22 +154,24 @@ class AuditLog:
         body = f"{text}\n".encode()
         self._disk.write(self._descriptor, body)
         self._head, self._size, self._skipped = after, self._size + len(body), 0
-        self._unsynced = True
+        self._written += 1
         if durable:
             self._disk.sync_data(self._descriptor)
-            self._unsynced = False
+            self._durable = self._written
 
-    def _make_durable(self) -> None:
-        """Also where nothing was written yet, or writing has failed; the files before the last one are."""
+    def _make_durable(self, written: int) -> None:
+        """What was written so far; the files before the last one are durable already. Not locked: whoever
+        writes in an outage waits for no disk, and so not for this."""
         names = _numbers(self.path)
-        if not self._unsynced or not names:
+        if self._durable >= written or not names:
             return
         with (
             files.opened(self.path) as directory,
             files.opened_file(directory, _name(names[-1])) as descriptor,
         ):
             self._disk.sync_data(descriptor)
-        self._unsynced = False
+        with self._lock:
+            self._durable = max(self._durable, written)
 
     def _stamped(self, event: Event) -> Event:
         at = self._now().astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -290,6 +290,27 @@ def test_nobody_is_told_of_a_line_that_a_power_cut_may_take(bench, monkeypatch):
     assert len(durable) == 2
 
 
+def test_whoever_writes_in_an_outage_waits_for_no_reader(bench, monkeypatch):
+    bench.log.note(event(), durable=False)
+    entered, leave = threading.Event(), threading.Event()
+
+    def slow(_):
+        entered.set()
+        leave.wait(10)
+
+    monkeypatch.setattr(bench.log._disk, "sync_data", slow)
+    reader = threading.Thread(target=bench.log.lines, args=(0, 10_000))
+    reader.start()
+    assert entered.wait(10)
+
+    bench.log.note(event(), durable=False)
+
+    assert reader.is_alive()
+    leave.set()
+    reader.join()
+    assert len(bench.lines()) == 2
+
+
 def test_what_a_predecessor_wrote_is_durable_before_it_is_read(bench, monkeypatch):
     bench.log.note(event(), durable=False)
     bench.restart()
