@@ -7,7 +7,8 @@ latter are counted and not written. The lines are in `audit/` of the state direc
 A line is written before the caller has his answer, so the death of the agent loses none. It is made durable
 at once only where nobody waits in an outage: fdatasync between Stop and Start would be added to it, on every
 node. What a power cut may take are the last lines of a transaction in flight, of which the journal knows;
-that something was cut short is told by a line of its own. A log that cannot be written stops nothing: a
+that something was cut short is told by a line of its own. Only what is durable is told to anybody: a history
+that had seen more would take the rest for altered. A log that cannot be written stops nothing: a
 rollback must go on with a full disk. It is told as NODE_AUDIT_NOT_WRITTEN.
 """
 
@@ -46,6 +47,7 @@ _MODE: Final = 0o600
 _NAME: Final = r"audit-(\d{12})\.log"
 _TAIL_BYTES: Final = 2 * auditing.MAX_LINE_BYTES
 _ITSELF: Final = "agent"
+_AGAIN: Final = "run gausscert history --verify again"
 
 
 class AuditLog:
@@ -75,6 +77,9 @@ class AuditLog:
         self._head: Head | None = None
         self._descriptor = -1
         self._size = 0
+        self._written, self._durable = 1, 0
+        """Lines that were written, and of these how many are durable; what a predecessor has left counts as
+        one."""
         self._trouble = ""
         self._allowance = float(REFUSALS)
         self._refused_at = 0.0
@@ -89,7 +94,7 @@ class AuditLog:
             durable: Whether it must survive a power cut.
 
         Returns:
-            The line as the head that it makes; None where it was not written.
+            The line as the head that it makes; None where it was not written, or is not durable.
         """
         with self._lock:
             if refusal and not self._may_tell():
@@ -102,19 +107,10 @@ class AuditLog:
                 self._tell(error.strerror or str(error))
                 return None
             self._trouble = ""
-            return self._head
-
-    def head(self) -> Head | None:
-        """The last line; None where that cannot be told."""
-        with self._lock:
-            try:
-                return self._opened()
-            except OSError:
-                self._close()
-                return None
+            return self._head if durable else None
 
     def lines(self, after: int, limit_bytes: int) -> tuple[list[str], int]:
-        """Whole lines that come after a number, as many as fit, and at least one if there is any.
+        """Whole lines that come after a number, as many as fit, and at least one if there is any; durable.
 
         Returns:
             The lines, and the number to go on after.
@@ -124,14 +120,17 @@ class AuditLog:
         """
         found: list[str] = []
         size = 0
-        # Locked, because a line that is just being written could be seen by half.
-        with self._lock, files.store_errors("read the audit log", self.path):
-            for number, text in numbered(self.path, after):
-                size += len(text) + 1
-                if found and size > limit_bytes:
-                    break
-                found.append(text)
-                after = number
+        with files.store_errors("read the audit log", self.path, _AGAIN):
+            # Locked, because a line that is just being written could be seen by half.
+            with self._lock:
+                written = self._written
+                for number, text in numbered(self.path, after):
+                    size += len(text) + 1
+                    if found and size > limit_bytes:
+                        break
+                    found.append(text)
+                    after = number
+            self._make_durable(written)
         return found, after
 
     def findings(self) -> tuple[Finding, ...]:
@@ -155,8 +154,24 @@ class AuditLog:
         body = f"{text}\n".encode()
         self._disk.write(self._descriptor, body)
         self._head, self._size, self._skipped = after, self._size + len(body), 0
+        self._written += 1
         if durable:
             self._disk.sync_data(self._descriptor)
+            self._durable = self._written
+
+    def _make_durable(self, written: int) -> None:
+        """What was written so far; the files before the last one are durable already. Not locked: whoever
+        writes in an outage waits for no disk, and so not for this."""
+        names = _numbers(self.path)
+        if self._durable >= written or not names:
+            return
+        with (
+            files.opened(self.path) as directory,
+            files.opened_file(directory, _name(names[-1])) as descriptor,
+        ):
+            self._disk.sync_data(descriptor)
+        with self._lock:
+            self._durable = max(self._durable, written)
 
     def _stamped(self, event: Event) -> Event:
         at = self._now().astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -162,7 +162,11 @@ class DenyListFile:
     def _write(self, lines: str) -> None:
         disk = Disk()
         with (
-            files.store_errors("keep the deny list", self._state_dir),
+            files.store_errors(
+                "keep the deny list",
+                self._state_dir,
+                "run the same gausscert pki revoke again",
+            ),
             files.opened(self._state_dir) as directory,
         ):
             former = _HEADER
@@ -170,7 +174,15 @@ class DenyListFile:
                 with files.opened_file(directory, FILE) as opened:
                     former = files.read_all(opened, denylist.MAX_BYTES).decode()
             body = f"{former}{'' if former.endswith(chr(10)) else chr(10)}{lines}".encode()
-            denylist.read(body)  # before it counts
+            self._judge(body)
             files.write_anew(disk, directory, _NEW, body, _MODE)
             disk.replace(directory, _NEW, FILE)
             disk.sync(directory)
+
+    def _judge(self, body: bytes) -> None:
+        """Before it counts."""
+        try:
+            denylist.read(body)
+        except InvalidInput as error:
+            error.file = str(self.path)
+            raise

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gausscert_common import certset
 from gausscert_common.protocol.rules import Effect, StageFacts
 from gausscert_common.protocol.words import SslWish
 from gausscert_common.source import LiveSet
@@ -138,12 +139,19 @@ class Effects:
             raise ValueError("Prepare came without what to stage")
         self._activity("staging the new set")
         switch = self._switcher.require_settable(transaction.ssl_wish)
-        if isinstance(material.source, LiveSet):
+        keeps_live = isinstance(material.source, LiveSet)
+        if keeps_live:
             built = self._builder.keep_live(strict=transaction.ssl_wish is SslWish.ON)
         else:
             built = self._builder.build(transaction.transaction_id, material)
+        if keeps_live or transaction.old_digest == certset.ABSENT:
+            self._leave_mark(transaction)
         facts = StageFacts(built.digest, built.bundle_digest, setting_of(switch))
         return Prepared(facts, built.findings, built.overlap)
+
+    def _leave_mark(self, transaction: Transaction) -> None:
+        """No set will lie beside the live one that tells an agent without a journal of the transaction."""
+        self._store.leave_mark(transaction.transaction_id)
 
     def _stop(self, task: Task) -> None:
         self._restarter.stop(_orders(task), task.on_start("stop"))

@@ -24,6 +24,20 @@ _OPEN_FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _OVERWRITE: Final = os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
+_MEND_ALL: Final = "see to space, permissions and health of that file system"
+_ROOM: Final = "make room on that file system"
+_RIGHTS: Final = "let the user that the agent runs as read and write there"
+_HEALTH: Final = "see to the health of that disk (the kernel's log tells)"
+_MEND: Final = {
+    errno.ENOSPC: _ROOM,
+    errno.EDQUOT: _ROOM,
+    errno.EACCES: _RIGHTS,
+    errno.EPERM: _RIGHTS,
+    errno.EROFS: "have that file system writable again",
+    errno.EIO: _HEALTH,
+}
+"""By what the kernel said."""
+
 FOR_OTHERS: Final = 0o077
 """Permission bits that no file of a set or of the journal may have."""
 
@@ -119,7 +133,7 @@ def write_anew(disk: Disk, directory: int, name: str, body: bytes, mode: int) ->
     """Write a new file, durably, in place of what an earlier try has left under its name. The directory
     is not synced: the file counts once it is renamed.
 
-    Raises OSError.
+    Raises OSError, with that name.
     """
     with suppress(FileNotFoundError):
         disk.unlink(directory, name)
@@ -127,6 +141,9 @@ def write_anew(disk: Disk, directory: int, name: str, body: bytes, mode: int) ->
     try:
         disk.write(descriptor, body)
         disk.sync(descriptor)
+    except OSError as error:
+        error.filename = name
+        raise
     finally:
         os.close(descriptor)
 
@@ -215,12 +232,15 @@ def inside(name: str) -> Iterator[None]:
 
 
 @contextmanager
-def store_errors(what: str, file: os.PathLike[str] | str) -> Iterator[None]:
-    """Turn OSError into NodeFailure STORE_FAILED that says what was tried and where.
+def store_errors(
+    what: str, file: os.PathLike[str] | str, then: str = "run gausscert recover"
+) -> Iterator[None]:
+    """Turn OSError into NodeFailure STORE_FAILED that says what was tried, where, and what mends it.
 
     Args:
         what: After "cannot".
         file: What the names that OSErrors hold are relative to, unless they are absolute.
+        then: What is to be done once the file system is mended.
     """
     try:
         yield
@@ -230,5 +250,5 @@ def store_errors(what: str, file: os.PathLike[str] | str) -> Iterator[None]:
             Reason.STORE_FAILED,
             f"cannot {what}: {error.strerror or error}",
             file=printable(where),
-            remedy="see to space, permissions and health of that file system, then run gausscert recover",
+            remedy=f"{_MEND.get(error.errno or 0, _MEND_ALL)}, then {then}",
         ) from error

@@ -76,7 +76,11 @@ def install(config: AgentConfig, key_pem: bytes, cert_pem: bytes, now: datetime)
     disk = Disk()
     body = b"%s%s\n%s%s" % (_FOLLOWS, _mark(config), key_pem, cert_pem)
     with (
-        files.store_errors("keep the renewed credential", config.state_dir),
+        files.store_errors(
+            "keep the renewed credential",
+            config.state_dir,
+            f"run gausscert pki renew --node {config.name} again",
+        ),
         files.opened(config.state_dir) as directory,
     ):
         files.write_anew(disk, directory, _NEW, body, _MODE)

@@ -4,6 +4,7 @@ With the exchange layout they lie in `share/sslcert`, with the data link layout 
 
     .cm.<transaction id>        the stage; after an exchange it holds the former set
     .cm.former.<digest>         data link: the set that was live when the links were made
+    .cm.<transaction id>.mark   empty: a transaction is here that leaves no set beside the live one
     .cm.<id>.encrypt            where cm_ctl encrypt writes, for a moment
     .cm.retired.<id>            a former set kept for rollback
     .cm.<id>.gone               a former set that is being removed
@@ -38,6 +39,7 @@ _ID: Final = re.compile(r"[a-z0-9-]{8,64}")
 _RETIRED: Final = ".cm.retired."
 _FORMER: Final = re.compile(r"\.cm\.former\.[0-9a-f]{32}")
 _GONE: Final = ".gone"
+_MARK: Final = ".mark"
 _MAX_NAME: Final = 255
 """Bytes in a name, on every file system that matters."""
 _DIGITS: Final = 32
@@ -85,10 +87,23 @@ def is_set(name: str) -> bool:
 
 
 def told(name: str) -> str:
-    """Who has left a directory for which `is_set` holds, for a person."""
+    """Who has left a directory for which `is_set` or `is_mark` holds, for a person."""
     if is_former(name):
         return f"the set {name} that was live before a transaction is still here"
+    if is_mark(name):
+        return f"transaction {name.removeprefix(PREFIX).removesuffix(_MARK)} has left its mark here"
     return f"transaction {name.removeprefix(PREFIX)} has left its stage here"
+
+
+def mark_name(transaction_id: str) -> str:
+    """The directory name of a transaction's mark. Raises InvalidInput ARGUMENT_INVALID."""
+    return f"{PREFIX}{_checked(transaction_id)}{_MARK}"
+
+
+def is_mark(name: str) -> bool:
+    """Whether `mark_name` made this name."""
+    identifier = name.removeprefix(PREFIX).removesuffix(_MARK)
+    return _ID.fullmatch(identifier) is not None and name == f"{PREFIX}{identifier}{_MARK}"
 
 
 def scratch_name(transaction_id: str) -> str:

@@ -23,6 +23,7 @@ from gausscert_agent import (
     data_link,
     files,
     layout_probe,
+    marks,
     retired_sets,
     set_names,
     set_on_disk,
@@ -162,6 +163,20 @@ class Store:
             different = stage.write_set(self._disk, shelf.fd, name, contents, shelf.live)
         self._require_equal(different)
 
+    def leave_mark(self, transaction_id: str) -> None:
+        """Show, durably, that a transaction is here of which no set lies beside the live one (`marks`).
+
+        Raises:
+            NodeRefusal: NODE_UNFIT; the agent may not write there.
+        """
+        with self._shelf("leave the mark of a transaction") as shelf:
+            refused = marks.leave(self._disk, shelf, transaction_id)
+        if refused:
+            raise self._unfit(
+                f"no mark of the transaction can be left here: {refused}",
+                "let the user that the agent runs as write there",
+            )
+
     def remove_stage(self, transaction_id: str) -> None:
         """Remove what a transaction or request that keeps no former set leaves; success when there is
         nothing. Nothing may be in flight that needs it."""
@@ -170,6 +185,7 @@ class Store:
             return
         with self._probing, self._shelf("remove the stage") as shelf:
             shelves.remove(self._disk, shelf.fd, shelf.leftovers(transaction_id))
+            marks.remove(self._disk, shelf, transaction_id)
             # None of this is the transaction's, so it keeps no end of one back.
             for place in shelf.places:
                 with _housekeeping():
@@ -341,13 +357,14 @@ class Store:
             self._disk.sync(shelf.fd)
 
     def unretired(self) -> list[str]:
-        """The directories of sets that are neither live nor retired: stages, and former sets that nobody has
-        given up."""
+        """What shows that a transaction has not ended here: the directories of sets that are neither live nor
+        retired (stages, and former sets that nobody has given up), and marks."""
         if not self._has_parent():
             return []
         with self._shelf("look for stages") as shelf:
             found = [each.name for each in files.entries(shelf.fd) if each.is_dir(follow_symlinks=False)]
-            return sorted(name for name in found if set_names.is_set(name) and name != shelf.live)
+            sets = [name for name in found if set_names.is_set(name) and name != shelf.live]
+            return sorted({*sets, *marks.find(shelf)})
 
     def probe_layout(self) -> LayoutProbe:
         """How the live set can be swapped here, found out without changing what is seen of it."""
@@ -388,10 +405,10 @@ class Store:
             self._disk.move(kept.place, kept.name, set_names.gone_name(kept.generation))
 
     def _remove_given_up(self, place: int) -> None:
-        """And what is left of a probe whose end a power cut took away. Not synced: what comes back after
-        another one has a name of its own, and goes next time."""
+        """And marks, and what is left of a probe whose end a power cut took away. Not synced: what comes back
+        after another one has a name of its own, and goes next time."""
         for name in os.listdir(place):
-            if set_names.is_gone(name) or name in set_names.PROBE:
+            if set_names.is_gone(name) or set_names.is_mark(name) or name in set_names.PROBE:
                 with _housekeeping():
                     stage.remove_set(self._disk, place, name)
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 from gausscert_common import VERSION
@@ -15,9 +16,13 @@ from gausscert_agent import serving, telling
 from gausscert_agent.telling import REFUSED
 
 if TYPE_CHECKING:
+    from gausscert_common import auditing
     from gausscert_common.errors import GausscertError
 
     from gausscert_agent.config import AgentConfig
+
+_LOOKS: Final = 3
+"""So often a log is read at most that somebody else writes."""
 
 _config_option = click.option(
     "--config",
@@ -127,9 +132,7 @@ def verify_audit(path: Path) -> None:
     _require_state_directory(config)
     log = config.state_dir / audit.DIRECTORY
     try:
-        found = auditing.verify(text for _, text in audit.numbered(log))
-        if found.fault is not None:  # perhaps by the half of a line that an agent was just writing
-            found = auditing.verify(text for _, text in audit.numbered(log))
+        found = _followed(log)
     except OSError as error:
         raise InvalidInput(
             Reason.CONFIG_INVALID,
@@ -149,6 +152,21 @@ def verify_audit(path: Path) -> None:
         return
     click.echo(f"{log}: intact, lines {found.first} to {found.head.number}")
     click.echo(f"its end: {auditing.written(found.head)}")
+
+
+def _followed(log: Path) -> auditing.Verified:
+    """What an agent does to its log meanwhile is no fault: the half of a line that it is just writing, an
+    oldest file that goes because a new one was begun."""
+    from gausscert_common import auditing
+
+    from gausscert_agent import audit
+
+    for _ in range(_LOOKS - 1):
+        with suppress(FileNotFoundError):
+            found = auditing.verify(text for _, text in audit.numbered(log))
+            if found.fault is None:
+                return found
+    return auditing.verify(text for _, text in audit.numbered(log))
 
 
 @cli.command()

@@ -22,7 +22,8 @@ MAX_LINE_BYTES: Final = 4096
 MAX_NUMBER: Final = 2**62
 """Of a line; far more than are ever written, and what a history can keep."""
 HEAD_KEY: Final = "gausscert-audit"
-"""Trailing metadata of a call that was carried out: the head that the line about it makes."""
+"""Trailing metadata of a call that was carried out: the head that the line about it makes, where it is
+durable."""
 
 
 class Head(NamedTuple):
@@ -94,15 +95,6 @@ def head_of(text: str) -> Head | None:
     """What a line makes the head; None for one that is none, or was altered."""
     found = _read(text)
     return None if isinstance(found, str) else Head(found[0], found[2])
-
-
-def event_of(text: str) -> Event | None:
-    """What a line tells; None for one that is none."""
-    try:
-        record = json.loads(text.partition(" ")[2])
-        return Event(**{name: record[name] for name in Event._fields})
-    except (ValueError, KeyError, TypeError):
-        return None
 
 
 def written(head: Head) -> str:

@@ -26,6 +26,7 @@ _SERIAL_CHARS: Final = 40
 _FINGERPRINT_CHARS: Final = 64
 _MAX_NOTE: Final = 200
 _SHOWN: Final = 60
+_AS_A_LINE: Final = 'write "serial HEX" or "sha256 HEX" in each line, and # before what is only for people'
 _TOLD: Final = 3
 
 
@@ -101,20 +102,19 @@ def read(body: bytes) -> DenyList:
         InvalidInput: DENY_LIST_INVALID.
     """
     if len(body) > MAX_BYTES:
-        raise invalid(f"it is longer than {MAX_BYTES} bytes")
+        raise invalid(
+            f"it is longer than {MAX_BYTES} bytes",
+            "take lines out of certificates that have expired: they are refused anyway",
+        )
     try:
         return parse(body.decode())
     except UnicodeDecodeError:
         raise invalid("it is no UTF-8") from None
 
 
-def invalid(message: str) -> InvalidInput:
+def invalid(message: str, remedy: str = _AS_A_LINE) -> InvalidInput:
     """What is wrong with a list."""
-    return InvalidInput(
-        Reason.DENY_LIST_INVALID,
-        message,
-        remedy='write "serial HEX" or "sha256 HEX" in each line, and # before what is only for people',
-    )
+    return InvalidInput(Reason.DENY_LIST_INVALID, message, remedy=remedy)
 
 
 def _read(line: str) -> Denied | None:

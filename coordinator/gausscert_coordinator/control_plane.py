@@ -41,6 +41,8 @@ AT_ONCE = 8
 """Agents that are renewed at the same time: each costs a signature here, and none is in a hurry."""
 LONGEST_AUDIT = 64 * 1024 * 1024
 """Characters of an audit log that are read; an agent keeps some twenty million."""
+AUDIT_READS = 3
+"""So often it is read at most; an agent begins a new file once in many thousands of calls."""
 
 
 def _connect(inventory: Inventory) -> Mapping[str, ControlPlaneClient]:
@@ -92,13 +94,26 @@ class Audited:
 
 
 async def _audit(client: ControlPlaneClient, heads: Mapping[int, str]) -> auditing.Verified:
-    """What answers may be in the wrong hands: it is read to an end, whatever it sends."""
+    """An agent that begins a new file meanwhile gives its oldest one up: what was read of that no longer
+    leads to the rest, and all is read anew. A gap that stays is one of the log."""
+    for _ in range(AUDIT_READS - 1):
+        lines, torn = await _read_audit(client)
+        if not torn:
+            break
+    else:
+        lines, _ = await _read_audit(client)
+    return await asyncio.to_thread(auditing.verify, lines, heads)
+
+
+async def _read_audit(client: ControlPlaneClient) -> tuple[list[str], bool]:
+    """All lines, and whether some are missing between two pages. What answers may be in the wrong hands: it
+    is read to an end, whatever it sends."""
     lines: list[str] = []
-    after, left = 0, LONGEST_AUDIT
+    after, left, torn = 0, LONGEST_AUDIT, False
     while True:
         page, reached = await client.read_audit(after)
         if not page:
-            return await asyncio.to_thread(auditing.verify, lines, heads)
+            return lines, torn
         left -= sum(len(text) + 1 for text in page)
         if left < 0 or reached <= after:
             raise NodeFailure(
@@ -107,6 +122,7 @@ async def _audit(client: ControlPlaneClient, heads: Mapping[int, str]) -> auditi
                 node=client.name,
                 remedy="verify it on the node: gausscert-agent verify-audit; find out what answers there",
             )
+        torn = torn or (bool(lines) and reached - len(page) != after)
         lines += page
         after = reached
 
@@ -160,6 +176,9 @@ class ControlPlane:
     async def renew(self, nodes: Iterable[str], signer: Signer) -> tuple[Renewed, ...]:
         """Give agents new credentials: each makes its key by itself, and is seen to serve the certificate
         afterwards. What fails at one keeps no other from it; raises nothing that nodes do.
+
+        Whatever breaks off, the register says which certificates were seen in use and which were only signed,
+        and renewing once more puts it right.
 
         Args:
             nodes: By name.
@@ -216,6 +235,7 @@ class ControlPlane:
         signed = await asyncio.to_thread(signer.sign, client.name, asked.request, asked.certificate)
         now = await client.finish_renewal(request_id, signed.pem)
         await self._prove(client.name, signed.fingerprint)
+        await asyncio.to_thread(signer.confirm, signed, client.name)
         return now
 
     async def _prove(self, node: str, fingerprint: str) -> None:

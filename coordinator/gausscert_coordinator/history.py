@@ -51,7 +51,8 @@ def of(inventory: Inventory) -> History:
     return History(place)
 
 
-def _open(path: Path) -> tuple[sqlite3.Connection, str]:
+def opened(path: Path) -> tuple[sqlite3.Connection, str]:
+    """As `history_file.open_for_writing`, which is loaded only then."""
     from gausscert_coordinator import history_file
 
     return history_file.open_for_writing(path)
@@ -71,7 +72,7 @@ class History:
         self,
         place: Callable[[], Path],
         *,
-        open_file: Open = _open,
+        open_file: Open = opened,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         patience_s: float = PATIENCE_S,
     ) -> None:

@@ -32,6 +32,7 @@ NAMES: Final[dict[str, str]] = {
     schema.PUT_FINDING: "put_finding",
     schema.PUT_FAILURE: "put_failure",
     schema.PUT_HEAD: "put_head",
+    schema.PUT_ROLLOUT: "put_rollout",
 }
 """Each statement by a name that lasts. A statement that a later version changes gets a new name, and the old
 one stays with the old text: what was written with it must still be done once more."""

@@ -147,6 +147,18 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
+class Agent:
+    """What became of the agent of one node in a roll-out: releases and words as `history_rollouts.Change`."""
+
+    node: str
+    former: str
+    release: str
+    state: str
+    done: str
+    failed_at: str
+
+
+@dataclass(frozen=True, slots=True)
 class Account:
     """All that is known of one run."""
 
@@ -157,6 +169,8 @@ class Account:
     evidence: tuple[Evidence, ...]
     findings: tuple[Finding, ...]
     failures: tuple[Failure, ...]
+    agents: tuple[Agent, ...] = ()
+    """Of a roll-out."""
 
 
 def runs(path: Path, cluster: str, *, limit: int, since: datetime | None = None) -> tuple[Run, ...]:
@@ -228,6 +242,7 @@ def _account(book: sqlite3.Connection, run: Run) -> Account:
         evidence=tuple(_evidence(row) for row in rows("evidence", "rowid")),
         findings=tuple(Finding(*row[2:]) for row in rows("finding", "number")),
         failures=tuple(Failure(*row[2:]) for row in rows("failure", "number")),
+        agents=tuple(Agent(*row[1:]) for row in rows("rollout", "node")),
     )
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from gausscert_common.auditing import Head
+    from gausscert_common.errors import GausscertError
     from gausscert_common.findings import Finding
     from gausscert_common.model import Certificate, ClusterState, NodeReport, PreparedSet
     from gausscert_common.protocol.coordinator import Stage
@@ -163,7 +164,12 @@ def ended(result: Result, at: datetime) -> Iterator[Row]:
     )
     objections = [finding for failure in result.failures for finding in failure.findings]
     yield from found([*result.findings, *objections])
-    for number, each in enumerate(result.failures):
+    yield from failed(result.failures)
+
+
+def failed(failures: Iterable[GausscertError]) -> Iterator[Row]:
+    """Why it did not go forward."""
+    for number, each in enumerate(failures):
         yield (
             schema.PUT_FAILURE,
             (number, each.reason.value, each.node, each.file, each.message, each.remedy),

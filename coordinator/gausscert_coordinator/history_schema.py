@@ -7,6 +7,7 @@
     evidence       which cm_server was seen to serve what, from which node
     finding        warnings
     failure        why it did not go forward
+    rollout        what became of the agent of each node in a roll-out, which is a run of its own
     audit_head     the last line of each node's audit log that was about this run
     chain          every statement that was written, with what it wrote, each with the hash of the one before
 
@@ -150,7 +151,20 @@ _V4: Final = (
 )
 """`history_chain`; what was there before is not in the chain."""
 
-MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_V1, _V2, _V3, _V4)
+_V5: Final = (
+    """CREATE TABLE rollout (
+        run INTEGER NOT NULL REFERENCES run ON DELETE CASCADE,
+        node TEXT NOT NULL,
+        former TEXT NOT NULL,
+        release TEXT NOT NULL,
+        state TEXT NOT NULL,
+        done TEXT NOT NULL,
+        failed_at TEXT NOT NULL,
+        PRIMARY KEY (run, node)
+    )""",
+)
+
+MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_V1, _V2, _V3, _V4, _V5)
 """The statements that lead from schema version N (`PRAGMA user_version`) to N + 1, at index N."""
 
 VERSION: Final = len(MIGRATIONS)
@@ -175,6 +189,7 @@ PUT_STEP: Final = "INSERT OR REPLACE INTO step VALUES (?,?,?,?,?,?,?,?,?,?)"
 PUT_EVIDENCE: Final = "INSERT OR REPLACE INTO evidence VALUES (?,?,?,?,?,?,?,?,?,?,?)"
 PUT_FINDING: Final = "INSERT OR REPLACE INTO finding VALUES (?,?,?,?,?,?,?,?)"
 PUT_FAILURE: Final = "INSERT OR REPLACE INTO failure VALUES (?,?,?,?,?,?,?)"
+PUT_ROLLOUT: Final = "INSERT OR REPLACE INTO rollout VALUES (?,?,?,?,?,?,?)"
 PUT_HEAD: Final = "INSERT OR REPLACE INTO audit_head VALUES (?,?,?,?)"
 
 # The chain's own. These take no run.

@@ -25,8 +25,9 @@ _KEYS: Final[dict[str, tuple[str, ...]]] = {
     "finding": ("run", "number"),
     "failure": ("run", "number"),
     "audit_head": ("run", "node"),
+    "rollout": ("run", "node"),
 }
-"""Every table that the chain makes, and what tells its rows apart."""
+"""Every table that the chain makes, and what tells its rows apart: all that the schema has but `chain`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +151,3 @@ def _count_before(book: sqlite3.Connection, first: int | None) -> int:
     if first is None:
         return int(book.execute("SELECT count(*) FROM run").fetchone()[0])
     return int(book.execute(query, (first,)).fetchone()[0])
-
-
-TABLES: Final = frozenset(_KEYS) | {"chain"}
-"""All that the schema has; `history_schema` must not gain one that nobody verifies."""

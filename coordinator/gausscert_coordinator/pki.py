@@ -19,7 +19,7 @@ from gausscert_common import identity
 from gausscert_common.errors import InvalidInput, Reason
 from gausscert_common.identity import Identity, Role
 
-from gausscert_coordinator import pki_certificates, pki_register, private_files
+from gausscert_coordinator import pki_certificates, pki_kept, pki_register, private_files
 from gausscert_coordinator.pki_certificates import Authority
 
 if TYPE_CHECKING:
@@ -125,12 +125,10 @@ def issue(
     private_files.make_directory(target)
     base = f"{role}-{name}"
     cert_path, key_path = target / f"{base}.crt", target / f"{base}.key"
-    private_files.write_new(
-        {
-            _kept_as(directory, signed): signed.cert_pem,
-            key_path: signed.key_pem,
-            cert_path: signed.cert_pem,
-        },
+    pki_kept.keep(
+        directory,
+        [x509.load_pem_x509_certificate(signed.cert_pem)],
+        beside={key_path: signed.key_pem, cert_path: signed.cert_pem},
         shared={target / CA_CERT: signed.ca_pem},
     )
     return Issued(
@@ -168,16 +166,12 @@ def sign(
 
 
 def register(directory: Path, signed: Iterable[Signed]) -> None:
-    """Keep the certificates of what was signed: what is not in the register cannot be listed nor revoked.
+    """Keep the certificates of what was signed as pending; `pki_kept.confirm` once they are on their nodes.
 
     Raises:
         InvalidInput: ARGUMENT_INVALID: the directory cannot be written.
     """
-    private_files.write_new({_kept_as(directory, each): each.cert_pem for each in signed})
-
-
-def _kept_as(directory: Path, signed: Signed) -> Path:
-    return pki_register.file_of(directory, x509.load_pem_x509_certificate(signed.cert_pem))
+    pki_kept.keep(directory, [x509.load_pem_x509_certificate(each.cert_pem) for each in signed], pending=True)
 
 
 def renew(

@@ -1,7 +1,7 @@
 """What the control plane's CA has issued, and what of it is revoked: the public side of its directory.
 
-Each certificate is kept as `issued-<serial>.crt` beside the CA, whatever became of the files that were handed
-out. `deny.list` has those that may call nothing any more; agents are told of it (`control_plane`).
+Each certificate is kept beside the CA (`pki_kept`), whatever became of the files that were handed out.
+`deny.list` has those that may call nothing any more; agents are told of it (`control_plane`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from gausscert_common.denylist import DenyList
 from gausscert_common.errors import InvalidInput, Reason
 from gausscert_common.identity import Identity, Role
 
-from gausscert_coordinator import pki_certificates, private_files
+from gausscert_coordinator import pki_certificates, pki_kept, private_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -42,16 +42,15 @@ class Entry:
     not_before: datetime
     not_after: datetime
     revoked: bool
+    number: int = 0
+    """Of the order in which they were signed; 0 where an older gausscert has not kept it."""
+    pending: bool = False
+    """It was signed for an agent that was not seen to have it."""
 
     @property
     def role(self) -> Role:
         """What it is for."""
         return self.identity.role
-
-
-def file_of(directory: Path, cert: x509.Certificate) -> Path:
-    """Where a certificate is kept."""
-    return directory / f"issued-{cert.serial_number:x}.crt"
 
 
 def entries(directory: Path) -> tuple[Entry, ...]:
@@ -70,9 +69,37 @@ def entries(directory: Path) -> tuple[Entry, ...]:
             remedy="name the directory that gausscert pki init made",
         )
     denied = deny_list(directory)
-    found = {each.fingerprint: each for each in _entries(directory, ca, denied)}
-    newest = sorted(found.values(), key=lambda each: each.not_before, reverse=True)
+    # Of several files with one certificate the one of the register counts.
+    numbered = sorted(_entries(directory, ca, denied), key=lambda each: each.number)
+    found = {each.fingerprint: each for each in numbered}
+    newest = sorted(found.values(), key=lambda each: (each.number, each.not_before), reverse=True)
     return tuple(sorted(newest, key=lambda each: (list(Role).index(each.role), each.identity.name)))
+
+
+def newest(entries: Iterable[Entry], now: datetime) -> Entry | None:
+    """Which of the credentials of one identity was issued last, of those that are good; None where none is.
+
+    By the order of the register, and never by a date alone.
+
+    Raises:
+        InvalidInput: ARGUMENT_INVALID: that is not known.
+    """
+    good = [each for each in entries if not (each.revoked or each.pending) and each.not_after > now]
+    last = max(good, key=lambda each: each.number, default=None)
+    if last is None or len(good) == 1:
+        return last
+    unknown = [each for each in good if not each.number]
+    if last.number and all(each.not_before < last.not_before for each in unknown):
+        return last
+    name = last.identity.name
+    serials = " and ".join(each.serial for each in (unknown if not last.number else [last, *unknown]))
+    raise InvalidInput(
+        Reason.ARGUMENT_INVALID,
+        f"which of {name}'s credentials with serial {serials} was issued last is not known: an older"
+        " gausscert has not kept the order",
+        remedy=f"look which one {name} uses (openssl x509 -noout -serial -in CERT), then run:"
+        f" gausscert pki revoke {name} --keep SERIAL",
+    )
 
 
 def deny_list(directory: Path) -> DenyList:
@@ -83,13 +110,21 @@ def deny_list(directory: Path) -> DenyList:
     """
     path = directory / DENY_LIST
     try:
-        return denylist.read(path.read_bytes())
+        return _understood(path.read_bytes(), path)
     except FileNotFoundError:
         return DenyList()
     except OSError as error:
         raise InvalidInput(
-            Reason.DENY_LIST_INVALID, f"it cannot be read: {error.strerror}", file=str(path)
+            Reason.DENY_LIST_INVALID,
+            f"it cannot be read: {error.strerror}",
+            file=str(path),
+            remedy="let yourself read it, then run it again",
         ) from error
+
+
+def _understood(body: bytes, path: Path) -> DenyList:
+    try:
+        return denylist.read(body)
     except InvalidInput as error:
         error.file = str(path)
         raise
@@ -121,7 +156,7 @@ def revoke(directory: Path, revoked: Iterable[Entry], note: str) -> DenyList:
             former = path.read_bytes() if path.exists() else _HEADER.encode()
             lines = former if former.endswith(b"\n") else former + b"\n"
             body = lines + "".join(f"{one.line}\n" for one in new).encode()
-            denylist.read(body)  # before it counts
+            _understood(body, path)  # before it counts
             private_files.replace_private(path, body)
     return DenyList((*before.entries, *new))
 
@@ -132,10 +167,10 @@ def _entries(directory: Path, ca: x509.Certificate, denied: DenyList) -> Iterato
         if cert is None or cert == ca or not pki_certificates.issued_by(cert, ca):
             continue
         with suppress(InvalidInput, ValueError, x509.ExtensionNotFound):
-            yield _entry(cert, denied)
+            yield _entry(path, cert, denied)
 
 
-def _entry(cert: x509.Certificate, denied: DenyList) -> Entry:
+def _entry(path: Path, cert: x509.Certificate, denied: DenyList) -> Entry:
     names = cert.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     (uri,) = names.get_values_for_type(x509.UniformResourceIdentifier)
     serial, fingerprint = f"{cert.serial_number:x}", cert.fingerprint(hashes.SHA256()).hex()
@@ -146,6 +181,7 @@ def _entry(cert: x509.Certificate, denied: DenyList) -> Entry:
         cert.not_valid_before_utc,
         cert.not_valid_after_utc,
         denied.holds(serial, fingerprint),
+        *pki_kept.said_by(path),
     )
 
 

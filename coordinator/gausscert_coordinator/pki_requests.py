@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from gausscert_common.errors import InvalidInput, Reason
 from gausscert_common.identity import Identity, Role
 
-from gausscert_coordinator import pki, pki_certificates, pki_register, private_files
+from gausscert_coordinator import pki, pki_certificates, pki_kept
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,7 +58,8 @@ class Signer:
         return self._authority.cluster
 
     def sign(self, node: str, request: bytes, former: bytes, now: datetime | None = None) -> Signed:
-        """Make the certificate that a node asks for, and keep it in the register.
+        """Make the certificate that a node asks for, and keep it in the register, as pending. The one that
+        the node has now is in use, whatever became of the renewal that has brought it: that is noted, too.
 
         Nothing of what the request says of itself is taken over but the key: whose it is says the name that
         was dialled, which TLS has verified.
@@ -71,17 +72,36 @@ class Signer:
 
         Raises:
             InvalidInput: CREDENTIAL_INVALID: the request is none, or what the node has is not its own.
+                ARGUMENT_INVALID: the register cannot be written.
         """
         at = (now or datetime.now(UTC)).replace(microsecond=0)
         granted = Identity(self._authority.cluster, Role.NODE, node)
         key = _key_of(request, node)
         names = pki_certificates.names(granted, self._further_names(granted, former))
+        pki_kept.confirm(self._directory, {f"{x509.load_pem_x509_certificate(former).serial_number:x}"})
         not_after = pki.end_of(self._authority.cert, Role.NODE, at, self._days)
         cert = pki_certificates.leaf(self._authority, granted, key, names, at, not_after)
+        pki_kept.keep(self._directory, [cert], pending=True)
         body = cert.public_bytes(serialization.Encoding.PEM)
-        private_files.write_new({pki_register.file_of(self._directory, cert): body})
         fingerprint = cert.fingerprint(hashes.SHA256()).hex()
         return Signed(body, f"{cert.serial_number:x}", fingerprint, cert.not_valid_after_utc)
+
+    def confirm(self, signed: Signed, node: str) -> None:
+        """The node was seen to serve with it.
+
+        Raises:
+            InvalidInput: ARGUMENT_INVALID: the register cannot be written.
+        """
+        try:
+            pki_kept.confirm(self._directory, {signed.serial})
+        except InvalidInput as error:
+            raise InvalidInput(
+                error.reason,
+                f"the agent serves with its new credential, but the register cannot say so: {error.message}",
+                node=node,
+                file=error.file,
+                remedy="let yourself write to that directory; the next gausscert pki renew notes it",
+            ) from error
 
     def _further_names(self, granted: Identity, former: bytes) -> list[str]:
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import stat
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 from gausscert_common.errors import InvalidInput, Reason
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 FILE_MODE: Final = 0o400
 DIRECTORY_MODE: Final = 0o700
+_SEE_TO: Final = "see to space and permissions there, then run it again"
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -30,12 +31,12 @@ def make_directory(directory: Path) -> None:
     except FileExistsError:
         pass
     except OSError as error:
-        raise _refused(directory, f"the directory cannot be made: {error.strerror}") from None
+        raise _refused(directory, f"the directory cannot be made: {error.strerror}", _SEE_TO) from None
     else:
         sync_directory(directory.parent)
     status = os.stat(directory)
     if not stat.S_ISDIR(status.st_mode):
-        raise _refused(directory, "it is no directory")
+        raise _refused(directory, "it is no directory", "name another one, or move it away")
     if stat.S_IMODE(status.st_mode) & 0o022:
         raise _refused(directory, "others may write to this directory", f"chmod 0700 {directory}")
 
@@ -68,7 +69,7 @@ def write_new(files: Mapping[Path, bytes], shared: Mapping[Path, bytes] | None =
     except OSError as error:
         for path in made:
             path.unlink()
-        raise _refused(path, f"it cannot be written: {error.strerror}") from None
+        raise _refused(path, f"it cannot be written: {error.strerror}", _SEE_TO) from None
 
 
 def replace_private(path: Path, body: bytes) -> None:
@@ -84,7 +85,21 @@ def replace_private(path: Path, body: bytes) -> None:
         os.replace(new, path)
         sync_directory(path.parent)
     except OSError as error:
-        raise _refused(path, f"it cannot be written: {error.strerror}") from None
+        raise _refused(path, f"it cannot be written: {error.strerror}", _SEE_TO) from None
+
+
+def rename(path: Path, new: Path) -> None:
+    """Give a file another name in the same directory, durably; success where somebody else has done so.
+
+    Raises:
+        InvalidInput: ARGUMENT_INVALID: the directory cannot be written.
+    """
+    try:
+        with suppress(FileNotFoundError):
+            os.rename(path, new)
+        sync_directory(path.parent)
+    except OSError as error:
+        raise _refused(path, f"it cannot be renamed: {error.strerror}", _SEE_TO) from None
 
 
 @contextmanager
@@ -97,7 +112,7 @@ def alone_in(directory: Path) -> Iterator[None]:
     try:
         descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
-        raise _refused(directory, f"it cannot be opened: {error.strerror}") from None
+        raise _refused(directory, f"it cannot be opened: {error.strerror}", _SEE_TO) from None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
@@ -127,5 +142,5 @@ def sync_directory(directory: Path) -> None:
         os.close(descriptor)
 
 
-def _refused(path: Path, message: str, remedy: str = "") -> InvalidInput:
+def _refused(path: Path, message: str, remedy: str) -> InvalidInput:
     return InvalidInput(Reason.ARGUMENT_INVALID, message, file=str(path), remedy=remedy)

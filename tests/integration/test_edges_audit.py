@@ -9,6 +9,7 @@ from gausscert.v1 import agent_service_pb2_grpc
 from gausscert_common import auditing
 from gausscert_common.errors import NodeRefusal, Reason
 from gausscert_common.identity import Role
+from support.audit_lines import event_of
 from support.edge_calls import GOOD, TX, edge, operator, outcome, refusal, stub
 from support.edges import no_threads_are_left, odd_identity
 
@@ -21,7 +22,7 @@ ALICE = "gausscert://prod/operator/alice"
 def log_of(stub) -> list[auditing.Event]:
     answer = stub.ReadAudit(pb.ReadAuditRequest(), timeout=5)
     assert auditing.verify(answer.lines).fault is None
-    return [auditing.event_of(line) for line in answer.lines]
+    return [event_of(line) for line in answer.lines]
 
 
 def test_every_call_that_may_change_something_has_one_line(edge, operator, stub):
@@ -55,6 +56,15 @@ def test_the_answer_carries_the_line_about_it(stub):
     assert auditing.head_of(lines[-1]) == head
     _, call = stub.GetNode.with_call(GOOD["GetNode"], timeout=5)
     assert auditing.HEAD_KEY not in dict(call.trailing_metadata())
+
+
+@pytest.mark.parametrize("method", ["Stop", "Swap", "Start", "Abort"])
+def test_in_the_outage_no_line_is_told_of_before_it_is_durable(stub, method):
+    _, call = getattr(stub, method).with_call(GOOD[method], timeout=5)
+    assert auditing.HEAD_KEY not in dict(call.trailing_metadata())
+
+    _, call = stub.Commit.with_call(GOOD["Commit"], timeout=5)
+    assert auditing.as_head(dict(call.trailing_metadata())[auditing.HEAD_KEY]).number == 2
 
 
 def test_what_a_node_refuses_and_what_nobody_foresaw_is_written_down_too(edge, stub):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import itertools
 import stat
 import threading
@@ -17,6 +18,7 @@ from gausscert.v1 import agent_service_pb2 as pb
 from gausscert.v1 import agent_service_pb2_grpc
 from gausscert_agent import renewed
 from gausscert_agent.credential_source import CredentialSource
+from gausscert_agent.files import Disk
 from gausscert_common.errors import InvalidInput, Reason
 from gausscert_common.identity import Role
 from gausscert_coordinator import pki, pki_certificates, pki_register
@@ -222,6 +224,24 @@ def test_what_is_no_certificate_is_refused(stub, body):
     stub.BeginRenewal(BEGIN, timeout=5)
 
     assert refusal(stub.FinishRenewal, finish_with(body)).reason is Reason.CREDENTIAL_INVALID
+
+
+def test_a_credential_that_cannot_be_kept_is_told_with_what_mends_it(edge, operator, monkeypatch):
+    before = served(edge, operator)
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(Disk, "write", full)
+        error = renew(edge, operator).error
+
+    assert (error.reason, error.node) == (Reason.STORE_FAILED, NODE)
+    assert error.file == str(edge.config.state_dir / "credential.pem.new")
+    assert "make room" in error.remedy
+    assert f"gausscert pki renew --node {NODE}" in error.remedy
+    assert served(edge, operator) == before
+    assert renew(edge, operator).error is None
 
 
 def test_a_certificate_for_another_key_is_refused(edge, operator, stub, tmp_path):

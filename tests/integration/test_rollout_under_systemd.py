@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
+from gausscert_coordinator.rollout import doctor
 from support import software
 from support.machine import LINGER, Machine
 from support.rolling import by_node
@@ -87,6 +89,58 @@ def test_root_installs_an_agent_for_the_owner_of_the_certificates_and_removes_it
         "ls -d /etc/gausscert /opt/gausscert /etc/systemd/system/gausscert* /var/lib/gausscert || true"
     )
     assert left.split() == ["/var/lib/gausscert"]
+
+
+NEVER_WELL = (
+    "gausscert_agent/fitness.py",
+    b"if not _is_program(self._cm_ctl):",
+    b"if _is_program(self._cm_ctl):",
+)
+"""A release whose agent serves, and says that it is not healthy."""
+
+
+@pytest.mark.parametrize("machine", [("root",)], indirect=True)
+def test_an_agent_that_is_not_healthy_after_an_upgrade_gets_its_former_release_back(
+    machine: Machine, bundle: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(doctor, "GrpcDoctor", partial(doctor.GrpcDoctor, within_s=10.0))
+    first = machine.operator.agents("deploy", "--bundle", bundle)
+    assert first.code == 0, first.out + first.err + machine.log()
+    former = by_node(first)["n1"]["release"]
+    units = "cat /etc/systemd/system/gausscert-agent.service.d/*.conf /etc/gausscert/agent.toml"
+    before = machine.sh(units)
+    settings = machine.operator.root / "n1.toml"
+    settings.write_text(settings.read_text().replace("drain_s = 5.0", "drain_s = 6.0"))
+    newer = software.make(tmp_path / "newer", "0.1.1", NEVER_WELL)
+
+    upgraded = machine.operator.agents("upgrade", "--bundle", str(newer))
+
+    assert upgraded.code == 2
+    node = by_node(upgraded)["n1"]
+    assert (node["state"], node["failed_at"], node["put_back"]) == ("failed", "health", True)
+    assert node["error"]["message"].startswith("the agent answers, but is not healthy")
+    (found,) = [each for each in upgraded.document["findings"] if each["code"] == "ROLLOUT_PUT_BACK"]
+    assert found["cause"] == f"{former} serves again, and is healthy; {node['release']} was not"
+    assert machine.sh("readlink /opt/gausscert/current").strip() == f"releases/{former}"
+    assert machine.sh(units) == before
+    shown = by_node(machine.operator.agents("status"))["n1"]
+    assert (shown["running"]["release"], shown["running"]["stale"]) == (former, False)
+    assert set(shown["releases"]) == {former, node["release"]}
+
+    runs = machine.operator.gausscert("history").document["runs"]
+    assert [(each["kind"], each["verdict"]) for each in runs] == [
+        ("agents upgrade", "failed"),
+        ("agents deploy", "done"),
+    ]
+    shown = machine.operator.gausscert("history", runs[0]["transaction_id"]).document["runs"][0]
+    (agent,) = shown["agents"]
+    assert (agent["former_release"], agent["release"], agent["state"], agent["failed_at"]) == (
+        former,
+        node["release"],
+        "put back",
+        "health",
+    )
+    assert machine.operator.gausscert("history", "--verify", "--no-nodes").code == 0
 
 
 @pytest.mark.parametrize("machine", [("root", "install -d -o omm /opt/gausscert\n")], indirect=True)

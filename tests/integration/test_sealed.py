@@ -57,14 +57,20 @@ def test_an_agent_with_a_damaged_journal_serves_what_needs_none_and_is_told_of_e
         assert agent.gausscert("status").code == 0
 
 
-@pytest.mark.parametrize("lost", ["the journal", "the state directory"])
-def test_an_agent_that_has_lost_its_journal_beside_a_stage_is_sealed_too(tmp_path, lost):
+@pytest.mark.parametrize(
+    ("lost", "left"),
+    [("the journal", "stage"), ("the state directory", "stage"), ("the state directory", "mark")],
+)
+def test_an_agent_that_has_lost_its_journal_beside_a_stage_or_a_mark_is_sealed_too(tmp_path, lost, left):
     """It would look as if no transaction had ever been here, while it may have voted in one."""
     agent = LoneAgent(tmp_path, set_of(days=400))
     with agent:
         pass
-    stage = agent.live.parent / ".cm.20261102t120000z-abc123"
-    shutil.copytree(agent.live, stage)
+    beside = agent.live.parent / ".cm.20261102t120000z-abc123"
+    if left == "stage":
+        shutil.copytree(agent.live, beside)
+    else:
+        beside.with_name(f"{beside.name}.mark").mkdir(mode=0o700)
     kept = tmp_path / "kept"
     agent.state_dir.rename(kept)
     if lost == "the journal":
@@ -77,7 +83,7 @@ def test_an_agent_that_has_lost_its_journal_beside_a_stage_is_sealed_too(tmp_pat
             assert recovered.code == 3
             (failure,) = recovered.document["failures"]
             assert (failure["reason"], failure["node"]) == ("JOURNAL_DAMAGED", "n1")
-            assert "transaction 20261102t120000z-abc123 has left its stage here" in failure["message"]
+            assert f"transaction 20261102t120000z-abc123 has left its {left} here" in failure["message"]
             assert agent.gausscert("status").code == 3
             assert agent.gausscert("check").code == 2
         assert not (agent.state_dir / "journal.json").exists()

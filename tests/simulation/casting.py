@@ -153,8 +153,8 @@ def _left_behind(world: World, first: Captain) -> list[tuple[Captain, float]]:
 
 
 def _forgetting(world: World, first: Captain) -> None:
-    """A node loses its journal where that leaves no trace: when it has ended a transaction that others are in
-    still, or where only enable_ssl changes. Then the coordinator stops for ever."""
+    """A node loses its journal where that leaves no stage: when it has ended a transaction that others are in
+    still, or where only enable_ssl changes, of which a mark is left. Then the coordinator stops for ever."""
     dice = world.dice
     machine = dice.one_of(list(world.machines.values()))
     moments: tuple[Stage, ...] = (Stage.PURGE,)

@@ -85,7 +85,14 @@ class SimStore:
         return self._machine.live.digest
 
     def unretired(self) -> list[str]:
-        return [set_names.stage_name(transaction_id) for transaction_id in sorted(self._machine.beside)]
+        stages = [set_names.stage_name(transaction_id) for transaction_id in sorted(self._machine.beside)]
+        return stages + [
+            set_names.mark_name(transaction_id) for transaction_id in sorted(self._machine.marks)
+        ]
+
+    def leave_mark(self, transaction_id: str) -> None:
+        self._agent.effect("a mark")
+        self._machine.marks.add(transaction_id)
 
     def ensure_live(self, transaction_id: str, wanted: str, other: str) -> None:
         agent, machine = self._agent, self._machine
@@ -123,6 +130,7 @@ class SimStore:
 
     def remove_stage(self, transaction_id: str) -> None:
         agent, machine = self._agent, self._machine
+        machine.marks.discard(transaction_id)
         if transaction_id not in machine.beside:
             return
         agent.point("before it removes a stage", Fault.CRASH_IN_EFFECT)
@@ -137,6 +145,7 @@ class SimStore:
     def prune(self, keep: int) -> None:
         kept = list(self._machine.generations.items())[:keep]
         self._machine.generations = dict(kept)
+        self._machine.marks.clear()
 
     def sync(self) -> None:
         self._machine.sync()

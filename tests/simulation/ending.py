@@ -267,6 +267,8 @@ def _look(world: World) -> None:
             found.append(f"{each.name} is in phase {each.state.phase}")
         if each.beside:
             found.append(f"{each.name} has {', '.join(each.beside)} left over")
+        if each.marks:
+            found.append(f"{each.name} has a mark of {', '.join(sorted(each.marks))} left over")
         if each.manual_stop or each.loaded is None:
             found.append(f"CM of {each.name} is down")
         elif each.loaded is not each.live:

@@ -39,6 +39,8 @@ class Machine(Processes):
         self.readable_fence = Fence()
         """In the record that can be read: what may have been promised."""
         self.beside: dict[str, Content] = {}
+        self.marks: set[str] = set()
+        """Transactions of which no set lies beside the live one; durable at once."""
         self.children: dict[int, Child] = {}
         self.displaced: Content | None = None
         """What was live where somebody else's set is now."""
@@ -155,6 +157,7 @@ class Machine(Processes):
         damaged journal)."""
         self.live, self.displaced, self._before_exchange = chosen, None, None
         self.beside.clear()
+        self.marks.clear()
         self.set_ssl(ssl)
         self.sync_conf()
         self.forget(copies=True)

@@ -226,6 +226,12 @@ MUTANTS: Final = (
         ((ledger.Ledger, "require_empty", broken.no_check),),
     ),
     Mutant(
+        "no-mark",
+        "where only enable_ssl changes a mark is left, so that who loses his state directory is sealed",
+        ((effects.Effects, "_leave_mark", broken.no_check),),
+        within=4000,
+    ),
+    Mutant(
         "forgotten",
         "where a node remembers nothing, and others went on to swap, nothing is touched",
         ((contradiction, "_forgotten", broken.nothing_wrong),),

@@ -185,15 +185,14 @@ class Referee:
                 )
 
     def loaded(self) -> None:
-        """I3: running nodes have loaded the same set, and the same enable_ssl. A node that has forgotten a
-        transaction of enable_ssl alone keeps no trace of it: only the proof sees what that is there."""
+        """I3: running nodes have loaded the same set, and the same enable_ssl."""
         ours = [
             each
             for each in self.machines.values()
             if each.loaded is not None and not (each.runs_foreign or each.by_hand or each.returned)
         ]
         sets = {each.loaded.bundle_digest: each.name for each in ours if each.loaded is not None}
-        switches = {each.ssl_loaded: each.name for each in ours if not each.forgotten}
+        switches = {each.ssl_loaded: each.name for each in ours}
         for found in (sets, switches):
             if len(found) > 1:
                 self.broken(f"I3: {' and '.join(found.values())} have loaded different sets or enable_ssl")

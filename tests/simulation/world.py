@@ -251,11 +251,7 @@ class World:
 
     @property
     def forgotten(self) -> bool:
-        """Whether a node is in a transaction that another one was in, or has ended, and remembers no more; or
-        such a one has been left with another enable_ssl than the others."""
-        switches = {(machine.ssl_server, machine.ssl_agent) for machine in self.machines.values()}
-        if len(switches) > 1 and any(machine.forgotten for machine in self.machines.values()):
-            return True
+        """Whether a node is in a transaction that another one was in, or has ended, and remembers no more."""
         told = [machine.state.transaction for machine in self.machines.values()]
         flying = {each.transaction_id for each in told if each is not None}
         return any(flying & machine.forgotten for machine in self.machines.values())

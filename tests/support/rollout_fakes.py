@@ -135,6 +135,8 @@ class FakeDoctor:
     """Agents as a test says."""
 
     ill: dict[str, GausscertError] = field(default_factory=dict)
+    ill_once: dict[str, GausscertError] = field(default_factory=dict)
+    """Of the first agent that is asked there; the next one is well."""
     busy: dict[str, str] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
 
@@ -143,5 +145,7 @@ class FakeDoctor:
 
     async def healthy(self, node: InventoryNode) -> None:
         self.asked.append(node.name)
+        if node.name in self.ill_once:
+            raise self.ill_once.pop(node.name)
         if node.name in self.ill:
             raise self.ill[node.name]

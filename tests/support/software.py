@@ -27,12 +27,13 @@ PACKAGES = (
 """All but the simulated CM."""
 
 
-def make(target: Path, version: str = "") -> Path:
+def make(target: Path, version: str = "", spoilt: tuple[str, bytes, bytes] | None = None) -> Path:
     """A whole bundle.
 
     Args:
         target: Made.
         version: Of gausscert, to have another release; the real one by default.
+        spoilt: A file of gausscert, what is in it, and what is to be there instead.
     """
     wheels = target / "wheels"
     wheels.mkdir(parents=True)
@@ -41,7 +42,7 @@ def make(target: Path, version: str = "") -> Path:
         found = metadata.distribution(name)
         said = version if name == "gausscert" and version else found.version
         path = wheels / f"{name.replace('-', '_')}-{said}-{_tag(found)}.whl"
-        _pack(path, found, said)
+        _pack(path, found, said, spoilt if name == "gausscert" else None)
         sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
         lines.append(f"{name}=={said} --hash=sha256:{sha256}\n")
     (target / "requirements.txt").write_text("".join(lines))
@@ -69,10 +70,16 @@ def _tag(found: metadata.Distribution) -> str:
     return "-".join(".".join(dict.fromkeys(part)) for part in zip(*tags, strict=True))
 
 
-def _pack(path: Path, found: metadata.Distribution, version: str) -> None:
+def _pack(
+    path: Path, found: metadata.Distribution, version: str, spoilt: tuple[str, bytes, bytes] | None
+) -> None:
     own = found.name == "gausscert"
     info = f"{found.name.replace('-', '_')}-{version}.dist-info"
     entries = dict(_of_this_tree()) if own else dict(_installed(found))
+    if spoilt is not None:
+        name, old, new = spoilt
+        assert entries[name].count(old) == 1
+        entries[name] = entries[name].replace(old, new)
     for name in ("METADATA", "WHEEL", "entry_points.txt"):
         text = found.read_text(name)
         if text is not None:

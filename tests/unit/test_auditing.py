@@ -7,6 +7,7 @@ import json
 import pytest
 from gausscert_common import auditing
 from gausscert_common.auditing import NOTHING, Event, Head, verify
+from support.audit_lines import event_of
 
 EVENT = Event(
     "2026-11-26T06:00:00.000Z",
@@ -41,7 +42,7 @@ def test_a_whole_log_is_followed_to_its_end():
 
 
 def test_a_line_tells_what_happened():
-    assert auditing.event_of(LINES[2]) == EVENT._replace(epoch=2)
+    assert event_of(LINES[2]) == EVENT._replace(epoch=2)
     assert auditing.head_of(LINES[2]) == HEADS[2]
     assert all(len(text) < auditing.MAX_LINE_BYTES and "\n" not in text for text in LINES)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from gausscert_common.errors import InvalidInput
 
 from gausscert_coordinator.cli import rolling_out
 from gausscert_coordinator.cli.group import Verb, pass_invocation
@@ -15,19 +16,22 @@ from gausscert_coordinator.cli.verbs import AGENTS
 from gausscert_coordinator.exit_codes import ExitCode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    import asyncio
+    from collections.abc import Callable, Sequence
+
+    from gausscert_common.findings import Finding
 
     from gausscert_coordinator.cli.rolling_out import Opened
     from gausscert_coordinator.pki import Signed
     from gausscert_coordinator.rollout.bundle import Software
     from gausscert_coordinator.rollout.decide import NodePlan
-    from gausscert_coordinator.rollout.deploying import Looked
+    from gausscert_coordinator.rollout.deploying import Looked, NodeOutcome
 
 EXITS = {
     ExitCode.DONE: "every agent is there and healthy; with --service none: everything but what starts it is"
     " there, and so told",
     ExitCode.REFUSED: "refused, and nothing was changed; or a step failed: which and why is told; what was"
-    " done stays, and is not done again",
+    " done stays, and is not done again, but an agent that is not healthy afterwards gets back what it had",
     ExitCode.UNREACHABLE: "a node cannot be reached, or is in the middle of a transaction; the others' agents"
     " are as they were",
     ExitCode.OWN_ERROR: "an error of gausscert's own; run it again",
@@ -129,9 +133,12 @@ def run(
         if looked.errors or any(plan.refused for plan in plans) or dry_run:
             return _tell(invocation, verb, opened, looked, plans, ())
         issue = _issuer(invocation, opened, plans, pki_directory, passphrase_file)
-        with rolling_out.half_done():
+        recording = _recording(runner, opened, verb, plans)
+        with recording.half_done() if recording else rolling_out.half_done():
             outcomes = runner.run(opened.rollout.carry_out(plans, software, issue))
-    return _tell(invocation, verb, opened, looked, plans, outcomes)
+        late = _recorded(recording, plans, outcomes) if recording else ()
+    _confirm(invocation, opened, plans, outcomes, issue, pki_directory)
+    return _tell(invocation, verb, opened, looked, plans, outcomes, late)
 
 
 def _plans(opened: Opened, looked: Looked, software: Software, service: str) -> list[NodePlan]:
@@ -160,12 +167,74 @@ def _issuer(
     from gausscert_coordinator.cli import ca_key
     from gausscert_coordinator.rollout.decide import Step
 
-    home = directory or opened.inventory.credentials.ca.parent
+    home = _home(opened, directory)
     needed = [plan.node for plan in plans if Step.CREDENTIAL in plan.steps]
     passphrase = ca_key.passphrase(invocation, home, passphrase_file) if needed else None
     signed = {name: pki.sign(home, Role.NODE, name, passphrase=passphrase) for name in needed}
     pki.register(home, signed.values())
     return lambda name: signed[name]
+
+
+def _recording(
+    runner: asyncio.Runner, opened: Opened, verb: str, plans: list[NodePlan]
+) -> rolling_out.Recording | None:
+    """Begun; None where nothing is going to be changed."""
+    from gausscert_coordinator.history_rollouts import Change
+    from gausscert_coordinator.rollout.decide import Step
+
+    if all(set(plan.steps) <= {Step.HEALTH} for plan in plans):
+        return None
+    recording = rolling_out.Recording(runner, opened.inventory, verb)
+    recording.begin(Change(plan.node, plan.facts.release, plan.wanted.release, "begun") for plan in plans)
+    return recording
+
+
+def _recorded(
+    recording: rolling_out.Recording, plans: list[NodePlan], outcomes: Sequence[NodeOutcome]
+) -> tuple[Finding, ...]:
+    from gausscert_coordinator.history_rollouts import Change
+
+    changes = [
+        Change(
+            plan.node,
+            plan.facts.release,
+            plan.wanted.release,
+            "put back" if outcome.put_back else outcome.state.value,
+            ",".join(outcome.done),
+            outcome.failed_at.value if outcome.failed_at is not None else "",
+        )
+        for plan, outcome in zip(plans, outcomes, strict=True)
+    ]
+    found = [each for outcome in outcomes for each in outcome.findings]
+    return recording.end(changes, found, [each.error for each in outcomes if each.error is not None])
+
+
+def _confirm(
+    invocation: Invocation,
+    opened: Opened,
+    plans: list[NodePlan],
+    outcomes: Sequence[NodeOutcome],
+    issue: Callable[[str], Signed],
+    directory: Path | None,
+) -> None:
+    """Note in the register which credentials are on their nodes, those that a roll-out before has put there
+    included. What was done is done, whether or not that can be noted."""
+    from cryptography import x509
+
+    from gausscert_coordinator import pki_kept
+    from gausscert_coordinator.rollout.decide import Step
+
+    there = [plan.facts.held.cert.encode() for plan in plans if plan.wanted.credential_good]
+    there += [issue(each.node).cert_pem for each in outcomes if Step.CREDENTIAL in each.done]
+    serials = {f"{x509.load_pem_x509_certificate(body).serial_number:x}" for body in there}
+    try:
+        pki_kept.confirm(_home(opened, directory), serials)
+    except InvalidInput as error:
+        invocation.render.note(f"warning: the register of what was issued is behind: {error}")
+
+
+def _home(opened: Opened, directory: Path | None) -> Path:
+    return directory or opened.inventory.credentials.ca.parent
 
 
 def _tell(
@@ -174,11 +243,12 @@ def _tell(
     opened: Opened,
     looked: Looked,
     plans: list[NodePlan],
-    outcomes: Any,  # noqa: ANN401
+    outcomes: Sequence[NodeOutcome],
+    late: tuple[Finding, ...] = (),
 ) -> int:
     from gausscert_coordinator.cli import rollout_tables
 
-    told = rollout_tables.Told(opened.inventory.cluster, looked, tuple(plans), tuple(outcomes))
+    told = rollout_tables.Told(opened.inventory.cluster, looked, tuple(plans), tuple(outcomes), late)
     render = invocation.render
     render.result(verb, rollout_tables.document(told), lambda: rollout_tables.text(told, render.width))
     return rollout_tables.code(told)

@@ -16,8 +16,11 @@ from gausscert_coordinator.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from gausscert_common.errors import GausscertError
+    from gausscert_common.findings import Finding
 
     from gausscert_coordinator.cli.rolling_out import Opened
+    from gausscert_coordinator.history_rollouts import Change
+    from gausscert_coordinator.rollout.deploying import Looked
 
 
 @click.command(
@@ -59,6 +62,8 @@ def command(
     del ssh  # the only way so far
     import asyncio
 
+    from gausscert_coordinator.history_rollouts import Change
+
     opened = rolling_out.open_rollout(invocation, only, settings_file)
     names = ", ".join(node.name for node in opened.nodes)
     _confirm(invocation, f"remove the agents of {names}?", yes=yes)
@@ -75,11 +80,24 @@ def command(
             if facts.in_flight
         ]
         removed: dict[str, list[str]] = {}
+        late: tuple[Finding, ...] = ()
         failed: list[GausscertError] = [*looked.errors.values(), *busy]
         if not failed:
-            with rolling_out.half_done():
+            recording = rolling_out.Recording(runner, opened.inventory, "agents remove")
+            recording.begin(Change(name, facts.release, "", "begun") for name, facts in looked.facts.items())
+            with recording.half_done():
                 removed, failed = runner.run(opened.rollout.remove(looked, with_state=with_state))
-    return _tell(invocation, opened, removed, failed)
+            late = recording.end(_changes(looked, removed), (), failed)
+    return _tell(invocation, opened, removed, failed, late)
+
+
+def _changes(looked: Looked, removed: dict[str, list[str]]) -> list[Change]:
+    from gausscert_coordinator.history_rollouts import Change
+
+    states = {name: "removed" if gone else "unchanged" for name, gone in removed.items()}
+    return [
+        Change(name, facts.release, "", states.get(name, "failed")) for name, facts in looked.facts.items()
+    ]
 
 
 def _confirm(invocation: Invocation, question: str, *, yes: bool) -> None:
@@ -96,7 +114,11 @@ def _confirm(invocation: Invocation, question: str, *, yes: bool) -> None:
 
 
 def _tell(
-    invocation: Invocation, opened: Opened, removed: dict[str, list[str]], failed: list[GausscertError]
+    invocation: Invocation,
+    opened: Opened,
+    removed: dict[str, list[str]],
+    failed: list[GausscertError],
+    late: tuple[Finding, ...],
 ) -> int:
     from gausscert_coordinator.cli import documents, tables
     from gausscert_coordinator.cli.layout import cell
@@ -106,10 +128,12 @@ def _tell(
         "cluster": opened.inventory.cluster,
         "nodes": [{"node": name, "removed": gone} for name, gone in removed.items()],
         "errors": [documents.error(error) for error in failed],
+        "findings": [documents.finding(found) for found in late],
     }
     lines = [
         cell(f"{name}: removed {', '.join(gone)}" if gone else f"{name}: there was nothing to remove")
         for name, gone in removed.items()
     ]
-    invocation.render.result("agents remove", document, lambda: [*lines, *tables.failures(failed)])
+    told = [tables.findings(late, invocation.render.width)] if late else []
+    invocation.render.result("agents remove", document, lambda: [*lines, *told, *tables.failures(failed)])
     return gravest(failed)

@@ -29,6 +29,7 @@ def command(invocation: Invocation, /, **options: Any) -> int:  # noqa: ANN401 -
     what is missing and leaves alone what is not.
 
     The new release is installed beside the one that runs, on all nodes; only then agents are restarted, one
-    after the other, up to the first that is not healthy. The former release stays until the next upgrade.
+    after the other, up to the first that is not healthy, which is put back to its former release. That
+    stays on the nodes until the next upgrade.
     """
     return agents_deploy.run(invocation, "agents upgrade", **options)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from gausscert_coordinator.history_reader import (
         Account,
+        Agent,
         Certificate,
         Evidence,
         Failure,
@@ -78,6 +79,18 @@ def _account(shown: Account) -> Document:
         "evidence": [_evidence(each) for each in shown.evidence],
         "findings": [_finding(each) for each in shown.findings],
         "failures": [_failure(each) for each in shown.failures],
+        "agents": [_agent(each) for each in shown.agents],
+    }
+
+
+def _agent(shown: Agent) -> Document:
+    return {
+        "node": shown.node,
+        "former_release": shown.former,
+        "release": shown.release,
+        "state": shown.state,
+        "done": shown.done.split(",") if shown.done else [],
+        "failed_at": shown.failed_at or None,
     }
 
 

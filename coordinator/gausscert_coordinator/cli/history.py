@@ -90,9 +90,10 @@ def command(
     no_nodes: bool,
     head: str | None,
 ) -> int:
-    """Show what this machine's gausscert did to the cluster: when, who, how it ended. With the ID of a
-    transaction, or a beginning of it that fits no other, all that is known of it: every command to every node
-    and its answer, what was served and who saw it, findings and failures.
+    """Show what this machine's gausscert did to the cluster, roll-outs of agents included: when, who, how it
+    ended. With the ID of a transaction or roll-out, or a beginning of it that fits no other, all that is
+    known of it: every command to every node and its answer, what was served and who saw it, findings and
+    failures.
 
     With --verify it is not shown but verified: each thing that was ever written has the hash of the one
     before it, and all of it done once more must make the very same rows. Every agent has such a log, too, of

@@ -54,13 +54,22 @@ _PERSONS = [role.value for role in Role if role is not Role.NODE]
     help="Where one name has several roles; all of them otherwise.",
 )
 @click.option(
-    "--keep-newest", is_flag=True, help="Revoke what a newer credential of the same role has replaced."
+    "--keep-newest",
+    is_flag=True,
+    help="Revoke what a newer credential of the same role has replaced, by the order of issue.",
 )
+@click.option("--keep", metavar="SERIAL", help="Revoke all but this one, as gausscert pki list has it.")
 @click.option("--no-send", is_flag=True, help="Only write deny.list; nodes are told by the next pki revoke.")
 @ca_key.directory_option
 @pass_invocation
 def command(
-    invocation: Invocation, name: str, role: str | None, keep_newest: bool, no_send: bool, directory: Path
+    invocation: Invocation,
+    name: str,
+    role: str | None,
+    keep_newest: bool,
+    keep: str | None,
+    no_send: bool,
+    directory: Path,
 ) -> int:
     """Revoke the credentials of a person: every agent refuses them from now on, also on connections that are
     open, and for health checks, too.
@@ -76,7 +85,9 @@ def command(
     from gausscert_coordinator.cli import control_session, tables_pki
     from gausscert_coordinator.exit_codes import gravest
 
-    chosen = _chosen(pki_register.entries(directory), name, role, keep_newest=keep_newest)
+    found = _found(pki_register.entries(directory), name, role)
+    kept = _kept(found, keep, keep_newest=keep_newest)
+    chosen = tuple(each for each in found if each not in kept)
     inventory = None if no_send else _spared(invocation, chosen)
     listed = pki_register.revoke(directory, chosen, "revoked")
     shown: tuple[Denial, ...] = ()
@@ -91,7 +102,7 @@ def command(
     return gravest(each.error for each in shown if each.error is not None)
 
 
-def _chosen(entries: Sequence[Entry], name: str, role: str | None, *, keep_newest: bool) -> tuple[Entry, ...]:
+def _found(entries: Sequence[Entry], name: str, role: str | None) -> tuple[Entry, ...]:
     of_name = [each for each in entries if each.identity.name == name]
     found = [each for each in of_name if each.role is not Role.NODE and role in (None, each.role.value)]
     if not found:
@@ -103,8 +114,34 @@ def _chosen(entries: Sequence[Entry], name: str, role: str | None, *, keep_newes
             if is_node
             else "see gausscert pki list; what it does not know goes into deny.list by its serial",
         )
-    newest = {each.identity: each for each in reversed(found)}
-    return tuple(each for each in found if not (keep_newest and newest[each.identity] is each))
+    return tuple(found)
+
+
+def _kept(found: Sequence[Entry], serial: str | None, *, keep_newest: bool) -> tuple[Entry, ...]:
+    """What is not to be revoked."""
+    from datetime import UTC, datetime
+
+    from gausscert_coordinator import pki_register
+
+    if serial is not None and keep_newest:
+        raise InvalidInput(
+            Reason.USAGE, "one can be kept by its serial or by its age", remedy="leave --keep-newest away"
+        )
+    if serial is not None:
+        named = tuple(each for each in found if each.serial == serial.lower().lstrip("0"))
+        if not named:
+            raise InvalidInput(
+                Reason.ARGUMENT_INVALID,
+                f"none of these credentials has the serial {serial[:80]!r}",
+                remedy=f"choose from {', '.join(each.serial for each in found)}",
+            )
+        return named
+    if not keep_newest:
+        return ()
+    now = datetime.now(UTC)
+    by_role = ([each for each in found if each.identity == one] for one in {each.identity for each in found})
+    newest = (pki_register.newest(each, now) for each in by_role)
+    return tuple(each for each in newest if each is not None)
 
 
 def _spared(invocation: Invocation, chosen: Sequence[Entry]) -> Inventory:

@@ -14,9 +14,14 @@ from gausscert_common.errors import InvalidInput, NodeFailure, Reason
 from gausscert_coordinator.cli import completing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    import asyncio
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from gausscert_common.errors import GausscertError
+    from gausscert_common.findings import Finding
 
     from gausscert_coordinator.cli.settings import Invocation
+    from gausscert_coordinator.history_rollouts import Change
     from gausscert_coordinator.inventory import Inventory, InventoryNode
     from gausscert_coordinator.rollout.deploying import Rollout, Told
 
@@ -113,6 +118,56 @@ def _beside_inventory(invocation: Invocation) -> Path:
         return inventory_file.find(invocation.settings.inventory, os.environ).parent / SETTINGS
     except InvalidInput:
         return Path(SETTINGS)
+
+
+class Recording:
+    """What a verb does to the nodes, written to the history: before it begins, and when it has ended.
+
+    Args:
+        runner: Of the verb.
+        inventory: The cluster.
+        kind: The verb.
+    """
+
+    def __init__(self, runner: asyncio.Runner, inventory: Inventory, kind: str) -> None:
+        from gausscert_coordinator import history_file, history_rollouts
+
+        self._runner = runner
+        self._cluster = inventory.cluster
+        self._kind = history_rollouts.Kind(kind)
+        self._record = history_rollouts.Record(lambda: history_file.place(inventory))
+        self._changes: tuple[Change, ...] = ()
+
+    def begin(self, changes: Iterable[Change]) -> None:
+        """What is going to be done."""
+        from datetime import UTC, datetime
+
+        from gausscert_coordinator import naming
+
+        self._changes = tuple(changes)
+        name, holder = naming.transaction_id(datetime.now(UTC)), naming.holder()
+        self._runner.run(self._record.begin(self._kind, self._cluster, name, holder, *self._changes))
+
+    @contextmanager
+    def half_done(self) -> Iterator[None]:
+        """As the function, and recorded."""
+        try:
+            with half_done():
+                yield
+        except NodeFailure as stopped:
+            self.end(self._changes, (), (stopped,), interrupted=True)
+            raise
+
+    def end(
+        self,
+        changes: Sequence[Change],
+        found: Sequence[Finding],
+        failures: Sequence[GausscertError],
+        *,
+        interrupted: bool = False,
+    ) -> tuple[Finding, ...]:
+        """What came of it; answers what kept any of it from being recorded."""
+        return self._runner.run(self._record.end(changes, found, failures, interrupted=interrupted))
 
 
 @contextmanager

@@ -30,12 +30,14 @@ class Told:
     plans: tuple[NodePlan, ...]
     outcomes: tuple[NodeOutcome, ...]
     """() where nothing was begun."""
+    late: tuple[Finding, ...] = ()
+    """What kept it from being recorded."""
 
     @property
     def findings(self) -> tuple[Finding, ...]:
         """All of them, of all nodes."""
         later = [found for outcome in self.outcomes for found in outcome.findings]
-        return (*(found for plan in self.plans for found in plan.findings), *later)
+        return (*(found for plan in self.plans for found in plan.findings), *later, *self.late)
 
     @property
     def failures(self) -> tuple[GausscertError, ...]:
@@ -69,7 +71,7 @@ def document(told: Told) -> dict[str, Any]:
 
 def _unseen(node: str, error: GausscertError) -> dict[str, Any]:
     unknown = dict.fromkeys(("state", "release", "former_release", "service", "user", "restarts"))
-    nothing: dict[str, Any] = {"planned": [], "done": [], "failed_at": None}
+    nothing: dict[str, Any] = {"planned": [], "done": [], "failed_at": None, "put_back": None}
     return {"node": node, **unknown, **nothing, "error": documents.error(error)}
 
 
@@ -87,6 +89,7 @@ def _node(plan: NodePlan, outcome: NodeOutcome | None) -> dict[str, Any]:
         "planned": [step.value for step in plan.steps],
         "done": [] if outcome is None else [step.value for step in outcome.done],
         "failed_at": failed_at,
+        "put_back": None if outcome is None else outcome.put_back,
         "error": error,
     }
 
@@ -114,6 +117,7 @@ def _row(plan: NodePlan, outcome: NodeOutcome | None) -> list[Text]:
         state, style = "refused", BAD
     if outcome is not None and outcome.failed_at is not None:
         state = f"failed at {outcome.failed_at.value}"
+        state += ", put back" if outcome.put_back else ""
     return [
         cell(plan.node),
         cell(plan.facts.account or "-"),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from gausscert_common.protocol.coordinator import Verdict
 
-from gausscert_coordinator import naming
+from gausscert_coordinator import history_rollouts, naming
 from gausscert_coordinator.cli.layout import BAD, DOUBTFUL, FAINT, GOOD, STRONG, cell, counted, fitted, short
 from gausscert_coordinator.report import Mark
 
@@ -18,7 +18,16 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.text import Text
 
-    from gausscert_coordinator.history_reader import Account, Evidence, Failure, Finding, Node, Run, Step
+    from gausscert_coordinator.history_reader import (
+        Account,
+        Agent,
+        Evidence,
+        Failure,
+        Finding,
+        Node,
+        Run,
+        Step,
+    )
 
     IsGone = Callable[[str], bool]
 
@@ -31,6 +40,8 @@ _STYLE: Final = {
     Verdict.ROLLED_BACK.value: DOUBTFUL,
     Verdict.NOTHING_DONE.value: DOUBTFUL,
     Verdict.IN_DOUBT.value: BAD,
+    history_rollouts.Verdict.DONE.value: GOOD,
+    history_rollouts.Verdict.FAILED.value: BAD,
 }
 _WORD: Final = {
     Mark.STARTED.value: ("no answer known", DOUBTFUL),
@@ -65,7 +76,9 @@ def transaction(shown: Sequence[Account], width: int) -> list[RenderableType]:
 
 
 def _account(shown: Account, width: int) -> list[RenderableType]:
-    parts: list[RenderableType] = [*_head(shown.run)]
+    parts: list[RenderableType] = [*(_head_of_rollout(shown.run) if shown.agents else _head(shown.run))]
+    if shown.agents:
+        parts.append(_agents(shown.agents, width))
     if shown.nodes:
         parts.append(_nodes(shown.nodes, width))
     if shown.certificates:
@@ -116,6 +129,28 @@ def _head(shown: Run) -> list[Text]:
             cell(f"bundle {short(shown.bundle_digest)}, server certificate {short(shown.new_server or '')}")
         )
     return lines
+
+
+def _head_of_rollout(shown: Run) -> list[Text]:
+    return [
+        cell(f"{shown.kind} of cluster {shown.cluster}, {shown.transaction_id}", STRONG),
+        cell(f"begun {_second(shown.begun_at)} UTC by {shown.holder}, gausscert {shown.version}"),
+    ]
+
+
+def _agents(shown: Sequence[Agent], width: int) -> RenderableType:
+    rows = [
+        [
+            cell(each.node),
+            cell(each.former or "none"),
+            cell(each.release or "none"),
+            cell(each.state + (f", failed at {each.failed_at}" if each.failed_at else "")),
+            cell(each.done.replace(",", ", ") or "nothing"),
+        ]
+        for each in shown
+    ]
+    headings = ("node", "release before", "release wanted", "agent", "steps done")
+    return fitted(headings, rows, width, flexible=_READABLE)
 
 
 def _nodes(shown: Sequence[Node], width: int) -> RenderableType:
@@ -198,6 +233,9 @@ def _failure(shown: Failure) -> list[Text]:
 def _end(shown: Account) -> Text:
     run = shown.run
     text = _verdict(run)
+    if run.ended_at is None and shown.agents:
+        text.append(cell(". What is on the nodes, gausscert agents status --ssh tells", DOUBTFUL))
+        return text
     if run.ended_at is None:
         stages = [each.stage for each in shown.steps if not each.node]
         last = f"; the last stage that was begun: {stages[-1]}" if stages else ""

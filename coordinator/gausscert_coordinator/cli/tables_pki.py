@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,7 +22,14 @@ if TYPE_CHECKING:
     from gausscert_coordinator.pki import Issued
     from gausscert_coordinator.pki_register import Entry
 
-_STYLES: Final = {"ok": GOOD, "expiring": DOUBTFUL, "expired": BAD, "revoked": BAD, "superseded": FAINT}
+_STYLES: Final = {
+    "ok": GOOD,
+    "expiring": DOUBTFUL,
+    "expired": BAD,
+    "revoked": BAD,
+    "superseded": FAINT,
+    "unconfirmed": DOUBTFUL,
+}
 
 
 def issued(made: Issued) -> tuple[dict[str, Any], list[str], str]:
@@ -112,7 +120,10 @@ class Listing:
     """
 
     def __init__(self, entries: Sequence[Entry], held: Sequence[Held], now: datetime | None = None) -> None:
-        self._entries = entries
+        seen = {one.fingerprint for each in held for one in each.certificates}
+        self._entries = [
+            replace(each, pending=each.pending and each.fingerprint not in seen) for each in entries
+        ]
         self._held = held
         self._now = now or datetime.now(UTC)
 
@@ -130,7 +141,8 @@ class Listing:
                     "not_after": documents.time(each.not_after),
                     "days_left": judge.days_between(self._now, each.not_after),
                     "revoked": each.revoked,
-                    "state": self.state(each),
+                    "state": self._word(each),
+                    "confirmed": not each.pending,
                 }
                 for each in self._entries
             ],
@@ -168,19 +180,48 @@ class Listing:
         parts: list[RenderableType] = (
             [fitted(headings, rows, width)] if rows else [cell("nothing was issued yet")]
         )
-        return [*parts, *self._agents(width)]
+        return [*parts, *self._unconfirmed(), *self._agents(width)]
+
+    def _unconfirmed(self) -> list[RenderableType]:
+        nodes = {each.identity.name for each in self._entries if self.state(each) == "unconfirmed"}
+        return [
+            cell(
+                f"{name}: signed, but not seen in use; gausscert pki renew --node {name} puts it right,"
+                " pki list --nodes shows what its agent has",
+                DOUBTFUL,
+            )
+            for name in sorted(nodes)
+        ]
 
     def state(self, entry: Entry) -> str:
-        """One word: "revoked" before all, "superseded" where a newer one of the same identity is there."""
+        """One word for people: as for programs, but "unconfirmed" of what is good, was signed for an agent
+        that was not seen to have it, and was not followed by another one since."""
+        newest = self._newest(entry)
+        followed = newest is not None and newest.number > entry.number
+        good = self._word(entry) in ("ok", "expiring")
+        return "unconfirmed" if entry.pending and good and not followed else self._word(entry)
+
+    def _word(self, entry: Entry) -> str:
+        """One word for programs: "revoked" before all, "superseded" where a newer one of the same identity is
+        there and in use."""
         if entry.revoked:
             return "revoked"
         if entry.not_after <= self._now:
             return "expired"
-        newest = next(each for each in self._entries if each.identity == entry.identity)
-        if newest is not entry:
+        newest = self._newest(entry)
+        if (
+            newest is not None
+            and newest is not entry
+            and not (entry.pending and newest.number < entry.number)
+        ):
             return "superseded"
         soon = judge.days_between(self._now, entry.not_after) < CREDENTIAL_WARNED_DAYS
         return "expiring" if soon else "ok"
+
+    def _newest(self, entry: Entry) -> Entry | None:
+        """Of the same identity, of those that are in use."""
+        same = (each for each in self._entries if each.identity == entry.identity)
+        return next((each for each in same if not each.pending), None)
 
     def _agents(self, width: int) -> list[RenderableType]:
         rows = [

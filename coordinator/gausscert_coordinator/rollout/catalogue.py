@@ -122,6 +122,23 @@ ROLLOUT: Final[Mapping[str, Rule]] = table(
         " itself",
     ),
     _Rule(
+        "ROLLOUT_PUT_BACK",
+        WARNING,
+        "The agent was put back to what it had",
+        "The new release, or its configuration, did not make a healthy agent on this node; release,"
+        " agent.toml and unit are those of before, and the agent says that it is healthy with them. Agents"
+        " after it were not restarted.",
+        "see why the new one was not healthy, mend it, then run this again",
+    ),
+    _Rule(
+        "ROLLOUT_NOT_PUT_BACK",
+        ERROR,
+        "The agent could not be put back to what it had",
+        "The new release did not make a healthy agent, and the way back has failed, too, where the cause"
+        " says: the agent of this node may be down.",
+        "look at its log on the node (journalctl -u gausscert-agent), then deploy the release that is to run",
+    ),
+    _Rule(
         "ROLLOUT_CONFIG",
         WARNING,
         "The agent has something to say of its configuration",

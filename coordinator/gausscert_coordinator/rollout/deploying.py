@@ -1,6 +1,7 @@
 """Agents brought onto all nodes: everybody is looked at first, and nothing is begun while anything speaks
 against it. Then what no running agent notices, on all nodes at once; only when that has worked everywhere
-are agents started, and those that run anew, one after the other, up to the first that is unhealthy."""
+are agents started, and those that run anew, one after the other, up to the first that is unhealthy; that
+one gets back what it had."""
 
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from gausscert_common.errors import GausscertError, InternalError, Reason
 
 from gausscert_coordinator.rollout import facts as facts_of
+from gausscert_coordinator.rollout import putting_back
 from gausscert_coordinator.rollout.catalogue import finding
 from gausscert_coordinator.rollout.decide import BEFORE_ANY_START, NodePlan, Step, start_command
 from gausscert_coordinator.rollout.parcel import Blob
@@ -54,6 +56,8 @@ class NodeOutcome:
     error: GausscertError | None = None
     failed_at: Step | None = None
     findings: list[Finding] = field(default_factory=list)
+    put_back: bool | None = None
+    """After it failed: whether the agent has what it had before, and is healthy; None: it was not tried."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,11 +179,46 @@ class Rollout:
                 )
             if outcome.error is not None:
                 self._watch(Told(plan.node, step, ended=True, text=f"failed: {outcome.error.message}"))
+                await self._put_back(work)
                 return
             outcome.done.append(step)
             self._watch(Told(plan.node, step, ended=True))
         if steps[-1] is Step.TIDY:
             outcome.state = State.DEPLOYED
+
+    async def _put_back(self, work: _Work) -> None:
+        """After an agent that ran was ended, and is not healthy now."""
+        plan, outcome = work.plan, work.outcome
+        if outcome.failed_at not in (Step.ACTIVATE, Step.HEALTH) or not putting_back.is_possible(plan):
+            return
+        former, node = plan.facts.release, self._nodes[plan.node]
+        try:
+            if outcome.failed_at is Step.ACTIVATE and await self._still_runs(plan):
+                return
+            for step in putting_back.steps(plan, outcome.done):
+                self._watch(Told(plan.node, step, ended=False, text=f"back to {former}"))
+                if step is Step.HEALTH:
+                    await self._doctor.healthy(node.inventory)
+                else:
+                    request = self._request(node, step.value, **putting_back.request(plan, step))
+                    await node.ask({**request, "user": plan.facts.account})
+        except GausscertError as error:
+            outcome.put_back = False
+            cause = f"{former}: {error.message}"
+            outcome.findings.append(
+                finding("ROLLOUT_NOT_PUT_BACK", cause, plan.node, file=error.file, remedy=error.remedy)
+            )
+            return
+        outcome.put_back = True
+        cause = f"{former} serves again, and is healthy; {plan.wanted.release} was not"
+        outcome.findings.append(finding("ROLLOUT_PUT_BACK", cause, plan.node))
+
+    async def _still_runs(self, plan: NodePlan) -> bool:
+        """Whether the agent of before was not ended: starting the new one was refused before that."""
+        node = self._nodes[plan.node]
+        seen = facts_of.of(await node.ask(self._request(node, "look")))
+        before = plan.facts.running
+        return seen.running is not None and before is not None and seen.running.pid == before.pid
 
     async def _step(self, work: _Work, step: Step) -> None:
         node = self._nodes[work.plan.node]

@@ -25,7 +25,7 @@ from gausscert_coordinator.schemas.words import (
 )
 
 IDENTITY_STATES: Final = ("ok", "expiring", "expired", "revoked", "superseded")
-"""As in `cli.tables_pki.Listing.state`."""
+"""As in `cli.tables_pki.Listing.state`, which has one word more for people."""
 CHECK_SUBJECTS: Final = ("address", "TLS", "identity", "agent", "clock", "cm_ctl")
 CHECK_MARKS: Final = ("ok", "warning", "failed", "unknown")
 """As in `node_check`, which loads the rules and with them cryptography."""
@@ -56,6 +56,12 @@ _ROLLED_OUT: Final[dict[str, Schema]] = {
             planned=every(word(Step)),
             done=every(word(Step)),
             failed_at=maybe(word(Step)),
+            put_back=maybe(
+                flag(
+                    "After it failed: the agent has what it had before, and is healthy; false: that failed,"
+                    " too; null: it was not tried."
+                )
+            ),
             error=maybe(part("error")),
         )
     ),
@@ -113,6 +119,7 @@ DOCUMENTS: Final[dict[str, tuple[str, dict[str, Schema]]]] = {
                     days_left=whole("By the clock here; negative: it has expired."),
                     revoked=flag(""),
                     state=word(IDENTITY_STATES),
+                    confirmed=flag("false: signed for an agent that was not seen to have it."),
                 )
             ),
             "agents": every(
@@ -183,6 +190,7 @@ DOCUMENTS: Final[dict[str, tuple[str, dict[str, Schema]]]] = {
             "cluster": text(),
             "nodes": every(obj(node=text(), removed=every(text(), "What is gone."))),
             "errors": every(part("error")),
+            "findings": every(part("finding"), "What kept it from being recorded."),
         },
     ),
     "agents-status": (

@@ -20,14 +20,16 @@ from gausscert_coordinator.schemas.words import (
 _UNKNOWN: Final = "null where it did not come to that, or an older gausscert wrote it."
 
 RUN: Final[dict[str, Schema]] = {
-    "transaction_id": text(),
-    "kind": text("replace, rollback, ssl, recover or join."),
+    "transaction_id": text("Also of a roll-out, which is none, but has an id of the same kind."),
+    "kind": text(
+        "replace, rollback, ssl, recover or join; of a roll-out agents deploy, agents upgrade, agents remove."
+    ),
     "holder": text("Who did it."),
     "gausscert_version": text(),
     "begun_at": moment(""),
     "ended_at": maybe(moment(_UNKNOWN)),
     "duration_s": maybe(number(_UNKNOWN)),
-    "verdict": maybe(text("A verdict of gausscert/replace/v1.")),
+    "verdict": maybe(text("A verdict of gausscert/replace/v1; of a roll-out done or failed.")),
     "why": maybe(text()),
     "interrupted": maybe(flag("")),
     "last_stage": maybe(text()),
@@ -106,6 +108,21 @@ _ACCOUNT: Final = obj(
     ),
     findings=every(part("finding")),
     failures=every(obj(reason=text(), node=text(), file=text(), message=text(), remedy=text())),
+    agents=every(
+        obj(
+            "What became of the agent of a node in a roll-out.",
+            node=text(),
+            former_release=text('That it had; "" for none.'),
+            release=text('That it was to have; "" for none.'),
+            state=text(
+                '"begun" where no end is known; a state of gausscert/agents-deploy/v1, "put back" or'
+                ' "removed".'
+            ),
+            done=every(text(), "Steps that were carried out."),
+            failed_at=maybe(text("A step.")),
+        ),
+        "[] of a transaction.",
+    ),
 )
 
 DOCUMENTS: Final[dict[str, tuple[str, dict[str, Schema]]]] = {

@@ -12,6 +12,8 @@ from gausscert_agent import audit
 from gausscert_agent.audit import KEPT, REFUSAL_EVERY_S, REFUSALS, AuditLog
 from gausscert_common import auditing
 from gausscert_common.auditing import Event, verify
+from gausscert_common.errors import NodeFailure, Reason
+from support.audit_lines import event_of
 
 NOW = datetime(2026, 11, 26, 6, 0, tzinfo=UTC)
 
@@ -38,7 +40,7 @@ class Bench:
         return [text for _, text in audit.numbered(self.root / "audit")]
 
     def events(self) -> list[Event]:
-        return [auditing.event_of(text) for text in self.lines()]
+        return [event_of(text) for text in self.lines()]
 
     @property
     def files(self):
@@ -65,7 +67,7 @@ def small(tmp_path):
 def test_every_line_is_chained_and_private(bench):
     heads = [bench.log.note(event(epoch=number)) for number in range(3)]
 
-    assert bench.log.head() == heads[-1] == bench.verified().head
+    assert heads[-1] == bench.verified().head
     assert [each.epoch for each in bench.events()] == [0, 1, 2]
     assert bench.events()[0].at == "2026-11-26T06:00:00.000Z"
     assert bench.files[0].stat().st_mode & 0o777 == 0o600
@@ -270,6 +272,65 @@ def test_only_what_costs_no_outage_is_made_durable(bench, monkeypatch):
     assert synced == []
     bench.log.note(event())
     assert len(synced) == 1
+
+
+def test_nobody_is_told_of_a_line_that_a_power_cut_may_take(bench, monkeypatch):
+    """A history would take the log for altered afterwards."""
+    durable = []
+    monkeypatch.setattr(bench.log._disk, "sync_data", lambda opened: durable.append(os.fstat(opened).st_size))
+
+    assert bench.log.note(event(), durable=False) is None
+    told = bench.log.note(event())
+    assert (told.number, durable[-1]) == (2, bench.files[0].stat().st_size)
+
+    assert bench.log.note(event(), durable=False) is None
+    lines, _ = bench.log.lines(0, 10_000)
+    assert (len(lines), durable[-1]) == (3, bench.files[0].stat().st_size)
+    bench.log.lines(0, 10_000)
+    assert len(durable) == 2
+
+
+def test_whoever_writes_in_an_outage_waits_for_no_reader(bench, monkeypatch):
+    bench.log.note(event(), durable=False)
+    entered, leave = threading.Event(), threading.Event()
+
+    def slow(_):
+        entered.set()
+        leave.wait(10)
+
+    monkeypatch.setattr(bench.log._disk, "sync_data", slow)
+    reader = threading.Thread(target=bench.log.lines, args=(0, 10_000))
+    reader.start()
+    assert entered.wait(10)
+
+    bench.log.note(event(), durable=False)
+
+    assert reader.is_alive()
+    leave.set()
+    reader.join()
+    assert len(bench.lines()) == 2
+
+
+def test_what_a_predecessor_wrote_is_durable_before_it_is_read(bench, monkeypatch):
+    bench.log.note(event(), durable=False)
+    bench.restart()
+    durable = []
+    monkeypatch.setattr(bench.log._disk, "sync_data", lambda opened: durable.append(os.fstat(opened).st_ino))
+
+    assert len(bench.log.lines(0, 10_000)[0]) == 1
+    assert durable == [bench.files[0].stat().st_ino]
+
+
+def test_lines_that_cannot_be_made_durable_are_not_told(bench, monkeypatch):
+    bench.log.note(event(), durable=False)
+
+    def fails(_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(bench.log._disk, "sync_data", fails)
+    with pytest.raises(NodeFailure) as caught:
+        bench.log.lines(0, 10_000)
+    assert (caught.value.reason, caught.value.file) == (Reason.STORE_FAILED, str(bench.root / "audit"))
 
 
 def test_side_by_side_no_line_is_lost(bench):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import shutil
+
 import pytest
 from gausscert_agent.staging import Material
 from gausscert_common import certset
@@ -10,9 +13,10 @@ from gausscert_common.findings import Finding, Severity
 from gausscert_common.model import Layout, SslValue
 from gausscert_common.protocol.words import Outcome, Phase, SslWish, Step
 from gausscert_common.source import LiveSet
-from support.agent_core import BACKWARD, FORWARD, OLD, TX, FakeCm, Node, snapshot
+from support.agent_core import BACKWARD, FORWARD, OLD, TX, FakeCm, HookedDisk, Node, beside, snapshot
 
 KEPT = Material(LiveSet())
+MARK = f".cm.{TX}.mark"
 ON, OFF = SslValue.ON, SslValue.OFF
 BROKEN = Finding("CERTIFICATE_EXPIRED", Severity.ERROR, "it has expired", "issue another", file="server.crt")
 
@@ -148,3 +152,83 @@ def test_a_lost_journal_is_noticed_by_the_copies_of_the_switched_files(node):
     assert f"transaction {TX} has left copies" in caught.value.message
     assert sorted(path.name for path in node.state_dir.glob("conf.*")) == kept
     assert not (node.state_dir / "journal.json").exists()
+
+
+@pytest.mark.parametrize("far", [2, 3, 4, 5, 6])
+def test_from_prepare_to_the_end_a_mark_is_there_and_nothing_else(node, far):
+    switched(node, FORWARD[:1])
+    assert beside(node.sslcert) == []
+    switched(node, FORWARD[1:far])
+    assert beside(node.sslcert) == [MARK]
+    assert snapshot(node.shelf)[MARK] == (0o40700, b"")
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [*(FORWARD[:far] for far in range(2, 7)), *(FORWARD[:4] + BACKWARD[:far] for far in range(1, 4))],
+    ids=lambda steps: steps[-1].name.lower(),
+)
+def test_a_lost_state_directory_is_noticed_by_the_mark(node, steps):
+    """Beside nodes that have aborted it would pass for one that never took part, with another enable_ssl."""
+    switched(node, steps)
+    before = snapshot(node.sslcert)
+    shutil.rmtree(node.state_dir)
+    for _ in range(2):  # it is not forgotten by starting once more
+        with pytest.raises(NodeFailure) as caught:
+            node.restart()
+        assert caught.value.reason is Reason.JOURNAL_DAMAGED
+        assert f"transaction {TX} has left its mark here" in caught.value.message
+    assert snapshot(node.sslcert) == before
+
+
+def test_a_prepare_that_is_refused_leaves_no_mark(node):
+    node.judge.findings = (BROKEN,)
+    node.run(Step.ACQUIRE)
+    with pytest.raises(NodeRefusal):
+        node.prepare(material=KEPT, wish=SslWish.ON)
+    assert beside(node.sslcert) == []
+
+
+def test_where_no_mark_can_be_left_nothing_is_begun(tmp_path):
+    def hook(name):
+        if name == "make_directory":
+            raise PermissionError(errno.EACCES, "Permission denied")
+
+    made = Node(tmp_path, disk=HookedDisk(hook))
+    made.start()
+    made.run(Step.ACQUIRE)
+    with pytest.raises(NodeRefusal) as caught:
+        made.prepare(material=KEPT, wish=SslWish.OFF)
+    assert caught.value.reason is Reason.NODE_UNFIT
+    assert caught.value.file == str(made.sslcert)
+    assert "Permission denied" in caught.value.message
+    assert caught.value.remedy
+    assert (made.state.phase, beside(made.sslcert)) == (Phase.NONE, [])
+    made.stop()
+
+
+def test_a_mark_that_came_back_with_a_power_cut_goes_with_the_next_start(node):
+    switched(node, FORWARD)
+    (node.sslcert / MARK).mkdir(mode=0o700)
+    node.restart()
+    assert beside(node.sslcert) == []
+
+
+def test_the_first_set_on_a_node_leaves_a_mark_too(tmp_path):
+    """After the exchange nothing lies beside it."""
+    made = Node(tmp_path, live=None)
+    made.start()
+    made.run_all(FORWARD[:4])
+    assert beside(made.sslcert) == [MARK]
+    shutil.rmtree(made.state_dir)
+    with pytest.raises(NodeFailure) as caught:
+        made.restart()
+    assert caught.value.reason is Reason.JOURNAL_DAMAGED
+
+
+def test_the_first_set_is_alone_when_all_is_over(tmp_path):
+    made = Node(tmp_path, live=None)
+    made.start()
+    made.run_all(FORWARD)
+    assert beside(made.sslcert) == []
+    made.stop()

@@ -13,14 +13,14 @@ from typing import Any
 import pytest
 from gausscert_common.errors import NodeFailure, Reason
 from gausscert_common.identity import Role
-from gausscert_coordinator import inventory_file, pki
+from gausscert_coordinator import history_reader, inventory_file, naming, pki, pki_register
 from gausscert_coordinator.cli.main import run as run_command
 from gausscert_coordinator.cli.settings import Invocation
 from gausscert_coordinator.cli.terminal import Terminal
 from gausscert_coordinator.rollout.ssh import Ended
 from support import software
 from support.cli_fakes import Run, Tty
-from support.rollout_fakes import FakeDoctor, FakeSsh, look, running
+from support.rollout_fakes import FakeDoctor, FakeSsh, look, running, trouble
 
 NODES = ("n1", "n2")
 
@@ -38,7 +38,8 @@ class Desk:
         (root / "ca.pass").write_text("a passphrase\n")
         (root / "ca.pass").chmod(0o600)
         (root / "agent.toml").write_text('[cm]\nhome = "/opt/cm"\n')
-        text = '[cluster]\nname = "prod"\n[credentials]\nca = "pki/ca.crt"\n'
+        text = f'[cluster]\nname = "prod"\n[history]\nfile = "{root}/history.db"\n'
+        text += '[credentials]\nca = "pki/ca.crt"\n'
         text += 'cert = "pki/operator-alice.crt"\nkey = "pki/operator-alice.key"\n'
         for name in NODES:
             text += f'[[node]]\nname = "{name}"\naddress = "{name}:7443"\n'
@@ -62,9 +63,20 @@ class Desk:
             )
         return Run(code, out.getvalue(), err.getvalue())
 
+    def gausscert(self, *arguments: str) -> Run:
+        """Any other verb."""
+        out, err = io.StringIO(), io.StringIO()
+        with redirect_stdout(out), redirect_stderr(err):
+            code = run_command([*arguments, "--inventory", str(self.root / "gausscert.toml")])
+        return Run(code, out.getvalue(), err.getvalue())
+
     def deploy(self, *arguments: str) -> Run:
         passphrase = ("--passphrase-file", str(self.root / "ca.pass"))
         return self.run("deploy", "--bundle", self.bundle, *passphrase, *arguments)
+
+
+def cli_history(desk: Desk, *arguments: str) -> Run:
+    return desk.gausscert("history", *arguments)
 
 
 def here(**changes: Any) -> dict[str, Any]:
@@ -102,6 +114,118 @@ def test_all_nodes_are_deployed_with_credentials_of_the_operators_ca(desk: Desk)
     (sent,) = [body for argv, body in desk.ssh.sent if b'"action": "credential"' in body and "n1" in argv]
     assert sent.count(b"-----BEGIN PRIVATE KEY-----") == 1
     assert b"PRIVATE KEY" not in done.out.encode() + done.err.encode()
+
+
+def history(desk: Desk) -> list[Any]:
+    """Every roll-out that was recorded, the newest first."""
+    path = desk.root / "history.db"
+    runs = history_reader.runs(path, "prod", limit=10)
+    return [history_reader.transaction(path, "prod", each.transaction_id)[0] for each in runs]
+
+
+def test_a_roll_out_is_in_the_history_with_the_releases_of_every_node(desk: Desk):
+    desk.ssh.answers["n2"]["look"] = here(release="0.0.9-old", releases=["0.0.9-old"])
+
+    done = desk.deploy("--output", "json")
+
+    release = json.loads(done.out)["nodes"][0]["release"]
+    (account,) = history(desk)
+    assert (account.run.kind, account.run.verdict, account.run.participants) == ("agents deploy", "done", 2)
+    assert account.run.holder.startswith(naming.person())
+    told = {each.node: (each.former, each.release, each.state) for each in account.agents}
+    assert told == {"n1": ("", release, "deployed"), "n2": ("0.0.9-old", release, "deployed")}
+    assert account.agents[0].done.startswith("upload,install,credential")
+    assert desk.run("deploy", "--bundle", desk.bundle, "--dry-run").code == 0
+    assert len(history(desk)) == 1
+
+
+def test_what_failed_and_what_was_stopped_is_in_the_history_too(desk: Desk):
+    desk.ssh.answers["n2"]["install"] = trouble("no space left")
+    assert desk.deploy().code == 2
+    desk.ssh.answers["n2"]["install"] = signal.SIGINT
+    assert desk.deploy().code == 2
+
+    stopped, failed = history(desk)
+    assert (failed.run.verdict, failed.run.interrupted) == ("failed", False)
+    assert {each.node: (each.state, each.failed_at) for each in failed.agents} == {
+        "n1": ("untouched", ""),
+        "n2": ("failed", "install"),
+    }
+    assert [each.message for each in failed.failures] == ["no space left"]
+    assert (stopped.run.verdict, stopped.run.interrupted) == ("failed", True)
+    assert {each.state for each in stopped.agents} == {"begun"}
+
+
+def test_the_history_shows_roll_outs_beside_transactions(desk: Desk):
+    desk.deploy()
+    (account,) = history(desk)
+
+    shown = cli_history(desk)
+    one = cli_history(desk, account.run.transaction_id)
+    document = cli_history(desk, account.run.transaction_id, "--output", "json")
+
+    assert "agents deploy" in shown.out
+    assert account.agents[0].release in one.out
+    assert "deployed" in one.out
+    (run,) = json.loads(document.out)["runs"]
+    assert [each["node"] for each in run["agents"]] == ["n1", "n2"]
+    assert run["agents"][0]["former_release"] == ""
+    assert cli_history(desk, "--verify", "--no-nodes").code == 0
+
+
+def test_a_removal_is_in_the_history(desk: Desk):
+    desk.ssh.answers["n1"] = {"look": here(release="0.1-a", releases=["0.1-a"]), "remove": ["/opt/gausscert"]}
+    desk.ssh.answers["n2"] = {"look": here(), "remove": trouble("it does not end")}
+
+    assert desk.run("remove", "--yes").code == 2
+
+    (account,) = history(desk)
+    assert (account.run.kind, account.run.verdict) == ("agents remove", "failed")
+    assert [(each.node, each.former, each.release, each.state) for each in account.agents] == [
+        ("n1", "0.1-a", "", "removed"),
+        ("n2", "", "", "failed"),
+    ]
+
+
+def test_a_history_that_cannot_be_written_keeps_no_agent_from_its_node(desk: Desk):
+    (desk.root / "history.db").mkdir()
+
+    done = desk.deploy("--output", "json")
+
+    assert done.code == 0, done.err
+    document = json.loads(done.out)
+    assert [each["state"] for each in document["nodes"]] == ["deployed", "deployed"]
+    assert [each["code"] for each in document["findings"]] == ["HISTORY_NOT_WRITTEN"]
+
+
+def states(desk: Desk) -> dict[str, bool]:
+    """Whether what was issued to each node is on it, for all that is known."""
+    entries = pki_register.entries(desk.root / "pki")
+    return {each.identity.name: not each.pending for each in entries if each.role is Role.NODE}
+
+
+def test_a_credential_counts_as_issued_once_it_is_on_its_node(desk: Desk):
+    desk.ssh.answers["n2"]["credential"] = trouble("no space")
+
+    assert desk.deploy().code == 2
+    assert states(desk) == {"n1": True, "n2": False}
+
+    del desk.ssh.answers["n2"]["credential"]
+    assert desk.deploy("--node", "n2").code == 0
+    entries = [each for each in pki_register.entries(desk.root / "pki") if each.identity.name == "n2"]
+    assert [each.pending for each in entries] == [False, True]
+
+
+def test_what_a_roll_out_that_was_cut_short_has_put_on_a_node_is_seen_by_the_next(desk: Desk):
+    signed = pki.sign(desk.root / "pki", Role.NODE, "n1", passphrase=b"a passphrase")
+    pki.register(desk.root / "pki", [signed])
+    ca = (desk.root / "pki" / "ca.crt").read_text()
+    credential = {"cert": signed.cert_pem.decode(), "ca": ca, "key_fits": True}
+    desk.ssh.answers["n1"] = {"look": here(credential=credential)}
+
+    assert desk.deploy("--node", "n1").code == 0
+
+    assert states(desk) == {"n1": True}
 
 
 def test_a_dry_run_asks_for_no_passphrase_and_begins_nothing(desk: Desk):

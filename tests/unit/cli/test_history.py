@@ -164,7 +164,7 @@ def test_the_document_of_one_transaction_is_stable(path: Path):
         *("transaction_id", "kind", "holder", "gausscert_version", "begun_at", "ended_at", "duration_s"),
         *("verdict", "why", "interrupted", "last_stage", "epoch", "participants", "options"),
         *("bundle_digest", "generation", "new_server_fingerprint", "cluster_state", "server_roles", "before"),
-        *("nodes", "certificates", "steps", "evidence", "findings", "failures"),
+        *("nodes", "certificates", "steps", "evidence", "findings", "failures", "agents"),
     }
     assert (run["begun_at"], run["verdict"], run["interrupted"]) == (
         "2026-11-02T12:00:00Z",

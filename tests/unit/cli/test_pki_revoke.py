@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -71,16 +72,56 @@ def test_one_role_alone(here):
 
 def test_what_a_newer_one_has_replaced(here):
     former = issue(Role.OPERATOR, "alice", "a")
-    for path in Path("a").iterdir():
-        path.rename(f"former-{path.name}")
-    import time
-
-    time.sleep(1.1)  # certificates know whole seconds
-    issue(Role.OPERATOR, "alice", "b")
+    issue(Role.OPERATOR, "alice", "b")  # in the same second, mostly: certificates know no less
 
     assert revoke("alice", "--keep-newest").code == 0
 
     assert denied() == [serial(former)]
+
+
+def test_a_newer_one_of_a_clock_that_was_set_back(here):
+    former = issue(Role.OPERATOR, "alice", "a")
+    pki.issue(CA, Role.OPERATOR, "alice", out=Path("b"), now=datetime.now(UTC) - timedelta(minutes=30))
+
+    assert revoke("alice", "--keep-newest").code == 0
+
+    assert denied() == [serial(former)]
+
+
+def test_the_newest_of_each_role_is_kept(here):
+    former = [issue(Role.OPERATOR, "alice", "a"), issue(Role.OBSERVER, "alice", "b")]
+    for role, out in ((Role.OPERATOR, "c"), (Role.OBSERVER, "d")):
+        issue(role, "alice", out)
+
+    assert revoke("alice", "--keep-newest").code == 0
+
+    assert sorted(denied()) == sorted(map(serial, former))
+
+
+def test_where_nobody_knows_which_is_the_newer_nothing_is_revoked_and_one_can_be_named(here):
+    one, other = issue(Role.OPERATOR, "alice", "a"), issue(Role.OPERATOR, "alice", "b")
+    for path in list(CA.glob("issued-*.crt")):  # as an older gausscert has kept them
+        path.rename(path.with_name(f"issued-{path.stem.rpartition('-')[2]}.crt"))
+    given = Given()
+
+    refused = revoke("alice", "--keep-newest", given=given)
+
+    assert refused.code == 2
+    assert serial(one) in refused.err
+    assert serial(other) in refused.err
+    assert "--keep SERIAL" in refused.err
+    assert (given.asked, Path("pki/deny.list").exists()) == ([], False)
+    assert revoke("alice", "--keep", serial(other).upper()).code == 0
+    assert denied() == [serial(one)]
+
+
+@pytest.mark.parametrize("args", [("--keep", "beef"), ("--keep", "beef", "--keep-newest")])
+def test_what_is_kept_must_be_there(here, args):
+    issue(Role.OPERATOR, "alice", "a")
+
+    assert revoke("alice", *args).code == 2
+
+    assert not Path("pki/deny.list").exists()
 
 
 def test_running_it_again_writes_nothing_and_sends_everything(here):

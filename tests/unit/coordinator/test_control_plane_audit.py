@@ -36,6 +36,29 @@ class Agent:
         pass
 
 
+class Rotating(Agent):
+    """Gives its oldest lines up, once it was asked for this page."""
+
+    gone, asked = 0, 0
+
+    async def read_audit(self, after):
+        self.asked += 1
+        start = max(after, self.gone)
+        if self.asked == 2:
+            self.gone = 6
+        page = self._log[start : start + self._page]
+        return page, start + len(page)
+
+
+class Gap(Agent):
+    """Somebody has taken a file out of the middle."""
+
+    async def read_audit(self, after):
+        start = after if after < 2 or after >= 6 else 6
+        page = self._log[start : start + self._page]
+        return page, start + len(page)
+
+
 class Hostile(Agent):
     """Is asked a thousand times at most, so that the test has an end."""
 
@@ -84,6 +107,18 @@ def test_all_pages_are_verified_as_one_log(tmp_path):
 
     assert (whole.verified.head.number, whole.verified.fault, whole.error) == (5, None, None)
     assert altered.verified.fault.number == 4
+
+
+def test_a_file_that_an_agent_gives_up_between_two_pages_is_no_gap(tmp_path):
+    (found,) = audits(tmp_path, Rotating("n1", lines(11)))
+
+    assert (found.verified.first, found.verified.head.number, found.verified.fault) == (7, 11, None)
+
+
+def test_a_gap_that_stays_is_named(tmp_path):
+    (found,) = audits(tmp_path, Gap("n1", lines(11)))
+
+    assert (found.verified.head.number, found.verified.fault.number) == (2, 3)
 
 
 @pytest.mark.parametrize("kind", [Stuck, Endless])

@@ -1,0 +1,163 @@
+"""An agent that is not healthy after an upgrade gets back what it had."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from gausscert_common.errors import NodeFailure, Reason
+from gausscert_common.findings import Severity
+from gausscert_coordinator.inventory import AgentInstall, InventoryNode
+from gausscert_coordinator.rollout.decide import NodePlan, Step, Wanted, decide
+from gausscert_coordinator.rollout.deploying import NodeOutcome, Rollout, State, Told
+from gausscert_coordinator.rollout.facts import Service
+from support.rollout_fakes import (
+    FORMER,
+    RELEASE,
+    FakeDoctor,
+    FakeSsh,
+    facts,
+    look,
+    running,
+    software,
+    trouble,
+)
+
+NAMES = ("n1", "n2")
+UNITS = {"gausscert-agent.service": "former unit", "50-gausscert-node.conf": "former drop-in"}
+INSTALLED = {
+    "service": "system",
+    "service_state": "active",
+    "release": FORMER,
+    "releases": [FORMER],
+    "running": running(FORMER),
+    "journal": {"phase": "NONE"},
+    "config": "former config",
+    "units": UNITS,
+}
+ILL = NodeFailure(Reason.ROLLOUT_FAILED, "the agent answers, but is not healthy")
+
+
+class Crew:
+    """Two nodes with agents of the former release."""
+
+    def __init__(self, root: Path) -> None:
+        self.ssh, self.doctor, self.told = FakeSsh(), FakeDoctor(), list[Told]()
+        self.software = software(root)
+        nodes = [InventoryNode(name, f"{name}:7443", install=AgentInstall()) for name in NAMES]
+        self.rollout = Rollout(nodes, self.ssh, self.doctor, lambda _: "/opt/cm", self.told.append)
+
+    def plan(self, name: str, release: str = RELEASE, **changes) -> NodePlan:
+        units = {"gausscert-agent.service": "new unit", "50-gausscert-node.conf": "new drop-in"}
+        wanted = Wanted(name, release, Service.AUTO, "new config", units, credential_good=True)
+        return decide(facts(**{**INSTALLED, **changes}), wanted)
+
+    def upgrade(self, release: str = RELEASE, **changes) -> list[NodeOutcome]:
+        plans = [self.plan(name, release, **changes) for name in NAMES]
+        return list(asyncio.run(self.rollout.carry_out(plans, self.software, _no_credential)))
+
+    def asked(self, name: str, after: int) -> list[dict]:
+        """What a node was told to do beside looks, from the so-manyth on."""
+        sent = zip(self.ssh.asked, self.ssh.requests, strict=True)
+        return [request for (host, _), request in sent if host == name and request["action"] != "look"][
+            after:
+        ]
+
+
+def _no_credential(name):
+    raise AssertionError(name)
+
+
+@pytest.fixture
+def crew(tmp_path: Path) -> Crew:
+    return Crew(tmp_path)
+
+
+def test_after_a_health_that_failed_the_node_has_what_it_had_and_says_so(crew: Crew):
+    crew.doctor.ill_once["n1"] = ILL
+
+    one, other = crew.upgrade()
+
+    assert [each["action"] for each in crew.asked("n1", 4)] == [
+        "activate",
+        "configure",
+        "service",
+        "activate",
+    ]
+    back = crew.asked("n1", 5)
+    assert {each["release"] for each in back} == {FORMER}
+    assert back[0]["config"] == "former config"
+    assert (back[1]["unit"], back[1]["drop_in"]) == ("former unit", "former drop-in")
+    assert (back[2]["start"], back[2]["service"], back[2]["user"]) == (True, "system", "omm")
+    assert crew.doctor.asked == ["n1", "n1"]
+    assert (one.state, one.put_back, one.failed_at, one.error) == (State.FAILED, True, Step.HEALTH, ILL)
+    (found,) = one.findings
+    assert (found.code, found.node, found.severity) == ("ROLLOUT_PUT_BACK", "n1", Severity.WARNING)
+    assert FORMER in found.cause
+    assert RELEASE in found.cause
+    assert other.state is State.UNTOUCHED
+    assert [each.text for each in crew.told if "back to" in each.text] == [f"back to {FORMER}"] * 4
+
+
+def test_where_the_former_one_is_not_healthy_either_both_are_told(crew: Crew):
+    crew.doctor.ill["n1"] = ILL
+
+    one, _ = crew.upgrade()
+
+    assert (one.state, one.put_back, one.failed_at) == (State.FAILED, False, Step.HEALTH)
+    (found,) = one.findings
+    assert (found.code, found.severity) == ("ROLLOUT_NOT_PUT_BACK", Severity.ERROR)
+    assert ILL.message in found.cause
+    assert found.remedy
+
+
+def test_a_new_agent_that_does_not_start_is_put_back_too(crew: Crew):
+    crew.ssh.answers["n1"] = {"look": look(**{**INSTALLED, "running": None}), "activate": trouble("no READY")}
+
+    one, _ = crew.upgrade()
+
+    assert one.failed_at is Step.ACTIVATE
+    (found,) = one.findings  # the fake refuses the way back, too
+    assert (found.code, found.file) == ("ROLLOUT_NOT_PUT_BACK", "/x")
+
+
+def test_an_agent_that_was_never_ended_is_left_as_it_is(crew: Crew):
+    """A transaction began after the look: starting the new one was refused."""
+    crew.ssh.answers["n1"] = {"look": look(**INSTALLED), "activate": trouble("a transaction is in flight")}
+
+    one, _ = crew.upgrade()
+
+    assert (one.state, one.put_back, one.failed_at, one.findings) == (State.FAILED, None, Step.ACTIVATE, [])
+    assert [each["action"] for each in crew.asked("n1", 4)] == ["activate"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"running": None, "service_state": "inactive"},
+        {"release": "", "releases": [], "running": None, "service": "none", "units": {}, "config": ""},
+    ],
+    ids=["an agent that was down", "a bare node"],
+)
+def test_where_none_ran_there_is_nothing_to_go_back_to(crew: Crew, changes):
+    crew.doctor.ill = dict.fromkeys(NAMES, ILL)
+
+    one, _ = crew.upgrade(**changes)
+
+    assert (one.state, one.put_back, one.failed_at, one.findings) == (State.FAILED, None, Step.HEALTH, [])
+    assert [each["action"] for each in crew.asked("n1", 0)].count("activate") == 1
+
+
+def test_only_what_was_changed_is_changed_back(crew: Crew):
+    crew.doctor.ill_once["n1"] = ILL
+
+    one, _ = crew.upgrade(release=FORMER, units={**dict(crew.plan("n1").wanted.units)})
+
+    assert [each["action"] for each in crew.asked("n1", 0)] == [
+        "configure",
+        "activate",
+        "configure",
+        "activate",
+    ]
+    assert one.put_back
