@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 STDIN: Final = Path("-")
 LONGEST: Final = 4096
-"""Bytes taken from a password file: far beyond CM's 15, so that "too long" is said by validation."""
+"""Bytes of a password: far beyond CM's 15, so that "too long" is said by validation. More is refused, not cut
+off: what is made with half of a passphrase opens with that half only."""
 
 TRIES: Final = 3
 """How often somebody who presses Enter only is asked."""
@@ -146,7 +147,7 @@ def _from_stdin(what: str, terminal: Terminal) -> str:
             "standard input is a terminal, which would show the password",
             remedy="leave the option out to be asked without echo",
         )
-    return _decoded(terminal.piped_line(LONGEST), f"standard input ({what})")
+    return _decoded(terminal.piped_line(LONGEST + 1), f"standard input ({what})")
 
 
 def _from_file(file: Path) -> str:
@@ -157,7 +158,7 @@ def _from_file(file: Path) -> str:
     try:
         _check_private(file, os.fstat(descriptor))
         with os.fdopen(descriptor, "rb", closefd=False) as opened:
-            raw = opened.read(LONGEST)
+            raw = opened.read(LONGEST + 1)
     finally:
         os.close(descriptor)
     return _decoded(raw, str(file))
@@ -172,6 +173,13 @@ def _check_private(file: Path, status: os.stat_result) -> None:
 
 
 def _decoded(raw: bytes, where: str) -> str:
+    if len(raw) > LONGEST:
+        raise InvalidInput(
+            Reason.ARGUMENT_INVALID,
+            f"it holds more than {LONGEST} bytes",
+            file=where,
+            remedy="write the password on the first line, and nothing else",
+        )
     line = raw.removesuffix(b"\n").removesuffix(b"\r")
     try:
         password = line.decode()
