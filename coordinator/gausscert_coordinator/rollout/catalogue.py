@@ -38,6 +38,15 @@ ROLLOUT: Final[Mapping[str, Rule]] = table(
         "chown -R root and chmod -R go-w that directory after a look at what is in it, or remove it",
     ),
     _Rule(
+        "ROLLOUT_CLOSED_PLACE",
+        ERROR,
+        "A directory of the agent belongs to somebody else",
+        "The agent's user writes configuration, credential and state himself, and nobody else may read"
+        " them. What was there before is not given away unasked.",
+        "move what is not the agent's, an operator's gausscert.toml for one, to another place; then remove"
+        " the directory, or chown it to the agent's user and chmod 0700",
+    ),
+    _Rule(
         "ROLLOUT_NO_USER",
         ERROR,
         "It is not known whom the agent is to run as",

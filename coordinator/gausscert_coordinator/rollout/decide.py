@@ -121,7 +121,8 @@ def _steps(facts: Facts, wanted: Wanted, service: Service) -> tuple[Step, ...]:
         Step.INSTALL: wanted.release not in facts.releases,
         Step.CREDENTIAL: not wanted.credential_good,
         Step.CONFIGURE: facts.config != wanted.config,
-        Step.SERVICE: service is not Service.NONE and dict(facts.units) != dict(wanted.units),
+        Step.SERVICE: service is not Service.NONE
+        and (dict(facts.units) != dict(wanted.units) or not facts.service_enabled),
         Step.TIDY: facts.release != wanted.release and bool(_left_over(facts, wanted)),
     }
     needed[Step.ACTIVATE] = facts.release != wanted.release or (
@@ -153,6 +154,9 @@ def _unfit(facts: Facts, wanted: Wanted, service: Service | None) -> Iterator[Fi
         yield finding("ROLLOUT_NO_SPACE", cause, node, file=facts.software)
     if facts.open_place and not wanted.directory:
         yield finding("ROLLOUT_OPEN_PLACE", "others than root may change it", node, file=facts.open_place)
+    if facts.closed_place:
+        cause = f"it does not belong to {facts.account}"
+        yield finding("ROLLOUT_CLOSED_PLACE", cause, node, file=facts.closed_place)
     if not facts.account:
         whom = f"there is no user {wanted.user}" if wanted.user else "nobody owns the cluster's certificates"
         yield finding("ROLLOUT_NO_USER", whom, node)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from gausscert_common.errors import NodeFailure, Reason
+
 from gausscert_coordinator.rollout.bundle import Target
 
 if TYPE_CHECKING:
@@ -62,9 +64,13 @@ class Facts:
     service: Service
     """Installed already; NONE for none."""
     service_state: str
+    service_enabled: bool
+    """It starts with the machine."""
     units: Mapping[str, str]
     open_place: str
     """A directory of the software that others than root may change; "" for none, or where it is no matter."""
+    closed_place: str
+    """A directory of the agent that belongs to somebody else; "" for none."""
     software: str
     etc: str
     state: str
@@ -94,7 +100,22 @@ class Facts:
 
 
 def of(document: Mapping[str, Any]) -> Facts:
-    """From the node's answer."""
+    """From the node's answer.
+
+    Raises:
+        NodeFailure: ROLLOUT_FAILED: it makes no sense.
+    """
+    try:
+        return _read(document)
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        raise NodeFailure(
+            Reason.ROLLOUT_FAILED,
+            f"what it told of itself makes no sense: {type(error).__name__} {error}",
+            remedy="find out what answers there",
+        ) from error
+
+
+def _read(document: Mapping[str, Any]) -> Facts:
     account = document["account"] or {"name": "", "group": ""}
     managers = document["managers"]
     libc, version = document["libc"]
@@ -118,8 +139,10 @@ def of(document: Mapping[str, Any]) -> Facts:
         lingers=managers["linger"],
         service=Service(document["service"]),
         service_state=document["service_state"],
+        service_enabled=document["service_enabled"],
         units=document["units"],
         open_place=document["open_place"],
+        closed_place=document["closed_place"],
         software=document["software"],
         etc=document["etc"],
         state=document["state"],

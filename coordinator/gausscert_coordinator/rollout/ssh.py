@@ -114,21 +114,18 @@ def read(node: InventoryNode, ended: Ended) -> Any:  # noqa: ANN401 - JSON
     answer = next((line for line in ended.out.splitlines()[::-1] if line.startswith(ANSWER)), None)
     if answer is None:
         raise _no_answer(node, ended)
-    document = json.loads(answer.removeprefix(ANSWER))
-    if document["ok"]:
-        return document["result"]
-    trouble = document["trouble"]
-    raise NodeFailure(
-        Reason.ROLLOUT_FAILED,
-        trouble["cause"],
-        node=node.name,
-        file=trouble["file"],
-        remedy=trouble["remedy"],
-    )
+    try:
+        document = json.loads(answer.removeprefix(ANSWER))
+        if document["ok"]:
+            return document["result"]
+        cause, file, remedy = (str(document["trouble"][key]) for key in ("cause", "file", "remedy"))
+    except (ValueError, KeyError, TypeError, RecursionError):  # the line broke in the middle of it
+        raise _no_answer(node, ended) from None
+    raise NodeFailure(Reason.ROLLOUT_FAILED, cause, node=node.name, file=file, remedy=remedy)
 
 
 def _no_answer(node: InventoryNode, ended: Ended) -> GausscertError:
-    said = _last_line(ended.err) or _last_line(ended.out)
+    said = _last_line(ended.err) or _last_line(ended.out.partition(ANSWER)[0])
     if ended.code == parcel.NO_PYTHON:
         found = ", ".join(ended.out.split("\n")).strip(" ,") or "none"
         return NodeRefusal(

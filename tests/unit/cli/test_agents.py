@@ -104,6 +104,37 @@ def test_all_nodes_are_deployed_with_credentials_of_the_operators_ca(desk: Desk)
     assert b"PRIVATE KEY" not in done.out.encode() + done.err.encode()
 
 
+@pytest.mark.parametrize(
+    ("address", "listen"), [("n1:7443", "0.0.0.0:7443"), ("[fd00::1]:7443", "[::]:7443")]
+)
+def test_an_agent_listens_where_its_address_can_be_reached(desk: Desk, address: str, listen: str):
+    """One that is reached by IPv6 would listen in vain on 0.0.0.0."""
+    inventory = desk.root / "gausscert.toml"
+    inventory.write_text(inventory.read_text().replace("n1:7443", address))
+    desk.ssh.answers[address.rpartition(":")[0].strip("[]")] = {"look": here()}
+
+    assert desk.deploy("--node", "n1").code == 0
+    (config,) = (each["config"] for each in desk.ssh.requests if each["action"] == "configure")
+    assert f'listen = "{listen}"' in config
+
+
+@pytest.mark.parametrize("spoil", ["nonsense", "another CA"])
+def test_a_credential_of_the_operators_that_cannot_be_used_is_refused_before_anything_is_begun(
+    desk: Desk, spoil: str
+):
+    """It was a bug, or a failure at the last step: without it no agent can be asked for its health."""
+    ca = desk.root / "pki" / "ca.crt"
+    pki.init(desk.root / "other", "prod", None)
+    ca.chmod(0o600)
+    ca.write_text("nonsense" if spoil == "nonsense" else (desk.root / "other" / "ca.crt").read_text())
+
+    done = desk.deploy()
+
+    assert done.code == 2, done.err
+    assert "error CREDENTIAL_INVALID" in done.err
+    assert {action for _, action in desk.ssh.asked} == {"look"}
+
+
 def test_a_dry_run_asks_for_no_passphrase_and_begins_nothing(desk: Desk):
     done = desk.run("deploy", "--bundle", desk.bundle, "--dry-run")
 

@@ -53,6 +53,7 @@ def test_where_all_is_there_only_health_is_asked():
     [
         ({"config": "another"}, {Step.CONFIGURE, Step.ACTIVATE, Step.HEALTH}),
         ({"units": {}}, {Step.SERVICE, Step.ACTIVATE, Step.HEALTH}),
+        ({"service_enabled": False}, {Step.SERVICE, Step.ACTIVATE, Step.HEALTH}),
         ({"running": running(stale=True)}, {Step.ACTIVATE, Step.HEALTH}),
         ({"running": running(FORMER)}, {Step.ACTIVATE, Step.HEALTH}),
         ({"running": None, "service_state": "failed"}, {Step.ACTIVATE, Step.HEALTH}),
@@ -82,6 +83,7 @@ def test_a_new_credential_needs_no_restart():
         ({"implementation": "pypy"}, {}, "ROLLOUT_NO_WHEELS"),
         ({"free_bytes": 10**8}, {}, "ROLLOUT_NO_SPACE"),
         ({"open_place": "/opt/gausscert"}, {}, "ROLLOUT_OPEN_PLACE"),
+        ({"closed_place": "/etc/gausscert"}, {}, "ROLLOUT_CLOSED_PLACE"),
         ({"account": None}, {}, "ROLLOUT_NO_USER"),
         ({"root": False, "login": "bob"}, {"service": Service.NONE}, "ROLLOUT_OTHER_USER"),
         ({"managers": {"system": False, "user": False, "linger": False}}, {}, "ROLLOUT_NO_SERVICE"),

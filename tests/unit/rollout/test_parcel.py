@@ -144,3 +144,13 @@ def test_a_banner_before_the_answer_is_passed_over_and_no_answer_is_a_failure():
     assert ssh.read(NODE, ok({"a": 1})) == {"a": 1}
     with pytest.raises(GausscertError, match="without an answer, exit code 1: killed"):
         ssh.read(NODE, ssh.Ended(1, "", "killed"))
+
+
+@pytest.mark.parametrize(
+    "cut", ['{"ok": tr', "", "[]", '{"ok": false}', '{"ok": false, "trouble": {}}', '"', "{" * 100_000]
+)
+def test_an_answer_that_was_cut_short_or_makes_no_sense_is_none(cut: str):
+    with pytest.raises(GausscertError) as raised:
+        ssh.read(NODE, ssh.Ended(255, f"welcome\n{ANSWER}{cut}", "Connection to n1 closed: timed out"))
+
+    assert raised.value.reason is Reason.UNREACHABLE

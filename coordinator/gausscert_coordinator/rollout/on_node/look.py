@@ -50,8 +50,10 @@ def look(request: Mapping[str, Any], layout: Layout) -> dict[str, Any]:
         "managers": managers,
         "service": kind,
         "service_state": Service(kind, login).state(),
+        "service_enabled": Service(kind, login).enabled(),
         "units": texts,
         "open_place": _open_place(layout.software),
+        "closed_place": _closed_place(layout, account),
         "software": str(layout.software),
         "etc": str(layout.etc),
         "state": str(layout.state),
@@ -125,6 +127,18 @@ def _open_place(software: Path) -> str:
         except OSError:
             continue
         if found.st_uid != 0 or found.st_mode & 0o022 or not stat.S_ISDIR(found.st_mode):
+            return str(path)
+    return ""
+
+
+def _closed_place(layout: Layout, account: Account | None) -> str:
+    """Where the agent's user may not put what is his: somebody else has made it. "" where there is none."""
+    for path in (layout.etc, layout.pki, layout.state):
+        try:
+            found = path.stat()
+        except OSError:
+            continue
+        if account is not None and found.st_uid != account.uid:
             return str(path)
     return ""
 
