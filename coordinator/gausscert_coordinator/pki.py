@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from gausscert_common import identity
+from gausscert_common.credentials import MAX_BYTES
 from gausscert_common.errors import InvalidInput, Reason
 from gausscert_common.identity import Identity, Role
 
@@ -296,7 +297,8 @@ def _parse(path: Path) -> x509.Certificate:
 
 def _body(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        with path.open("rb") as opened:
+            return opened.read(MAX_BYTES)
     except OSError as error:
         raise _unusable(path, f"it cannot be read: {error.strerror}") from None
 
