@@ -158,19 +158,16 @@ def _colours(terminal: bool, environment: Mapping[str, str]) -> Literal["auto", 
 
 
 def _size(stream: TextIO | Enduring) -> tuple[int | None, int | None]:
-    """Of a dumb terminal, which rich takes to have 80 columns; of others it finds out by itself, and anew each
-    time."""
+    """Of a dumb terminal, which rich takes to have 80 columns; of others it finds out by itself."""
     if os.environ.get("TERM", "") not in ("dumb", "unknown"):
         return None, None
     try:
         there = os.get_terminal_size(stream.fileno())
     except OSError:
         there = os.terminal_size((80, 24))
-    return (
-        shutil.get_terminal_size(there)
-        if os.environ.get("COLUMNS")
-        else (there.columns or 80, there.lines or 24)
-    )
+    if os.environ.get("COLUMNS"):
+        return shutil.get_terminal_size(there)
+    return there.columns or 80, there.lines or 24
 
 
 def _console(stream: TextIO | Enduring) -> Console:
