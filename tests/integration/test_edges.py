@@ -12,6 +12,7 @@ import pytest
 from gausscert.v1 import agent_service_pb2 as pb
 from gausscert.v1 import agent_service_pb2_grpc, resources_pb2
 from gausscert_agent.server import MAX_CONCURRENT_RPCS, MAX_REQUEST_BYTES, OPTIONS
+from gausscert_common import certset
 from gausscert_common.errors import NodeFailure, NodeRefusal, Reason
 from gausscert_common.identity import Role
 from gausscert_common.protocol.commands import Command
@@ -224,12 +225,22 @@ def test_every_command_is_logged_with_its_caller_and_its_end(edge, stub, caplog)
 
 
 def test_an_oversized_message_is_refused_and_the_agent_goes_on(edge, stub):
-    huge = pb.PrepareRequest(bundle=resources_pb2.Bundle(cacert_pem=b"x" * MAX_REQUEST_BYTES))
+    """One that would be carried out if it were not for its size: any other is refused for another reason."""
+    huge, large = pb.PrepareRequest(), pb.PrepareRequest()
+    names = ("cacert_pem", "server_crt", "server_key", "client_crt", "client_key")
+    for request, size in ((huge, certset.MAX_FILE_BYTES), (large, certset.MAX_FILE_BYTES // 2)):
+        request.CopyFrom(GOOD["Prepare"])
+        request.bundle.CopyFrom(resources_pb2.Bundle(**dict.fromkeys(names, b"x" * size)))
+    assert huge.ByteSize() > MAX_REQUEST_BYTES > large.ByteSize()
 
-    error = refusal(stub.Prepare, huge)
+    with pytest.raises(grpc.RpcError) as caught:
+        stub.Prepare(huge, timeout=10)
 
-    assert error.reason is Reason.ARGUMENT_INVALID
+    assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert refusal(lambda *_, **__: stub.Prepare(huge, timeout=10), huge).reason is Reason.ARGUMENT_INVALID
     assert edge.node.seen == []
+    stub.Prepare(large, timeout=10)
+    assert [name for name, _ in edge.node.seen] == ["prepare"]
     stub.GetNode(pb.GetNodeRequest(), timeout=5)
 
 
