@@ -100,6 +100,17 @@ def test_root_installs_nothing_where_another_user_could_exchange_it(machine: Mac
     assert machine.sh("ls -A /opt/gausscert") == ""
 
 
+@pytest.mark.parametrize("machine", [("root", "install -d /etc/gausscert\n")], indirect=True)
+def test_root_begins_nothing_where_the_agents_place_is_somebody_elses(machine: Machine, bundle: str):
+    """An operator has put his inventory there, say. It was found out once the software was installed."""
+    refused = machine.operator.agents("deploy", "--bundle", bundle)
+
+    assert refused.code == 2
+    (finding,) = refused.document["findings"]
+    assert (finding["code"], finding["file"]) == ("ROLLOUT_CLOSED_PLACE", "/etc/gausscert")
+    assert machine.sh("ls -d /opt/gausscert || true") == ""
+
+
 @pytest.mark.soak
 @pytest.mark.parametrize("machine", [("omm", LINGER)], indirect=True)
 def test_the_clusters_own_user_has_an_agent_below_his_home(machine: Machine, bundle: str):
