@@ -51,6 +51,8 @@ def look(**changes: Any) -> dict[str, Any]:
         "releases": [],
         "config": "",
         "configured_state": "",
+        "configured_cluster": "",
+        "configured_node": "",
         "running": None,
         "journal": None,
         "credential": {"cert": "", "ca": "", "key_fits": False},

@@ -99,6 +99,15 @@ ROLLOUT: Final[Mapping[str, Rule]] = table(
         "end the one that runs, and what starts it; then run this again",
     ),
     _Rule(
+        "ROLLOUT_OTHER_AGENT",
+        ERROR,
+        "The agent of another node, or of another cluster, is installed there",
+        "It would become this one, with the other's state. Most often ssh.host or address leads to another"
+        " machine than is meant, or it is the wrong inventory.",
+        "correct the inventory; where one agent is really to take the other's place, gausscert agents remove"
+        " with the other's inventory first, or give this one a directory of its own under [agent]",
+    ),
+    _Rule(
         "ROLLOUT_STATE_MOVED",
         ERROR,
         "The agent keeps its state elsewhere",

@@ -53,6 +53,7 @@ class Wanted:
     """What a node is to have."""
 
     node: str
+    cluster: str
     release: str
     service: Service
     """As asked for."""
@@ -187,6 +188,8 @@ def _in_the_way(
     node = wanted.node
     if facts.service not in (Service.NONE, service) and service is not None:
         yield finding("ROLLOUT_OTHER_SERVICE", f"the agent is started by systemd ({facts.service})", node)
+    if another := facts.is_another(wanted.cluster, node):
+        yield finding("ROLLOUT_OTHER_AGENT", f"it is {another}", node, file=f"{facts.etc}/agent.toml")
     if facts.configured_state not in ("", facts.state):
         cause = f"in {facts.configured_state}, and not in {facts.state}"
         yield finding("ROLLOUT_STATE_MOVED", cause, node, file=f"{facts.etc}/agent.toml")

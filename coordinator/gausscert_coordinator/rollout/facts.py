@@ -79,12 +79,20 @@ class Facts:
     releases: tuple[str, ...]
     config: str
     configured_state: str
+    configured_cluster: str
+    """Of the agent that is installed, as its node; "" where nobody says."""
+    configured_node: str
     running: Running | None
     journal: Mapping[str, str] | None
     """As the agent tells it; None where nobody can."""
     held: Held
     agent_says: str = ""
     """What the agent that runs is in the middle of, by its own word; "" for nothing."""
+
+    def is_another(self, cluster: str, node: str) -> str:
+        """Whose the agent is that is installed there, if it is another one than meant; "" else."""
+        said = (self.configured_cluster or cluster, self.configured_node or node)
+        return "" if said == (cluster, node) else f"node {said[1]} of cluster {said[0]}"
 
     @property
     def in_flight(self) -> str:
@@ -150,6 +158,8 @@ def _read(document: Mapping[str, Any]) -> Facts:
         releases=tuple(document["releases"]),
         config=document["config"],
         configured_state=document["configured_state"],
+        configured_cluster=document["configured_cluster"],
+        configured_node=document["configured_node"],
         running=None if running is None else Running(**running),
         journal=document["journal"],
         held=Held(**document["credential"]),

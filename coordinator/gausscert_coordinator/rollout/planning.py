@@ -56,6 +56,7 @@ def plan(
     paths = agent_toml.write_paths(settings)
     wanted = Wanted(
         node=node.name,
+        cluster=inventory.cluster,
         release=software.release,
         service=service,
         config=config,

@@ -266,6 +266,19 @@ def test_nothing_is_removed_anywhere_while_one_node_is_in_a_transaction(desk: De
     assert {action for _, action in desk.ssh.asked} == {"look"}
 
 
+def test_the_agent_of_another_node_is_neither_taken_over_nor_removed(desk: Desk):
+    """Two hosts that were mixed up in the inventory."""
+    desk.ssh.answers["n2"]["look"] = here(configured_cluster="prod", configured_node="n1")
+
+    deployed, removed = desk.deploy(), desk.run("remove", "--yes")
+
+    assert (deployed.code, removed.code) == (2, 2)
+    assert "ROLLOUT_OTHER_AGENT" in deployed.out
+    for said in (deployed.out, removed.out):
+        assert "node n1 of cluster prod" in " ".join(said.split())
+    assert {action for _, action in desk.ssh.asked} == {"look"}
+
+
 @pytest.fixture
 def interruptible() -> Iterator[None]:
     """A shell may have started the tests in the background, with SIGINT ignored."""

@@ -59,7 +59,7 @@ class Crew:
 
     def plan(self, name: str, **changes) -> NodePlan:
         wanted = Wanted(
-            name, RELEASE, Service.AUTO, "config", {"unit": "u", "more": "d"}, credential_good=False
+            name, "prod", RELEASE, Service.AUTO, "config", {"unit": "u", "more": "d"}, credential_good=False
         )
         return decide(facts(**changes), wanted)
 

@@ -403,3 +403,14 @@ def test_an_agent_is_found_however_its_configuration_was_named(places: Layout, s
 
     assert found is not None
     assert found.pid == child.pid
+
+
+def test_a_look_tells_whose_agent_is_installed(places: Layout):
+    assert set(look._configured(places.config).values()) == {""}
+    places.config.write_text('[agent]\nname = "n1"\ncluster = "prod"\nstate_dir = "/s"\n')
+
+    assert look._configured(places.config) == {
+        "configured_state": "/s",
+        "configured_cluster": "prod",
+        "configured_node": "n1",
+    }

@@ -60,7 +60,7 @@ def look(request: Mapping[str, Any], layout: Layout) -> dict[str, Any]:
         "release": layout.release(),
         "releases": [each.name for each in _entries(layout.releases) if is_complete(each)],
         "config": _text(layout.config),
-        "configured_state": _state_of(layout.config),
+        **_configured(layout.config),
         "running": None
         if running is None
         else {
@@ -107,14 +107,16 @@ def _no_password() -> str:
     raise ValueError("the key is encrypted")
 
 
-def _state_of(config: Path) -> str:
-    """Where the agent that is installed keeps its state; "" where nobody says."""
+def _configured(config: Path) -> dict[str, str]:
+    """Where the agent that is installed keeps its state, and which one it is; "" where nobody says."""
     try:
         document = tomllib.loads(config.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return ""
+        document = {}
     agent = document.get("agent")
-    return str(agent.get("state_dir", "")) if isinstance(agent, dict) else ""
+    said = agent if isinstance(agent, dict) else {}
+    keys = {"configured_state": "state_dir", "configured_cluster": "cluster", "configured_node": "name"}
+    return {told: str(said.get(key, "")) for told, key in keys.items()}
 
 
 def _open_place(software: Path) -> str:
