@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from gausscert_coordinator.inventory import InventoryNode
 
 CONNECT_S: Final = 15
+MOST: Final = 8 * 1024 * 1024
+"""Bytes of what a command says: an answer has some ten KiB, and a node in the wrong hands no end."""
+_CHUNK: Final = 64 * 1024
 STEP_S: Final = 900.0
 """The longest that one step may take, an installation on a slow machine included."""
 _SSH_FAILED: Final = 255
@@ -174,13 +177,44 @@ class SystemSsh:
             stderr=asyncio.subprocess.PIPE,
         )
         try:
-            out, err = await asyncio.wait_for(process.communicate(stdin), self._timeout_s)
+            async with asyncio.timeout(self._timeout_s):
+                out, err, _ = await asyncio.gather(
+                    _said(process.stdout, process),
+                    _said(process.stderr, process),
+                    _tell(process.stdin, stdin),
+                )
+                if len(out) > MOST or len(err) > MOST:
+                    return Ended(1, "", f"it said more than {MOST} bytes")
+                await process.wait()
         finally:
             if process.returncode is None:
                 with contextlib.suppress(ProcessLookupError):
                     process.kill()
                 await process.wait()
         return Ended(process.returncode or 0, out.decode(errors="replace"), err.decode(errors="replace"))
+
+
+async def _said(stream: asyncio.StreamReader | None, process: asyncio.subprocess.Process) -> bytes:
+    """To its end, which a program that says more than is taken meets at once."""
+    body = bytearray()
+    while stream is not None and (chunk := await stream.read(_CHUNK)):
+        if len(body) <= MOST:
+            body += chunk
+        elif process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+    return bytes(body)
+
+
+async def _tell(stream: asyncio.StreamWriter | None, body: bytes) -> None:
+    """All of it, unless the program has ended without reading it: what it says tells why."""
+    if stream is None:
+        return
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        stream.write(body)
+        await stream.drain()
+        stream.close()
+        await stream.wait_closed()
 
 
 class Node:
