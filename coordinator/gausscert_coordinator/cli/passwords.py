@@ -18,7 +18,7 @@ import click
 from gausscert_common.errors import InvalidInput, Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from gausscert_common.bundle import Bundle
 
@@ -93,9 +93,42 @@ def read_both(files: PasswordFiles, terminal: Terminal, *, new: bool = False) ->
             "no password, and no terminal to ask for it",
             remedy=f"give {options}, or run this on a terminal",
         )
-    server = read_one(files.server, "password of server.key", terminal, new=new)
-    client = read_one(files.client, "password of client.key", terminal, new=new)
-    return Passwords(server, client)
+    read = _from_files({"server": files.server, "client": files.client})
+    for which in ("server", "client"):
+        if which not in read:
+            file: Path | None = getattr(files, which)
+            read[which] = read_one(file, f"password of {which}.key", terminal, new=new)
+    return Passwords(read["server"], read["client"])
+
+
+def _from_files(files: Mapping[str, Path | None]) -> dict[str, str]:
+    """What lies in files, before anybody is asked for the rest; what is wrong with them, all at once."""
+    read: dict[str, str] = {}
+    wrong: list[InvalidInput] = []
+    for which, file in files.items():
+        try:
+            if file is not None and file != STDIN:
+                read[which] = _from_file(file)
+        except InvalidInput as error:
+            wrong.append(error)
+    if len(wrong) == 1:
+        raise wrong[0]
+    if wrong:
+        raise _joined(wrong)
+    return read
+
+
+def _joined(wrong: list[InvalidInput]) -> InvalidInput:
+    from gausscert_common.findings import Finding, Severity
+
+    return InvalidInput(
+        Reason.ARGUMENT_INVALID,
+        "; ".join(f"{each.file}: {each.message}" for each in wrong),
+        remedy="; ".join(dict.fromkeys(each.remedy for each in wrong)),
+        findings=[
+            Finding(each.reason, Severity.ERROR, each.message, each.remedy, file=each.file) for each in wrong
+        ],
+    )
 
 
 def read_one(file: Path | None, what: str, terminal: Terminal, *, new: bool = False) -> str:

@@ -141,6 +141,19 @@ def test_passwords_beside_factor_files_are_taken_so_that_they_can_be_compared(fi
     assert complete(bundle, PasswordFiles(file, file), nobody()).server_password == SECRET
 
 
+def test_what_is_wrong_with_both_files_is_told_at_once_and_nobody_is_asked(file, tmp_path):
+    file.chmod(0o644)
+    missing = tmp_path / "missing"
+
+    with pytest.raises(InvalidInput) as refused:
+        read_both(PasswordFiles(file, missing), somebody())
+
+    assert [each.file for each in refused.value.findings] == [str(file), str(missing)]
+    assert f"chmod 600 {file}" in refused.value.remedy
+    with pytest.raises(InvalidInput, match="No such file"):
+        read_both(PasswordFiles(None, missing), somebody())
+
+
 def test_a_repr_shows_no_password(file):
     assert SECRET not in repr(read_both(PasswordFiles(file, file), nobody()))
 
