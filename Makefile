@@ -90,7 +90,7 @@ bench-node: $(VENV)/.runtime
 
 ## bundle: the software for nodes without a network, in DIR; needs one itself. ARGS="--machine aarch64 --python 3.11" for less
 bundle: $(VENV)/.python
-	$(BIN)/python deploy/bundle/build.py $(DIR) $(ARGS)
+	$(BIN)/python deploy/bundle/build.py "$(DIR)" $(ARGS)
 
 ## lock: newer versions for the bundle, and their hashes
 lock: $(VENV)/.python

@@ -206,6 +206,8 @@ def transaction(path: Path, cluster: str, beginning: str) -> tuple[Account, ...]
     """
     if is_empty(path):
         raise _unknown(path, beginning, "nothing was recorded yet")
+    if not beginning.isascii():  # no id is like that; and SQLite takes no bytes that are no text
+        raise _unknown(path, beginning, "")
     with opened(path) as book:
         query = (
             "SELECT DISTINCT transaction_id FROM run WHERE cluster = ?1 AND"

@@ -73,7 +73,8 @@ def find(
         working_directory: Where ./gausscert.toml is looked for.
         system_file: The last resort.
 
-    A file that somebody named, by option or variable, is not passed over when it is missing.
+    A file that somebody named, by option or variable, is not passed over when it is missing. Neither is the
+    last resort when its directory hides whether it is there: whoever reads it is told why he cannot.
 
     Raises:
         InvalidInput: There is none; CONFIG_INVALID.
@@ -81,18 +82,29 @@ def find(
     if explicit is not None:
         return explicit
     here = working_directory / FILE_NAME
-    if here.exists():
+    if os.path.exists(here):
         return here
     named = (os.environ if environment is None else environment).get(VARIABLE, "")
     if named:
         return Path(named)
-    if system_file.exists():
+    if _may_be_there(system_file):
         return system_file
     raise InvalidInput(
         Reason.CONFIG_INVALID,
         f"no inventory: neither {here} nor {system_file} exists and ${VARIABLE} is not set",
         remedy=f"name one with --inventory FILE, or write {FILE_NAME} (deploy/config has an example)",
     )
+
+
+def _may_be_there(path: Path) -> bool:
+    """As on a node, where /etc/gausscert is for the agent's user alone."""
+    try:
+        path.stat()
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return True
 
 
 def load(path: Path, *, cluster: str | None = None, require_credentials: bool = True) -> Inventory:
@@ -257,10 +269,24 @@ def _credential(
 ) -> Path:
     text = reader.text(table, "credentials.", key)
     path = folder / text
-    if text and required and not path.is_file():
-        remedy = "have it made with gausscert pki issue, or correct the path"
-        reader.wrong(f"credentials.{key}", f"{path} does not exist", remedy)
+    if text and required and not os.path.isfile(path):
+        cause, remedy = _why_no_file(path)
+        reader.wrong(f"credentials.{key}", f"{path} {cause}", remedy)
     return path
+
+
+def _why_no_file(path: Path) -> tuple[str, str]:
+    """The cause and the remedy. A directory of another user hides whether there is one."""
+    try:
+        path.stat()
+    except PermissionError as error:
+        remedy = (
+            "run this as the user whom it belongs to, or have a credential of your own made and name that"
+        )
+        return f"may not be looked at: {error.strerror}", remedy
+    except OSError:
+        return "does not exist", "have it made with gausscert pki issue, or correct the path"
+    return "is no file", "correct the path"
 
 
 def _timeouts(reader: _Reader, table: Mapping[str, object]) -> Timeouts:

@@ -43,6 +43,8 @@ BACKDATED: Final = timedelta(hours=1)
 
 MAX_DAYS: Final = 36_500
 MAX_ALTERNATIVE_NAMES: Final = 100
+MAX_PASSPHRASE_BYTES: Final = 1023
+"""Of a CA's key: OpenSSL takes no longer one (PEM_BUFSIZE, 1024, with its end)."""
 _MAX_ATTRIBUTE: Final = 64
 """Upper bound of organization and common name (RFC 5280 appendix A.1)."""
 
@@ -131,6 +133,11 @@ def _check_passwords(server: str, client: str, ca: str | None) -> None:
             )
     if ca == "":
         raise _invalid("the passphrase of the CA's key is empty", "choose one, or do not keep the CA's key")
+    if ca is not None and len(ca.encode()) > MAX_PASSPHRASE_BYTES:
+        raise _invalid(
+            f"the passphrase of the CA's key has more than {MAX_PASSPHRASE_BYTES} bytes",
+            "choose a shorter one",
+        )
 
 
 def _check(options: IssueOptions) -> None:

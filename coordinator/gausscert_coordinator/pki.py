@@ -16,10 +16,12 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from gausscert_common import identity
+from gausscert_common.credentials import MAX_BYTES
 from gausscert_common.errors import InvalidInput, Reason
 from gausscert_common.identity import Identity, Role
 
 from gausscert_coordinator import pki_certificates, pki_kept, pki_register, private_files
+from gausscert_coordinator.issue import MAX_PASSPHRASE_BYTES
 from gausscert_coordinator.pki_certificates import Authority
 
 if TYPE_CHECKING:
@@ -84,8 +86,7 @@ def init(
     cert = pki_certificates.ca_certificate(cluster, key, _now(now), days)
     encryption: serialization.KeySerializationEncryption = serialization.NoEncryption()
     if passphrase is not None:
-        if not passphrase:
-            raise InvalidInput(Reason.ARGUMENT_INVALID, "the passphrase is empty", remedy="give one, or none")
+        _check_passphrase(passphrase)
         encryption = serialization.BestAvailableEncryption(passphrase)
     private_files.make_directory(directory)
     private_files.write_new({directory / CA_KEY: _key_pem(key, encryption), directory / CA_CERT: _pem(cert)})
@@ -290,7 +291,8 @@ def _parse(path: Path) -> x509.Certificate:
 
 def _body(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        with path.open("rb") as opened:
+            return opened.read(MAX_BYTES)
     except OSError as error:
         raise _unusable(path, f"it cannot be read: {error.strerror}") from None
 
@@ -301,6 +303,17 @@ def _pem(cert: x509.Certificate) -> bytes:
 
 def _key_pem(key: ec.EllipticCurvePrivateKey, encryption: serialization.KeySerializationEncryption) -> bytes:
     return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)
+
+
+def _check_passphrase(passphrase: bytes) -> None:
+    if not passphrase:
+        raise InvalidInput(Reason.ARGUMENT_INVALID, "the passphrase is empty", remedy="give one, or none")
+    if len(passphrase) > MAX_PASSPHRASE_BYTES:
+        raise InvalidInput(
+            Reason.ARGUMENT_INVALID,
+            f"the passphrase has more than {MAX_PASSPHRASE_BYTES} bytes",
+            remedy="choose a shorter one",
+        )
 
 
 def _check_days(days: int) -> None:

@@ -57,6 +57,7 @@ def to_document(kept: PlanRecord) -> Document:
             }
             for each in kept.accepted
         ],
+        "outage": kept.outage,
     }
 
 
@@ -114,6 +115,7 @@ def from_document(document: object) -> PlanRecord:
         cluster_state=top.text("cluster_state"),
         server_roles=top.fields("server_roles").numbered_texts(),
         accepted=tuple(_read_accepted(each) for each in top.each("accepted")),
+        outage=top.added_text("outage"),
     )
 
 
@@ -176,6 +178,10 @@ class _Fields:
     def text(self, name: str) -> str:
         return str(self._get(name, str))
 
+    def added_text(self, name: str) -> str:
+        """One that files of this version have not always had; "" there."""
+        return self.text(name) if name in self._raw else ""
+
     def number(self, name: str) -> int:
         return int(self._get(name, int))
 
@@ -192,11 +198,11 @@ class _Fields:
     def moment(self, name: str) -> datetime:
         try:
             moment = datetime.fromisoformat(self.text(name))
-        except ValueError:
-            moment = None
-        if moment is None or moment.tzinfo is None:
-            raise ValueError(f"{self._at(name)}: a time with its zone is expected")
-        return moment.astimezone(UTC)
+            if moment.tzinfo is not None:
+                return moment.astimezone(UTC)
+        except (ValueError, OverflowError):  # in the year 1 or 9999 another zone may have no such moment
+            pass
+        raise ValueError(f"{self._at(name)}: a time with its zone is expected")
 
     def fields(self, name: str) -> _Fields:
         return _Fields(self._get(name, dict), self._at(name))

@@ -41,6 +41,7 @@ def drift(kept: PlanRecord, now: Plan, moment: datetime) -> tuple[Finding, ...]:
         *_age(kept, moment),
         *_bundle(kept, now),
         *_options(kept.options, plan_record.lasting(now.options)),
+        *_outage(kept, now),
         *_inventory(kept, now),
         *_nodes(kept, now),
         *_topology(kept, now),
@@ -77,6 +78,13 @@ def _bundle(kept: PlanRecord, now: Plan) -> Iterator[Finding]:
 def _options(kept: ReplaceOptions, now: ReplaceOptions) -> Iterator[Finding]:
     for name, (before, after) in differing(kept, now).items():
         yield _found(f"{name} was {before}, is {after}")
+
+
+def _outage(kept: PlanRecord, now: Plan) -> Iterator[Finding]:
+    """Its longest follows from the inventory's timeouts; with another restart it is another one anyway."""
+    same_way = kept.options.restart is now.options.restart
+    if kept.outage and same_way and kept.outage != now.outage:
+        yield _found(f"what would be down was: {kept.outage}; and is: {now.outage or 'unknown'}")
 
 
 def _inventory(kept: PlanRecord, now: Plan) -> Iterator[Finding]:

@@ -87,6 +87,8 @@ class PlanRecord:
     """CM's word; "" where it was not known."""
     server_roles: Mapping[int, str]
     accepted: tuple[Accepted, ...]
+    outage: str = ""
+    """What will be down, and for how long; "" in a file of before that was kept."""
 
 
 def record(plan: Plan, origin: Origin) -> PlanRecord:
@@ -102,6 +104,7 @@ def record(plan: Plan, origin: Origin) -> PlanRecord:
         cluster_state=state.cluster_state if state is not None else "",
         server_roles=dict(state.server_roles) if state is not None else {},
         accepted=accepted(plan),
+        outage=plan.outage,
     )
 
 

@@ -53,9 +53,9 @@ def write_new(files: Mapping[Path, bytes], shared: Mapping[Path, bytes] | None =
     """
     wanted = dict(files)
     for path, body in (shared or {}).items():
-        if not path.exists():
+        if not os.path.exists(path):
             wanted[path] = body
-        elif path.read_bytes() != body:
+        elif _body(path) != body:
             raise _refused(path, "another file of this name is there", "use an empty directory")
     for path in files:
         if os.path.lexists(path):
@@ -70,6 +70,15 @@ def write_new(files: Mapping[Path, bytes], shared: Mapping[Path, bytes] | None =
         for path in made:
             path.unlink()
         raise _refused(path, f"it cannot be written: {error.strerror}", _SEE_TO) from None
+
+
+def _body(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise _refused(
+            path, f"it is there and cannot be read: {error.strerror}", "use an empty directory"
+        ) from None
 
 
 def replace_private(path: Path, body: bytes) -> None:

@@ -7,20 +7,26 @@ file in corpus/NAME; a crash that was found becomes a file there, named after wh
 from __future__ import annotations
 
 import json
+import tomllib
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
 from gausscert.v1 import agent_service_pb2 as calls
-from gausscert_agent import journal_codec, journal_slots
+from gausscert_agent import config_file, journal_codec, journal_slots, peer, renewal
 from gausscert_agent.drivers import cm_conf, cm_packets, cm_signatures, cm_texts, conf_edit
-from gausscert_common import certificates, factors, pem
+from gausscert_agent.service import AgentService
+from gausscert_common import auditing, certificates, denylist, factors, pem
 from gausscert_common.errors import GausscertError, InvalidInput, NodeFailure
 from gausscert_common.wire import commands, errors, nodes, values
-from gausscert_coordinator import imported_view, imported_xml
+from gausscert_coordinator import imported_view, imported_xml, inventory_file, pki_requests, plan_document
 from gausscert_coordinator.imported import Problems
+from gausscert_coordinator.inventory import InventoryNode
+from gausscert_coordinator.rollout import facts, ssh
+from gausscert_coordinator.rollout.on_node.main import ANSWER
 from google.protobuf.message import DecodeError
+from support.edges import NODE, FakeNode
 
 CORPUS: Final = Path(__file__).parent / "corpus"
 
@@ -118,6 +124,95 @@ def wire(data: bytes) -> None:
             read(message)
 
 
+class _Control:
+    """The agent's control plane without its files: it parses what it is sent, and keeps nothing."""
+
+    audit: Any = None
+
+    def begin_renewal(self, request_id: str) -> renewal.Asked:
+        return renewal.Asked(b"", b"")
+
+    def finish_renewal(self, request_id: str, certificate_pem: bytes) -> None:
+        renewal._parse(certificate_pem)
+        raise InvalidInput("CREDENTIAL_INVALID", "it was never begun")
+
+    def deny(self, entries: Any, caller: peer.Numbers) -> tuple[int, int]:
+        return len(entries), len(entries)
+
+    def lines(self, after: int, most: int) -> tuple[list[str], int]:
+        return [], after
+
+
+_Control.audit = _Control()
+
+
+class _Context:
+    """Of a call that lasts."""
+
+    def is_active(self) -> bool:
+        return True
+
+    def auth_context(self) -> dict[str, tuple[bytes, ...]]:
+        return {}
+
+
+HANDLERS: Final = tuple(
+    (method.name, getattr(calls, method.input_type.name))
+    for method in calls.DESCRIPTOR.services_by_name["AgentService"].methods
+    if not method.server_streaming
+)
+"""All that answer once."""
+
+
+def handlers(data: bytes) -> None:
+    """A request for the agent, through its servicer to a node that does whatever it is asked; the first byte
+    says which."""
+    name, kind = HANDLERS[data[0] % len(HANDLERS)] if data else HANDLERS[0]
+    control: Any = _Control()
+    node: Any = FakeNode()
+    service = AgentService(NODE, node, control, lambda: 0.0)
+    with suppress(DecodeError):
+        request = kind.FromString(data[1:])
+        with suppress(GausscertError):
+            getattr(service, name)(request, _Context()).SerializeToString()
+
+
+def control_plane(data: bytes) -> None:
+    """Deny list, audit log, and what agent and coordinator tell each other in a renewal."""
+    text = data.decode("utf-8", "replace")
+    with suppress(InvalidInput):
+        assert denylist.read(b"\n".join(one.line.encode() for one in denylist.read(data).entries))
+    auditing.verify(text.splitlines())
+    auditing.as_head(text)
+    with suppress(InvalidInput):
+        renewal._parse(data)
+    with suppress(InvalidInput):
+        pki_requests._key_of(data, "n1")
+    with suppress(ValueError, IndexError):
+        assert peer.serial_of(data) >= 0
+
+
+def configuration(data: bytes) -> None:
+    """gausscert.toml and agent.toml."""
+    text = data.decode("utf-8", "replace")
+    with suppress(InvalidInput):
+        inventory_file.parse(text, Path("gausscert.toml"))
+    with suppress(InvalidInput, tomllib.TOMLDecodeError):
+        config_file.parse(tomllib.loads(text), Path("agent.toml"))
+
+
+def told(data: bytes) -> None:
+    """A plan on file, and what a node answers to a roll-out."""
+    with suppress(ValueError, RecursionError):
+        document = json.loads(data)
+        with suppress(ValueError):
+            kept = plan_document.from_document(document)
+            assert plan_document.from_document(plan_document.to_document(kept)) == kept
+    node = InventoryNode("n1", "127.0.0.1:1")
+    with suppress(GausscertError):
+        facts.of(ssh.read(node, ssh.Ended(0, ANSWER + data.decode("utf-8", "replace"), "")))
+
+
 def status(data: bytes) -> None:
     """What comes with an error; the first byte is its code."""
     codes = sorted(set(errors.CODES.values()), key=lambda code: code.value[0])
@@ -135,5 +230,9 @@ TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
     "journal": journal,
     "imported": imported,
     "wire": wire,
+    "handlers": handlers,
+    "control_plane": control_plane,
+    "configuration": configuration,
+    "told": told,
     "status": status,
 }

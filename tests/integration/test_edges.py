@@ -11,7 +11,8 @@ import grpc
 import pytest
 from gausscert.v1 import agent_service_pb2 as pb
 from gausscert.v1 import agent_service_pb2_grpc, resources_pb2
-from gausscert_agent.server import MAX_REQUEST_BYTES
+from gausscert_agent.server import MAX_CONCURRENT_RPCS, MAX_REQUEST_BYTES, OPTIONS
+from gausscert_common import certset
 from gausscert_common.errors import NodeFailure, NodeRefusal, Reason
 from gausscert_common.identity import Role
 from gausscert_common.protocol.commands import Command
@@ -224,13 +225,47 @@ def test_every_command_is_logged_with_its_caller_and_its_end(edge, stub, caplog)
 
 
 def test_an_oversized_message_is_refused_and_the_agent_goes_on(edge, stub):
-    huge = pb.PrepareRequest(bundle=resources_pb2.Bundle(cacert_pem=b"x" * MAX_REQUEST_BYTES))
+    """One that would be carried out if it were not for its size: any other is refused for another reason."""
+    huge, large = pb.PrepareRequest(), pb.PrepareRequest()
+    names = ("cacert_pem", "server_crt", "server_key", "client_crt", "client_key")
+    for request, size in ((huge, certset.MAX_FILE_BYTES), (large, certset.MAX_FILE_BYTES // 2)):
+        request.CopyFrom(GOOD["Prepare"])
+        request.bundle.CopyFrom(resources_pb2.Bundle(**dict.fromkeys(names, b"x" * size)))
+    assert huge.ByteSize() > MAX_REQUEST_BYTES > large.ByteSize()
 
-    error = refusal(stub.Prepare, huge)
+    with pytest.raises(grpc.RpcError) as caught:
+        stub.Prepare(huge, timeout=10)
 
-    assert error.reason is Reason.ARGUMENT_INVALID
+    assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert refusal(lambda *_, **__: stub.Prepare(huge, timeout=10), huge).reason is Reason.ARGUMENT_INVALID
+    assert edge.node.seen == []
+    stub.Prepare(large, timeout=10)
+    assert [name for name, _ in edge.node.seen] == ["prepare"]
+    stub.GetNode(pb.GetNodeRequest(), timeout=5)
+
+
+def test_metadata_that_is_too_long_is_refused_and_the_agent_goes_on(edge, stub):
+    with pytest.raises(grpc.RpcError) as caught:
+        stub.GetNode(pb.GetNodeRequest(), timeout=5, metadata=[("x-long", "x" * 20_000)])
+
+    assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert edge.node.seen == []
     stub.GetNode(pb.GetNodeRequest(), timeout=5)
+
+
+def test_limits_that_take_minutes_to_see_are_those_of_the_design():
+    """Section 8: message 1 MiB, handshake 5 s, idle and age limits, bounded concurrency, no shared port."""
+    limits = dict(OPTIONS)
+
+    assert limits["grpc.max_receive_message_length"] == MAX_REQUEST_BYTES == 2**20
+    assert limits["grpc.server_handshake_timeout_ms"] == 5_000
+    assert 0 < limits["grpc.max_connection_idle_ms"] <= 60_000
+    assert 0 < limits["grpc.max_connection_age_ms"] <= 300_000
+    assert limits["grpc.max_connection_age_grace_ms"] > 0
+    assert 0 < limits["grpc.max_concurrent_streams"] <= 16
+    assert 0 < limits["grpc.http2.min_recv_ping_interval_without_data_ms"] <= 20_000
+    assert 0 < MAX_CONCURRENT_RPCS <= 2048
+    assert limits["grpc.so_reuseport"] == 0
 
 
 def test_rubbish_is_refused_and_the_agent_goes_on(edge, operator, stub):

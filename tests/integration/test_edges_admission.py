@@ -8,6 +8,7 @@ import time
 import grpc
 import pytest
 from gausscert.v1 import agent_service_pb2_grpc
+from gausscert_agent import server
 from gausscert_agent.server import LOOKS_EACH
 from gausscert_common.errors import Reason
 from gausscert_common.identity import Role
@@ -15,7 +16,7 @@ from gausscert_common.model import ProbeReport
 from gausscert_coordinator.inventory import Credentials
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from support.edge_calls import GOOD, edge, operator, refusal, stub
-from support.edges import no_threads_are_left
+from support.edges import Edge, no_threads_are_left
 
 __all__ = ["edge", "no_threads_are_left", "operator", "stub"]
 
@@ -145,3 +146,20 @@ def test_a_probe_asks_for_no_longer_than_a_slot_may_be_held(edge, stub):
 
     assert error.reason is Reason.ARGUMENT_INVALID
     assert edge.node.seen == []
+
+
+def test_calls_are_bounded_as_a_whole_too(tmp_path, monkeypatch):
+    """Those that are being turned away count, or they would be what fills the memory."""
+    monkeypatch.setattr(server, "MAX_CONCURRENT_RPCS", 2)
+    with Edge(tmp_path) as edge:
+        channel = edge.channel(edge.person(Role.OPERATOR, "alice"))
+        stub = agent_service_pb2_grpc.AgentServiceStub(channel)
+        edge.node.gate.clear()
+        inside = [stub.Commit.future(GOOD["Commit"], timeout=20) for _ in range(2)]
+        assert all(edge.node.inside.acquire(timeout=5) for _ in inside)
+
+        one_more = stub.GetNode.future(GOOD["GetNode"], timeout=10)
+
+        assert one_more.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        edge.node.gate.set()
+        assert [call.code() for call in inside] == [grpc.StatusCode.OK] * 2

@@ -111,6 +111,7 @@ def test_from_a_bare_directory_to_a_healthy_agent_an_upgrade_and_back(
     wanted = ["upload", "install", "credential", "configure", "activate"]
     assert {name: each["done"] for name, each in by_node(first).items()} == dict.fromkeys(NODES, wanted)
     assert modes(tmp_path / "agent-n1") == {
+        ".lock": "0o600",  # keeps a second roll-out waiting
         "etc": "0o700",
         "etc/agent.toml": "0o600",
         "etc/pki": "0o700",

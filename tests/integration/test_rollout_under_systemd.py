@@ -55,6 +55,7 @@ def test_root_installs_an_agent_for_the_owner_of_the_certificates_and_removes_it
     assert machine.asked() == [
         ["daemon-reload"],
         ["enable", *unit],
+        ["daemon-reload"],  # once more, in case that whoever wrote the unit was cut off before the first
         ["reset-failed", *unit],
         ["restart", *unit],
     ]
@@ -151,6 +152,17 @@ def test_root_installs_nothing_where_another_user_could_exchange_it(machine: Mac
     (finding,) = refused.document["findings"]
     assert (finding["code"], finding["file"]) == ("ROLLOUT_OPEN_PLACE", "/opt/gausscert")
     assert machine.sh("ls -A /opt/gausscert") == ""
+
+
+@pytest.mark.parametrize("machine", [("root", "install -d /etc/gausscert\n")], indirect=True)
+def test_root_begins_nothing_where_the_agents_place_is_somebody_elses(machine: Machine, bundle: str):
+    """An operator has put his inventory there, say. It was found out once the software was installed."""
+    refused = machine.operator.agents("deploy", "--bundle", bundle)
+
+    assert refused.code == 2
+    (finding,) = refused.document["findings"]
+    assert (finding["code"], finding["file"]) == ("ROLLOUT_CLOSED_PLACE", "/etc/gausscert")
+    assert machine.sh("ls -d /opt/gausscert || true") == ""
 
 
 @pytest.mark.soak

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,6 +31,9 @@ pytestmark = [pytest.mark.xdist_group("secrets"), pytest.mark.timeout(300)]
 
 WRONG = "Wrng-0f1e2d3c4b"
 PASSPHRASE = "canary passphrase: ö \\ \" 'x' 0123456789"
+SSH = '#!/bin/sh\nfor last; do :; done\nexec /bin/sh -c "$last"\n'
+"""What ssh does with a command line, without the way between."""
+KEY = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?-----END [A-Z ]*PRIVATE KEY-----\n", re.DOTALL)
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +53,8 @@ def everything(cluster: WatchedCluster) -> None:
     make_keys(cluster)
     refused(cluster)
     committed(cluster)
+    renewed(cluster)
+    rolled_out(cluster)
     rolled_back(cluster)
     encrypted(cluster)
     answers_of_agents(cluster)
@@ -88,8 +95,71 @@ def refused(cluster: WatchedCluster) -> None:
 
 
 def committed(cluster: WatchedCluster) -> None:
-    done = cluster.replace("--verbose")
+    planned = cluster.run("plan", "fresh", "--out", "plan.json", "--verbose", *cluster.passwords)
+    done = cluster.run("replace", "--plan", "plan.json", "--yes", "--verbose", *cluster.passwords)
+    assert (planned.code, done.code) == (0, 0), planned.err + done.err
+
+
+def renewed(cluster: WatchedCluster) -> None:
+    """Over the wire: the new key never leaves the agent's own directory."""
+    done = cluster.run("pki", "renew", "--all-nodes", "--dir", "pki", "--verbose")
     assert done.code == 0, done.err
+    found = KEY.search((cluster.root / f"agent-{NODES[0]}" / "credential.pem").read_bytes())
+    assert found is not None
+    cluster.canaries.plant_key("renewed", found[0], None)
+
+
+def rolled_out(cluster: WatchedCluster) -> None:
+    """A node's new key goes through ssh to where it belongs. The release is there already."""
+    issued = cluster.run(
+        "pki",
+        "issue",
+        "operator",
+        "bob",
+        "--dir",
+        "other",
+        "--out",
+        "other",
+        "--passphrase-file",
+        "passphrase.pw",
+    )
+    place, ssh = cluster.root / "rolled", cluster.root / "bin" / "ssh"
+    agent = place / "releases" / bare_software(cluster.root / "software") / "bin" / "gausscert-agent"
+    for script, text in ((ssh, SSH), (agent, "#!/bin/sh\nexit 0\n")):
+        script.parent.mkdir(parents=True)
+        script.write_text(text)
+        script.chmod(0o755)
+    (agent.parent.parent / ".complete").touch()
+    (cluster.root / "agent.toml").write_text(f'[cm]\nhome = "{cluster.node(NODES[0]).home}"\n')
+    (cluster.root / "rollout.toml").write_text(
+        f'[cluster]\nname = "other"\n[agent]\ndirectory = "{place}"\n'
+        '[credentials]\nca = "other/ca.crt"\ncert = "other/operator-bob.crt"\n'
+        'key = "other/operator-bob.key"\n'
+        '[[node]]\nname = "n1"\naddress = "127.0.0.1:1"\n'
+    )
+    cluster.homes.add(place / "etc" / "pki")
+    done = cluster.run(
+        *("agents", "deploy", "--ssh", "--inventory", "rollout.toml", "--bundle", "software", "--verbose"),
+        *("--service", "none", "--pki", "other", "--passphrase-file", "passphrase.pw"),
+    )
+    assert (issued.code, done.code) == (0, 0), issued.err + done.err + done.out
+    for key in (cluster.root / "other/operator-bob.key", place / "etc/pki/node-n1.key"):
+        cluster.canaries.plant_key(key.name, key.read_bytes(), None)
+
+
+def bare_software(root: Path) -> str:
+    """A bundle of which nothing is sent; answers its release."""
+    lines = []
+    for name in ("gausscert", "pip"):
+        wheel = root / "wheels" / f"{name}-9.9-py3-none-any.whl"
+        wheel.parent.mkdir(parents=True, exist_ok=True)
+        wheel.write_bytes(name.encode())
+        lines.append(f"{name}==9.9 --hash=sha256:{hashlib.sha256(name.encode()).hexdigest()}\n")
+    (root / "requirements.txt").write_text("".join(lines))
+    for unit in ("gausscert-agent.service", "user/gausscert-agent.service"):
+        (root / unit).parent.mkdir(exist_ok=True)
+        (root / unit).write_text("[Service]\n")
+    return f"9.9-{hashlib.sha256(''.join(lines).encode()).hexdigest()[:12]}"
 
 
 def rolled_back(cluster: WatchedCluster) -> None:
@@ -184,13 +254,14 @@ def test_everything_was_looked_at(cluster: WatchedCluster):
     executions = list(cluster.witness.executions())
     files = {os.path.relpath(path, cluster.root) for path in cluster.files()}
     told = {word for each in executions if b"/bin/cm_ctl\0" in each for word in each.split(b"\0")}
-    errors = b"".join(body for name, body in cluster.said if name == "errors of replace fresh")
+    errors = b"".join(body for name, body in cluster.said if name == "errors of replace --plan")
     kinds = {write.path.partition(":")[0] for write in cluster.witness.writes()}
 
     assert told >= {b"encrypt", b"stop", b"start", b"query"}
     assert any(b"gausscert_agent.cli\0serve" in each for each in executions)
     assert any(b"\0replace\0fresh\0" in each for each in executions)
-    assert files >= {"history.db", "agent-n1.log"}
+    assert any(b"\0ssh\0-T\0" in each for each in executions)
+    assert files >= {"history.db", "agent-n1.log", "plan.json", "rolled/etc/agent.toml"}
     assert {name.partition("/")[0] for name in files} >= {"agent-n1", "nodes", "other", "kept"}
     assert any(name.endswith("server.key.cipher") for name in files)
     assert kinds >= {"pipe", "socket", "/memfd"}
@@ -206,7 +277,13 @@ def test_secrets_are_found_where_they_are_at_home(cluster: WatchedCluster):
     written = [each for each in cluster.witness.writes() if cluster.canaries.hits(each.body)]
 
     assert at_home >= {"server.pw", "client.pw", "server.key", "client.key", "ca.key", "operator-demo.key"}
-    assert {each.who for each in written if each.path.startswith("pipe:")} == {"agent"}
+    assert at_home >= {"credential.pem", "node-n1.key"}
+    assert {each.who for each in written if each.path.startswith(("pipe:", "socket:"))} == {
+        "agent",
+        "rollout",
+    }
+    sent = {name for each in written if each.who == "rollout" for name in cluster.canaries.hits(each.body)}
+    assert {name.partition(" (")[0] for name in sent} == {"node-n1.key"}
 
 
 def test_a_planted_leak_is_found_in_whatever_form(cluster: WatchedCluster):

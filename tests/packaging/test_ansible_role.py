@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -68,3 +69,85 @@ def test_every_variable_without_a_default_is_asked_for_and_in_the_example():
         name for name in needed if f"{name} is defined" in tasks or f"{name}.home is defined" in tasks
     }
     assert all(f"{name}:" in example for name in needed)
+
+
+@pytest.mark.skipif(PLAYBOOK is None, reason="ansible-core is missing")
+def test_the_units_drop_in_names_all_that_cm_ctl_writes_to_as_a_roll_out_over_ssh_does(tmp_path: Path):
+    """PGHOST often lies below /home, which the unit makes read-only; and a path may hold blanks."""
+    variables = {
+        "gausscert_user": "omm",
+        "gausscert_group": "dbgrp",
+        "gausscert_software": "/opt/gausscert",
+        "gausscert_etc": "/etc/gausscert",
+        "gausscert_installed": {"stdout_lines": ["/opt/gausscert/current is 0.1.0-abc"]},
+        "gausscert_cm": {"home": "/home/omm/my app", "log_path": "/var/log/100%", "stopped_for_s": 0.5},
+        "gausscert_cm_environment": {"PGHOST": "/home/omm/tmp"},
+    }
+    template = ROLE / "templates/node.conf.j2"
+    environment = {**os.environ, "ANSIBLE_HOME": str(tmp_path), "LC_ALL": "C.UTF-8", "ANSIBLE_NOCOLOR": "1"}
+
+    done = subprocess.run(
+        [
+            *(str(Path(str(PLAYBOOK)).with_name("ansible")), "localhost", "-c", "local", "-m", "template"),
+            *("-a", f"src={template} dest={tmp_path}/made", "-e", json.dumps(variables)),
+            *("-e", f"ansible_python_interpreter={sys.executable}"),
+        ],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    made = (tmp_path / "made").read_text()
+    assert [line for line in made.splitlines() if line.startswith("ReadWritePaths=")] == [
+        'ReadWritePaths="-/home/omm/my app"',
+        'ReadWritePaths="-/var/log/100%%"',
+        'ReadWritePaths="-/home/omm/tmp"',
+    ]
+
+
+def journal_refuses(tmp_path: Path, journal: dict[str, object]) -> bool:
+    """Whether the role's own assertion about what the agent says of itself fails."""
+    import yaml
+
+    tasks = yaml.safe_load((ROLE / "tasks/main.yml").read_text())
+    (asserting,) = (task for task in tasks if task["name"] == "It is not in the middle of a transaction")
+    play = [{"hosts": "localhost", "gather_facts": False, "connection": "local", "tasks": [asserting]}]
+    (tmp_path / "play.yml").write_text(yaml.safe_dump(play))
+    done = subprocess.run(
+        [
+            *(str(PLAYBOOK), str(tmp_path / "play.yml"), "-i", "localhost,"),
+            *("-e", json.dumps({"gausscert_journal": journal})),
+        ],
+        env={**os.environ, "ANSIBLE_HOME": str(tmp_path), "LC_ALL": "C.UTF-8"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (
+        "Assertion failed" in done.stdout + done.stderr
+        or done.returncode == 0
+        or "run gausscert recover" in (done.stdout + done.stderr)
+    ), done.stdout + done.stderr
+    return done.returncode != 0
+
+
+@pytest.mark.skipif(PLAYBOOK is None, reason="ansible-core is missing")
+@pytest.mark.parametrize(
+    ("journal", "refused"),
+    [
+        ({"rc": 0, "stdout": "phase        NONE\n", "stderr": ""}, False),
+        ({"rc": 0, "stdout": "skipped, since /etc/gausscert/agent.toml does not exist", "stderr": ""}, False),
+        ({"rc": 127, "stdout": "", "stderr": "runuser: failed to execute: No such file"}, False),
+        ({"rc": 2, "stdout": "", "stderr": "error CONFIG_INVALID there is no state directory"}, False),
+        ({"rc": 0, "stdout": "phase        SWAPPED\ntransaction  t-1\n", "stderr": ""}, True),
+        ({"rc": 0, "stdout": "phase        NONE\noperation    cm_ctl stop, pid 4\n", "stderr": ""}, True),
+        ({"rc": 5, "stdout": "", "stderr": "error JOURNAL_DAMAGED"}, True),
+        ({"rc": 2, "stdout": "", "stderr": "error CONFIG_INVALID state_dir: Permission denied"}, True),
+    ],
+)
+def test_an_agent_of_which_nobody_knows_what_it_is_in_the_middle_of_is_not_restarted(
+    tmp_path: Path, journal: dict[str, object], refused: bool
+):
+    assert journal_refuses(tmp_path, journal) is refused

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -92,3 +93,17 @@ def test_a_node_installs_it_without_a_network_and_under_the_name_that_a_roll_out
     assert "hash" in refused.stderr.lower()
     assert not (tmp_path / "other" / "current").exists()
     assert os.listdir(tmp_path / "other" / "releases") == []
+
+
+def test_a_bundle_may_lie_in_a_directory_with_blanks():
+    """`make bundle DIR=$HOME/...`, whatever the home is called."""
+    done = subprocess.run(
+        ["make", "--no-print-directory", "-n", "bundle", "DIR=/home/ann smith/software", "VENV=."],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    (line,) = (line for line in done.stdout.splitlines() if "build.py" in line)
+    assert shlex.split(line)[2:] == ["/home/ann smith/software"]

@@ -17,6 +17,7 @@ from pathlib import Path
 
 STATE = Path(os.environ["FAKE_SYSTEMD"])
 PID = STATE / "pid"
+ENABLED = STATE / "enabled"
 
 
 def directory() -> Path:
@@ -92,8 +93,14 @@ def main(words: list[str]) -> int:
     match words:
         case ["show-environment"]:
             return 0 if USER else 1
-        case ["daemon-reload"] | ["enable", _] | ["reset-failed", _]:
+        case ["daemon-reload"] | ["reset-failed", _]:
             return 0
+        case ["enable", _]:
+            ENABLED.touch()
+            return 0
+        case ["is-enabled", _]:
+            print("enabled" if ENABLED.exists() else "disabled")  # noqa: T201 - what systemctl does
+            return 0 if ENABLED.exists() else 1
         case ["is-active", _]:
             active = running() is not None
             print("active" if active else "inactive")  # noqa: T201 - what systemctl does
@@ -103,6 +110,7 @@ def main(words: list[str]) -> int:
             return start(unit)
         case ["disable", "--now", _]:
             stop()
+            ENABLED.unlink(missing_ok=True)
             return 0
     sys.stderr.write(f"not known here: {words}\n")
     return 2

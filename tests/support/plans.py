@@ -43,6 +43,7 @@ PLAN = Plan(
     unreachable=(),
     blocked=(),
     cluster_state=ClusterState("Normal", {1: "Primary", 2: "Standby"}),
+    outage="CM and the database of all nodes, at most 95 s",
     topology=(cm_node(1), cm_node(2), cm_node(3)),
 )
 KEPT = record(PLAN, ORIGIN)

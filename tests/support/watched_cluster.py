@@ -61,7 +61,9 @@ class WatchedCluster(LocalCluster):
         self._sampler.join()
 
     def _environment(self) -> dict[str, str]:
-        return os.environ | {"GRPC_VERBOSITY": "DEBUG", "GRPC_TRACE": "all", "TMPDIR": str(self.temporary)}
+        path = f"{self.root / 'bin'}:{os.environ['PATH']}"
+        traced = {"GRPC_VERBOSITY": "DEBUG", "GRPC_TRACE": "all"}
+        return os.environ | traced | {"TMPDIR": str(self.temporary), "PATH": path}
 
     def launch_agent(self, config: Path, log: int) -> subprocess.Popen[bytes]:
         """An agent that logs at DEBUG."""
@@ -80,8 +82,9 @@ class WatchedCluster(LocalCluster):
 
     def launch(self, *arguments: str, on: Mapping[str, Act] | None = None, stdin: str = "") -> Run:
         """A command that logs at DEBUG."""
+        who = "rollout" if arguments[:1] == ("agents",) else "command"
         process = subprocess.Popen(
-            [*self.witness.before("command"), sys.executable, "-c", _VERBOSE_COMMAND, *arguments],
+            [*self.witness.before(who), sys.executable, "-c", _VERBOSE_COMMAND, *arguments],
             cwd=self.root,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -155,13 +158,16 @@ class WatchedCluster(LocalCluster):
             return True
         sets = [node.set_directory.parent for node in self.nodes]
         home = path.parent in self.homes or any(path.is_relative_to(each) for each in sets)
-        return home and path.suffix == ".key"
+        name = path.name.removesuffix(".new")  # complete before it has its name
+        renewed = path.parent in {self.root / f"agent-{node.name}" for node in self.nodes}
+        return (home and name.endswith(".key")) or (renewed and name == "credential.pem")
 
     def _may_be_written(self, who: str, path: str) -> bool:
         """Keys to where they belong; an agent tells cm_ctl passwords through a pipe, and OpenSSL keys through
-        memory that has no name."""
+        memory that has no name; a roll-out tells ssh a node's key."""
         told = path.startswith("pipe:") or path == "/memfd:gausscert"
-        return self.is_home_of_secrets(Path(path)) or (who == "agent" and told)
+        sent = who == "rollout" and path.startswith(("pipe:", "socket:"))
+        return self.is_home_of_secrets(Path(path)) or (who == "agent" and told) or sent
 
     def _sample(self) -> None:
         """Arguments and environment of all other processes that live long enough to be seen, CM's own too."""

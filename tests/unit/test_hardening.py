@@ -138,6 +138,29 @@ def test_a_crash_leaves_no_core_whatever_the_limit_was(which: str, place: Path):
     assert cores(place) == []
 
 
+LIMITED = """
+import resource, subprocess, sys
+from gausscert_common import hardening
+if sys.argv[1] == "hardened":
+    hardening.harden()
+done = subprocess.run(["sh", "-c", "ulimit -Sc; ulimit -Hc"], capture_output=True, text=True)
+print(resource.getrlimit(resource.RLIMIT_CORE)[0], *done.stdout.split())
+"""
+
+
+@needs_prlimit
+@pytest.mark.parametrize(("which", "limits"), [("hardened", ["0", "0", "0"]), ("plain", None)])
+def test_what_it_runs_leaves_no_core_either(which: str, limits: list[str] | None):
+    """cm_ctl is told passwords; a program that is run is dumpable again, but keeps the limit."""
+    if resource.getrlimit(resource.RLIMIT_CORE)[1] == 0 and os.geteuid() != 0:
+        pytest.skip("no core may be written here at all")
+    argv = ["prlimit", f"--core={1 << 30}", "--", sys.executable, "-c", LIMITED, which]
+
+    found = subprocess.run(argv, capture_output=True, text=True, check=True).stdout.split()
+
+    assert (found == limits) if limits else "0" not in found
+
+
 @needs_prlimit
 @pytest.mark.parametrize("which", ["agent", "coordinator"])
 def test_variables_that_make_libraries_talk_are_taken_away(which: str, place: Path):

@@ -143,11 +143,12 @@ def run(
 
 def _plans(opened: Opened, looked: Looked, software: Software, service: str) -> list[NodePlan]:
     from gausscert_coordinator.rollout.facts import Service
-    from gausscert_coordinator.rollout.planning import plan
+    from gausscert_coordinator.rollout.planning import own_credential, plan
 
     now, wish = datetime.now(UTC), Service(service)
+    own = own_credential(opened.inventory, now)
     return [
-        plan(opened.inventory, node, facts, software, opened.settings[node.name], wish, now)
+        plan(opened.inventory, node, facts, software, opened.settings[node.name], wish, own, now)
         for node in opened.nodes
         if (facts := looked.facts.get(node.name)) is not None
     ]

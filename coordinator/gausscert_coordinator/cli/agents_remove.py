@@ -15,6 +15,8 @@ from gausscert_coordinator.cli.verbs import AGENTS
 from gausscert_coordinator.exit_codes import ExitCode
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from gausscert_common.errors import GausscertError
     from gausscert_common.findings import Finding
 
@@ -69,19 +71,9 @@ def command(
     _confirm(invocation, f"remove the agents of {names}?", yes=yes)
     with asyncio.Runner() as runner:
         looked = runner.run(opened.rollout.look())
-        busy: list[GausscertError] = [
-            NodeRefusal(
-                Reason.BUSY,
-                f"the agent is in the middle of something: {facts.in_flight}",
-                node=name,
-                remedy="wait for its end, or run gausscert recover; then run this again",
-            )
-            for name, facts in looked.facts.items()
-            if facts.in_flight
-        ]
         removed: dict[str, list[str]] = {}
         late: tuple[Finding, ...] = ()
-        failed: list[GausscertError] = [*looked.errors.values(), *busy]
+        failed: list[GausscertError] = [*looked.errors.values(), *_in_the_way(opened, looked)]
         if not failed:
             recording = rolling_out.Recording(runner, opened.inventory, "agents remove")
             recording.begin(Change(name, facts.release, "", "begun") for name, facts in looked.facts.items())
@@ -89,6 +81,25 @@ def command(
                 removed, failed = runner.run(opened.rollout.remove(looked, with_state=with_state))
             late = recording.end(_changes(looked, removed), (), failed)
     return _tell(invocation, opened, removed, failed, late)
+
+
+def _in_the_way(opened: Opened, looked: Looked) -> Iterator[NodeRefusal]:
+    """Agents that are others than meant, or at work."""
+    for name, facts in looked.facts.items():
+        if another := facts.is_another(opened.inventory.cluster, name):
+            yield NodeRefusal(
+                Reason.NODE_UNFIT,
+                f"the agent that is installed there is {another}",
+                node=name,
+                remedy="correct ssh.host or address, or use the inventory of that cluster",
+            )
+        if facts.in_flight:
+            yield NodeRefusal(
+                Reason.BUSY,
+                f"the agent is in the middle of something: {facts.in_flight}",
+                node=name,
+                remedy="wait for its end, or run gausscert recover; then run this again",
+            )
 
 
 def _changes(looked: Looked, removed: dict[str, list[str]]) -> list[Change]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
+from gausscert_common.credentials import MAX_BYTES
 from gausscert_common.errors import InvalidInput, Reason
 
 from gausscert_coordinator.cli.passwords import read_one
@@ -46,7 +47,8 @@ def passphrase(invocation: Invocation, directory: Path, file: Path | None) -> by
 
 def _is_encrypted(directory: Path) -> bool:
     try:
-        return ENCRYPTED in (directory / "ca.key").read_bytes()
+        with (directory / "ca.key").open("rb") as opened:
+            return ENCRYPTED in opened.read(MAX_BYTES)
     except OSError as error:
         raise InvalidInput(
             Reason.CREDENTIAL_INVALID,

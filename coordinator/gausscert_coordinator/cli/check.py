@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,7 +17,19 @@ if TYPE_CHECKING:
     from gausscert_coordinator.cli.ports import Cluster
     from gausscert_coordinator.report import ClusterStatus, NodeExpiry
 
-DAYS = click.FloatRange(min=0)
+
+class _Days(click.FloatRange):
+    """Days from 0 on. Not "nan", with which nothing would ever be worth a warning."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401 - as its base
+        """Read one."""
+        days = super().convert(value, param, ctx)
+        if not math.isfinite(days):
+            self.fail(f"{value!r} is no number of days", param, ctx)
+        return days
+
+
+DAYS = _Days(min=0)
 
 
 class PluginVerb(Verb):

@@ -27,16 +27,16 @@ def _moment(_: click.Context, __: click.Parameter, value: str | None) -> datetim
     """A moment in ISO 8601, in UTC unless it says otherwise, or how long ago."""
     if value is None:
         return None
-    if ago := _AGO.fullmatch(value):
-        count = int(ago[1])
-        return datetime.now(UTC) - (timedelta(days=count) if ago[2] == "d" else timedelta(hours=count))
     try:
+        if ago := _AGO.fullmatch(value):
+            count = int(ago[1])
+            return datetime.now(UTC) - (timedelta(days=count) if ago[2] == "d" else timedelta(hours=count))
         given = datetime.fromisoformat(value)
-    except ValueError:
+        return given.astimezone(UTC) if given.tzinfo is not None else given.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):  # also what UTC has no year for
         raise click.BadParameter(
             f"{value!r} is no time: write 2026-11-01, 2026-11-01T12:30Z, 7d or 12h"
         ) from None
-    return given if given.tzinfo is not None else given.replace(tzinfo=UTC)
 
 
 @click.command(

@@ -18,7 +18,7 @@ import click
 from gausscert_common.errors import InvalidInput, Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from gausscert_common.bundle import Bundle
 
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 STDIN: Final = Path("-")
 LONGEST: Final = 4096
-"""Bytes taken from a password file: far beyond CM's 15, so that "too long" is said by validation."""
+"""Bytes of a password: far beyond CM's 15, so that "too long" is said by validation. More is refused, not cut
+off: what is made with half of a passphrase opens with that half only."""
 
 TRIES: Final = 3
 """How often somebody who presses Enter only is asked."""
@@ -92,9 +93,42 @@ def read_both(files: PasswordFiles, terminal: Terminal, *, new: bool = False) ->
             "no password, and no terminal to ask for it",
             remedy=f"give {options}, or run this on a terminal",
         )
-    server = read_one(files.server, "password of server.key", terminal, new=new)
-    client = read_one(files.client, "password of client.key", terminal, new=new)
-    return Passwords(server, client)
+    read = _from_files({"server": files.server, "client": files.client})
+    for which in ("server", "client"):
+        if which not in read:
+            file: Path | None = getattr(files, which)
+            read[which] = read_one(file, f"password of {which}.key", terminal, new=new)
+    return Passwords(read["server"], read["client"])
+
+
+def _from_files(files: Mapping[str, Path | None]) -> dict[str, str]:
+    """What lies in files, before anybody is asked for the rest; what is wrong with them, all at once."""
+    read: dict[str, str] = {}
+    wrong: list[InvalidInput] = []
+    for which, file in files.items():
+        try:
+            if file is not None and file != STDIN:
+                read[which] = _from_file(file)
+        except InvalidInput as error:
+            wrong.append(error)
+    if len(wrong) == 1:
+        raise wrong[0]
+    if wrong:
+        raise _joined(wrong)
+    return read
+
+
+def _joined(wrong: list[InvalidInput]) -> InvalidInput:
+    from gausscert_common.findings import Finding, Severity
+
+    return InvalidInput(
+        Reason.ARGUMENT_INVALID,
+        "; ".join(f"{each.file}: {each.message}" for each in wrong),
+        remedy="; ".join(dict.fromkeys(each.remedy for each in wrong)),
+        findings=[
+            Finding(each.reason, Severity.ERROR, each.message, each.remedy, file=each.file) for each in wrong
+        ],
+    )
 
 
 def read_one(file: Path | None, what: str, terminal: Terminal, *, new: bool = False) -> str:
@@ -146,7 +180,7 @@ def _from_stdin(what: str, terminal: Terminal) -> str:
             "standard input is a terminal, which would show the password",
             remedy="leave the option out to be asked without echo",
         )
-    return _decoded(terminal.piped_line(LONGEST), f"standard input ({what})")
+    return _decoded(terminal.piped_line(LONGEST + 1), f"standard input ({what})")
 
 
 def _from_file(file: Path) -> str:
@@ -157,7 +191,7 @@ def _from_file(file: Path) -> str:
     try:
         _check_private(file, os.fstat(descriptor))
         with os.fdopen(descriptor, "rb", closefd=False) as opened:
-            raw = opened.read(LONGEST)
+            raw = opened.read(LONGEST + 1)
     finally:
         os.close(descriptor)
     return _decoded(raw, str(file))
@@ -172,6 +206,13 @@ def _check_private(file: Path, status: os.stat_result) -> None:
 
 
 def _decoded(raw: bytes, where: str) -> str:
+    if len(raw) > LONGEST:
+        raise InvalidInput(
+            Reason.ARGUMENT_INVALID,
+            f"it holds more than {LONGEST} bytes",
+            file=where,
+            remedy="write the password on the first line, and nothing else",
+        )
     line = raw.removesuffix(b"\n").removesuffix(b"\r")
     try:
         password = line.decode()

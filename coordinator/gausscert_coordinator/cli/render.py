@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shutil
 import traceback
 from typing import TYPE_CHECKING, Any, Final, Literal, TextIO
 
@@ -156,14 +157,29 @@ def _colours(terminal: bool, environment: Mapping[str, str]) -> Literal["auto", 
     return "auto" if terminal and environment.get("TERM") != "dumb" else None
 
 
+def _size(stream: TextIO | Enduring) -> tuple[int | None, int | None]:
+    """Of a dumb terminal, which rich takes to have 80 columns; of others it finds out by itself."""
+    if os.environ.get("TERM", "") not in ("dumb", "unknown"):
+        return None, None
+    try:
+        there = os.get_terminal_size(stream.fileno())
+    except OSError:
+        there = os.terminal_size((80, 24))
+    if os.environ.get("COLUMNS"):
+        return shutil.get_terminal_size(there)
+    return there.columns or 80, there.lines or 24
+
+
 def _console(stream: TextIO | Enduring) -> Console:
     terminal = stream.isatty()
+    width, height = _size(stream) if terminal else (None if os.environ.get("COLUMNS") else WIDE, None)
     enduring = stream if isinstance(stream, Enduring) else Enduring(stream)
     return Console(
         file=enduring,  # type: ignore[arg-type] # all that rich uses of a file
         force_terminal=terminal,
         color_system=_colours(terminal, os.environ),
-        width=None if terminal or os.environ.get("COLUMNS") else WIDE,
+        width=width,
+        height=height,
         markup=False,
         highlight=False,
         emoji=False,

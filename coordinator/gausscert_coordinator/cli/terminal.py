@@ -32,21 +32,25 @@ class Terminal:
         return not self._stdin.closed and self._stdin.isatty()
 
     def confirmed(self, question: str) -> bool:
-        """Ask for a "y" or "yes"; anything else is a no."""
+        """Ask for a "y" or "yes"; anything else is a no, also what is no text."""
         self._stderr.write(f"{question} ")
         self._stderr.flush()
-        return self._stdin.readline().strip().lower() in ("yes", "y")
+        try:
+            return self._stdin.readline().strip().lower() in ("yes", "y")
+        except UnicodeDecodeError:
+            return False
 
     def secret(self, prompt: str) -> str:
         """Ask without echo.
 
         Raises:
-            InvalidInput: The echo cannot be switched off, or the operator gave up.
+            InvalidInput: The echo cannot be switched off, the operator gave up, or what he typed is no text.
         """
         with warnings.catch_warnings():
             warnings.simplefilter("error", getpass.GetPassWarning)
             try:
-                return self._hidden(f"{prompt}: ")
+                typed = self._hidden(f"{prompt}: ")
+                typed.encode()  # a locale without an encoding lets bytes through as surrogates
             except getpass.GetPassWarning as warning:
                 raise InvalidInput(
                     Reason.ARGUMENT_INVALID,
@@ -55,7 +59,22 @@ class Terminal:
                 ) from warning
             except EOFError as end:
                 raise InvalidInput(Reason.ARGUMENT_INVALID, "no password was given") from end
+            except UnicodeDecodeError as error:
+                error.object = b""  # what was typed is in there, and goes no further
+                raise _no_text() from None
+            except UnicodeEncodeError as error:
+                error.object = ""
+                raise _no_text() from None
+        return typed
 
     def piped_line(self, longest: int) -> bytes:
         """One line of standard input, without echo of any kind; longer lines are cut off."""
         return self._stdin.buffer.readline(longest)
+
+
+def _no_text() -> InvalidInput:
+    return InvalidInput(
+        Reason.ARGUMENT_INVALID,
+        "what was typed is no text in this terminal's encoding",
+        remedy="type it again, or give it in a file",
+    )

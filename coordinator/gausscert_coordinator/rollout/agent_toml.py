@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _BARE: Final = re.compile(r"[A-Za-z0-9_-]+")
+LARGEST: Final = 64 * 1024
+"""Bytes, as an agent takes them; and an end for what has none."""
 _HEAD: Final = "# Written by gausscert agents deploy; change the operator's settings, not this.\n"
 
 
@@ -24,7 +26,11 @@ def load(path: Path) -> dict[str, Any]:
         InvalidInput: CONFIG_INVALID: not there, not TOML, or without a [cm] that names its home.
     """
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as opened:
+            raw = opened.read(LARGEST + 1)
+        if len(raw) > LARGEST:
+            raise _wrong(path, f"it has more than {LARGEST} bytes")
+        document = tomllib.loads(raw.decode())
     except OSError as error:
         remedy = "copy deploy/config/agent.toml there and put CM's paths into [cm], or name another file"
         message = f"the agents' settings cannot be read: {error.strerror}"

@@ -38,6 +38,15 @@ ROLLOUT: Final[Mapping[str, Rule]] = table(
         "chown -R root and chmod -R go-w that directory after a look at what is in it, or remove it",
     ),
     _Rule(
+        "ROLLOUT_CLOSED_PLACE",
+        ERROR,
+        "A directory of the agent belongs to somebody else",
+        "The agent's user writes configuration, credential and state himself, and nobody else may read"
+        " them. What was there before is not given away unasked.",
+        "move what is not the agent's, an operator's gausscert.toml for one, to another place; then remove"
+        " the directory, or chown it to the agent's user and chmod 0700",
+    ),
+    _Rule(
         "ROLLOUT_NO_USER",
         ERROR,
         "It is not known whom the agent is to run as",
@@ -88,6 +97,15 @@ ROLLOUT: Final[Mapping[str, Rule]] = table(
         "An agent runs that the service has not started",
         "The service's own would find port and state directory taken.",
         "end the one that runs, and what starts it; then run this again",
+    ),
+    _Rule(
+        "ROLLOUT_OTHER_AGENT",
+        ERROR,
+        "The agent of another node, or of another cluster, is installed there",
+        "It would become this one, with the other's state. Most often ssh.host or address leads to another"
+        " machine than is meant, or it is the wrong inventory.",
+        "correct the inventory; where one agent is really to take the other's place, gausscert agents remove"
+        " with the other's inventory first, or give this one a directory of its own under [agent]",
     ),
     _Rule(
         "ROLLOUT_STATE_MOVED",

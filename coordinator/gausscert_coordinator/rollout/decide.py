@@ -53,6 +53,7 @@ class Wanted:
     """What a node is to have."""
 
     node: str
+    cluster: str
     release: str
     service: Service
     """As asked for."""
@@ -121,7 +122,8 @@ def _steps(facts: Facts, wanted: Wanted, service: Service) -> tuple[Step, ...]:
         Step.INSTALL: wanted.release not in facts.releases,
         Step.CREDENTIAL: not wanted.credential_good,
         Step.CONFIGURE: facts.config != wanted.config,
-        Step.SERVICE: service is not Service.NONE and dict(facts.units) != dict(wanted.units),
+        Step.SERVICE: service is not Service.NONE
+        and (dict(facts.units) != dict(wanted.units) or not facts.service_enabled),
         Step.TIDY: facts.release != wanted.release and bool(_left_over(facts, wanted)),
     }
     needed[Step.ACTIVATE] = facts.release != wanted.release or (
@@ -153,6 +155,9 @@ def _unfit(facts: Facts, wanted: Wanted, service: Service | None) -> Iterator[Fi
         yield finding("ROLLOUT_NO_SPACE", cause, node, file=facts.software)
     if facts.open_place and not wanted.directory:
         yield finding("ROLLOUT_OPEN_PLACE", "others than root may change it", node, file=facts.open_place)
+    if facts.closed_place:
+        cause = f"it does not belong to {facts.account}"
+        yield finding("ROLLOUT_CLOSED_PLACE", cause, node, file=facts.closed_place)
     if not facts.account:
         whom = f"there is no user {wanted.user}" if wanted.user else "nobody owns the cluster's certificates"
         yield finding("ROLLOUT_NO_USER", whom, node)
@@ -183,6 +188,8 @@ def _in_the_way(
     node = wanted.node
     if facts.service not in (Service.NONE, service) and service is not None:
         yield finding("ROLLOUT_OTHER_SERVICE", f"the agent is started by systemd ({facts.service})", node)
+    if another := facts.is_another(wanted.cluster, node):
+        yield finding("ROLLOUT_OTHER_AGENT", f"it is {another}", node, file=f"{facts.etc}/agent.toml")
     if facts.configured_state not in ("", facts.state):
         cause = f"in {facts.configured_state}, and not in {facts.state}"
         yield finding("ROLLOUT_STATE_MOVED", cause, node, file=f"{facts.etc}/agent.toml")

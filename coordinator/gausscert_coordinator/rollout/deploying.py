@@ -115,7 +115,10 @@ class Rollout:
                     seen = replace(seen, agent_says=await self._doctor.in_flight(node.inventory))
                 good[name] = seen
             except GausscertError as error:
+                error.node = error.node or name
                 bad[name] = error
+            except Exception as raised:  # noqa: BLE001 - as in `_do`
+                bad[name] = _unforeseen(name, "look", raised)
 
         await _side_by_side(one, self._nodes)
         return Looked(
@@ -159,6 +162,8 @@ class Rollout:
                 removed[name] = await node.ask({**request, "user": seen.account})
             except GausscertError as error:
                 failed.append(error)
+            except Exception as raised:  # noqa: BLE001 - as in `_do`
+                failed.append(_unforeseen(name, "remove", raised))
 
         await _side_by_side(one, looked.facts)
         return {name: removed[name] for name in looked.facts if name in removed}, failed
@@ -173,10 +178,7 @@ class Rollout:
                 error.node = error.node or plan.node
                 outcome.error, outcome.failed_at = error, step
             except Exception as raised:  # noqa: BLE001 - a bug at one node must not hide what became of the others
-                outcome.failed_at = step
-                outcome.error = InternalError(
-                    Reason.INTERNAL, f"{step} ended with {type(raised).__name__}: {raised}", node=plan.node
-                )
+                outcome.error, outcome.failed_at = _unforeseen(plan.node, step, raised), step
             if outcome.error is not None:
                 self._watch(Told(plan.node, step, ended=True, text=f"failed: {outcome.error.message}"))
                 await self._put_back(work)
@@ -288,6 +290,15 @@ class _Work:
         if step is Step.ACTIVATE:
             return "" if self.plan.starts else start_command(self.plan.facts, self.plan.wanted.release)
         return ""
+
+
+def _unforeseen(node: str, doing: str, raised: Exception) -> InternalError:
+    return InternalError(
+        Reason.INTERNAL,
+        f"{doing} ended with {type(raised).__name__}: {raised}",
+        node=node,
+        remedy="run it again; if it stays, report it",
+    )
 
 
 def _state(work: _Work) -> State:

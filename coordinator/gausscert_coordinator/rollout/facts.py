@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from gausscert_common.errors import NodeFailure, Reason
+
 from gausscert_coordinator.rollout.bundle import Target
 
 if TYPE_CHECKING:
@@ -62,9 +64,13 @@ class Facts:
     service: Service
     """Installed already; NONE for none."""
     service_state: str
+    service_enabled: bool
+    """It starts with the machine."""
     units: Mapping[str, str]
     open_place: str
     """A directory of the software that others than root may change; "" for none, or where it is no matter."""
+    closed_place: str
+    """A directory of the agent that belongs to somebody else; "" for none."""
     software: str
     etc: str
     state: str
@@ -73,12 +79,20 @@ class Facts:
     releases: tuple[str, ...]
     config: str
     configured_state: str
+    configured_cluster: str
+    """Of the agent that is installed, as its node; "" where nobody says."""
+    configured_node: str
     running: Running | None
     journal: Mapping[str, str] | None
     """As the agent tells it; None where nobody can."""
     held: Held
     agent_says: str = ""
     """What the agent that runs is in the middle of, by its own word; "" for nothing."""
+
+    def is_another(self, cluster: str, node: str) -> str:
+        """Whose the agent is that is installed there, if it is another one than meant; "" else."""
+        said = (self.configured_cluster or cluster, self.configured_node or node)
+        return "" if said == (cluster, node) else f"node {said[1]} of cluster {said[0]}"
 
     @property
     def in_flight(self) -> str:
@@ -94,7 +108,22 @@ class Facts:
 
 
 def of(document: Mapping[str, Any]) -> Facts:
-    """From the node's answer."""
+    """From the node's answer.
+
+    Raises:
+        NodeFailure: ROLLOUT_FAILED: it makes no sense.
+    """
+    try:
+        return _read(document)
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        raise NodeFailure(
+            Reason.ROLLOUT_FAILED,
+            f"what it told of itself makes no sense: {type(error).__name__} {error}",
+            remedy="find out what answers there",
+        ) from error
+
+
+def _read(document: Mapping[str, Any]) -> Facts:
     account = document["account"] or {"name": "", "group": ""}
     managers = document["managers"]
     libc, version = document["libc"]
@@ -118,8 +147,10 @@ def of(document: Mapping[str, Any]) -> Facts:
         lingers=managers["linger"],
         service=Service(document["service"]),
         service_state=document["service_state"],
+        service_enabled=document["service_enabled"],
         units=document["units"],
         open_place=document["open_place"],
+        closed_place=document["closed_place"],
         software=document["software"],
         etc=document["etc"],
         state=document["state"],
@@ -127,6 +158,8 @@ def of(document: Mapping[str, Any]) -> Facts:
         releases=tuple(document["releases"]),
         config=document["config"],
         configured_state=document["configured_state"],
+        configured_cluster=document["configured_cluster"],
+        configured_node=document["configured_node"],
         running=None if running is None else Running(**running),
         journal=document["journal"],
         held=Held(**document["credential"]),

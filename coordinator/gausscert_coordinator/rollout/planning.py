@@ -1,11 +1,12 @@
 """From an inventory, a bundle and a look to what is wanted on a node, and so to what has to be done. Pure but
-for reading the CA's certificate."""
+for reading the operator's credential."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from cryptography import x509
+from gausscert_common import credentials
 
 from gausscert_coordinator.rollout import agent_toml, credential, units
 from gausscert_coordinator.rollout.decide import NodePlan, Wanted, choose, decide
@@ -19,6 +20,17 @@ if TYPE_CHECKING:
     from gausscert_coordinator.rollout.bundle import Software
 
 
+def own_credential(inventory: Inventory, now: datetime) -> credential.Own:
+    """That of the operator, without whom no agent can be asked whether it is healthy.
+
+    Raises:
+        InvalidInput: CREDENTIAL_INVALID.
+    """
+    held = credentials.load_person(inventory.credentials, cluster=inventory.cluster, now=now)
+    trusted = x509.load_pem_x509_certificates(held.ca_pem)
+    return credential.Own(x509.load_pem_x509_certificate(held.cert_pem), tuple(trusted))
+
+
 def plan(
     inventory: Inventory,
     node: InventoryNode,
@@ -26,28 +38,30 @@ def plan(
     software: Software,
     settings: Mapping[str, Any],
     service: Service,
+    own: credential.Own,
     now: datetime,
 ) -> NodePlan:
     """What has to be done on a node.
 
     Raises:
-        InvalidInput: CONFIG_INVALID, CREDENTIAL_INVALID.
+        InvalidInput: CONFIG_INVALID.
     """
-    ca = x509.load_pem_x509_certificate(inventory.credentials.ca.read_bytes())
     chosen = choose(facts, service) or Service.NONE
     _, missing = software.chosen(facts.target)
-    listen = node.install.listen or f"0.0.0.0:{node.address.rpartition(':')[2]}"
+    host, _, port = node.address.rpartition(":")
+    listen = node.install.listen or (f"[::]:{port}" if host.startswith("[") else f"0.0.0.0:{port}")
     config = agent_toml.render(
         settings, name=node.name, cluster=inventory.cluster, listen=listen, etc=facts.etc, state=facts.state
     )
     paths = agent_toml.write_paths(settings)
     wanted = Wanted(
         node=node.name,
+        cluster=inventory.cluster,
         release=software.release,
         service=service,
         config=config,
         units=units.units(software.units, chosen, facts, software.release, paths),
-        credential_good=credential.is_good(facts.held, ca, inventory.cluster, node.name, now),
+        credential_good=credential.is_good(facts.held, own, inventory.cluster, node.name, now),
         missing=missing,
         user=node.install.user,
         directory=node.install.directory,

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from gausscert_coordinator.inventory import InventoryNode
 
 CONNECT_S: Final = 15
+MOST: Final = 8 * 1024 * 1024
+"""Bytes of what a command says: an answer has some ten KiB, and a node in the wrong hands no end."""
+_CHUNK: Final = 64 * 1024
 STEP_S: Final = 900.0
 """The longest that one step may take, an installation on a slow machine included."""
 _SSH_FAILED: Final = 255
@@ -114,21 +117,18 @@ def read(node: InventoryNode, ended: Ended) -> Any:  # noqa: ANN401 - JSON
     answer = next((line for line in ended.out.splitlines()[::-1] if line.startswith(ANSWER)), None)
     if answer is None:
         raise _no_answer(node, ended)
-    document = json.loads(answer.removeprefix(ANSWER))
-    if document["ok"]:
-        return document["result"]
-    trouble = document["trouble"]
-    raise NodeFailure(
-        Reason.ROLLOUT_FAILED,
-        trouble["cause"],
-        node=node.name,
-        file=trouble["file"],
-        remedy=trouble["remedy"],
-    )
+    try:
+        document = json.loads(answer.removeprefix(ANSWER))
+        if document["ok"]:
+            return document["result"]
+        cause, file, remedy = (str(document["trouble"][key]) for key in ("cause", "file", "remedy"))
+    except (ValueError, KeyError, TypeError, RecursionError):  # the line broke in the middle of it
+        raise _no_answer(node, ended) from None
+    raise NodeFailure(Reason.ROLLOUT_FAILED, cause, node=node.name, file=file, remedy=remedy)
 
 
 def _no_answer(node: InventoryNode, ended: Ended) -> GausscertError:
-    said = _last_line(ended.err) or _last_line(ended.out)
+    said = _last_line(ended.err) or _last_line(ended.out.partition(ANSWER)[0])
     if ended.code == parcel.NO_PYTHON:
         found = ", ".join(ended.out.split("\n")).strip(" ,") or "none"
         return NodeRefusal(
@@ -177,13 +177,44 @@ class SystemSsh:
             stderr=asyncio.subprocess.PIPE,
         )
         try:
-            out, err = await asyncio.wait_for(process.communicate(stdin), self._timeout_s)
+            async with asyncio.timeout(self._timeout_s):
+                out, err, _ = await asyncio.gather(
+                    _said(process.stdout, process),
+                    _said(process.stderr, process),
+                    _tell(process.stdin, stdin),
+                )
+                if len(out) > MOST or len(err) > MOST:
+                    return Ended(1, "", f"it said more than {MOST} bytes")
+                await process.wait()
         finally:
             if process.returncode is None:
                 with contextlib.suppress(ProcessLookupError):
                     process.kill()
                 await process.wait()
         return Ended(process.returncode or 0, out.decode(errors="replace"), err.decode(errors="replace"))
+
+
+async def _said(stream: asyncio.StreamReader | None, process: asyncio.subprocess.Process) -> bytes:
+    """To its end, which a program that says more than is taken meets at once."""
+    body = bytearray()
+    while stream is not None and (chunk := await stream.read(_CHUNK)):
+        if len(body) <= MOST:
+            body += chunk
+        elif process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+    return bytes(body)
+
+
+async def _tell(stream: asyncio.StreamWriter | None, body: bytes) -> None:
+    """All of it, unless the program has ended without reading it: what it says tells why."""
+    if stream is None:
+        return
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        stream.write(body)
+        await stream.drain()
+        stream.close()
+        await stream.wait_closed()
 
 
 class Node:

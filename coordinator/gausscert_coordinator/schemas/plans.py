@@ -107,6 +107,7 @@ DOCUMENTS: Final[dict[str, tuple[str, dict[str, Schema]]]] = {
                 obj(code=code(""), node=text(), file=text(), cause=text(), remedy=text()),
                 "The warnings that the plan had.",
             ),
+            "outage": text("For a person: what will be down, and for how long at most."),
         },
     ),
 }

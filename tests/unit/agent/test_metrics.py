@@ -245,6 +245,12 @@ def test_silent_callers_are_bounded(endpoint):
     assert endpoint.get()[0] == 200
 
 
+def test_a_silent_caller_is_not_waited_for(endpoint):
+    with socket.create_connection(("127.0.0.1", endpoint.server.port), 5) as silent:
+        silent.settimeout(20)
+        assert silent.recv(1) == b""
+
+
 def test_a_port_that_is_taken_is_named(endpoint):
     with pytest.raises(InvalidInput) as caught:
         MetricsServer(f"127.0.0.1:{endpoint.server.port}", metrics.registry(endpoint._see))

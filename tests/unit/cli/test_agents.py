@@ -228,6 +228,37 @@ def test_what_a_roll_out_that_was_cut_short_has_put_on_a_node_is_seen_by_the_nex
     assert states(desk) == {"n1": True}
 
 
+@pytest.mark.parametrize(
+    ("address", "listen"), [("n1:7443", "0.0.0.0:7443"), ("[fd00::1]:7443", "[::]:7443")]
+)
+def test_an_agent_listens_where_its_address_can_be_reached(desk: Desk, address: str, listen: str):
+    """One that is reached by IPv6 would listen in vain on 0.0.0.0."""
+    inventory = desk.root / "gausscert.toml"
+    inventory.write_text(inventory.read_text().replace("n1:7443", address))
+    desk.ssh.answers[address.rpartition(":")[0].strip("[]")] = {"look": here()}
+
+    assert desk.deploy("--node", "n1").code == 0
+    (config,) = (each["config"] for each in desk.ssh.requests if each["action"] == "configure")
+    assert f'listen = "{listen}"' in config
+
+
+@pytest.mark.parametrize("spoil", ["nonsense", "another CA"])
+def test_a_credential_of_the_operators_that_cannot_be_used_is_refused_before_anything_is_begun(
+    desk: Desk, spoil: str
+):
+    """It was a bug, or a failure at the last step: without it no agent can be asked for its health."""
+    ca = desk.root / "pki" / "ca.crt"
+    pki.init(desk.root / "other", "prod", None)
+    ca.chmod(0o600)
+    ca.write_text("nonsense" if spoil == "nonsense" else (desk.root / "other" / "ca.crt").read_text())
+
+    done = desk.deploy()
+
+    assert done.code == 2, done.err
+    assert "error CREDENTIAL_INVALID" in done.err
+    assert {action for _, action in desk.ssh.asked} == {"look"}
+
+
 def test_a_dry_run_asks_for_no_passphrase_and_begins_nothing(desk: Desk):
     done = desk.run("deploy", "--bundle", desk.bundle, "--dry-run")
 
@@ -356,6 +387,19 @@ def test_nothing_is_removed_anywhere_while_one_node_is_in_a_transaction(desk: De
 
     assert done.code == 4
     assert "t-1" in done.out
+    assert {action for _, action in desk.ssh.asked} == {"look"}
+
+
+def test_the_agent_of_another_node_is_neither_taken_over_nor_removed(desk: Desk):
+    """Two hosts that were mixed up in the inventory."""
+    desk.ssh.answers["n2"]["look"] = here(configured_cluster="prod", configured_node="n1")
+
+    deployed, removed = desk.deploy(), desk.run("remove", "--yes")
+
+    assert (deployed.code, removed.code) == (2, 2)
+    assert "ROLLOUT_OTHER_AGENT" in deployed.out
+    for said in (deployed.out, removed.out):
+        assert "node n1 of cluster prod" in " ".join(said.split())
     assert {action for _, action in desk.ssh.asked} == {"look"}
 
 

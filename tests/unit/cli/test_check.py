@@ -430,3 +430,13 @@ def test_days_are_those_that_status_and_expiry_tell():
     expiring = expiry_report("n2", certificate(days=50.9))
 
     assert "expires in 50 days" in check(expiries=[expiring]).out
+
+
+@pytest.mark.parametrize("option", ["--warning", "--critical"])
+@pytest.mark.parametrize("days", ["nan", "inf", "-inf", "-1"])
+def test_limits_that_are_no_number_of_days_are_unknown_and_not_ok(option, days):
+    """With nan no certificate would ever be worth a warning."""
+    run = check(f"{option}={days}")
+
+    assert run.code == 3
+    assert run.out.startswith("UNKNOWN - ")

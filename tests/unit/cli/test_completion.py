@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import subprocess
 import sys
@@ -158,6 +159,49 @@ def test_a_script_is_one_that_its_shell_reads(shell):
     done = subprocess.run([program, "-n"], input=script, capture_output=True, text=True, check=False)
 
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def session_of(shell: str, directory: Path, session: str) -> subprocess.CompletedProcess[str]:
+    """What a shell says that finds the command."""
+    program = shutil.which(shell)
+    if program is None:
+        pytest.skip(f"needs {shell}")
+    command = directory / "gausscert"
+    command.write_text(f'#!/bin/sh\nexec {sys.executable} -c "{PROGRAM}" "$@"\n')
+    command.chmod(0o700)
+    return subprocess.run(
+        [program, *{"zsh": ("-f",), "fish": ("--no-config",)}[shell], "-c", session],
+        env=os.environ | {"PATH": f"{directory}:{os.environ['PATH']}", "HOME": str(directory)},
+        cwd=directory,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_zsh_itself_completes_with_the_script(tmp_path):
+    session = (
+        "compdef() { : }\n"
+        '_describe() { print -l "${(@P)3}" }\n'  # -V unsorted NAME -U
+        'eval "$(gausscert completion zsh)"\n'
+        "words=(gausscert re) CURRENT=2\n"
+        "_gausscert_completion\n"
+    )
+
+    done = session_of("zsh", tmp_path, session)
+
+    assert [line.partition(":")[0] for line in done.stdout.splitlines()] == ["replace", "recover"], (
+        done.stderr
+    )
+
+
+def test_fish_itself_completes_with_the_script(tmp_path):
+    session = 'gausscert completion fish | source; complete -C "gausscert re"'
+
+    done = session_of("fish", tmp_path, session)
+
+    offered = {line.partition("\t")[0] for line in done.stdout.splitlines()}
+    assert offered == {"replace", "recover"}, done.stderr
 
 
 def test_bash_itself_completes_with_the_script(tmp_path):

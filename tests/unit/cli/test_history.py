@@ -335,3 +335,20 @@ def test_alone_no_node_is_asked_and_a_head_that_was_kept_finds_what_was_cut_off(
 )
 def test_what_does_not_go_together_is_refused(path: Path, args):
     assert cli("history", *args).code == 2
+
+
+def test_an_id_that_is_no_text_is_unknown_and_no_sign_of_a_corrupt_history(path: Path):
+    record(path)
+    shown = cli("history", "2026\udcff")
+
+    assert shown.code == 2
+    assert "corrupt" not in shown.err
+    assert "error ARGUMENT_INVALID" in shown.err
+
+
+@pytest.mark.parametrize("moment", ["0001-01-01T00:00+23:59", "9999-12-31T23:59-23:59"])
+def test_a_time_for_which_utc_has_no_year_is_wrong_usage(path: Path, moment: str):
+    shown = cli("history", "--since", moment)
+
+    assert shown.code == 2
+    assert "is no time" in shown.err

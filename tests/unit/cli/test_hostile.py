@@ -5,8 +5,11 @@ from __future__ import annotations
 import io
 import os
 import re
+import shutil
+import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
 
 import pytest
 from gausscert_coordinator.cli.main import run as run_command
@@ -164,6 +167,103 @@ def test_a_file_that_may_not_be_read_is_named(place, args):
     assert run.code == 2
     assert "empty: " in run.err
     assert "Permission denied" in run.err
+
+
+class Somebody:
+    """Another user of this machine, who may not enter everybody's directories: root may."""
+
+    def __init__(self, common: Path) -> None:
+        self.common = common
+        self.closed = common / "closed"
+        self.closed.mkdir(mode=0o700)
+
+    def run(self, *argv: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+        other = ("setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "--")
+        return subprocess.run(
+            [*other, sys.executable, "-B", "-c", *argv],
+            cwd=cwd,
+            env={"PATH": os.environ["PATH"], "HOME": "/nonexistent"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def gausscert(self, *args: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+        return self.run("from gausscert_coordinator.cli.main import main; main()", *args, cwd=cwd)
+
+
+@pytest.fixture
+def somebody():
+    if os.geteuid() != 0 or shutil.which("setpriv") is None:
+        pytest.skip("only root can be somebody else")
+    common = Path("/tmp") / f"gausscert-other-{os.getpid()}-{os.urandom(4).hex()}"
+    common.mkdir()
+    common.chmod(0o755)
+    made = Somebody(common)
+    if made.run("import gausscert_coordinator", cwd=common).returncode == 0:
+        yield made
+    else:
+        pytest.skip("others cannot run this interpreter")
+    shutil.rmtree(common)
+
+
+def test_a_working_directory_that_may_not_be_entered_is_no_bug(somebody):
+    """`sudo -u omm gausscert status` in root's home."""
+    run = somebody.gausscert("status", cwd=somebody.closed)
+
+    assert run.returncode == 2, run.stderr
+    assert "no inventory: neither gausscert.toml nor /etc/gausscert/gausscert.toml" in run.stderr
+
+
+def test_credentials_in_somebody_elses_directory_are_told_as_such(somebody):
+    pki = somebody.closed / "pki"
+    (somebody.common / "gausscert.toml").write_text(
+        f'[cluster]\nname = "prod"\n[credentials]\nca = "{pki}/ca.crt"\ncert = "{pki}/a.crt"\n'
+        f'key = "{pki}/a.key"\n[[node]]\nname = "n1"\naddress = "127.0.0.1:1"\n'
+    )
+    (somebody.common / "gausscert.toml").chmod(0o644)
+
+    for verb in ("status", "check"):
+        run = somebody.gausscert(verb, cwd=somebody.common)
+        said = run.stdout + run.stderr
+
+        assert run.returncode == (3 if verb == "check" else 2), said
+        assert "a bug" not in said
+        assert said.count("Permission denied") >= 3, said
+
+
+def test_an_inventory_of_the_system_that_may_not_be_looked_for_is_named(somebody):
+    """/etc/gausscert is for the agent's user alone: whether a gausscert.toml is there, others cannot see."""
+    script = (
+        "import sys\nfrom pathlib import Path\nfrom gausscert_coordinator import inventory_file\n"
+        "hidden = Path(sys.argv[1])\nassert inventory_file.find(None, {}, system_file=hidden) == hidden\n"
+        "try:\n    inventory_file.load(hidden)\nexcept Exception as error:\n    print(error)\n"
+    )
+
+    run = somebody.run(script, str(somebody.closed / "gausscert.toml"), cwd=somebody.common)
+
+    assert (run.returncode, run.stderr) == (0, "")
+    assert "cannot be read: Permission denied" in run.stdout
+
+
+def test_a_ca_beside_the_new_credential_that_may_not_be_read_is_no_bug(somebody):
+    from gausscert_coordinator import pki
+
+    pki.init(somebody.common / "pki", "prod", None)
+    os.chown(somebody.common / "pki", 65534, 65534)
+    for path in (somebody.common / "pki").iterdir():
+        os.chown(path, 65534, 65534)
+    out = somebody.common / "out"
+    out.mkdir(mode=0o700)
+    (out / "ca.crt").touch(0o600)
+    os.chown(out, 65534, 65534)
+    words = ("pki", "issue", "node", "n1", "--dir", str(somebody.common / "pki"))
+
+    run = somebody.gausscert(*words, "--out", str(out), cwd=somebody.common)
+
+    assert run.returncode == 2, run.stderr
+    assert "Permission denied" in run.stderr
 
 
 def test_an_unknown_node_to_leave_out_is_asked_of_the_plan(bundle, passwords):

@@ -141,6 +141,19 @@ def test_passwords_beside_factor_files_are_taken_so_that_they_can_be_compared(fi
     assert complete(bundle, PasswordFiles(file, file), nobody()).server_password == SECRET
 
 
+def test_what_is_wrong_with_both_files_is_told_at_once_and_nobody_is_asked(file, tmp_path):
+    file.chmod(0o644)
+    missing = tmp_path / "missing"
+
+    with pytest.raises(InvalidInput) as refused:
+        read_both(PasswordFiles(file, missing), somebody())
+
+    assert [each.file for each in refused.value.findings] == [str(file), str(missing)]
+    assert f"chmod 600 {file}" in refused.value.remedy
+    with pytest.raises(InvalidInput, match="No such file"):
+        read_both(PasswordFiles(None, missing), somebody())
+
+
 def test_a_repr_shows_no_password(file):
     assert SECRET not in repr(read_both(PasswordFiles(file, file), nobody()))
 
@@ -240,3 +253,97 @@ def test_a_descriptor_is_named_as_a_file_as_shells_do_it_and_also_to_a_process_t
     )
     os.close(reading)
     assert (done.stdout, done.stderr) == ("Prompt-Pass1\n", "")
+
+
+@pytest.mark.parametrize("size", [4096, 4097, 100_000])
+def test_what_is_too_long_is_refused_and_not_cut_off(file, size):
+    """Half of a passphrase would encrypt a key that the whole one does not open."""
+    file.write_bytes(b"x" * size)
+    terminal = nobody(b"x" * size + b"\nsecond\n")
+
+    if size == 4096:
+        assert len(read_one(file, "passphrase", nobody())) == size
+        return
+    for given in (file, STDIN):
+        with pytest.raises(InvalidInput, match="more than 4096 bytes"):
+            read_one(given, "passphrase", terminal)
+
+
+def asked_on_a_terminal(script: str, typed: bytes, until: bytes = b": ", **environment: str):
+    """A pseudo-terminal of its own session; answers what was shown, and the exit code."""
+    parent, child = pty.openpty()
+    asking = subprocess.Popen(
+        [sys.executable, "-c", script],
+        stdin=child,
+        stdout=child,
+        stderr=child,
+        start_new_session=True,
+        env=os.environ | environment,
+    )
+    os.close(child)
+    shown = b""
+    while until not in shown:
+        shown += os.read(parent, 1024)
+    os.write(parent, typed)
+    try:
+        while chunk := os.read(parent, 1024):
+            shown += chunk
+    except OSError:
+        pass  # EIO is how Linux tells that the other side has closed
+    os.close(parent)
+    return shown.decode(errors="replace"), asking.wait(20)
+
+
+COMMAND = """
+import sys
+from gausscert_coordinator.cli.main import main
+sys.argv = ["gausscert", *{words!r}]
+main()
+"""
+
+
+@pytest.mark.parametrize("locale", ["C.UTF-8", "POSIX"])
+def test_a_passphrase_that_is_no_text_is_no_bug_and_nothing_of_it_is_shown(tmp_path, locale):
+    """A terminal of another encoding, or a key that sends what it should not."""
+    words = ["pki", "init", "--dir", str(tmp_path / "pki"), "--cluster", "prod", "--verbose"]
+    off = {} if locale == "C.UTF-8" else {"PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+
+    shown, code = asked_on_a_terminal(COMMAND.format(words=words), b"canary-\xff\xfe\n", LC_ALL=locale, **off)
+
+    assert code == 2, shown
+    assert "is no text in this terminal's encoding" in shown
+    assert "Traceback" not in shown
+    assert "xff" not in shown
+    assert not (tmp_path / "pki").exists()
+
+
+def test_an_answer_that_is_no_text_is_a_no():
+    stdin = io.TextIOWrapper(io.BytesIO(b"y\xff\n"), encoding="utf-8")
+
+    assert Terminal(stdin, io.StringIO()).confirmed("Really?") is False
+
+
+@pytest.mark.parametrize("size", [1023, 1024, 4000])
+def test_a_passphrase_beyond_what_openssl_takes_is_refused_before_anything_is_made(tmp_path, file, size):
+    file.write_bytes(b"x" * size)
+
+    run = cli(
+        "pki", "init", "--dir", str(tmp_path / "pki"), "--cluster", "prod", "--passphrase-file", str(file)
+    )
+
+    assert run.code == (0 if size == 1023 else 2), run.err
+    assert (tmp_path / "pki").exists() == (size == 1023)
+
+
+def test_the_passphrase_of_a_bundles_ca_is_held_to_the_same(tmp_path, file):
+    (tmp_path / "long").write_bytes(b"x" * 1024)
+    (tmp_path / "long").chmod(0o600)
+    passwords = ("--server-password-file", str(file), "--client-password-file", str(file))
+
+    run = cli(
+        *("bundle", "new", str(tmp_path / "made"), "--key-type", "ec-p256", *passwords),
+        *("--ca-passphrase-file", str(tmp_path / "long")),
+    )
+
+    assert run.code == 2, run.err
+    assert not (tmp_path / "made").exists()

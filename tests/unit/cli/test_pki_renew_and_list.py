@@ -194,3 +194,11 @@ def test_a_directory_without_a_ca_is_refused(here):
 
 def test_nothing_issued_is_said_so(here):
     assert "nothing was issued yet" in cli("pki", "list", "--dir", "pki").out
+
+
+def test_a_certificate_without_an_end_is_none(here):
+    """It would take all memory there is."""
+    run = cli("pki", "renew", "/dev/zero", "--dir", "pki", "--out", "renewed")
+
+    assert run.code == 2
+    assert "/dev/zero: it holds no certificate" in run.err

@@ -64,6 +64,22 @@ def test_on_a_narrow_terminal_every_node_becomes_a_block_that_fits(monkeypatch, 
     assert OLD[:12] in run.out.replace("\n", "").replace(" ", "")
 
 
+@pytest.mark.parametrize("told", ["by COLUMNS", "by the terminal"])
+def test_a_dumb_terminal_is_as_narrow_as_it_is(monkeypatch, told):
+    """rich takes all of them for 80 columns."""
+    monkeypatch.setenv("TERM", "dumb")
+    if told == "by COLUMNS":
+        monkeypatch.setenv("COLUMNS", "40")
+    else:
+        monkeypatch.setattr(os, "get_terminal_size", lambda *_: os.terminal_size((40, 24)))
+        monkeypatch.setattr(Tty, "fileno", lambda _: 1)
+
+    run = cli("status", given=healthy(), terminal_out=True)
+
+    assert max(len(line.rstrip()) for line in run.out.splitlines()) <= 40
+    assert any(line.strip() == "n1" for line in run.out.splitlines())
+
+
 def test_on_a_wide_terminal_it_is_a_table(monkeypatch):
     monkeypatch.setenv("COLUMNS", "120")
 

@@ -185,6 +185,18 @@ DRIFTED = {
         replace(PLAN, options=ReplaceOptions(accept_state=True)),
         [("", "--accept-state was not given, is given")],
     ),
+    "outage": (
+        replace(PLAN, outage="CM and the database of all nodes, at most 9500 s"),
+        [
+            (
+                "",
+                (
+                    "what would be down was: CM and the database of all nodes, at most 95 s;"
+                    " and is: CM and the database of all nodes, at most 9500 s"
+                ),
+            )
+        ],
+    ),
     "exclude": (
         replace(PLAN, options=ReplaceOptions(exclude=("n3",))),
         [("", "--exclude was nobody, is n3")],
@@ -286,6 +298,7 @@ def test_a_field_that_is_new_is_compared_or_named_here(kind):
             "cluster_state",
             "server_roles",
             "accepted",
+            "outage",
         },
         # `old_server` is told beside the digest of the set that it is part of.
         RecordedNode: {
@@ -310,3 +323,20 @@ def test_a_record_survives_its_document():
     )
 
     assert plan_document.from_document(plan_document.to_document(kept)) == kept
+
+
+def test_a_plan_kept_before_the_outage_was_is_read_and_its_outage_is_not_compared():
+    document = plan_document.to_document(KEPT)
+    del document["outage"]
+    kept = plan_document.from_document(document)
+
+    assert kept == replace(KEPT, outage="")
+    assert told(PLAN, kept) == []
+
+
+@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59"])
+def test_a_moment_that_is_none_in_another_zone_is_told_like_any_other(moment):
+    document = plan_document.to_document(KEPT) | {"made_at": moment}
+
+    with pytest.raises(ValueError, match="made_at: a time with its zone is expected"):
+        plan_document.from_document(document)

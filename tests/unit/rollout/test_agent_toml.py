@@ -93,3 +93,9 @@ def test_a_path_that_would_be_something_else_in_a_unit_is_refused(path: str):
 
 def test_without_a_service_manager_there_is_no_unit():
     assert units.units({}, Service.NONE, facts(), RELEASE, ()) == {}
+
+
+def test_settings_without_an_end_are_refused():
+    """They would take all memory there is."""
+    with pytest.raises(InvalidInput, match="it has more than"):
+        agent_toml.load(Path("/dev/zero"))

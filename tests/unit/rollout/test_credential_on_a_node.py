@@ -24,8 +24,14 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def good(home: Path, signed: pki.Signed, *, key_fits: bool = True, ca: str = "", now: datetime = NOW) -> bool:
     held = Held(signed.cert_pem.decode(), ca or signed.ca_pem.decode(), key_fits)
-    own = x509.load_pem_x509_certificate((home / "ca.crt").read_bytes())
-    return credential.is_good(held, own, "prod", "n1", now)
+    return credential.is_good(held, own(home), "prod", "n1", now)
+
+
+def own(home: Path, *trusted: Path) -> credential.Own:
+    """Of an operator whose certificate is of one CA, and who trusts that and others."""
+    cert = x509.load_pem_x509_certificate(pki.sign(home, Role.OPERATOR, "alice", now=NOW).cert_pem)
+    cas = (x509.load_pem_x509_certificate((each / "ca.crt").read_bytes()) for each in (home, *trusted))
+    return credential.Own(cert, tuple(cas))
 
 
 def test_one_that_lasts_is_kept(home: Path):
@@ -51,10 +57,25 @@ def test_one_without_its_key_or_with_another_ca_beside_it_is_not(home: Path, tmp
 
 
 def test_none_at_all_is_none(home: Path):
-    own = x509.load_pem_x509_certificate((home / "ca.crt").read_bytes())
+    assert not credential.is_good(Held("", "", False), own(home), "prod", "n1", NOW)
+    assert not credential.is_good(Held("rubbish", "rubbish", True), own(home), "prod", "n1", NOW)
 
-    assert not credential.is_good(Held("", "", False), own, "prod", "n1", NOW)
-    assert not credential.is_good(Held("rubbish", "rubbish", True), own, "prod", "n1", NOW)
+
+def test_while_the_control_plane_changes_its_ca_no_node_gets_one_back_that_was_taken_away(
+    home: Path, tmp_path: Path
+):
+    """Its ca.crt holds the new one alone already, the operator trusts both: runbook, Rotation, step 5."""
+    pki.init(tmp_path / "new", "prod", None, now=NOW)
+    former = pki.sign(home, Role.NODE, "n1", now=NOW)
+    new_ca = (tmp_path / "new" / "ca.crt").read_text()
+    both = former.ca_pem.decode() + new_ca
+    operator = own(tmp_path / "new", home)
+
+    for trusted in (both, new_ca):
+        held = Held(former.cert_pem.decode(), trusted, key_fits=True)
+        assert credential.is_good(held, operator, "prod", "n1", NOW)
+    left_behind = Held(former.cert_pem.decode(), former.ca_pem.decode(), key_fits=True)
+    assert not credential.is_good(left_behind, operator, "prod", "n1", NOW)
 
 
 def test_what_is_signed_is_what_would_be_written(home: Path, tmp_path: Path):

@@ -10,7 +10,7 @@ from gausscert_coordinator.rollout.facts import Service
 from support.rollout_fakes import FORMER, RELEASE, facts, running
 
 UNITS = {"gausscert-agent.service": "[Unit]", "50-gausscert-node.conf": "[Service]"}
-WANTED = Wanted("n1", RELEASE, Service.AUTO, "config", UNITS, credential_good=True)
+WANTED = Wanted("n1", "prod", RELEASE, Service.AUTO, "config", UNITS, credential_good=True)
 INSTALLED = {
     "service": "system",
     "service_state": "active",
@@ -19,6 +19,8 @@ INSTALLED = {
     "releases": [RELEASE],
     "config": "config",
     "configured_state": "/var/lib/gausscert",
+    "configured_cluster": "prod",
+    "configured_node": "n1",
     "running": running(),
     "journal": {"phase": "NONE"},
 }
@@ -53,6 +55,7 @@ def test_where_all_is_there_only_health_is_asked():
     [
         ({"config": "another"}, {Step.CONFIGURE, Step.ACTIVATE, Step.HEALTH}),
         ({"units": {}}, {Step.SERVICE, Step.ACTIVATE, Step.HEALTH}),
+        ({"service_enabled": False}, {Step.SERVICE, Step.ACTIVATE, Step.HEALTH}),
         ({"running": running(stale=True)}, {Step.ACTIVATE, Step.HEALTH}),
         ({"running": running(FORMER)}, {Step.ACTIVATE, Step.HEALTH}),
         ({"running": None, "service_state": "failed"}, {Step.ACTIVATE, Step.HEALTH}),
@@ -82,6 +85,7 @@ def test_a_new_credential_needs_no_restart():
         ({"implementation": "pypy"}, {}, "ROLLOUT_NO_WHEELS"),
         ({"free_bytes": 10**8}, {}, "ROLLOUT_NO_SPACE"),
         ({"open_place": "/opt/gausscert"}, {}, "ROLLOUT_OPEN_PLACE"),
+        ({"closed_place": "/etc/gausscert"}, {}, "ROLLOUT_CLOSED_PLACE"),
         ({"account": None}, {}, "ROLLOUT_NO_USER"),
         ({"root": False, "login": "bob"}, {"service": Service.NONE}, "ROLLOUT_OTHER_USER"),
         ({"managers": {"system": False, "user": False, "linger": False}}, {}, "ROLLOUT_NO_SERVICE"),
@@ -94,6 +98,9 @@ def test_a_new_credential_needs_no_restart():
         ({}, {"directory": "/srv/agent"}, "ROLLOUT_PLACES_FIXED"),
         ({**INSTALLED}, {"service": Service.NONE}, "ROLLOUT_OTHER_SERVICE"),
         ({**INSTALLED, "configured_state": "/srv/state"}, {}, "ROLLOUT_STATE_MOVED"),
+        ({**INSTALLED, "configured_cluster": "test"}, {}, "ROLLOUT_OTHER_AGENT"),
+        ({**INSTALLED, "configured_node": "n2"}, {}, "ROLLOUT_OTHER_AGENT"),
+        ({"configured_cluster": "prod", "configured_node": "n2"}, {}, "ROLLOUT_OTHER_AGENT"),
         ({**INSTALLED, "service_state": "inactive"}, {}, "ROLLOUT_NOT_OURS"),
         (
             {**INSTALLED, "config": "another", "journal": {"phase": "SWAPPED", "transaction": "t-1"}},

@@ -22,6 +22,7 @@ from support.rollout_fakes import (
     FakeSsh,
     facts,
     look,
+    ok,
     running,
     software,
     trouble,
@@ -58,7 +59,7 @@ class Crew:
 
     def plan(self, name: str, **changes) -> NodePlan:
         wanted = Wanted(
-            name, RELEASE, Service.AUTO, "config", {"unit": "u", "more": "d"}, credential_good=False
+            name, "prod", RELEASE, Service.AUTO, "config", {"unit": "u", "more": "d"}, credential_good=False
         )
         return decide(facts(**changes), wanted)
 
@@ -166,3 +167,17 @@ def test_a_removal_tells_what_was_removed_and_what_was_not(crew: Crew):
     assert [error.node for error in failed] == ["n3"]
     asked = next(request for request in crew.ssh.requests if request["action"] == "remove")
     assert (asked["service"], asked["user"], asked["with_state"]) == ("system", "omm", False)
+
+
+def test_a_node_that_answers_nonsense_does_not_hide_what_the_others_are(crew: Crew):
+    crew.ssh.answers["n1"] = {"look": ok({"login": 7})}
+    crew.ssh.answers["n2"] = {"look": look(), "remove": RuntimeError("boom")}
+    crew.ssh.answers["n3"] = {"look": look(), "remove": ["/opt/gausscert"]}
+
+    seen = asyncio.run(crew.rollout.look())
+    removed, failed = asyncio.run(crew.rollout.remove(seen, with_state=False))
+
+    assert set(seen.facts) == {"n2", "n3"}
+    assert {error.node: error.reason for error in seen.errors.values()} == {"n1": Reason.ROLLOUT_FAILED}
+    assert removed == {"n3": ["/opt/gausscert"]}
+    assert [(error.node, error.reason) for error in failed] == [("n2", Reason.INTERNAL)]

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import io
 import os
 import stat
+import subprocess
+import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
-from gausscert_coordinator.rollout.on_node import configuration, files, processes, removal, software
+from gausscert_coordinator.rollout.on_node import (
+    configuration,
+    files,
+    look,
+    main,
+    processes,
+    removal,
+    service,
+    software,
+)
 from gausscert_coordinator.rollout.on_node.layout import Layout, layout, me
-from gausscert_coordinator.rollout.on_node.service import NONE, Service
+from gausscert_coordinator.rollout.on_node.service import NONE, USER, Service
 from gausscert_coordinator.rollout.on_node.trouble import Trouble
 
 
@@ -178,3 +192,225 @@ def test_a_directory_that_is_a_link_is_not_removed_through_it(tmp_path: Path):
 
 def test_where_no_agent_runs_none_is_found(places: Layout):
     assert processes.agent(places) is None
+
+
+def test_a_directory_that_was_left_half_made_is_made_anew(places: Layout, tmp_path: Path, monkeypatch):
+    """The machine stops after mkdir: one that stayed root's could not be mended by running it again."""
+    target = tmp_path / "etc"
+
+    def stops(path: Path, *owner: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "chown", stops)
+    with pytest.raises(KeyboardInterrupt):
+        files.make_directory(target, 0o700, (os.geteuid() + 1, os.getegid()))
+    assert not target.exists()
+    given = []
+    monkeypatch.setattr(os, "chown", lambda path, *owner: given.append(owner))
+
+    files.make_directory(target, 0o700, (os.geteuid() + 1, os.getegid()))
+
+    assert given == [(os.geteuid() + 1, os.getegid())]
+    assert target.is_dir()
+    assert [path.name for path in tmp_path.iterdir()].count("etc") == 1
+    assert not list(tmp_path.glob(".etc*"))
+
+
+def test_two_installations_at_once_are_one_after_the_other(places: Layout, monkeypatch):
+    """A step goes on when its operator has gone (SIGHUP): the one he repeats it with waits for it."""
+    at_work: list[str] = []
+    most: list[int] = []
+
+    def make(target: Path, source: Path) -> None:
+        at_work.append("one")
+        most.append(len(at_work))
+        target.mkdir(parents=True)
+        time.sleep(0.3)
+        (target / "installed").touch()
+        at_work.pop()
+
+    monkeypatch.setattr(software, "_make", make)
+    request = {
+        "action": "install",
+        "release": "r",
+        "directory": str(places.software),
+        "user": me().name,
+        "cm_home": "",
+    }
+    threads = [
+        threading.Thread(target=main._carried_out, args=(request, places, io.BytesIO())) for _ in range(2)
+    ]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+
+    assert most == [1]
+    assert software.is_complete(places.releases / "r")
+
+
+def test_a_roll_out_that_does_not_end_is_told_to_the_next_one(places: Layout):
+    with (
+        files.alone(places.software),
+        pytest.raises(Trouble, match="another roll-out is at work"),
+        files.alone(places.software, patience_s=0.1),
+    ):
+        pass
+
+
+def test_a_release_is_durable_before_it_says_that_it_is_complete(places: Layout, monkeypatch):
+    """A power cut must not leave a mark of completeness beside empty files."""
+    synced: list[str] = []
+
+    def make(target: Path, source: Path) -> None:
+        (target / "lib").mkdir(parents=True)
+        (target / "lib" / "module.py").write_text("pass")
+        (target / "lib" / "link").symlink_to("module.py")
+
+    def sync(descriptor: int) -> None:
+        path = Path(os.readlink(f"/proc/self/fd/{descriptor}"))
+        synced.append(path.name + (" after the mark" if software.is_complete(places.releases / "r") else ""))
+
+    monkeypatch.setattr(software, "_make", make)
+    monkeypatch.setattr(os, "fsync", sync)
+    software.install(places, "r")
+
+    assert {"module.py", "lib", "r"} <= set(synced)
+
+
+class Systemctl:
+    """What a manager would be asked; it obeys, but for what it is told to fail at."""
+
+    def __init__(self, monkeypatch) -> None:
+        self.asked: list[str] = []
+        self.fails = ""
+        monkeypatch.setattr(service, "run", self.run)
+
+    def run(self, argv, **_) -> subprocess.CompletedProcess[str]:
+        words = " ".join(word for word in argv[1:] if word != "--user")
+        self.asked.append(words)
+        enabled = any(each.startswith("enable ") for each in self.asked[:-1])
+        said = {"is-enabled": "enabled\n" if enabled else "disabled\n"}.get(words.split()[0], "")
+        return subprocess.CompletedProcess(
+            argv, int(bool(self.fails) and self.fails in words), said, "cut off"
+        )
+
+
+@pytest.fixture
+def systemctl(monkeypatch) -> Systemctl:
+    return Systemctl(monkeypatch)
+
+
+@pytest.fixture
+def account(tmp_path: Path):
+    return dataclasses.replace(me(), home=str(tmp_path / "home"))
+
+
+def drop_in(places: Layout) -> bytes:
+    return f'ExecStart="/x/gausscert-agent" serve --config "{places.config}"\n'.encode()
+
+
+def test_a_unit_without_a_release_is_the_services_too_and_goes_with_the_agent(places, account, systemctl):
+    """A deployment that was given up before any agent was started: its unit would fail at each boot."""
+    made = Service(USER, account)
+    made.install(b"[Service]\n", drop_in(places))
+    assert service.kept(places, account) == USER
+
+    gone = removal.remove(
+        places, Service(service.kept(places, account), account), None, "n1", with_state=True
+    )
+
+    assert {str(made.unit), str(made.drop_in)} <= set(gone)
+    assert "disable --now gausscert-agent.service" in systemctl.asked
+
+
+def test_the_unit_of_an_agent_elsewhere_is_not_taken_for_this_ones(places, account, systemctl, tmp_path):
+    """Two agents of one user: removing the one must not end the other."""
+    other = layout(str(tmp_path / "other"))
+    Service(USER, account).install(b"[Service]\n", drop_in(other))
+    (places.releases / "r").mkdir(parents=True)
+    software.switch(places, "r")
+
+    assert service.kept(places, account) == NONE
+    assert service.kept(other, account) == USER
+
+
+@pytest.mark.parametrize("home", ["with blanks", 'a "b" \\c', "100%"])
+def test_a_unit_is_known_however_its_path_is_written_there(account, systemctl, tmp_path, home):
+    from gausscert_coordinator.rollout.units import _quoted
+
+    places = layout(str(tmp_path / home))
+    text = f"ExecStart=/x serve --config {_quoted(str(places.config))}\n"
+    Service(USER, account).install(b"", text.encode())
+
+    assert service.kept(places, account) == USER
+
+
+def test_a_unit_that_was_written_but_not_enabled_is_seen(places, account, systemctl):
+    systemctl.fails = "enable "
+    made = Service(USER, account)
+    with pytest.raises(Trouble):
+        made.install(b"[Service]\n", drop_in(places))
+    assert made.unit.exists()
+    systemctl.asked.clear()
+
+    assert not made.enabled()
+    systemctl.fails = ""
+    made.install(b"[Service]\n", drop_in(places))
+    assert made.enabled()
+
+
+def test_the_manager_reads_the_unit_again_before_it_starts_the_agent(account, systemctl):
+    """Whoever wrote it may have been cut off before daemon-reload: systemd would start the former release."""
+    Service(USER, account).start()
+
+    assert [words.split()[0] for words in systemctl.asked] == ["daemon-reload", "reset-failed", "restart"]
+
+
+def test_a_directory_of_somebody_else_is_seen_before_anything_is_begun(places: Layout):
+    mine, other = me(), dataclasses.replace(me(), uid=os.geteuid() + 1)
+
+    assert look._closed_place(places, mine) == ""
+    assert look._closed_place(places, other) == str(places.etc)
+    assert look._closed_place(places, None) == ""
+
+
+def test_an_agent_can_be_removed_where_cm_and_its_user_have_gone(places: Layout, monkeypatch):
+    """A node that leaves the cluster: the certificates, whose owner the agent ran as, are there no more."""
+    monkeypatch.setattr(main, "agent_user", lambda name, cm_home: None)
+    (places.releases / "r").mkdir(parents=True)
+    software.switch(places, "r")
+    request = {"service": NONE, "user": "", "cm_home": "/gone", "node": "n1", "with_state": False}
+
+    gone = main._remove(request, places, io.BytesIO())
+
+    assert str(places.current) in gone
+
+
+@pytest.mark.parametrize("spelt", ["--config {}", "--config={}"])
+def test_an_agent_is_found_however_its_configuration_was_named(places: Layout, spelt: str):
+    words = ["gausscert-agent", "serve", *spelt.format(places.config).split()]
+    script = "import sys; print(flush=True); sys.stdin.read()"
+    child = subprocess.Popen(
+        [sys.executable, "-c", script, *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    try:
+        assert child.stdout is not None
+        child.stdout.readline()
+        found = processes.agent(places)
+    finally:
+        child.communicate()
+
+    assert found is not None
+    assert found.pid == child.pid
+
+
+def test_a_look_tells_whose_agent_is_installed(places: Layout):
+    assert set(look._configured(places.config).values()) == {""}
+    places.config.write_text('[agent]\nname = "n1"\ncluster = "prod"\nstate_dir = "/s"\n')
+
+    assert look._configured(places.config) == {
+        "configured_state": "/s",
+        "configured_cluster": "prod",
+        "configured_node": "n1",
+    }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import hashlib
 import json
 import shlex
 import subprocess
@@ -144,3 +145,43 @@ def test_a_banner_before_the_answer_is_passed_over_and_no_answer_is_a_failure():
     assert ssh.read(NODE, ok({"a": 1})) == {"a": 1}
     with pytest.raises(GausscertError, match="without an answer, exit code 1: killed"):
         ssh.read(NODE, ssh.Ended(1, "", "killed"))
+
+
+@pytest.mark.parametrize(
+    "cut", ['{"ok": tr', "", "[]", '{"ok": false}', '{"ok": false, "trouble": {}}', '"', "{" * 100_000]
+)
+def test_an_answer_that_was_cut_short_or_makes_no_sense_is_none(cut: str):
+    with pytest.raises(GausscertError) as raised:
+        ssh.read(NODE, ssh.Ended(255, f"welcome\n{ANSWER}{cut}", "Connection to n1 closed: timed out"))
+
+    assert raised.value.reason is Reason.UNREACHABLE
+
+
+def told(script: str, stdin: bytes = b"", timeout_s: float = 60.0) -> ssh.Ended:
+    """What a program in the place of ssh says."""
+    return asyncio.run(ssh.SystemSsh(timeout_s)([sys.executable, "-c", script], stdin))
+
+
+def test_what_ssh_says_comes_whole_and_what_it_is_told_goes_whole():
+    body = bytes(range(256)) * 10_000
+    script = "import sys, hashlib; print(hashlib.sha256(sys.stdin.buffer.read()).hexdigest()); sys.exit(7)"
+
+    assert told(script, body) == ssh.Ended(7, hashlib.sha256(body).hexdigest() + "\n", "")
+
+
+def test_a_program_that_does_not_listen_is_no_failure_of_ours():
+    assert told("import os; os.close(0); print('no')", b"x" * 10**6) == ssh.Ended(0, "no\n", "")
+
+
+@pytest.mark.parametrize("where", ["stdout", "stderr"])
+def test_a_node_that_does_not_stop_talking_is_cut_off(where: str):
+    """It would fill the operator's memory."""
+    ended = told(f"import sys\nwhile True: sys.{where}.write('x' * 65536)")
+
+    assert (ended.code, ended.out) == (1, "")
+    assert "it said more than" in ended.err
+
+
+def test_a_command_that_takes_too_long_is_ended():
+    with pytest.raises(TimeoutError):
+        told("import time; time.sleep(60)", timeout_s=0.2)

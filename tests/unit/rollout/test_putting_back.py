@@ -50,7 +50,7 @@ class Crew:
 
     def plan(self, name: str, release: str = RELEASE, **changes) -> NodePlan:
         units = {"gausscert-agent.service": "new unit", "50-gausscert-node.conf": "new drop-in"}
-        wanted = Wanted(name, release, Service.AUTO, "new config", units, credential_good=True)
+        wanted = Wanted(name, "prod", release, Service.AUTO, "new config", units, credential_good=True)
         return decide(facts(**{**INSTALLED, **changes}), wanted)
 
     def upgrade(self, release: str = RELEASE, **changes) -> list[NodeOutcome]:

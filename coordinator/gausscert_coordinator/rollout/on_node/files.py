@@ -2,19 +2,67 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import shutil
+import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from gausscert_coordinator.rollout.on_node.trouble import Trouble
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _CHUNK: Final = 1024 * 1024
 NEW: Final = ".new"
+LOCK: Final = ".lock"
+_OTHER_S: Final = 660.0
+"""How long another roll-out is waited for: a little longer than its longest step."""
+_AGAIN_S: Final = 0.2
+
+
+@contextmanager
+def alone(place: Path, patience_s: float = _OTHER_S) -> Iterator[None]:
+    """Wait until no other roll-out is at work there, and keep others waiting meanwhile. A step goes on when
+    its operator has gone; the one that he repeats it with must not remove what the first is making.
+
+    Args:
+        place: A directory; where there is none, nobody can be at work in it.
+        patience_s: How long.
+
+    Raises:
+        Trouble: The other one has not ended.
+    """
+    try:
+        descriptor = os.open(place / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except FileNotFoundError:
+        yield
+        return
+    try:
+        _take(descriptor, place, time.monotonic() + patience_s)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _take(descriptor: int, place: Path, deadline: float) -> None:
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise Trouble(
+                    "another roll-out is at work on this node",
+                    "wait for its end, then run this again",
+                    str(place),
+                ) from None
+            time.sleep(_AGAIN_S)
+        else:
+            return
 
 
 def replace(path: Path, body: bytes, mode: int) -> None:
@@ -72,14 +120,18 @@ def digest_of(path: Path) -> str:
 
 
 def make_directory(path: Path, mode: int, owner: tuple[int, int] | None = None) -> None:
-    """Make a directory that is missing; one that is there is left as it is."""
-    try:
-        path.mkdir(mode=mode)
-    except FileExistsError:
+    """Make a directory that is missing; one that is there is left as it is. It has its name only once it has
+    its owner: one that was left half made would be left as it is ever after."""
+    if os.path.lexists(path):
         return
+    fresh = path.with_name(f".{path.name}{NEW}")
+    if os.path.lexists(fresh):
+        fresh.rmdir()  # of an attempt that was cut short; empty
+    fresh.mkdir(mode=mode)
     if owner is not None and owner[0] != os.geteuid():
-        os.chown(path, *owner)
-    path.chmod(mode)
+        os.chown(fresh, *owner)
+    fresh.chmod(mode)
+    fresh.rename(path)
     sync_directory(path.parent)
 
 
@@ -89,6 +141,25 @@ def remove_tree(path: Path) -> bool:
         return False
     shutil.rmtree(path)
     return True
+
+
+def sync_tree(path: Path) -> None:
+    """Make durable all that is in a directory: what says that it is complete must not be there before it."""
+    for place, _, names in os.walk(path):
+        for name in names:
+            try:
+                descriptor = os.open(os.path.join(place, name), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            except OSError:  # a link, which its directory holds
+                continue
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        descriptor = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def sync_directory(path: Path) -> None:

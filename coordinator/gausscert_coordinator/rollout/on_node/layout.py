@@ -109,8 +109,13 @@ def agent_user(name: str, cm_home: str) -> Account | None:
             return None
     if os.geteuid() != _ROOT:
         return me()
+    return owner_of(Path(cm_home) / "share" / "sslcert")
+
+
+def owner_of(path: Path) -> Account | None:
+    """The user whom a file belongs to; None where there is no such file or user."""
     try:
-        return _account(pwd.getpwuid(os.stat(Path(cm_home) / "share" / "sslcert").st_uid))
+        return _account(pwd.getpwuid(os.stat(path).st_uid))
     except (OSError, KeyError):
         return None
 

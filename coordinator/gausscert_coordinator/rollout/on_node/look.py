@@ -50,15 +50,17 @@ def look(request: Mapping[str, Any], layout: Layout) -> dict[str, Any]:
         "managers": managers,
         "service": kind,
         "service_state": Service(kind, login).state(),
+        "service_enabled": Service(kind, login).enabled(),
         "units": texts,
         "open_place": _open_place(layout.software),
+        "closed_place": _closed_place(layout, account),
         "software": str(layout.software),
         "etc": str(layout.etc),
         "state": str(layout.state),
         "release": layout.release(),
         "releases": [each.name for each in _entries(layout.releases) if is_complete(each)],
         "config": _text(layout.config),
-        "configured_state": _state_of(layout.config),
+        **_configured(layout.config),
         "running": None
         if running is None
         else {
@@ -105,14 +107,16 @@ def _no_password() -> str:
     raise ValueError("the key is encrypted")
 
 
-def _state_of(config: Path) -> str:
-    """Where the agent that is installed keeps its state; "" where nobody says."""
+def _configured(config: Path) -> dict[str, str]:
+    """Where the agent that is installed keeps its state, and which one it is; "" where nobody says."""
     try:
         document = tomllib.loads(config.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return ""
+        document = {}
     agent = document.get("agent")
-    return str(agent.get("state_dir", "")) if isinstance(agent, dict) else ""
+    said = agent if isinstance(agent, dict) else {}
+    keys = {"configured_state": "state_dir", "configured_cluster": "cluster", "configured_node": "name"}
+    return {told: str(said.get(key, "")) for told, key in keys.items()}
 
 
 def _open_place(software: Path) -> str:
@@ -125,6 +129,18 @@ def _open_place(software: Path) -> str:
         except OSError:
             continue
         if found.st_uid != 0 or found.st_mode & 0o022 or not stat.S_ISDIR(found.st_mode):
+            return str(path)
+    return ""
+
+
+def _closed_place(layout: Layout, account: Account | None) -> str:
+    """Where the agent's user may not put what is his: somebody else has made it. "" where there is none."""
+    for path in (layout.etc, layout.pki, layout.state):
+        try:
+            found = path.stat()
+        except OSError:
+            continue
+        if account is not None and found.st_uid != account.uid:
             return str(path)
     return ""
 

@@ -8,8 +8,16 @@ import signal
 import sys
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
-from gausscert_coordinator.rollout.on_node import configuration, look, processes, removal, software
-from gausscert_coordinator.rollout.on_node.layout import Account, Layout, agent_user, become, layout, me
+from gausscert_coordinator.rollout.on_node import configuration, files, look, processes, removal, software
+from gausscert_coordinator.rollout.on_node.layout import (
+    Account,
+    Layout,
+    agent_user,
+    become,
+    layout,
+    me,
+    owner_of,
+)
 from gausscert_coordinator.rollout.on_node.service import Service
 from gausscert_coordinator.rollout.on_node.trouble import Trouble, of_os
 
@@ -26,9 +34,7 @@ def run(request: Mapping[str, Any], stream: BinaryIO) -> None:
     os.umask(0o077)
     try:
         where = layout(request["directory"])
-        if request["directory"] and request["action"] != "look":
-            become(_account(request))  # whoever owns that place could lead root elsewhere
-        result = ACTIONS[request["action"]](request, where, stream)
+        result = _carried_out(request, where, stream)
         answer: dict[str, Any] = {"ok": True, "result": result}
     except Trouble as trouble:
         answer = {"ok": False, "trouble": trouble.document()}
@@ -36,6 +42,18 @@ def run(request: Mapping[str, Any], stream: BinaryIO) -> None:
         answer = {"ok": False, "trouble": of_os(error, request["action"]).document()}
     sys.stdout.write(f"\n{ANSWER}{json.dumps(answer)}\n")
     sys.stdout.flush()
+
+
+def _carried_out(request: Mapping[str, Any], where: Layout, stream: BinaryIO) -> Any:  # noqa: ANN401 - JSON
+    action = ACTIONS[request["action"]]
+    if action is _look:
+        return _look(request, where, stream)
+    if request["directory"]:
+        become(_account(request))  # whoever owns that place could lead root elsewhere
+    if action is _upload:
+        software.make_place(where)
+    with files.alone(where.software):
+        return action(request, where, stream)
 
 
 def _look(request: Mapping[str, Any], where: Layout, _: BinaryIO) -> dict[str, Any]:
@@ -83,10 +101,10 @@ def _tidy(request: Mapping[str, Any], where: Layout, _: BinaryIO) -> list[str]:
 
 
 def _remove(request: Mapping[str, Any], where: Layout, _: BinaryIO) -> list[str]:
+    """What it removes is there also where CM, and perhaps its user, have gone before."""
     service = Service(request["service"], me())
-    return removal.remove(
-        where, service, _account(request), request["node"], with_state=request["with_state"]
-    )
+    account = agent_user(request["user"], request["cm_home"]) or owner_of(where.state)
+    return removal.remove(where, service, account, request["node"], with_state=request["with_state"])
 
 
 def _account(request: Mapping[str, Any]) -> Account:

@@ -31,8 +31,9 @@ class Running(NamedTuple):
 
 def agent(layout: Layout) -> Running | None:
     """The one that serves with this configuration, or None."""
+    named = {str(layout.config), f"--config={layout.config}"}
     for pid, words in _command_lines():
-        if "serve" in words and str(layout.config) in words and _is_agent(words):
+        if "serve" in words and named.intersection(words) and _is_agent(words):
             try:
                 return Running(pid, _release(words[0], layout), _started(pid))
             except (OSError, ValueError, IndexError):

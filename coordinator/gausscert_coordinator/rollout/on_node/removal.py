@@ -41,14 +41,17 @@ def require_idle(journal: Mapping[str, str] | None) -> None:
         )
 
 
-def remove(layout: Layout, service: Service, account: Account, node: str, *, with_state: bool) -> list[str]:
+def remove(
+    layout: Layout, service: Service, account: Account | None, node: str, *, with_state: bool
+) -> list[str]:
     """End the agent, then remove unit, software, configuration and credential. What else lies beside them, an
     operator's inventory for one, stays.
 
     Args:
         layout: Where it lies.
         service: What starts it.
-        account: Whom it runs as.
+        account: Whom it runs as; None where that user has gone, and with him whoever could be in the middle
+            of something.
         node: The node's name.
         with_state: The journal, too; the node then knows nothing of any transaction any more.
 
@@ -69,6 +72,7 @@ def remove(layout: Layout, service: Service, account: Account, node: str, *, wit
     gone += [str(path) for path in (layout.current, *own) if _unlink(path)]
     trees = [layout.releases, layout.uploads, *((layout.state,) if with_state else ())]
     gone += [str(path) for path in trees if files.remove_tree(path)]
+    _unlink(layout.software / files.LOCK)
     gone += [str(path) for path in (layout.pki, layout.etc, layout.software) if _remove_empty(path)]
     return gone
 

@@ -71,6 +71,7 @@ class Service:
             Trouble: It did not say that it serves.
         """
         if self.kind != NONE:
+            self._must("daemon-reload")  # whoever wrote the unit may have been cut off before that
             self._systemctl("reset-failed", UNIT)
             self._must("restart", UNIT, timeout_s=_START_S)
 
@@ -95,6 +96,20 @@ class Service:
     def state(self) -> str:
         """What systemd says of it: active, failed, inactive ...; "" for NONE."""
         return "" if self.kind == NONE else self._systemctl("is-active", UNIT).stdout.strip()
+
+    def enabled(self) -> bool:
+        """Whether it starts with the machine; False for NONE."""
+        return self.kind != NONE and self._systemctl("is-enabled", UNIT).stdout.strip() == "enabled"
+
+    def starts(self, layout: Layout) -> bool:
+        """Whether it is the agent of these places that the unit starts; another one may lie elsewhere."""
+        try:
+            text = self.drop_in.read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return False
+        plain = str(layout.config)
+        escaped = plain.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
+        return f'"{escaped}"' in text or f" {plain}\n" in text
 
     def _must(self, *words: str, timeout_s: float = 60.0) -> None:
         done = self._systemctl(*words, timeout_s=timeout_s)
@@ -124,9 +139,9 @@ def managers(account: Account) -> dict[str, bool]:
 
 
 def kept(layout: Layout, account: Account) -> str:
-    """The kind of service that is installed here already; NONE for none."""
+    """The kind of service that starts the agent of these places, or is going to; NONE for none."""
     for kind in (SYSTEM, USER):
-        if Service(kind, account).drop_in.exists() and layout.current.is_symlink():
+        if Service(kind, account).starts(layout):
             return kind
     return NONE
 

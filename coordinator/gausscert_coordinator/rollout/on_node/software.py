@@ -27,6 +27,11 @@ def is_complete(release: Path) -> bool:
     return (release / _COMPLETE).exists()
 
 
+def make_place(layout: Layout) -> None:
+    """The directory that holds all of it."""
+    files.make_directory(layout.software, _SOFTWARE_MODE)
+
+
 def upload(layout: Layout, release: str, sent: Sequence[Mapping[str, Any]], stream: BinaryIO) -> None:
     """Take the wheels and their list of hashes out of the stream.
 
@@ -36,7 +41,7 @@ def upload(layout: Layout, release: str, sent: Sequence[Mapping[str, Any]], stre
         sent: name, size and sha256 of each, in the order of the stream.
         stream: Their bytes.
     """
-    files.make_directory(layout.software, _SOFTWARE_MODE)
+    make_place(layout)
     files.make_directory(layout.uploads, 0o700)
     target = layout.uploads / release
     files.make_directory(target, 0o700)
@@ -67,6 +72,7 @@ def install(layout: Layout, release: str) -> None:
     finally:
         if not made:
             files.remove_tree(target)
+    files.sync_tree(target)
     files.replace(target / _COMPLETE, b"", 0o644)
     files.sync_directory(layout.releases)
     files.remove_tree(source)
