@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gausscert_common.errors import NodeRefusal, Reason
 from gausscert_common.protocol.rules import Effect, StageFacts
 from gausscert_common.protocol.words import SslWish
 from gausscert_common.source import LiveSet
@@ -140,6 +141,12 @@ class Effects:
         switch = self._switcher.require_settable(transaction.ssl_wish)
         if isinstance(material.source, LiveSet):
             built = self._builder.keep_live(strict=transaction.ssl_wish is SslWish.ON)
+            if built.digest != transaction.old_digest:  # else what is to be kept would pass for a new set
+                raise NodeRefusal(
+                    Reason.LIVE_CHANGED,
+                    "somebody has changed the live set while it was judged",
+                    remedy="find out who changes certificates here, then plan again",
+                )
         else:
             built = self._builder.build(transaction.transaction_id, material)
         facts = StageFacts(built.digest, built.bundle_digest, setting_of(switch))
