@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from gausscert_common.model import NodeReport
     from gausscert_common.protocol.exclusion import Subject
 
+    from gausscert_coordinator.fanout import Answers
+
 _VOTED: Final = (Phase.SWAPPED, Phase.COMMITTED)
 
 
@@ -113,6 +115,27 @@ def alone(subject: Subject, reports: Mapping[str, NodeReport]) -> Subject:
         return subject
     through = tuple(sorted({*subject.through, *others}))
     return replace(subject, nodes=inside, through=through, outside=apart)
+
+
+def kept_down(subject: Subject, read: Answers[NodeReport], inventory: Collection[str]) -> bool:
+    """Whether somebody has kept CM down on a node that a transaction was begun without, as the runbook has
+    it, so that it may be started now that this one is rolled back: all nodes answer, and hold one set then.
+
+    Args:
+        subject: The transaction.
+        read: What the nodes said before it was rolled back.
+        inventory: All nodes.
+    """
+    reports = read.good
+    waiting = [reports[node] for node in subject.excluded if node in reports and node not in subject.nodes]
+    if subject.outside or set(reports) != set(inventory) or all(map(recovery_view.cm_stays_up, waiting)):
+        return False
+    told = {node: report.transaction.phase is not Phase.NONE for node, report in reports.items()}
+    held = {
+        live_sets.old_of(report) if told[node] else live_sets.identity(report.live)
+        for node, report in reports.items()
+    }
+    return len(held) == 1
 
 
 def _any_has_swapped(reports: Iterable[NodeReport]) -> bool:
