@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gausscert_common import certset
+from gausscert_common.errors import NodeRefusal, Reason
 from gausscert_common.protocol.rules import Effect, StageFacts
 from gausscert_common.protocol.words import SslWish
 from gausscert_common.source import LiveSet
@@ -142,6 +143,12 @@ class Effects:
         keeps_live = isinstance(material.source, LiveSet)
         if keeps_live:
             built = self._builder.keep_live(strict=transaction.ssl_wish is SslWish.ON)
+            if built.digest != transaction.old_digest:  # else what is to be kept would pass for a new set
+                raise NodeRefusal(
+                    Reason.LIVE_CHANGED,
+                    "somebody has changed the live set while it was judged",
+                    remedy="find out who changes certificates here, then plan again",
+                )
         else:
             built = self._builder.build(transaction.transaction_id, material)
         if keeps_live or transaction.old_digest == certset.ABSENT:

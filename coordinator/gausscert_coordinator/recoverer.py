@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from gausscert_common.errors import InDoubt, Reason
 from gausscert_common.protocol.coordinator import Verdict, begin
 
-from gausscert_coordinator import leaving_out, recovery_view
+from gausscert_coordinator import leaving_out, left_behind, recovery_view
 from gausscert_coordinator.fanout import Answers, ask
 from gausscert_coordinator.job import Job
 from gausscert_coordinator.joining import Joining
@@ -93,7 +93,7 @@ class Recoverer:
             result = await (
                 self._join(piece) if isinstance(piece, Joining) else self._settle(piece, read.good)
             )
-            if not (_goes_on(piece, result) or self._left_down(piece, result)):
+            if not (_goes_on(piece, result) or self._left_down(piece, result, read)):
                 return self._summed(result)
             self._done.append(result)
 
@@ -175,12 +175,13 @@ class Recoverer:
             witnesses=case.witnesses,
         )
 
-    def _left_down(self, piece: Case | Joining, result: Result) -> bool:
-        """Whether CM was left stopped on some node for the sake of a transaction that is rolled back, too, by
-        now: nothing keeps it from starting any more."""
+    def _left_down(self, piece: Case | Joining, result: Result, read: Answers[NodeReport]) -> bool:
+        """Whether CM was left stopped on some node for the sake of a transaction that is rolled back by now,
+        by this recovery or by hand: nothing keeps it from starting any more."""
+        if not isinstance(piece, Case) or piece.start_as or result.verdict is not Verdict.ROLLED_BACK:
+            return False
         down = any(each.code == Reason.NODES_EXCLUDED.value for done in self._done for each in done.findings)
-        ended = isinstance(piece, Case) and not piece.start_as and result.verdict is Verdict.ROLLED_BACK
-        return down and ended
+        return down or left_behind.kept_down(piece.subject, read, self._clients)
 
     def _was_in_vain(self, piece: Case | Joining, reports: Mapping[str, NodeReport]) -> bool:
         """Whether the same was begun before and has left every node as it was: it would go on for ever."""

@@ -151,11 +151,13 @@ def examine(
         return refused("", [*lost, *(phases_of(reports) if sealed else ())], why)
     if subject.contradiction:
         return held_by_others(wish, reports) or untouchable("", subject.contradiction, subject.said)
+    subject = left_behind.gone(subject, reports, inventory)
     strangers = [stranger(node) for node in subject.nodes if node not in reports]
     if strangers:
         why = "a node is not in the inventory"
         return refused(subject.transaction_id, [*strangers, *phases_of(reports)], why)
-    subject = left_behind.alone(left_behind.back(subject, reports), reports)
+    subject = left_behind.replaced(left_behind.back(subject, reports), reports)
+    subject = left_behind.alone(subject, reports)
     apart = bool(subject.excluded or subject.through or wish.exclude)
     if apart and wish.restart is RestartScope.CLUSTER:
         return refused(subject.transaction_id, [not_as_one()], "nodes were excluded")

@@ -12,7 +12,7 @@ import pytest
 from simulation import __main__ as command
 from simulation import campaign, coverage, report, schedule
 from simulation.campaign import Tally
-from simulation.faults import CHANCES, Fault
+from simulation.faults import CHANCES, OF_OTHERS, Fault
 from simulation.mutants import BY_NAME, MUTANTS
 
 SHARE = 50
@@ -84,8 +84,8 @@ def test_what_nobody_can_take_is_in_the_tables_and_is_not_wanted():
     assert len(wanted) == len(coverage.wanted())
 
 
-def test_every_kind_of_fault_has_a_chance_but_the_one_that_comes_of_others():
-    assert set(Fault) - set(CHANCES) == {Fault.BELOW_FENCE}
+def test_every_kind_of_fault_has_a_chance_but_those_that_come_of_others():
+    assert set(Fault) - set(CHANCES) == OF_OTHERS
 
 
 def test_a_campaign_fails_on_a_violation_with_the_command_that_replays_it():

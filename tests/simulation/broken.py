@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from gausscert_agent import effects, ledger, restart, runner
-from gausscert_common.protocol import coordinator, exclusion, node, recovery, script
+from gausscert_common.protocol import coordinator, exclusion, node, recovery, recovery_without, script
 from gausscert_common.protocol.coordinator import Stage
 from gausscert_common.protocol.rules import Effect
 from gausscert_common.protocol.state import NodeState
@@ -166,6 +166,32 @@ def subject_that_answers(parts: Mapping[str, Any]) -> exclusion.Subject:
     return replace(found, nodes=tuple(name for name in found.nodes if name in parts))
 
 
+def by_phases(way: recovery_without.Way) -> Callable[..., Any]:
+    """Where all that answer have voted it does not matter how far the last coordinator had come."""
+
+    def by_progress(voters: Mapping[str, Any]) -> recovery_without.Without:
+        del voters
+        return recovery_without.Without(way, "by phases alone")
+
+    return by_progress
+
+
+def all_have_a_say(voters: Mapping[str, Any]) -> recovery_without.Without:
+    """Also those that were left out before."""
+    return _by_progress({name: replace(each, left_out=()) for name, each in voters.items()})
+
+
+def as_if_all_were_there(transaction: Any, reached: Fence, command: Any) -> Any:
+    """Acquire does not say who is left out."""
+    return _left_by(transaction, reached, replace(command, excluded=()))
+
+
+def inside(restart_: Any, **where: Any) -> coordinator.Course:
+    """A node that is brought over is like any other: where that fails CM starts there as it was."""
+    where.pop("outside", None)
+    return coordinator.begin(restart_, **where)
+
+
 def voted_phase_by_name(report: Any) -> Phase:
     """A vote is one whatever enable_ssl is."""
     phase: Phase = report.transaction.phase
@@ -202,4 +228,6 @@ _fresh: Final = hands.Hands._command
 _decide: Final = recovery.decide
 _finish_or_roll_back: Final = recovery._finish_or_roll_back
 _subject: Final = exclusion.subject
+_by_progress: Final = recovery_without._by_progress
+_left_by: Final = node._left_by
 _write: Final = ledger.Ledger._write

@@ -4,7 +4,7 @@ and a machine that may stop for ever between any two things it does."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
@@ -87,6 +87,10 @@ class Captain:
         """The last report of each node."""
         self.stages: set[str] = set()
         """That it has come to."""
+        self.resolute = False
+        """The operator who recovers does without whoever is dead then."""
+        self.mistaken: tuple[str, ...] = ()
+        """Whom he takes for dead besides."""
         self.left_out: frozenset[str] = frozenset()
         """Nodes that it goes on without."""
         self.dead = False
@@ -96,9 +100,11 @@ class Captain:
         self._boundaries = 0
         self._interrupt = Interrupt()
         self._task: asyncio.Task[None] | None = None
-        self._joins: Captain | None = None
+        self._waits = False
+        self._told_without = self._recorded_without = False
         self._called = asyncio.Event()
         self._appointments: dict[Moment, list[Callable[[], None]]] = {}
+        self._within: dict[str, list[tuple[int, Callable[[], None]]]] = {}
         self._at_its_end: list[Callable[[], None]] = []
 
     @property
@@ -118,14 +124,17 @@ class Captain:
 
     def joins(self, other: Captain, moment: Moment) -> None:
         """Set out when another one has come so far, or has ended."""
-        self._joins = other
-        other.at(moment, self._called.set)
+        other.at(moment, self.when_called())
         other._at_its_end.append(self._called.set)
 
     def after(self, other: Captain) -> None:
         """Set out when another one has ended."""
-        self._joins = other
-        other._at_its_end.append(self._called.set)
+        other._at_its_end.append(self.when_called())
+
+    def when_called(self) -> Callable[[], None]:
+        """Set out when somebody calls."""
+        self._waits = True
+        return self._called.set
 
     def at_its_end(self, act: Callable[[], None]) -> None:
         """Have something happen when it has ended, in one way or another."""
@@ -135,9 +144,13 @@ class Captain:
         """Have something happen when it has come so far, if it ever does."""
         self._appointments.setdefault(moment, []).append(act)
 
+    def within(self, stage: Stage, boundaries: int, act: Callable[[], None]) -> None:
+        """Have something happen so many boundaries after the beginning of a stage."""
+        self._within.setdefault(stage, []).append((boundaries, act))
+
     async def awaited(self) -> None:
         """Until it is its turn."""
-        if self._joins is not None:
+        if self._waits:
             await self._called.wait()
 
     def begin(self) -> asyncio.Task[None]:
@@ -208,6 +221,7 @@ class Captain:
             return await coordinator.recover(
                 self.prefer,
                 self.take_over,
+                exclude=self._without(),
                 accept_state=self.accept_state,
                 bundle=self._brought(),
                 watch=self._watch,
@@ -238,6 +252,35 @@ class Captain:
         if self.forgetful and awaited is not None:
             return None if self._number % 2 else bundle_of(self.world.labels[-1])
         return awaited
+
+    def _without(self) -> tuple[str, ...]:
+        """Whom the operator recovers without, and answers for: who is dead, as far as he knows."""
+        world = self.world
+        dead = world.dead if self.resolute or world.dice.would_hit(Fault.WITHOUT) else ()
+        alive = tuple(name for name in self.mistaken if name not in world.dead and name in world.machines)
+        if alive:
+            world.dice.injected[Fault.MISTAKEN] += 1
+        self.left_out = frozenset(dead)
+        if dead or alive:
+            world.told(self.holder, f"recovers without {', '.join((*dead, *alive))}")
+        return (*dead, *alive)
+
+    def means_to_leave_out(self, excluded: tuple[str, ...]) -> None:
+        """It says so to a node; so may another one that is at work."""
+        others = (each for each in self.world.captains if each is not self and each.at_work)
+        if excluded and not self._told_without and any(each._told_without for each in others):
+            self.world.dice.injected[Fault.WITHOUT_AT_ONCE] += 1
+        self._told_without = self._told_without or bool(excluded)
+
+    def leaves_out(self, excluded: tuple[str, ...], before: Collection[str]) -> None:
+        """A node remembers that, and whom it was recovered without before."""
+        if self._recorded_without or not excluded:
+            return
+        self._recorded_without = True
+        injected = self.world.dice.injected
+        injected[Fault.WITHOUT] += 1
+        if before and set(excluded) - set(before):
+            injected[Fault.WITHOUT_MORE] += 1
 
     def _left_out(self) -> tuple[str, ...]:
         """Whom the operator leaves out, knowing that it is away; only a replacement may."""
@@ -281,6 +324,8 @@ class Captain:
         self.world.told(self.holder, text)
         self.stages.add(progress.stage)
         if progress.mark is Mark.STARTED and not progress.node:
+            for boundaries, act in self._within.pop(progress.stage, ()):
+                self.at(self._boundaries + boundaries, act)
             for act in self._appointments.pop(progress.stage, ()):
                 within_s = self.world.dice.one_of(_WITHIN_A_STAGE_S)
                 self.world.loop.call_later(self.world.dice.between(0.0, within_s), act)

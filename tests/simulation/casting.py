@@ -10,10 +10,11 @@ from gausscert_common.protocol.coordinator import Stage
 from gausscert_common.protocol.recovery import Choice
 from gausscert_common.protocol.words import RestartScope, SslWish
 
+from simulation import dying
 from simulation.captain import Captain, Errand, Moment
 from simulation.faults import Fault
 from simulation.machine import Machine
-from simulation.world import LABELS, World
+from simulation.world import BACK_S, LABELS, World
 
 _TYPICAL_S: Final = 25.0
 """How long a transaction takes where nothing goes wrong."""
@@ -37,6 +38,7 @@ _ERRANDS: Final = (Errand.REPLACE,) * 7 + (Errand.ROLLBACK,) * 2 + (Errand.SSL,)
 _MOST: Final = 3
 _RELAYS: Final = 0.1
 _JOINERS: Final = 0.4
+_DYING: Final = 0.06
 _BEHIND: Final = 0.04
 _FORGETTING: Final = 0.04
 _OF_A_JOIN: Final = (Stage.PREPARE, Stage.STOP, Stage.SWAP, Stage.START, Stage.VERIFY)
@@ -62,6 +64,8 @@ def commission(world: World) -> list[tuple[Captain, float]]:
         world.started_outside = True
         _stop_outside(world)
     first = _captain(world, 1, dice.one_of(_ERRANDS), restart)
+    if restart is not RestartScope.NONE and dice.random.random() < _DYING:
+        return dying.cast(world, first)
     if restart is not RestartScope.NONE and dice.random.random() < _BEHIND:
         return _left_behind(world, first)
     _misfortune(world, first)
@@ -217,6 +221,8 @@ def _captain(
         accept_state=dice.random.random() < _ACCEPTS,
     )
     captain.forgetful = dice.random.random() < _FORGETS
+    if errand is Errand.RECOVER and dice.would_hit(Fault.MISTAKEN):
+        captain.mistaken = (dice.one_of(list(world.machines)),)
     return captain
 
 
@@ -275,6 +281,7 @@ def ordain(world: World, captains: list[Captain]) -> None:
 
     some_time(Fault.FOREIGN, 1, Machine.put_foreign)
     some_time(Fault.AWAY, 1, world.send_away)
+    some_time(Fault.DIES, 1, lambda machine: _die(world, machine))
     some_time(Fault.JOURNAL_LOST, 1, lambda machine: world.lose_journal(machine, wiped=False))
     some_time(Fault.STATE_LOST, 1, lambda machine: world.lose_journal(machine, wiped=True))
     some_time(Fault.LEASE_ENDS, 3, lambda machine: _end_lease(world, machine))
@@ -284,6 +291,12 @@ def ordain(world: World, captains: list[Captain]) -> None:
     for machine in world.machines.values():
         if dice.hits(Fault.CLOCK_SKEW):
             machine.skew_s = dice.between(-200.0, 200.0)
+
+
+def _die(world: World, machine: Machine) -> None:
+    world.dies(machine)
+    if world.dice.would_hit(Fault.RETURNS):
+        world.loop.call_later(world.dice.between(*BACK_S), world.returns, machine)
 
 
 def _end_lease(world: World, machine: Machine) -> None:

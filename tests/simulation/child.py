@@ -69,6 +69,8 @@ class Child:
         self._listener: Callable[[], None] | None = None
         self.outcome: NodeFailure | None = None
         self.alive = True
+        self.journalled = True
+        """Whoever comes after its agent can know of it."""
         self.held = True
         """At the gate: whoever opens it has not journalled it yet, and without him it never opens."""
         machine.children[self.pid] = self
@@ -113,12 +115,13 @@ class Child:
             return
         for machine in self._targets:
             if machine.powered:
-                self._world.referee.effect(self._machine, self._fence, f"cm_ctl {self._verb}")
+                if self.journalled:
+                    self._world.referee.effect(self._machine, self._fence, f"cm_ctl {self._verb}")
                 if fault is Fault.STALE_PROCESS:
                     machine.stuck_until_s = self._world.now_s + self._world.dice.between(3, 60)
                 if fault is Fault.START_BLOCKED:
                     machine.blocked_until_s = self._world.now_s + self._world.dice.between(3, 60)
-                machine.returned = machine.returned and self._stop
+                machine.is_told(stop=self._stop, epoch=self._fence.epoch)
                 machine.mark(self._stop)
         if fault in (Fault.STOP_HALF, Fault.START_HALF):
             self._fails(str(fault))

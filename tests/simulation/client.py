@@ -175,8 +175,13 @@ class SimClient:
         if not self._captain.take_over and self._captain.recovers:
             self._referee.begins(holder, command.transaction_id, self._captain.seen.values())
 
+        self._captain.means_to_leave_out(excluded)
+
         def work(agent: Agent, is_active: Callable[[], bool]) -> NodeReport:
+            told = agent.machine.state.transaction
             agent.execute(full, Given(lease_s=lease_s), is_active)
+            if told is not None:
+                self._captain.leaves_out(excluded, told.excluded)
             return agent.tells.report()
 
         return await self._order(Call.ACQUIRE, full, work)

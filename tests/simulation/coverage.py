@@ -15,12 +15,13 @@ from typing import Any, Final
 
 from gausscert_agent import runner
 from gausscert_common.errors import InvalidInput, NodeFailure, NodeRefusal, Reason
-from gausscert_common.protocol import recovery, script
+from gausscert_common.protocol import recovery, recovery_without, script
 from gausscert_common.protocol.coordinator import TABLE, Course, Stage, Verdict
 from gausscert_common.protocol.recovery import Choice
+from gausscert_common.protocol.recovery_without import Way
 from gausscert_common.protocol.rules import RULES
 from gausscert_common.protocol.state import NodeState
-from gausscert_common.protocol.words import LiveState, Outcome, Phase, Step
+from gausscert_common.protocol.words import Fence, LiveState, Outcome, Phase, Step
 from gausscert_coordinator import recoverer, recovery_case
 from gausscert_coordinator.joining import Joining
 from gausscert_coordinator.recovery_case import Case, Waiting
@@ -52,7 +53,6 @@ NEVER: Final[dict[str, str]] = {
     "STOP in COMMITTED": "once a node has committed there is only Commit, Purge, Start",
     "STOP in ABORTED": "Abort has the higher step, and a recovery only goes on aborting",
     "ROLLBACK_STOP in COMMITTED": "once a node has committed nothing turns back",
-    "ROLLBACK_STOP in NONE": "it comes where a set has moved, and so only after all have prepared",
     "START in NONE": "Start comes after all nodes have swapped",
     "START in PREPARED": "Start comes after all nodes have swapped",
     "START in COMMITTED": "a recovery that finds a node committed starts CM after Purge",
@@ -92,6 +92,7 @@ def watching() -> Iterator[Taken]:
         (runner, "carry_out", _watched_command(taken, script.carry_out)),
         (runner, "settle", _watched_settling(taken, script.settle)),
         (recovery_case, "decide", _watched_decision(taken, recovery.decide)),
+        (recovery_without, "decide", _watched_without(taken, recovery_without.decide)),
         (recoverer, "examine", _watched_piece(taken, recovery_case.examine)),
     ]
     arrows = ("succeeded", "failed", "interrupted", "taken_over")
@@ -146,8 +147,25 @@ _PIECES: Final = (
     "finishes without those that are left out",
     "finishes when those are settled that were left out",
     "rolls back what was begun without some node",
+    "settles what all are in without machines that are dead",
+    "goes on without machines, as the others remember",
+    "takes machines in again that are back, and were recovered without",
+    "rolls those back alone that are back",
 )
 """What recovery finds first where nodes were left out (`recovery_case.examine`)."""
+
+_WITHOUT: Final = {
+    "a node knows of the commit": Way.FINISH,
+    "a node knows of the abort": Way.ROLL_BACK,
+    "fewer than half answer": Way.NEITHER,
+    "a node has not voted": Way.ROLL_BACK,
+    "all were left out before": Way.NEITHER,
+    "the last one was turning back": Way.ROLL_BACK,
+    "the last one had not told all to start": Way.ROLL_BACK,
+    "the last one may have sent Commit": Way.FINISH,
+}
+"""What those that answer show of a transaction of which others are dead, and what is decided. Left out is
+what only an agent of an older release, or a set or a switch that somebody has put back, can show."""
 
 _COMMITTED, _ABORTED, _NOTHING = "a node is committed", "a node is aborted", "all NONE"
 _FOREIGN, _DIFFERENT = "a foreign set", "different transactions"
@@ -169,6 +187,7 @@ def _of_recovery() -> Iterator[str]:
     yield f"recovery: {_STAGED}, a set has moved: finish"
     yield f"recovery: {_SOME}: roll back"
     yield from (f"recovery: {each}" for each in _PIECES)
+    yield from (f"recovery without the dead: {row}: {way}" for row, way in _WITHOUT.items())
 
 
 def _watched_command(taken: Taken, real: Callable[..., Any]) -> Callable[..., Any]:
@@ -227,10 +246,45 @@ def _of_failure(course: Course) -> object:
 def _watched_decision(taken: Taken, real: Callable[..., Any]) -> Callable[..., Any]:
     def decide(answers: Any, restart: Any, prefer: Choice = Choice.ROLL_BACK, **where: bool) -> Any:
         decision = real(answers, restart, prefer, **where)
-        taken[f"recovery: {_row(list(answers.values()), prefer)}"] += 1
+        if not where.get("missing"):
+            taken[f"recovery: {_row(list(answers.values()), prefer)}"] += 1
         return decision
 
     return decide
+
+
+def _watched_without(taken: Taken, real: Callable[..., Any]) -> Callable[..., Any]:
+    def decide(answers: Any, missing: Any) -> Any:
+        found = real(answers, missing)
+        row = _row_without(list(answers.items()), len(missing))
+        taken[f"recovery without the dead: {row}: {found.way}"] += 1
+        return found
+
+    return decide
+
+
+def _row_without(found: list[tuple[str, Any]], missing: int) -> str:
+    """Worked out anew, as `_row`."""
+    answers = [answer for _, answer in found]
+    if any(each.phase is Phase.COMMITTED or each.outcome is Outcome.COMMITTED for each in answers):
+        return "a node knows of the commit"
+    if any(each.phase is Phase.ABORTED or each.outcome is Outcome.ABORTED for each in answers):
+        return "a node knows of the abort"
+    if len(answers) < missing:
+        return "fewer than half answer"
+    inside = [(name, each) for name, each in found if each.phase is not Phase.NONE]
+    if not all(each.voted for _, each in inside):
+        return "a node has not voted"
+    before = {name for _, each in inside for name in each.left_out}
+    reached = [each.reached for name, each in inside if name not in before]
+    if not reached:
+        return "all were left out before"
+    last = max(reached)
+    if last.step >= Step.ROLLBACK_STOP:
+        return "the last one was turning back"
+    if last.step < Step.COMMIT and min(reached) < Fence(last.epoch, Step.START):
+        return "the last one had not told all to start"
+    return "the last one may have sent Commit"
 
 
 def _watched_piece(taken: Taken, real: Callable[..., Any]) -> Callable[..., Any]:
@@ -243,7 +297,7 @@ def _watched_piece(taken: Taken, real: Callable[..., Any]) -> Callable[..., Any]
 
 
 def _piece(piece: object) -> str:
-    apart, cut, joins, away, lacks, without, settled, back = _PIECES
+    apart, cut, joins, away, lacks, without, settled, back, dead, remembered, again, alone = _PIECES
     if isinstance(piece, Joining):
         return joins
     if isinstance(piece, Waiting):
@@ -252,6 +306,12 @@ def _piece(piece: object) -> str:
         return "nothing, or it is refused"
     if piece.subject.outside:
         return cut if piece.subject.joins else apart
+    if piece.subject.missing:
+        return dead if piece.subject.unrecorded else remembered
+    if piece.subject.through:
+        return alone
+    if not set(piece.subject.excluded).isdisjoint(piece.subject.nodes):
+        return again
     if not piece.subject.excluded:
         return "one transaction of all nodes, or a start of CM"
     if piece.course is None or piece.course.now not in (Stage.COMMIT, Stage.START, Stage.STOP):

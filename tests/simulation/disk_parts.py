@@ -71,6 +71,7 @@ class SimJournal:
             agent.fails(Fault.JOURNAL_FAILS, Reason.JOURNAL_FAILED)
         self._machine.sync_record(record.node)
         self.record = record
+        agent.world.remembered(agent.command())
         agent.point(f"after it has journalled {record.node.phase}", Fault.CRASH)
 
 

@@ -9,14 +9,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from gausscert_agent import journal_codec
-from gausscert_common.errors import Reason
 from gausscert_common.protocol.coordinator import Stage, Verdict
-from gausscert_common.protocol.recovery import Choice
 from gausscert_common.protocol.state import NodeState, SslSetting
 from gausscert_common.protocol.words import Outcome, Phase, RestartScope, Tombstone
-from gausscert_coordinator.report import Result
 
-from simulation.captain import Captain, Errand
+from simulation import without_the_dead
+from simulation.aftermath import Unclean, at_rest, quiet, recover, refuses, until_quiet
 from simulation.content import content
 from simulation.faults import Fault
 
@@ -27,11 +25,6 @@ if TYPE_CHECKING:
 _TRIES: Final = 5
 _SETTLED_S: Final = 3.0
 """Until CM has done what its marks say."""
-_PATIENCE_S: Final = 1200.0
-
-
-class Unclean(Exception):
-    """No clean end."""
 
 
 async def clean_end(world: World) -> None:
@@ -40,34 +33,45 @@ async def clean_end(world: World) -> None:
     Raises:
         Unclean: The cluster is not whole afterwards.
     """
-    forged = await _mended(world)
+    await _by_people(world, forged=await _mended(world))
+    await _recovered(world)
+    if world.forgotten:
+        await _by_hand(world)
+    if any(machine.foreign for machine in world.machines.values()):
+        await _put_right(world)
+    found = at_rest(world)
+    if found:
+        raise Unclean(f"I9: no clean end: {'; '.join(found)}")
+
+
+async def _by_people(world: World, *, forged: bool) -> None:
+    """First what people have to see to."""
+    if world.dead and (forged or _complicated(world)):
+        for name in world.dead:
+            world.come_back(world.machines[name])
+        await until_quiet(world)
+    elif world.dead:
+        await without_the_dead.settled(world)
     if any(agent is not None and agent.sealed for agent in world.agents.values()):
         await _journals_back(world)
     elif forged:
         await _forge(world)
     untouchable = [machine for machine in world.machines.values() if machine.untouchable]
     if untouchable:
-        await _refuses(world)
+        await refuses(world)
         for machine in untouchable:
             machine.put_back()
     if _contradictory(world):
-        await _refuses(world)
+        await refuses(world)
         await _by_hand(world)
-    await _recovered(world)
-    if world.forgotten:
-        await _by_hand(world)
-    if any(machine.kept_down for machine in world.machines.values()):
-        # What it was left out of was rolled back, and it takes part in nothing: the next one starts its CM.
-        await _recovered(world)
-    if any(machine.foreign for machine in world.machines.values()):
-        await _put_right(world)
-    _look(world)
+    if any(machine.renewed for machine in world.machines.values()):
+        await without_the_dead.made_alike(world)
 
 
 async def _journals_back(world: World) -> None:
     """Nobody knows how a node has voted that has lost its journal: nothing is touched before it is put back,
     or before somebody has decided by hand."""
-    await _refuses(world)
+    await refuses(world)
     if world.dice.random.random() < 0.5:
         await _by_hand(world)
         return
@@ -76,15 +80,25 @@ async def _journals_back(world: World) -> None:
         if agent is not None and agent.sealed:
             machine.restore_journal()
             agent.die()
-    await _until_quiet(world)
+    await until_quiet(world)
+
+
+def _complicated(world: World) -> bool:
+    """Whether somebody has had his hands in it, so that people would first see to that."""
+    sealed = any(agent is not None and agent.sealed for agent in world.agents.values())
+    touched = any(each.strangers or each.forgotten for each in world.machines.values())
+    return sealed or touched or _contradictory(world)
 
 
 def _contradictory(world: World) -> bool:
-    """Whether a node remembers nothing of a transaction of which another one shows that all had staged it."""
-    machines = world.machines
+    """Whether a node remembers nothing of a transaction of which another one shows that all had staged it;
+    and none remembers that it was rolled back, and holds the same set."""
+    machines, aside = world.machines, world.referee.put_aside
     told = [each.state.transaction for each in machines.values() if each.state.transaction is not None]
     for transaction in told:
-        name, nodes = transaction.transaction_id, [machines[each] for each in transaction.participants]
+        name = transaction.transaction_id
+        named = (each for each in transaction.participants if each in machines)
+        nodes = [machines[each] for each in named if (name, each) not in aside]
         ends = {each.name: each.state.outcome_of(name) for each in nodes}
         blank = [each for each in nodes if each.state.transaction is None and ends[each.name] is None]
         went = [
@@ -92,7 +106,9 @@ def _contradictory(world: World) -> bool:
             for each in nodes
             if each.state.phase in (Phase.SWAPPED, Phase.COMMITTED) or ends[each.name] is Outcome.COMMITTED
         ]
-        if blank and went:
+        held = {each.live.bundle_digest for each in nodes if ends[each.name] is Outcome.ABORTED}
+        as_others = [each for each in blank if held == {each.live.bundle_digest}]
+        if went and len(as_others) < len(blank):
             return True
     return False
 
@@ -121,7 +137,7 @@ async def _put_right(world: World) -> None:
         await _recovered(world, accept_state=True)
     foreign = [machine for machine in foreign if machine.foreign]
     if foreign and not world.in_flight:
-        await _refuses(world)
+        await refuses(world)
     for machine in foreign:
         machine.put_back()
     await _recovered(world)
@@ -134,10 +150,10 @@ async def _mended(world: World) -> bool:
     at_once = dice.random.random() < 0.5
     dice.heal()
     world.network.heal()
-    _back_or_gone(world)
-    await _until_quiet(world, all_of_it=forged or not at_once)
+    _back_or_gone(world, may_stay=not (forged or world.started_outside))
+    await until_quiet(world, all_of_it=forged or not at_once)
     _restart_ill(world)
-    await _until_quiet(world, all_of_it=forged or not at_once)
+    await until_quiet(world, all_of_it=forged or not at_once)
     for machine in world.machines.values():
         machine.stuck_until_s = machine.blocked_until_s = machine.deaf_until_s = 0.0
         if machine.by_hand:  # whoever has started it has been told
@@ -152,8 +168,9 @@ async def _mended(world: World) -> bool:
     return forged
 
 
-def _back_or_gone(world: World) -> None:
-    """Who was away comes back; or, where it was left out and is in nothing else, never will."""
+def _back_or_gone(world: World, *, may_stay: bool) -> None:
+    """Who was away comes back; or, where it was left out and is in nothing else, never will; or it stays as
+    dead as it is, and somebody recovers without it."""
     for machine in list(world.machines.values()):
         if not machine.away:
             continue
@@ -161,17 +178,8 @@ def _back_or_gone(world: World) -> None:
         if apart and world.dice.at_last(Fault.GONE):
             world.dice.injected[Fault.GONE] += 1
             world.take_out(machine)
-        else:
+        elif not (may_stay and world.dice.at_last(Fault.WITHOUT)):
             world.come_back(machine)
-
-
-async def _until_quiet(world: World, *, all_of_it: bool = True) -> None:
-    waited_s = 0.0
-    while not _quiet(world, all_of_it=all_of_it):
-        await asyncio.sleep(1.0)
-        waited_s += 1.0
-        if waited_s > _PATIENCE_S:
-            raise Unclean("I9: a node does not come to rest")
 
 
 def _restart_ill(world: World) -> None:
@@ -182,33 +190,15 @@ def _restart_ill(world: World) -> None:
             agent.die()
 
 
-def _quiet(world: World, *, all_of_it: bool) -> bool:
-    for name, machine in world.machines.items():
-        agent = world.agents[name]
-        if not machine.powered or agent is None or not agent.serves or agent.at_work or machine.children:
-            return False
-    return not (all_of_it and world.network.on_the_way)
-
-
-async def _recover(world: World, *, accept_state: bool = False) -> Result:
-    number = 10 + len(world.captains)
-    prefer = world.dice.one_of(list(Choice))
-    captain = Captain(world, number, Errand.RECOVER, prefer=prefer, take_over=True, accept_state=accept_state)
-    world.captains.append(captain)
-    await captain.begin()
-    assert captain.result is not None
-    return captain.result
-
-
 async def _recovered(world: World, *, accept_state: bool = False) -> None:
     """What was on its way may take the fence from under a coordinator, or come when it has found nothing to
     do; once nothing is, one coordinator is enough."""
     for _ in range(_TRIES):
-        alone = _quiet(world, all_of_it=True)
-        result = await _recover(world, accept_state=accept_state)
-        if alone or (_quiet(world, all_of_it=True) and not (world.in_flight or result.failures)):
+        alone = quiet(world, all_of_it=True)
+        result = await recover(world, accept_state=accept_state)
+        if alone or (quiet(world, all_of_it=True) and not (world.in_flight or result.failures)):
             break
-        await _until_quiet(world)
+        await until_quiet(world)
     if accept_state and world.in_flight:
         raise Unclean("I9: a cluster that is accepted as it is does not come to an end")
     mixed = world.mixed
@@ -220,6 +210,8 @@ async def _recovered(world: World, *, accept_state: bool = False) -> None:
     outside = rolled_back and not _mixed_within(world, result.transaction_id)
     if in_doubt and world.forgotten:
         return
+    # And nodes that differed before it, each by its own journal, differ after it as they did.
+    unseen = unseen or (rolled_back and _each_as_before(world, result.transaction_id))
     if in_doubt is not (mixed and not accept_state and not unseen and not outside):
         sets = "different sets" if mixed else "one set"
         failures = "; ".join(str(each) for each in result.failures)
@@ -228,6 +220,12 @@ async def _recovered(world: World, *, accept_state: bool = False) -> None:
         for machine in world.machines.values():
             machine.mark(there=False)
     await asyncio.sleep(5.0)
+
+
+def _each_as_before(world: World, transaction_id: str) -> bool:
+    """Whether each node holds the set that the transaction found there."""
+    found = ((world.referee.sets.get((transaction_id, name)), each) for name, each in world.machines.items())
+    return all(sets is not None and each.live.digest == sets[0] for sets, each in found)
 
 
 def _mixed_within(world: World, transaction_id: str) -> bool:
@@ -240,50 +238,13 @@ def _mixed_within(world: World, transaction_id: str) -> bool:
     return len(sets) > 1
 
 
-async def _refuses(world: World) -> None:
-    """Touches nothing, and says so."""
-    before = {name: _durable(machine) for name, machine in world.machines.items()}
-    result = await _recover(world)
-    damaged = any(error.reason is Reason.JOURNAL_DAMAGED for error in result.failures)
-    if not result.failures or (result.verdict is not Verdict.IN_DOUBT and not damaged):
-        raise Unclean(f"I10: {result.verdict}, where nothing may be touched")
-    if before != {name: _durable(machine) for name, machine in world.machines.items()}:
-        raise Unclean("I10: something was touched where nothing may be")
-
-
-def _durable(machine: Machine) -> tuple[object, ...]:
-    return machine.record, machine.live, tuple(machine.beside.items()), machine.manual_stop, machine.switch()
-
-
-def _look(world: World) -> None:
-    machines = list(world.machines.values())
-    found: list[str] = []
-    if world.mixed:
-        found.append("the nodes have different sets")
-    if len({(each.ssl_server, each.ssl_agent) for each in machines}) > 1:
-        found.append("the nodes differ in enable_ssl")
-    for each in machines:
-        if each.state.phase is not Phase.NONE or each.children:
-            found.append(f"{each.name} is in phase {each.state.phase}")
-        if each.beside:
-            found.append(f"{each.name} has {', '.join(each.beside)} left over")
-        if each.marks:
-            found.append(f"{each.name} has a mark of {', '.join(sorted(each.marks))} left over")
-        if each.manual_stop or each.loaded is None:
-            found.append(f"CM of {each.name} is down")
-        elif each.loaded is not each.live:
-            found.append(f"CM of {each.name} runs {each.loaded.name}, and {each.live.name} is live")
-    if found:
-        raise Unclean(f"I9: no clean end: {'; '.join(found)}")
-
-
 async def _forge(world: World) -> None:
     """Somebody restores journals from backups of another day: what nodes say then contradicts itself, and
     nothing may be touched until the true ones are back."""
     machines = list(world.machines.values())
     told = next((each.state.transaction for each in machines if each.state.transaction is not None), None)
-    if told is None:
-        return
+    if told is None or world.referee.excluded.get(told.transaction_id):
+        return  # who was left out may well be in another one
     dice = world.dice
     dice.injected[Fault.FORGED] += 1
     world.referee.lenient = True
@@ -301,7 +262,7 @@ async def _forge(world: World) -> None:
         _write(second, replace(second.state, phase=Phase.NONE, transaction=None, tombstones=stones))
     world.told("everything", "journals contradict each other")
     await _agents_anew(world)
-    await _refuses(world)
+    await refuses(world)
     for each in machines:
         each.record = true[each.name]
     world.told("everything", "the true journals are back")
@@ -317,4 +278,4 @@ async def _agents_anew(world: World) -> None:
         agent = world.agents[machine.name]
         if agent is not None:
             agent.die()
-    await _until_quiet(world)
+    await until_quiet(world)

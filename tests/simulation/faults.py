@@ -60,6 +60,17 @@ class Fault(StrEnum):
     RUNS_OLD = "CM starts on a node that comes back and was left out"
     GONE = "a node that was left out is taken out of the cluster"
 
+    # Machines that die in the middle.
+    DIES = "a machine dies for good in the middle"
+    ANOTHER_DIES = "another machine dies after a recovery without the first one was begun"
+    WITHOUT = "a coordinator recovers without a machine that is dead"
+    WITHOUT_MORE = "a coordinator recovers without one more machine"
+    WITHOUT_AT_ONCE = "two coordinators at once recover without machines"
+    MISTAKEN = "an operator means to leave out a node that is alive"
+    LEFT_ALIVE = "a node that only does not answer is left out as if it were dead"
+    OLD_DISK = "a machine that was recovered without is back with its old disk"
+    NEW_MACHINE = "a new machine stands in the place of one that is dead"
+
     # CM.
     STOP_FAILS = "cm_ctl stop fails"
     STOP_HALF = "cm_ctl stop fails half-way"
@@ -125,6 +136,11 @@ CHANCES: Final[dict[Fault, float]] = {
     Fault.RETURNS: 0.5,
     Fault.RUNS_OLD: 0.5,
     Fault.GONE: 0.2,
+    Fault.DIES: 0.3,
+    Fault.ANOTHER_DIES: 0.5,
+    Fault.WITHOUT: 0.6,
+    Fault.MISTAKEN: 0.15,
+    Fault.NEW_MACHINE: 0.3,
     Fault.STOP_FAILS: 0.15,
     Fault.STOP_HALF: 0.15,
     Fault.STOP_CLAIMS: 0.2,
@@ -145,7 +161,18 @@ CHANCES: Final[dict[Fault, float]] = {
     Fault.BEGINNER: 0.15,
     Fault.TAKE_OVER: 0.75,
 }
-"""At each opportunity, in a seed of usual intensity. BELOW_FENCE is no choice: it comes of others."""
+"""At each opportunity, in a seed of usual intensity. What is in `OF_OTHERS` is no choice."""
+
+OF_OTHERS: Final = frozenset(
+    {
+        Fault.BELOW_FENCE,
+        Fault.WITHOUT_MORE,
+        Fault.WITHOUT_AT_ONCE,
+        Fault.LEFT_ALIVE,
+        Fault.OLD_DISK,
+    }
+)
+"""What comes of other kinds."""
 
 _OF_ANOTHER: Final = frozenset(
     {
@@ -160,6 +187,10 @@ _OF_ANOTHER: Final = frozenset(
         Fault.RETURNS,
         Fault.RUNS_OLD,
         Fault.GONE,
+        Fault.ANOTHER_DIES,
+        Fault.WITHOUT,
+        Fault.MISTAKEN,
+        Fault.NEW_MACHINE,
     }
 )
 """What can only happen where something else has happened: in no seed left out."""

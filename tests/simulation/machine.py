@@ -52,6 +52,8 @@ class Machine(Processes):
         """The transactions that were in a journal that is lost."""
         self.away = False
         """It is down, and nobody knows for how long."""
+        self.renewed = False
+        """Another machine stands in the place of the one that died."""
         self.skew_s = 0.0
         self.copies: dict[tuple[str, str], bool] = {}
         self._before_exchange: tuple[Content, dict[str, Content], dict[str, FakeSet]] | None = None
@@ -84,11 +86,6 @@ class Machine(Processes):
         was there before it is its old one."""
         told = self.state.transaction
         return told is not None and self.live.digest not in (told.old_digest, told.new_digest)
-
-    @property
-    def kept_down(self) -> bool:
-        """Somebody has seen to it that CM does not start when it came back, and nothing has since."""
-        return self.returned and self.manual_stop
 
     # The disk.
 
@@ -135,6 +132,8 @@ class Machine(Processes):
         ended = (stone.transaction_id for stone in self.state.tombstones)
         self.forgotten |= {*told, *ended}
         self.forget(copies=wiped)
+        for child in self.children.values():
+            child.journalled = False
         self.world.told(self.name, f"its {'state directory is wiped' if wiped else 'journal is lost'}")
 
     def forget(self, *, copies: bool) -> None:
@@ -161,8 +160,15 @@ class Machine(Processes):
         self.set_ssl(ssl)
         self.sync_conf()
         self.forget(copies=True)
-        self.lost, self.forgotten = None, frozenset()
+        self.lost, self.forgotten, self.renewed = None, frozenset(), False
         self.world.told(self.name, f"somebody puts {chosen.name}, and does away with its journal and stages")
+
+    def renew(self, chosen: Content, ssl: SslSetting) -> None:
+        """Another machine is set up in its place, with some set, and an agent that remembers nothing."""
+        self.put_by_hand(chosen, ssl)
+        self.renewed, self.generations, self.strangers = True, {}, frozenset()
+        self.manual_stop = self._durable_mark = False
+        self.world.referee.renewed(self)
 
     def put_foreign(self) -> None:
         """Somebody changes the live set by hand, whatever is going on."""

@@ -12,13 +12,24 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from gausscert_agent import effects, ledger, restart, runner
-from gausscert_common.protocol import contradiction, coordinator, exclusion, node, recovery
+from gausscert_common.protocol import contradiction, coordinator, exclusion, node, recovery, recovery_without
 from gausscert_common.protocol.coordinator import Stage
 from gausscert_common.protocol.exclusion import Return
+from gausscert_common.protocol.recovery_without import Way
 from gausscert_common.protocol.rules import RULES, Effect
+from gausscert_common.protocol.state import NodeState
 from gausscert_common.protocol.words import Phase, Step
 from gausscert_coordinator import coordinator as library
-from gausscert_coordinator import hands, joining, live_sets, recovery_case, recovery_view, running
+from gausscert_coordinator import (
+    exclusion_rules,
+    hands,
+    joining,
+    live_sets,
+    recoverer,
+    recovery_case,
+    recovery_view,
+    running,
+)
 
 from simulation import broken, schedule
 from simulation.schedule import Ended
@@ -264,6 +275,58 @@ MUTANTS: Final = (
         "any-bundle",
         "only the bundle of the transaction that stands brings a node over",
         ((joining, "unfit", broken.none_there),),
+        within=4000,
+    ),
+    Mutant(
+        "phases-finish",
+        "without a dead machine it is not by phases alone that a transaction is finished",
+        ((recovery_without, "_by_progress", broken.by_phases(Way.FINISH)),),
+        within=4000,
+    ),
+    Mutant(
+        "phases-roll-back",
+        "... nor is it by phases alone that one is rolled back",
+        ((recovery_without, "_by_progress", broken.by_phases(Way.ROLL_BACK)),),
+        within=4000,
+    ),
+    Mutant(
+        "reached-forgotten",
+        "how far the last coordinator had come is kept when the fence is taken",
+        ((NodeState, "reached", property(lambda state: state.fence)),),
+    ),
+    Mutant(
+        "second-alone",
+        "who was left out before has no say in whether another one is left out",
+        ((recovery_without, "_by_progress", broken.all_have_a_say),),
+        within=10_000,
+    ),
+    Mutant(
+        "unrecorded",
+        "whom it is recovered without is remembered by all others (and they are asked whether they do)",
+        (
+            (node, "_left_by", broken.as_if_all_were_there),
+            (recoverer, "cannot_remember", broken.none_there),
+        ),
+        within=10_000,
+    ),
+    Mutant(
+        "purge-without-the-dead",
+        "an old set is kept as long as a machine that died is not heard of (by table and course)",
+        (
+            _rule(Step.PURGE, needs_settled=False),
+            (recovery_case.Case, "waits", False),
+        ),
+    ),
+    Mutant(
+        "back-starts",
+        "CM does not start on a node that is back before it has the cluster's set",
+        ((recoverer, "begin", broken.inside),),
+        within=4000,
+    ),
+    Mutant(
+        "silent-is-dead",
+        "who is left out is dead: no cm_server of it is seen",
+        ((exclusion_rules, "LEAVING", ()),),
         within=4000,
     ),
     Mutant(

@@ -40,6 +40,8 @@ class Processes(FakeNode):
         self.world = world
         self.powered = True
         self.boots = 1
+        self.left_out_at = 0
+        """The last epoch in which others were recovered without it."""
         self.returned = False
         """It was away, and nobody has stopped or started its CM since: what that runs is none of ours."""
         self.by_hand = False
@@ -57,6 +59,20 @@ class Processes(FakeNode):
     def runs_foreign(self) -> bool:
         """CM has loaded somebody else's set."""
         return isinstance(self.loaded, Content) and self.loaded.name.startswith(FOREIGN)
+
+    def is_left_out(self, epoch: int) -> None:
+        """The others are recovered without it from this epoch on. Where it is alive all the same, whoever has
+        left it out answers for what CM does there from now on; but none may run."""
+        self.left_out_at = max(self.left_out_at, epoch)
+        if self.powered and not self.running:
+            self.world.dice.injected[Fault.LEFT_ALIVE] += 1
+            self.returned = True
+
+    def is_told(self, *, stop: bool, epoch: int) -> None:
+        """A cm_ctl is about to stop or start CM here. What one starts that has brought it back is ours; where
+        it was sent before the others went on without this node, whoever has left it out answers for it."""
+        if not stop:
+            self.returned = 0 < epoch <= self.left_out_at
 
     def start_by_hand(self) -> None:
         """Somebody sees that CM is down, and does not know what goes on here."""

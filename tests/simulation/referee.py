@@ -37,8 +37,10 @@ class Referee:
         self.participants: dict[str, tuple[str, ...]] = {}
         self.sets: dict[tuple[str, str], tuple[str, str]] = {}
         """(transaction, node): digests of the old and the new set."""
-        self.excluded: dict[str, tuple[str, ...]] = {}
-        """By transaction: whom it was begun without."""
+        self.excluded: dict[str, frozenset[str]] = {}
+        """By transaction: whom it was begun without, or recovered without at some time."""
+        self.put_aside: set[tuple[str, str]] = set()
+        """(transaction, node): a participant whose disk is no more; another machine has its name."""
         self._bundles: dict[str, str] = {}
         """By transaction: the digest of what it brings."""
         self._joined: set[tuple[str, str]] = set()
@@ -107,7 +109,8 @@ class Referee:
         told = state.transaction
         if told is not None:
             self.participants[told.transaction_id] = told.participants
-            self.excluded[told.transaction_id] = told.excluded
+            known = self.excluded.get(told.transaction_id, frozenset())
+            self.excluded[told.transaction_id] = known | set(told.excluded)
             if told.new_digest:
                 self._bundles[told.transaction_id] = told.bundle_digest
                 self.sets[told.transaction_id, machine.name] = (told.old_digest, told.new_digest)
@@ -174,15 +177,15 @@ class Referee:
         old, new = self.sets.get((transaction_id, machine.name), ("", ""))
         if self.lenient or beside is None or beside.digest != old or old == new:
             return
-        if set(self.participants[transaction_id]) != self.committed.get(transaction_id, set()):
-            given_up = f"{machine.name} gives up the old set of {transaction_id}"
+        given_up = f"{machine.name} gives up the old set of {transaction_id}"
+        excluded = self.excluded.get(transaction_id, frozenset())
+        committed = self.committed.get(transaction_id, set())
+        if not set(self.participants[transaction_id]) - excluded <= committed:
             self.broken(f"I4: {given_up} before all have committed")
-        for each in self.excluded[transaction_id]:
+        for each in sorted(excluded):
             left_out = self.machines.get(each)
-            if left_out is not None and not self._has_joined(transaction_id, left_out):
-                self.broken(
-                    f"I4: {machine.name} gives up the old set of {transaction_id} before {each} has joined"
-                )
+            if left_out is not None and not self._is_settled(transaction_id, left_out):
+                self.broken(f"I4: {given_up} before {each} has joined")
 
     def loaded(self) -> None:
         """I3: running nodes have loaded the same set, and the same enable_ssl."""
@@ -204,6 +207,44 @@ class Referee:
             for name, machine in self.machines.items()
             if self._moves(transaction_id, name) and machine.live.digest == self.sets[transaction_id, name][1]
         ]
+
+    def renewed(self, machine: Machine) -> None:
+        """Another machine has its name: what that disk has promised binds the others still, not this one."""
+        known = (tid for tid, names in self.participants.items() if machine.name in names)
+        for transaction_id in known:
+            self.put_aside.add((transaction_id, machine.name))
+            self.sets.pop((transaction_id, machine.name), None)
+            self._switches.pop((transaction_id, machine.name), None)
+            self._joined.discard((transaction_id, machine.name))
+
+    def out_of_reach(self, transaction_id: str) -> frozenset[str]:
+        """Nodes that it was recovered without, and that nobody has brought to its end yet."""
+        return frozenset(
+            name
+            for name in self.excluded.get(transaction_id, frozenset())
+            if (machine := self.machines.get(name)) is None
+            or machine.away
+            or (transaction_id, name) in self.put_aside
+            or _is_in(machine, transaction_id)
+        )
+
+    def _all_had_voted(self, transaction_id: str) -> None:
+        """C1: to commit, whoever is missing, is to know that all have voted, and that none has aborted."""
+        for name in self.participants[transaction_id]:
+            machine = self.machines.get(name)
+            if machine is None or (transaction_id, name) in self.put_aside:
+                continue
+            phase = machine.state.phase
+            voted = phase in (Phase.SWAPPED, Phase.COMMITTED) and _is_in(machine, transaction_id)
+            ended = machine.state.outcome_of(transaction_id) is Outcome.COMMITTED
+            if not (voted or ended or transaction_id in machine.forgotten):
+                self.broken(f"C1: {transaction_id} is committed, and {name} is in phase {phase}")
+
+    def _is_settled(self, transaction_id: str, machine: Machine) -> bool:
+        """A participant that is back has committed it; who was never in it, or is new, holds its set."""
+        new = (transaction_id, machine.name) in self.put_aside
+        ended = machine.name in self.committed.get(transaction_id, set()) and not new
+        return ended or self._has_joined(transaction_id, machine)
 
     def _settled(self, machine: Machine) -> None:
         """Who has held the set of a transaction that it was left out of, in none itself, has joined it."""
@@ -228,6 +269,13 @@ class Referee:
 
     def _ended(self, transaction_id: str, machine: Machine, outcome: Outcome) -> None:
         ends = self.committed if outcome is Outcome.COMMITTED else self.aborted
+        if outcome is Outcome.COMMITTED and transaction_id not in ends:
+            self._all_had_voted(transaction_id)
         ends.setdefault(transaction_id, set()).add(machine.name)
         if transaction_id in self.committed and transaction_id in self.aborted:
             self.broken(f"I2: {transaction_id} is committed and aborted")
+
+
+def _is_in(machine: Machine, transaction_id: str) -> bool:
+    told = machine.state.transaction
+    return told is not None and told.transaction_id == transaction_id

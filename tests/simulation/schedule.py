@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from simulation import casting, ending
+from simulation.aftermath import Unclean
 from simulation.captain import Captain
 from simulation.clock import Standstill, VirtualLoop
 from simulation.faults import Fault
@@ -146,7 +147,7 @@ def _told(context: dict[str, Any]) -> str:
     error = context.get("exception")
     if error is None:
         return f"bug: {context.get('message')}"
-    if isinstance(error, Violated | ending.Unclean):
+    if isinstance(error, Violated | Unclean):
         return str(error)
     at, where = error.__traceback__, ""
     while at is not None:

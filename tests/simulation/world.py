@@ -9,7 +9,9 @@ from typing import Final
 
 from gausscert_common.bundle import Bundle
 from gausscert_common.model import ClusterState, CmNode, CmTopology
+from gausscert_common.protocol.commands import AcquireCommand, Command
 from gausscert_common.protocol.coordinator import Verdict
+from gausscert_common.protocol.state import SslSetting
 from gausscert_common.protocol.words import Phase, SslWish
 from gausscert_coordinator.inventory import Credentials, Inventory, InventoryNode, Timeouts
 from gausscert_coordinator.report import Result
@@ -18,16 +20,16 @@ from support.fake_node import EPOCH
 from simulation.agent import Agent
 from simulation.captain import Captain, Errand
 from simulation.clock import VirtualLoop
-from simulation.content import OLD, bundle_of
+from simulation.content import OLD, OLDER, Content, bundle_of, content
 from simulation.faults import Dice, Fault
 from simulation.machine import Machine
 from simulation.network import Network
 from simulation.referee import Referee
 
 CLUSTER: Final = "prod"
-LABELS: Final = ("new-1", "new-2", "new-3", OLD)
+LABELS: Final = ("new-1", "new-2", "new-3")
 _RESTART_S: Final = 0.5
-_AWAY_S: Final = (5.0, 300.0)
+BACK_S: Final = (5.0, 300.0)
 _SSL_ON: Final = 0.85
 """Of so many clusters, in the beginning."""
 
@@ -42,7 +44,7 @@ class World:
     """
 
     cluster = CLUSTER
-    labels = LABELS
+    labels = (*LABELS, OLDER, OLD)
 
     def __init__(self, loop: VirtualLoop, seed: int, boost: float = 1.0) -> None:
         self.loop = loop
@@ -161,23 +163,39 @@ class World:
         """It goes down, and does not come back by itself. One at a time: the others are to be a majority."""
         if self.somebody_away is not None:
             return
+        self.dies(machine)
+        if self.dice.would_hit(Fault.RETURNS):
+            self.loop.call_later(self.dice.between(*BACK_S), self.returns, machine)
+
+    def dies(self, machine: Machine) -> None:
+        """For good, as far as anybody knows."""
         machine.away = True
         if machine.powered:
             self.power_cut(machine)
-        if self.dice.would_hit(Fault.RETURNS):
-            self.loop.call_later(self.dice.between(*_AWAY_S), self.returns, machine)
 
-    def come_back(self, machine: Machine) -> None:
-        """It boots. Where it was left out, CM may start with the set that lies there, or somebody has seen to
-        it that it does not."""
+    def come_back(self, machine: Machine, *, anew: bool = False) -> None:
+        """It boots, or another machine with its name does. Where it was left out, CM may start with the set
+        that lies there, or somebody has seen to it that it does not."""
         machine.away = False
-        left_out = machine.returned = self.left_out(machine)
+        left_out = machine.returned = self.left_out(machine) or anew
+        if anew:
+            self.dice.injected[Fault.NEW_MACHINE] += 1
+            machine.renew(*self._set_up_as())
+        elif self.done_without(machine):
+            self.dice.injected[Fault.OLD_DISK] += 1
         if left_out and not self.dice.at_last(Fault.RUNS_OLD):
             machine.manual_stop = True
             machine.sync_mark()
         elif left_out:
             self.dice.injected[Fault.RUNS_OLD] += 1
         self._power_on(machine)
+
+    def _set_up_as(self) -> tuple[Content, SslSetting]:
+        """A set of before, or as another node has it by now."""
+        there = [each for each in self.there if not each.foreign]
+        other = self.dice.one_of(there or list(self.machines.values()))
+        label = self.dice.one_of((OLD, OLDER, other.live.name.partition("/")[0]))
+        return content(label, self.salt("new")), SslSetting(other.ssl_server, other.ssl_server)
 
     def lose_journal(self, machine: Machine, *, wiped: bool) -> None:
         """And its agent is started again, which then serves sealed, or without a past."""
@@ -204,20 +222,38 @@ class World:
         if any(machine.name in each.left_out for each in self.captains if each.at_work):
             return True
         told = [each.state.transaction for each in self.machines.values()]
-        return any(each is not None and machine.name in each.excluded for each in told)
+        stands = any(each is not None and machine.name in each.excluded for each in told)
+        return stands or self.done_without(machine)
 
     def returns(self, machine: Machine) -> None:
-        """It is back, if it is not yet, while something is still going on."""
+        """It is back, if it is not yet, while something is still going on; or another one is in its place."""
         if machine.away and not self.dice.healed:
             self.dice.injected[Fault.RETURNS] += 1
-            self.come_back(machine)
+            self.come_back(
+                machine, anew=self.done_without(machine) and self.dice.would_hit(Fault.NEW_MACHINE)
+            )
+
+    def done_without(self, machine: Machine) -> bool:
+        """Whether others in the transaction that it is in were recovered without it, so that its disk may be
+        given up."""
+        told = machine.state.transaction
+        return told is not None and machine.name in self.referee.excluded.get(told.transaction_id, ())
+
+    def remembered(self, command: Command | None) -> None:
+        """What a node was told is durable there."""
+        if not isinstance(command, AcquireCommand):
+            return
+        for name in command.excluded:
+            machine = self.machines.get(name)
+            if machine is not None:
+                machine.is_left_out(command.epoch)
 
     @property
     def awaited_bundle(self) -> Bundle | None:
         """Of the transaction that stands: what those need that it was begun without."""
         told = [each.state.transaction for each in self.machines.values()]
         digests = {each.bundle_digest for each in told if each is not None and each.excluded}
-        known = [bundle_of(label) for label in LABELS]
+        known = [bundle_of(label) for label in self.labels]
         return next((each for each in known if each.digest in digests), None)
 
     # What coordinators say.
@@ -229,13 +265,14 @@ class World:
             return
         self._stays_up(captain, result)
         if result.verdict is Verdict.COMMITTED:
-            missing = set(referee.participants[tid]) - referee.committed.get(tid, set())
+            without = referee.excluded.get(tid, frozenset())
+            missing = set(referee.participants[tid]) - referee.committed.get(tid, set()) - without
             if missing or tid in referee.aborted:
                 referee.broken(f"V: {captain.holder} says committed, unlike {sorted(missing)}")
         elif result.verdict is Verdict.ROLLED_BACK or (
             result.verdict is Verdict.NOTHING_DONE and captain.errand is not Errand.RECOVER
         ):
-            live = referee.is_live(tid)
+            live = sorted(set(referee.is_live(tid)) - referee.out_of_reach(tid))
             if live or tid in referee.committed:
                 referee.broken(f"V: {captain.holder} says {result.verdict}, and {tid} is live on {live}")
 
@@ -259,12 +296,22 @@ class World:
     @property
     def mixed(self) -> bool:
         """Whether the nodes hold different sets."""
-        return len({machine.live.bundle_digest for machine in self.machines.values()}) > 1
+        return len({machine.live.bundle_digest for machine in self.there}) > 1
 
     @property
     def in_flight(self) -> bool:
         """Whether some node is in a transaction."""
-        return any(machine.state.phase is not Phase.NONE for machine in self.machines.values())
+        return any(machine.state.phase is not Phase.NONE for machine in self.there)
+
+    @property
+    def there(self) -> list[Machine]:
+        """The nodes that are not away."""
+        return [machine for machine in self.machines.values() if not machine.away]
+
+    @property
+    def dead(self) -> tuple[str, ...]:
+        """Those that are."""
+        return tuple(machine.name for machine in self.machines.values() if machine.away)
 
     def _timeouts(self) -> Timeouts:
         dice = self.dice

@@ -130,6 +130,37 @@ def test_somebody_who_changes_the_set_meanwhile_is_seen_and_nothing_is_touched(n
     assert node.cm.ssl == {"server": ON, "agent": ON}
 
 
+class MeddledCm(FakeCm):
+    """Somebody puts another certificate between the look of Prepare at the live set and its judgement."""
+
+    meanwhile = None
+
+    def read_ssl(self):
+        if self.meanwhile is not None:
+            path, self.meanwhile = self.meanwhile, None
+            path.unlink()
+            path.write_bytes(b"another")
+        return super().read_ssl()
+
+
+def test_a_set_that_somebody_changes_while_prepare_judges_it_does_not_pass_for_a_new_one(tmp_path):
+    made = Node(tmp_path, cm=MeddledCm())
+    made.start()
+    made.run(Step.ACQUIRE)
+    made.cm.meanwhile = made.sslcert / "cm" / "server.crt"
+
+    with pytest.raises(NodeRefusal) as caught:
+        made.prepare(material=KEPT, wish=SslWish.OFF)
+
+    assert caught.value.reason is Reason.LIVE_CHANGED
+    assert (made.state.phase, made.state.transaction) == (Phase.NONE, None)
+    made.run(Step.ABORT)
+    made.run(Step.CLEAN)
+    assert made.state.outcome_of(TX) is Outcome.ABORTED
+    assert (made.sslcert / "cm" / "server.crt").read_bytes() == b"another"
+    made.stop()
+
+
 def test_a_switch_that_cannot_be_set_is_refused_before_anything(tmp_path):
     made = Node(tmp_path, cm=FakeCm(ssl={"server": SslValue.COMMENTED, "agent": ON}))
     made.start()

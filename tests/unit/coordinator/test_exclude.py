@@ -537,6 +537,31 @@ async def test_from_every_point_of_a_replacement_without_a_node(point, prefer, b
     assert committed is (result.verdict is Verdict.COMMITTED)
 
 
+@pytest.mark.parametrize("point", [4, 5, 8, 9])
+async def test_one_that_was_kept_down_is_started_when_what_it_was_left_out_of_is_rolled_back(point):
+    """By the recovery that rolls it back; it needed another one."""
+    cluster = await dies_while_replacing(point)
+    cluster.nodes[DEAD].manual_stop = True
+    cluster.power_on(DEAD)
+
+    result = await recovered(cluster)
+
+    assert (result.verdict, exit_code(result)) == (Verdict.ROLLED_BACK, ExitCode.ROLLED_BACK), result
+    assert_over(cluster, OLD.digest)
+
+
+async def test_but_not_beside_others_with_another_set():
+    cluster = await dies_while_replacing(4)
+    node = cluster.nodes[DEAD]
+    node.manual_stop, node.live = True, FakeSet.of(bundle("another"), "by hand")
+    cluster.power_on(DEAD)
+
+    result = await recovered(cluster)
+
+    assert result.verdict is Verdict.ROLLED_BACK
+    assert node.loaded is None
+
+
 async def dies_while_joining(point: int) -> tuple[FakeCluster, str]:
     cluster, name = await standing()
     cluster.power_on(DEAD)

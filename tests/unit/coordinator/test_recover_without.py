@@ -20,9 +20,11 @@ STEPS = ("acquire", "prepare", "stop", "swap", "start", "commit", "purge")
 BY_NODE = ReplaceOptions(restart=RestartScope.NODE)
 
 
-async def died(commands: int, *, then_dead: str = DEAD) -> FakeCluster:
+async def died(
+    commands: int, *, then_dead: str = DEAD, names: tuple[str, ...] = (*LEFT, DEAD)
+) -> FakeCluster:
     """The coordinator and one machine die at once, after that many commands: it ran on that machine."""
-    cluster = FakeCluster()
+    cluster = FakeCluster(names)
     async with cluster.coordinator() as coordinator:
         plan = await coordinator.plan(NEW, BY_NODE)
         cluster.die_after(commands)
@@ -340,6 +342,39 @@ async def test_one_that_is_gone_for_good_is_waited_for_no_more():
 
     assert (result.verdict, exit_code(result)) == (Verdict.COMMITTED, ExitCode.DONE)
     assert_over(cluster, NEW.digest)
+
+
+@pytest.mark.parametrize("stages", [2, 3, 4])
+async def test_one_that_is_gone_for_good_keeps_no_other_one_in_doubt_that_was_rolled_back_without_too(stages):
+    """It cannot be asked any more, nor need it be: the others remember how it ended."""
+    four = (*LEFT, DEAD, "node-d")
+    cluster = await died(4 * stages, names=four)
+    cluster.power_off("node-d")
+    assert (await recovered(cluster, DEAD, "node-d")).verdict is Verdict.ROLLED_BACK
+    cluster.remove(DEAD)
+    cluster.power_on("node-d", cm=stages == 2)
+
+    result = await recovered(cluster)
+
+    assert exit_code(result) is ExitCode.ROLLED_BACK, result
+    assert_over(cluster, OLD.digest)
+
+
+async def test_a_new_machine_keeps_no_other_one_in_doubt_that_was_rolled_back_without_too():
+    """It remembers nothing, beside one that has swapped: but the others remember how that ended."""
+    cluster = await died(4 * 4, names=(*LEFT, DEAD, "node-d"))
+    cluster.power_off("node-d")
+    assert (await recovered(cluster, DEAD, "node-d")).verdict is Verdict.ROLLED_BACK
+    agent, node = cluster.agents[DEAD], cluster.nodes[DEAD]
+    agent.state, node.live, node.stage = type(agent.state)(), FakeSet.of(OLD, "new machine"), None
+    node.manual_stop = False
+    cluster.power_on(DEAD)
+    cluster.power_on("node-d", cm=False)
+
+    result = await recovered(cluster)
+
+    assert exit_code(result) is ExitCode.ROLLED_BACK, result
+    assert_over(cluster, OLD.digest)
 
 
 async def test_a_new_machine_in_its_place_joins_with_the_bundle():
