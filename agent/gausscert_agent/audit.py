@@ -27,6 +27,7 @@ from gausscert_common.auditing import NOTHING, Event, Head
 
 from gausscert_agent import files
 from gausscert_agent.files import Disk
+from gausscert_agent.sparing import Sparing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -70,7 +71,6 @@ class AuditLog:
     ) -> None:
         self.path = state_dir / DIRECTORY
         self._now = now
-        self._monotonic = monotonic
         self._file_bytes = file_bytes
         self._lock = threading.Lock()
         self._disk = Disk()
@@ -81,9 +81,7 @@ class AuditLog:
         """Lines that were written, and of these how many are durable; what a predecessor has left counts as
         one."""
         self._trouble = ""
-        self._allowance = float(REFUSALS)
-        self._refused_at = 0.0
-        self._skipped = 0
+        self._refusals = Sparing(REFUSALS, REFUSAL_EVERY_S, monotonic)
 
     def note(self, event: Event, *, refusal: bool = False, durable: bool = True) -> Head | None:
         """Write a line. Never raises.
@@ -97,8 +95,7 @@ class AuditLog:
             The line as the head that it makes; None where it was not written, or is not durable.
         """
         with self._lock:
-            if refusal and not self._may_tell():
-                self._skipped += 1
+            if refusal and not self._refusals.ask():
                 return None
             try:
                 self._append(event, durable=durable)
@@ -153,7 +150,8 @@ class AuditLog:
         text, after = auditing.line(self._stamped(event), head)
         body = f"{text}\n".encode()
         self._disk.write(self._descriptor, body)
-        self._head, self._size, self._skipped = after, self._size + len(body), 0
+        self._head, self._size = after, self._size + len(body)
+        self._refusals.told()
         self._written += 1
         if durable:
             self._disk.sync_data(self._descriptor)
@@ -177,17 +175,13 @@ class AuditLog:
         at = self._now().astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         shown = {name: getattr(event, name) for name in ("who", "serial", "peer", "rpc", "transaction")}
         return Event(
-            at, **shown, epoch=event.epoch, step=event.step, outcome=event.outcome, skipped=self._skipped
+            at,
+            **shown,
+            epoch=event.epoch,
+            step=event.step,
+            outcome=event.outcome,
+            skipped=self._refusals.left_out,
         )
-
-    def _may_tell(self) -> bool:
-        now = self._monotonic()
-        self._allowance = min(REFUSALS, self._allowance + (now - self._refused_at) / REFUSAL_EVERY_S)
-        self._refused_at = now
-        if self._allowance < 1:
-            return False
-        self._allowance -= 1
-        return True
 
     def _opened(self) -> Head:
         """The head, with the last file open at its end."""

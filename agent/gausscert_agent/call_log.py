@@ -64,10 +64,9 @@ class CallLog:
         """It was refused, or has failed."""
         fields = {"cause": error.message}
         if isinstance(error, Denied) or error.reason is Reason.BUSY:
-            left_out = self._turned_away.ask()
-            if left_out is None:
+            if not self._turned_away.ask():
                 return
-            if left_out:
+            if left_out := self._turned_away.told():
                 fields["left_out"] = str(left_out)
         level = logging.WARNING if isinstance(error, NodeFailure | Denied) else logging.INFO
         logger.log(level, "call refused", extra=_fields(call, str(error.reason)) | fields)

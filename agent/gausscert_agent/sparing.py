@@ -28,19 +28,29 @@ class Sparing:
         self._asked_at = monotonic()
         self._left_out = 0
 
-    def ask(self) -> int | None:
-        """May the next one be told?
-
-        Returns:
-            How many were left out since the last one that was told; None where this one is left out, too.
-        """
+    def ask(self) -> bool:
+        """May the next one be told? It is counted where it may not."""
         with self._lock:
             now = self._monotonic()
             self._allowance = min(self._at_once, self._allowance + (now - self._asked_at) / self._every_s)
             self._asked_at = now
             if self._allowance < 1:
                 self._left_out += 1
-                return None
+                return False
             self._allowance -= 1
+            return True
+
+    @property
+    def left_out(self) -> int:
+        """How many since `told`."""
+        return self._left_out
+
+    def told(self) -> int:
+        """How many were left out is known now: count anew.
+
+        Returns:
+            How many.
+        """
+        with self._lock:
             left_out, self._left_out = self._left_out, 0
             return left_out
