@@ -68,7 +68,8 @@ def command(
 
     opened = rolling_out.open_rollout(invocation, only, settings_file)
     names = ", ".join(node.name for node in opened.nodes)
-    _confirm(invocation, f"remove the agents of {names}?", yes=yes)
+    state = ", and all that they know of transactions (journals, audit logs)" if with_state else ""
+    _confirm(invocation, f"remove the agents of {names}{state}? CM goes on.", yes=yes)
     with asyncio.Runner() as runner:
         looked = runner.run(opened.rollout.look())
         removed: dict[str, list[str]] = {}

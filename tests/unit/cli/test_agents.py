@@ -368,6 +368,15 @@ def test_a_removal_wants_a_yes(desk: Desk, arguments: tuple[str, ...], typed: st
     assert not desk.ssh.asked
 
 
+@pytest.mark.parametrize("arguments", [(), ("--with-state",)])
+def test_the_question_before_a_removal_says_what_goes(desk: Desk, arguments: tuple[str, ...]):
+    done = desk.run("remove", *arguments, typed="n\n")
+
+    assert "remove the agents of n1, n2" in done.err
+    assert ("journals" in done.err) is bool(arguments)
+    assert "CM goes on" in done.err
+
+
 @pytest.mark.parametrize(("arguments", "typed"), [(("--yes",), None), ((), "y\n")])
 def test_a_removal_tells_what_went(desk: Desk, arguments: tuple[str, ...], typed: str | None):
     for name in NODES:

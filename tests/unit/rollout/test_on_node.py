@@ -260,22 +260,28 @@ def test_a_roll_out_that_does_not_end_is_told_to_the_next_one(places: Layout):
 
 def test_a_release_is_durable_before_it_says_that_it_is_complete(places: Layout, monkeypatch):
     """A power cut must not leave a mark of completeness beside empty files."""
-    synced: list[str] = []
+    synced: list[tuple[str, bool, bool]] = []
+    really = files.sync_file_system
 
     def make(target: Path, source: Path) -> None:
         (target / "lib").mkdir(parents=True)
         (target / "lib" / "module.py").write_text("pass")
-        (target / "lib" / "link").symlink_to("module.py")
 
-    def sync(descriptor: int) -> None:
-        path = Path(os.readlink(f"/proc/self/fd/{descriptor}"))
-        synced.append(path.name + (" after the mark" if software.is_complete(places.releases / "r") else ""))
+    def sync(path: Path) -> None:
+        synced.append((path.name, (path / "lib" / "module.py").exists(), software.is_complete(path)))
+        really(path)
 
     monkeypatch.setattr(software, "_make", make)
-    monkeypatch.setattr(os, "fsync", sync)
+    monkeypatch.setattr(files, "sync_file_system", sync)
     software.install(places, "r")
 
-    assert {"module.py", "lib", "r"} <= set(synced)
+    assert synced == [("r", True, False)]
+    assert software.is_complete(places.releases / "r")
+
+
+def test_what_cannot_be_made_durable_is_no_release(places: Layout):
+    with pytest.raises(OSError, match="No such file"):
+        files.sync_file_system(places.releases / "none")
 
 
 class Systemctl:

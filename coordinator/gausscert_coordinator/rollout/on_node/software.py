@@ -72,7 +72,7 @@ def install(layout: Layout, release: str) -> None:
     finally:
         if not made:
             files.remove_tree(target)
-    files.sync_tree(target)
+    files.sync_file_system(target)
     files.replace(target / _COMPLETE, b"", 0o644)
     files.sync_directory(layout.releases)
     files.remove_tree(source)
