@@ -38,7 +38,7 @@ _MOST: Final = 3
 _RELAYS: Final = 0.1
 _JOINERS: Final = 0.4
 _BEHIND: Final = 0.04
-_FORGETTING: Final = 0.04
+_FORGETTING: Final = 0.1
 _LOOK_S: Final = 0.002
 _OF_A_JOIN: Final = (Stage.PREPARE, Stage.STOP, Stage.SWAP, Stage.START, Stage.VERIFY)
 """That a recovery comes to only when it brings a node over."""
