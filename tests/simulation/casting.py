@@ -8,7 +8,7 @@ from typing import Final
 
 from gausscert_common.protocol.coordinator import Stage
 from gausscert_common.protocol.recovery import Choice
-from gausscert_common.protocol.words import RestartScope, SslWish
+from gausscert_common.protocol.words import Phase, RestartScope, SslWish
 
 from simulation import dying
 from simulation.captain import Captain, Errand, Moment
@@ -40,7 +40,8 @@ _RELAYS: Final = 0.1
 _JOINERS: Final = 0.4
 _DYING: Final = 0.06
 _BEHIND: Final = 0.04
-_FORGETTING: Final = 0.04
+_FORGETTING: Final = 0.1
+_LOOK_S: Final = 0.002
 _OF_A_JOIN: Final = (Stage.PREPARE, Stage.STOP, Stage.SWAP, Stage.START, Stage.VERIFY)
 """That a recovery comes to only when it brings a node over."""
 _FORGETS: Final = 0.3
@@ -161,18 +162,35 @@ def _forgetting(world: World, first: Captain) -> None:
     still, or where only enable_ssl changes, of which a mark is left. Then the coordinator stops for ever."""
     dice = world.dice
     machine = dice.one_of(list(world.machines.values()))
-    moments: tuple[Stage, ...] = (Stage.PURGE,)
-    if dice.random.random() < 0.5:
-        first.errand, first.ssl_wish, first.label = Errand.SSL, world.other_ssl, ""
-        moments = (Stage.SWAP, Stage.START, Stage.VERIFY, Stage.COMMIT, Stage.ABORT)
 
-    def forgets() -> None:
+    def forgets(machine: Machine) -> None:
         if machine.powered and not dice.healed:
             dice.injected[Fault.STATE_LOST] += 1
             world.lose_journal(machine, wiped=True)
             first.stops()
 
-    first.at(dice.one_of(moments), forgets)
+    if dice.random.random() < 0.5:
+        first.at(Stage.VERIFY, partial(_alone, world, Phase.NONE, Phase.COMMITTED, forgets))
+        return
+    first.errand, first.ssl_wish, first.label = Errand.SSL, world.other_ssl, ""
+    if dice.random.random() < 0.5:
+        moment = dice.one_of((Stage.SWAP, Stage.START, Stage.VERIFY, Stage.COMMIT, Stage.ABORT))
+        first.at(moment, partial(forgets, machine))
+    else:
+        first.at(Stage.VERIFY, partial(_interrupt, first, Fault.CTRL_C, 1))
+        first.at(Stage.ROLLBACK_STOP, partial(_alone, world, Phase.SWAPPED, Phase.ABORTED, forgets))
+
+
+def _alone(
+    world: World, phase: Phase, others: Phase, act: Callable[[Machine], None], looks: int = 1000
+) -> None:
+    """As soon as one node is in a phase and all others in another one: by chance alone that is rare."""
+    found = [each for each in world.machines.values() if each.state.phase is phase]
+    rest = [each for each in world.machines.values() if each.state.phase is others]
+    if len(found) == 1 and len(found) + len(rest) == len(world.machines):
+        act(found[0])
+    elif looks and not world.dice.healed:
+        world.loop.call_later(_LOOK_S, _alone, world, phase, others, act, looks - 1)
 
 
 def _recoverer(world: World, number: int, before: Captain) -> Captain:
