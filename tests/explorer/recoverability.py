@@ -103,9 +103,11 @@ def recover(searched: Found, quotient: Quotient = ALONE, *, gone: str = "") -> R
         if nodes in looked_at:
             continue
         looked_at.add(nodes)
-        sites = [_as_gone(site) if gone == site.name else site for site in world.sites(state)]
-        if gone and not any(site.gone for site in sites):
-            continue
+        sites = world.sites(state)
+        if gone:
+            sites = [_as_gone(site) if site.name == gone else site for site in sites]
+            if not any(site.gone for site in sites):
+                continue
         if all(site.busy is None for site in sites):  # else how the child ends was reached, too
             search.known(again.start(at_rest(sites)), 0)
             found.origins += [number] * (len(found.states) - len(found.origins))
