@@ -7,7 +7,7 @@ import gc
 import sys
 
 from explorer.mutants import BUT_DEATH, BY_NAME, MUTANTS, Mutant
-from explorer.readers import ALONE, BOUNDED, COMPETING, SURVIVORS, WITHOUT
+from explorer.readers import ALONE, BOUNDED, COMPETING, MORTAL, SURVIVORS, WITHOUT
 from explorer.recoverability import recover
 from explorer.report import missing, mutant_line, numbered, recovery_table, search_table, traced
 from explorer.search import Found, explore
@@ -64,12 +64,16 @@ def _true_core(world: World, most: int, *, recovery: bool) -> list[str]:
         _say("", *traced(found))
         return [found.violation]
     wrong = [f"never happened: {kind}" for kind in missing(found)]
-    return wrong + (_recovery(found) if recovery else [])
+    if recovery:
+        wrong += _recovery(found)
+    if recovery and world.named:
+        wrong += _recovery(found, MORTAL)
+    return wrong
 
 
-def _recovery(found: Found) -> list[str]:
-    _say("\nRecovery (I9)\n")
-    recovery = recover(found)
+def _recovery(found: Found, gone: str = "") -> list[str]:
+    _say(f"\nRecovery (I9){gone and f', and {gone} never comes back'}\n")
+    recovery = recover(found, gone=gone)
     _say(*recovery_table(recovery))
     if recovery.violation:
         return [f"while recovering: {recovery.violation}"]

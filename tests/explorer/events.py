@@ -40,13 +40,13 @@ def power_loss(site: Site) -> Iterator[Event]:
 
 def autostart(site: Site) -> Iterator[Event]:
     """Whether an agent serves or not."""
-    if starts_by_itself(site):
+    if starts_by_itself(site) and not site.gone:
         yield Event("CM starts by itself", started(site), helps=True)
 
 
 def restart(site: Site) -> Iterator[Event]:
     """A new agent settles what it finds; it may die again meanwhile."""
-    if site.up:
+    if site.up or site.gone:
         return
     for outcome in start_agent(site):
         if outcome.replied:

@@ -35,7 +35,7 @@ from explorer.events import Event
 from explorer.hands import HANDS, Act, exchanged
 from explorer.invariants import seen_at_a_move, violations
 from explorer.quotient import ALIKE, Quotient
-from explorer.readers import ALONE, BOUNDED, SURVIVORS, WITHOUT, read_without
+from explorer.readers import ALONE, BOUNDED, MORTAL, SURVIVORS, WITHOUT, read_without
 from explorer.recoverability import recover
 from explorer.search import Judge, explore, trace
 from explorer.site import FOREIGN, NEW, OLD, TORN
@@ -101,7 +101,7 @@ class Mutant:
             if not self.recovers or found.violation:
                 lines = trace(world, found.path(len(found.states) - 1)) if found.violation else []
                 return Caught(found.violation, len(found.states), found.seconds, lines)
-            recovery = recover(found)
+            recovery = recover(found, gone=MORTAL if self.named else "")
             lines = recovery.steps(found) if recovery.lost else []
             violation = recovery.violation or ("I9: no clean end can be reached" if recovery.lost else "")
             return Caught(violation, len(recovery.states), found.seconds + recovery.seconds, lines)
@@ -418,6 +418,15 @@ MUTANTS: Final = (
         (read_without,),
         recovers=True,
         without=True,
+    ),
+    Mutant(
+        "nobody decides",
+        "without a dead node that may have decided the others go by how far coordinators had come",
+        "I9",
+        ((recovery_without, "_by_progress", _whatever_was_reached(Way.NEITHER)),),
+        spared=BUT_DEATH,
+        recovers=True,
+        named=True,
     ),
     Mutant(
         "back in spite",

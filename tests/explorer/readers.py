@@ -141,5 +141,8 @@ COMPETING: Final[tuple[Reader, ...]] = (read_to_begin, read_either)
 BOUNDED: Final[tuple[Reader, ...]] = (read_to_begin, read_to_recover)
 RECOVERER: Final[tuple[Reader, ...]] = (read_to_recover,)
 WITHOUT: Final[tuple[Reader, ...]] = (read_without, read_to_bring_over)
-SURVIVORS: Final[tuple[Reader, ...]] = (read_to_begin, recovering_without("n2"))
+MORTAL: Final = "n2"
+"""Of two nodes only one may be left out: of two halves that leave each other out each would decide alone."""
+MOURNER: Final[tuple[Reader, ...]] = (recovering_without(MORTAL),)
+SURVIVORS: Final[tuple[Reader, ...]] = (read_to_begin, *MOURNER)
 BRINGER: Final[tuple[Reader, ...]] = (read_to_bring_over,)

@@ -7,21 +7,25 @@ need not be told apart (`site.at_rest`) and there are only so many states howeve
 
 Then backwards: a state is recoverable if a clean end can be reached from it by moves of the coordinator,
 answers of nodes, and what happens by itself; no lucky crash is needed.
+
+Where a node may be left out in the middle, the same is asked once more of all states in which it is dead, as
+if it never came back: the others come to an end without it.
 """
 
 from __future__ import annotations
 
 import time
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from gausscert_common.protocol.state import NodeState
 from gausscert_common.protocol.words import Phase
 
 from explorer.captain import Captain, Mode
 from explorer.invariants import violations
 from explorer.quotient import ALONE, Quotient
-from explorer.readers import BRINGER, RECOVERER
+from explorer.readers import BRINGER, MOURNER, RECOVERER
 from explorer.search import Found, told, trace
 from explorer.site import Site, at_rest
 from explorer.world import State, World
@@ -65,15 +69,34 @@ def clean(sites: Sequence[Site]) -> bool:
     )
 
 
-def recover(searched: Found, quotient: Quotient = ALONE) -> Recovery:
-    """Recover from every state that a search has reached."""
+def ended_without(sites: Sequence[Site]) -> bool:
+    """Clean but for a node that is gone: the transaction is over, or stands, on all others."""
+    gone = {site.name for site in sites if site.gone}
+    left = [site for site in sites if not site.gone]
+    over = {"state": NodeState(), "beside": frozenset()}
+    return clean([site._replace(**over) if _stands(site, gone) else site for site in left])
+
+
+def _stands(site: Site, gone: set[str]) -> bool:
+    told = site.state.transaction
+    return told is not None and site.state.phase is Phase.COMMITTED and gone <= set(told.excluded)
+
+
+def recover(searched: Found, quotient: Quotient = ALONE, *, gone: str = "") -> Recovery:
+    """Recover from every state that a search has reached.
+
+    Args:
+        searched: The search.
+        quotient: What is taken for one state.
+        gone: Recover only where this node is dead, and without it for ever.
+    """
     began = time.monotonic()
     world = searched.world
-    readers = world.readers[-1:] if world.named else BRINGER if world.parted else RECOVERER
+    readers = MOURNER if world.named else BRINGER if world.parted else RECOVERER
     rules = {"spared": world.spared, "without": world.parted, "named": world.named}
     again = World(world.nodes, readers, quotient=quotient, **rules)
     found = Recovery(again, [], array("L"))
-    search = _Search(found)
+    search = _Search(found, ended_without if gone else clean)
     looked_at: set[State] = set()
     for number, state in enumerate(searched.states):
         nodes = world.nodes_of(state)
@@ -81,6 +104,10 @@ def recover(searched: Found, quotient: Quotient = ALONE) -> Recovery:
             continue
         looked_at.add(nodes)
         sites = world.sites(state)
+        if gone:
+            sites = [_as_gone(site) if site.name == gone else site for site in sites]
+            if not any(site.gone for site in sites):
+                continue
         if all(site.busy is None for site in sites):  # else how the child ends was reached, too
             search.known(again.start(at_rest(sites)), 0)
             found.origins += [number] * (len(found.states) - len(found.origins))
@@ -90,11 +117,17 @@ def recover(searched: Found, quotient: Quotient = ALONE) -> Recovery:
     return found
 
 
+def _as_gone(site: Site) -> Site:
+    dead = not (site.up or site.running or site.orphan)
+    return site._replace(gone=dead)
+
+
 class _Search:
     """Forwards, and what was helpful backwards."""
 
-    def __init__(self, found: Recovery) -> None:
+    def __init__(self, found: Recovery, ended: Callable[[Sequence[Site]], bool]) -> None:
         self._found = found
+        self._ended = ended
         self._world = found.world
         self._ids: dict[State, int] = {}
         self._judged: set[State] = set()
@@ -128,7 +161,7 @@ class _Search:
     def look_back(self) -> None:
         """From the clean ends."""
         found, world = self._found, self._world
-        stack = [number for number, state in enumerate(found.states) if clean(world.sites(state))]
+        stack = [number for number, state in enumerate(found.states) if self._ended(world.sites(state))]
         reached = bytearray(len(found.states))
         found.clean = len(stack)
         for number in stack:

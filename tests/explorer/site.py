@@ -49,6 +49,8 @@ class Site(NamedTuple):
     """T1 is begun without it."""
     name: str = ""
     """Where a participant may be left out in the middle nodes are not alike, and have names."""
+    gone: bool = False
+    """It never comes back."""
 
     @property
     def who(self) -> str:

@@ -12,7 +12,16 @@ from dataclasses import replace
 import pytest
 from explorer.mutants import BUT_DEATH, CRASHES, LIES, MUTANTS, put_another_set
 from explorer.quotient import APART
-from explorer.readers import ALONE, BOUNDED, COMPETING, SURVIVORS, WITHOUT, read_to_bring_over, read_without
+from explorer.readers import (
+    ALONE,
+    BOUNDED,
+    COMPETING,
+    MORTAL,
+    SURVIVORS,
+    WITHOUT,
+    read_to_bring_over,
+    read_without,
+)
 from explorer.recoverability import recover
 from explorer.report import missing
 from explorer.search import explore
@@ -119,6 +128,17 @@ def test_survivors_recover_without_a_node_that_died_in_the_middle_and_with_it_wh
     recovered = recover(found)
     assert not recovered.violation
     assert recovered.clean > 100
+    assert recovered.lost == ()
+
+
+def test_survivors_come_to_an_end_if_the_node_never_comes_back():
+    found = explore(World(2, ALONE, named=True, spared=BUT_DEATH))
+    assert found.complete
+    assert not found.violation
+
+    recovered = recover(found, gone=MORTAL)
+    assert not recovered.violation
+    assert recovered.clean > 10
     assert recovered.lost == ()
 
 

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 
 import pytest
 from explorer.captain import Mode
-from explorer.mutants import CRASHES, LIES, MUTANTS
+from explorer.mutants import BUT_DEATH, CRASHES, LIES, MUTANTS
 from explorer.quotient import APART
-from explorer.readers import ALONE, BOUNDED, COMPETING, WITHOUT, read_without
+from explorer.readers import ALONE, BOUNDED, COMPETING, MORTAL, WITHOUT, read_without
 from explorer.recoverability import Recovery, recover
 from explorer.search import Found, explore
 from explorer.site import Site
@@ -20,6 +20,7 @@ RULES = {
     "one coordinator": {"readers": ALONE},
     "a recoverer beside it": {"readers": BOUNDED, "spared": QUIET},
     "a node that is dead": {"readers": (read_without,), "without": True},
+    "a node that dies": {"readers": ALONE, "named": True, "spared": BUT_DEATH},
     "two coordinators": {"readers": COMPETING},
     "two, and a node that is dead": {"readers": WITHOUT, "without": True},
 }
@@ -108,7 +109,7 @@ def test_a_search_comes_to_the_same_states_step_by_step(name):
 
 @pytest.mark.soak
 @pytest.mark.timeout(1200)
-@pytest.mark.parametrize("name", ["one coordinator", "a node that is dead"])
+@pytest.mark.parametrize("name", ["one coordinator", "a node that is dead", "a node that dies"])
 def test_recovery_comes_to_the_same_states_and_all_of_them_lead_to_a_clean_end(name):
     rules = RULES[name]
     apart = recover(explore(World(2, quotient=APART, **rules)), APART)
@@ -121,9 +122,9 @@ def test_recovery_comes_to_the_same_states_and_all_of_them_lead_to_a_clean_end(n
 @pytest.mark.parametrize("mutant", [each for each in MUTANTS if each.recovers], ids=lambda each: each.name)
 def test_what_cannot_be_recovered_from_is_the_same(mutant):
     with mutant.applied(APART) as world:
-        apart = recover(explore(world), APART)
+        apart = recover(explore(world), APART, gone=MORTAL if mutant.named else "")
     with mutant.applied() as world:
-        alike = recover(explore(world))
+        alike = recover(explore(world), gone=MORTAL if mutant.named else "")
 
     _alike(apart, alike)
     assert alike.lost
