@@ -51,7 +51,7 @@ def encode(record: Record) -> Values:
         "phase": node.phase.value,
         "transaction": None if node.transaction is None else _encode_transaction(node.transaction),
         "operation": None if node.operation is None else _encode_operation(node.operation),
-        "tombstones": [[stone.transaction_id, stone.outcome.value] for stone in node.tombstones],
+        "tombstones": [_encode_tombstone(stone) for stone in node.tombstones],
         "requests": list(record.requests),
         "request_in_flight": record.request_in_flight,
     }
@@ -170,9 +170,17 @@ def _decode_fence(values: object) -> Fence:
     return Fence(_typed(found["epoch"], int), Step(_typed(found["step"], int)))
 
 
+def _encode_tombstone(stone: Tombstone) -> list[object]:
+    """Who was left behind only where somebody was."""
+    said: list[object] = [stone.transaction_id, stone.outcome.value]
+    return [*said, list(stone.without)] if stone.without else said
+
+
 def _decode_tombstone(values: object) -> Tombstone:
-    transaction_id, outcome = _typed(values, list)
-    return Tombstone(_typed(transaction_id, str), Outcome(outcome))
+    transaction_id, outcome, *without = _typed(values, list)
+    if len(without) > 1:
+        raise ValueError("a tombstone says more than it can")
+    return Tombstone(_typed(transaction_id, str), Outcome(outcome), _texts(without[0] if without else []))
 
 
 def _exactly(values: object, names: str, *, or_also: str = "") -> Mapping[str, object]:

@@ -148,6 +148,20 @@ def rolled_back_without(node: str) -> Finding:
     )
 
 
+def still_behind(node: str, transaction_id: str) -> Finding:
+    """It does not answer, and the others have rolled a transaction back without it."""
+    return Finding(
+        Reason.NODES_EXCLUDED.value,
+        Severity.WARNING,
+        f"was left out of the recovery of transaction {transaction_id}, which was rolled back: its live set"
+        " may be the new one, and CM must not run there beside the others before it is recovered",
+        remedy="before the machine is back, keep CM from starting there (touch"
+        " $GAUSSHOME/bin/cluster_manual_start); start its agent, then run gausscert recover; if it is gone"
+        " for good, take it out of CM and of the inventory",
+        node=node,
+    )
+
+
 def stays_down(node: str) -> Finding:
     """A node that was excluded could not be brought over."""
     return Finding(

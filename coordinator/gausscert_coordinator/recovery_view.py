@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+from itertools import takewhile
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from gausscert_common.model import SslValue
@@ -161,6 +163,26 @@ def _later_holder(told: Mapping[str, TransactionReport], begun_by: str) -> str:
     """Who has taken the fence of the highest epoch, if not the one who began it."""
     last = max(told.values(), key=lambda each: each.fence)
     return "" if last.holder == begun_by else last.holder
+
+
+def left_behind(reports: Mapping[str, NodeReport], inventory: Collection[str]) -> dict[str, str]:
+    """Nodes that do not answer, and may be in a transaction still that was rolled back without them: its id
+    by node, as those remember it that answer. Whoever was in one since is through with it.
+
+    Args:
+        reports: Of all nodes that answered.
+        inventory: All nodes.
+    """
+    found: dict[str, str] = {}
+    for node in sorted(set(inventory) - set(reports)):
+        for report in reports.values():
+            for stone in takewhile(partial(_is_without, node), report.transaction.tombstones):
+                found[node] = stone.transaction_id
+    return found
+
+
+def _is_without(node: str, stone: Tombstone) -> bool:
+    return node in stone.without
 
 
 def restart_of(reports: Mapping[str, NodeReport], transaction_id: str) -> RestartScope | None:

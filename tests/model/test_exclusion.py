@@ -16,7 +16,16 @@ from gausscert_common.protocol.recovery import Answer, Choice, decide
 from gausscert_common.protocol.rules import StageFacts
 from gausscert_common.protocol.script import Hold, Release, carry_out, perform
 from gausscert_common.protocol.state import NodeState, SslSetting, Transaction, View
-from gausscert_common.protocol.words import Fence, LiveState, Outcome, Phase, RestartScope, SslWish, Step
+from gausscert_common.protocol.words import (
+    Fence,
+    LiveState,
+    Outcome,
+    Phase,
+    RestartScope,
+    SslWish,
+    Step,
+    Tombstone,
+)
 
 T, JOIN, LATE = "transaction-1", "transaction-2", "transaction-0"
 OLD, NEW = "digest-old", "digest-new"
@@ -71,6 +80,36 @@ def test_purge_is_carried_out_once_all_are_settled(excluded, asked):
 
     assert after.phase is Phase.NONE
     assert after.outcome_of(T) is Outcome.COMMITTED
+
+
+def rolled_back(before: NodeState, **changes: object) -> NodeState:
+    """The present transaction, from ABORTED on."""
+    told = Transaction(T, ("a", "b", "c"), OLD, SslWish.KEEP, NODE, 0.0, new_digest=NEW, abort_ended=True)
+    state = replace(
+        before,
+        fence=Fence(1, Step.ABORT),
+        owner=T,
+        phase=Phase.ABORTED,
+        transaction=replace(told, **changes),
+    )
+    clean = Command(T, 1, Step.CLEAN)
+    return complete(accept(state, View(OLD, cm_running=True), clean).intent, clean)
+
+
+def test_a_rollback_remembers_who_was_in_it_and_left_out():
+    assert rolled_back(NodeState()).tombstones == (Tombstone(T, Outcome.ABORTED),)
+    (stone,) = rolled_back(NodeState(), excluded=("b", "d")).tombstones
+    assert stone.without == ("b",)  # d was never in it
+
+
+def test_who_was_left_behind_stays_so_until_a_transaction_has_it_again():
+    before = NodeState(tombstones=(Tombstone(LATE, Outcome.ABORTED, ("c",)),))
+
+    without = rolled_back(before, participants=("a", "b"), excluded=("c",))
+    with_it = rolled_back(before)
+
+    assert without.tombstones[0].without == ("c",)
+    assert with_it.tombstones[0].without == ()
 
 
 def test_a_purge_that_is_repeated_needs_nobody():

@@ -314,8 +314,18 @@ def _already_ended(state: NodeState, command: Command, rule: Rule) -> bool:
 
 
 def _ended(state: NodeState, transaction_id: str, outcome: Outcome) -> NodeState:
-    tombstones = (Tombstone(transaction_id, outcome), *state.tombstones)[:TOMBSTONES_KEPT]
+    without = _left_behind(state) if outcome is Outcome.ABORTED else ()
+    tombstones = (Tombstone(transaction_id, outcome, without), *state.tombstones)[:TOMBSTONES_KEPT]
     return replace(state, phase=Phase.NONE, transaction=None, tombstones=tombstones)
+
+
+def _left_behind(state: NodeState) -> tuple[str, ...]:
+    """Who is left out of the present transaction, and is in it or was left behind in one before."""
+    told = state.transaction
+    if told is None:
+        return ()
+    before = state.tombstones[0].without if state.tombstones else ()
+    return tuple(sorted(set(told.excluded) & {*told.participants, *before}))
 
 
 def _refusal(reason: Reason, message: str, *, remedy: str = "") -> NodeRefusal:

@@ -85,3 +85,6 @@ class Tombstone:
 
     transaction_id: str
     outcome: Outcome
+    without: tuple[str, ...] = ()
+    """Of one that was rolled back: nodes that were in it, or in one before, and were left out, so that they
+    may be in it still; sorted. Told to operators, decides nothing."""

@@ -83,7 +83,11 @@ def transaction(value: TransactionReport) -> pb.NodeTransaction:
         new_digest=value.new_digest,
         live_state=enums.LIVE_STATE.name_or_zero(value.live_state),
         tombstones=[
-            pb.Tombstone(transaction_id=one.transaction_id, outcome=enums.OUTCOME.name(one.outcome))
+            pb.Tombstone(
+                transaction_id=one.transaction_id,
+                outcome=enums.OUTCOME.name(one.outcome),
+                without=one.without,
+            )
             for one in value.tombstones
         ],
         promised_epoch=value.fence.epoch,
@@ -111,7 +115,8 @@ def as_transaction(message: pb.NodeTransaction) -> TransactionReport:
         new_digest=message.new_digest,
         live_state=enums.LIVE_STATE.value_or_none(message.live_state),
         tombstones=tuple(
-            Tombstone(one.transaction_id, enums.OUTCOME.value(one.outcome)) for one in message.tombstones
+            Tombstone(one.transaction_id, enums.OUTCOME.value(one.outcome), tuple(one.without))
+            for one in message.tombstones
         ),
         restart=enums.RESTART_SCOPE.value_or_none(message.restart),
         ssl_wish=enums.SSL_WISH.value(message.enable_ssl),

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import starmap
 from typing import TYPE_CHECKING, Final
 
 from gausscert_common import certset, identity
 from gausscert_common.findings import Finding, Severity
 from gausscert_common.model import CertificateKind, SetState
 
-from gausscert_coordinator import live_sets, recovery_view
+from gausscert_coordinator import live_sets, objections, recovery_view
 from gausscert_coordinator.exit_codes import ExitCode, exit_code
 
 if TYPE_CHECKING:
@@ -98,7 +99,8 @@ def cluster_findings(status: ClusterStatus) -> tuple[Finding, ...]:
     """What only all nodes together show."""
     reports = {node.node: node.report for node in status.nodes if node.report is not None}
     found = live_sets.finding(reports)
-    return () if found is None else (found,)
+    behind = recovery_view.left_behind(reports, [node.node for node in status.nodes])
+    return (*([found] if found else []), *starmap(objections.still_behind, behind.items()))
 
 
 def beyond_inventory(status: ClusterStatus) -> tuple[str, ...]:

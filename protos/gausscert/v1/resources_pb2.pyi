@@ -305,12 +305,14 @@ class Fence(_message.Message):
     def __init__(self, epoch: _Optional[int] = ..., step: _Optional[_Union[Step, str]] = ...) -> None: ...
 
 class Tombstone(_message.Message):
-    __slots__ = ("transaction_id", "outcome")
+    __slots__ = ("transaction_id", "outcome", "without")
     TRANSACTION_ID_FIELD_NUMBER: _ClassVar[int]
     OUTCOME_FIELD_NUMBER: _ClassVar[int]
+    WITHOUT_FIELD_NUMBER: _ClassVar[int]
     transaction_id: str
     outcome: Outcome
-    def __init__(self, transaction_id: _Optional[str] = ..., outcome: _Optional[_Union[Outcome, str]] = ...) -> None: ...
+    without: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, transaction_id: _Optional[str] = ..., outcome: _Optional[_Union[Outcome, str]] = ..., without: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class CertificateSet(_message.Message):
     __slots__ = ("state", "digest", "bundle_digest", "files", "certificates")

@@ -43,7 +43,10 @@ FULL = NodeState(
         abort_ended=True,
     ),
     operation=Operation("stop", 4711, 123456789012, "boot pid:[1] 7"),
-    tombstones=(Tombstone("tx-00000000", Outcome.ABORTED), Tombstone("tx-0000000z", Outcome.COMMITTED)),
+    tombstones=(
+        Tombstone("tx-00000000", Outcome.ABORTED, ("n3", "n4")),
+        Tombstone("tx-0000000z", Outcome.COMMITTED),
+    ),
 )
 MINIMAL = replace(FULL, transaction=None, phase=Phase.NONE, operation=None)
 
@@ -495,6 +498,7 @@ def test_what_is_no_record_is_refused(directory, body):
         {"fence": {"epoch": 1, "step": 3, "more": 1}},
         {"owner": 5},
         {"tombstones": [["tx-00000001"]]},
+        {"tombstones": [["tx-00000001", "ABORTED", ["n1"], ["n2"]]]},
         {"requests": "abc"},
         {"unknown": 1},
     ],

@@ -7,6 +7,7 @@ from gausscert_common.errors import NodeFailure, Reason
 from gausscert_common.protocol.coordinator import Verdict
 from gausscert_common.protocol.recovery import Choice
 from gausscert_common.protocol.words import Phase, RestartScope
+from gausscert_coordinator.cli import documents
 from gausscert_coordinator.exit_codes import ExitCode, exit_code
 from gausscert_coordinator.report import ReplaceOptions, Result
 from support.fake_agents import Fault
@@ -313,6 +314,47 @@ async def test_nor_are_the_others_stopped_for_it_where_cm_of_one_is_down():
     assert cluster.nodes["node-a"].loaded == cluster.nodes["node-a"].live
     assert not cluster.nodes[DEAD].running
     assert lives(cluster)[DEAD] == OLD.digest
+
+
+async def behind(cluster: FakeCluster) -> list[tuple[str, str]]:
+    """What status says of nodes that are away."""
+    async with cluster.coordinator() as coordinator:
+        shown = await coordinator.status()
+    told = documents.status(shown)["findings"]
+    return [(each["node"], each["cause"]) for each in told if each["code"] == Reason.NODES_EXCLUDED]
+
+
+async def test_status_tells_of_it_as_long_as_it_is_away():
+    cluster = await died(3 * 4)
+    (name,) = {each.state.transaction.transaction_id for each in cluster.agents.values()}
+    assert await behind(cluster) == []  # in doubt: that says more
+    await recovered(cluster, DEAD)
+
+    ((node, cause),) = await behind(cluster)
+
+    assert node == DEAD
+    assert f"transaction {name}, which was rolled back" in cause
+    come_back(cluster)
+    assert await behind(cluster) == []
+    await recovered(cluster)
+    assert await behind(cluster) == []
+
+
+async def test_status_tells_of_it_until_a_transaction_has_it_again():
+    cluster = await died(3 * 4)
+    await recovered(cluster, DEAD)
+    async with cluster.coordinator() as coordinator:
+        without = ReplaceOptions(restart=RestartScope.NODE, exclude=(DEAD,))
+        plan = await coordinator.plan(LATER, without)
+        await coordinator.replace(plan, LATER)
+    assert [node for node, _ in await behind(cluster)] == [DEAD]
+    come_back(cluster)
+    await recovered(cluster, bundle=LATER)
+    assert_over(cluster, LATER.digest)
+
+    cluster.power_off(DEAD)
+
+    assert await behind(cluster) == []
 
 
 async def test_a_new_replacement_may_leave_it_out_and_it_is_brought_over_later():
