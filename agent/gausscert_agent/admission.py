@@ -61,13 +61,11 @@ class Pool(ThreadPoolExecutor):
         name: Of the threads.
         threads: Calls that run at once.
         slots: Calls that run or wait for a thread.
+        door: Where callers are told that there is no slot for them.
         share: How many slots one caller may have; fewer than there are threads, so that some are left.
-        door: Where callers are told that they have had their share.
     """
 
-    def __init__(
-        self, name: str, threads: int, slots: int, *, share: int | None = None, door: Door | None = None
-    ) -> None:
+    def __init__(self, name: str, threads: int, slots: int, *, door: Door, share: int | None = None) -> None:
         super().__init__(threads, f"gausscert-{name}")
         self._slots = slots
         self._share = share
@@ -76,22 +74,17 @@ class Pool(ThreadPoolExecutor):
         self._taken = 0
         self._taken_by: Counter[object] = Counter()
 
-    @property
-    def full(self) -> bool:
-        """Whether the next call is to be turned away."""
-        with self._counting:
-            return self._taken >= self._slots
-
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Take a slot until the call has ended, in whatever way: also one whose caller hung up before.
-        Whoever has had his share is told so at the door."""
+        Where none is left, or the caller has had his share, he is told so at the door."""
         caller = None if self._share is None else _caller(args)
         with self._counting:
-            door = self._door if self._taken_by[caller] >= (self._share or self._slots) else None
-            if door is None:
+            full = self._taken >= self._slots
+            let_in = not full and self._taken_by[caller] < (self._share or self._slots)
+            if let_in:
                 self._take(caller, 1)
-        if door is not None:
-            return door.submit(fn, *args, **kwargs)
+        if not let_in:
+            return self._door.submit(fn, *args, **kwargs)
         try:
             future = super().submit(fn, *args, **kwargs)
         except BaseException:

@@ -66,6 +66,7 @@ class Front(grpc.GenericRpcHandler, grpc.ServerInterceptor):
         self._making = threading.Lock()
         self._make: Callable[[], Rooms] = partial(_nobody, _ENDING)
         self._rooms: Rooms | None = None
+        self._found: dict[str, Handler] = {}
         self._installed = _installed()
 
     def open(self, make: Callable[[], Rooms]) -> None:
@@ -79,6 +80,7 @@ class Front(grpc.GenericRpcHandler, grpc.ServerInterceptor):
 
     def close(self) -> None:
         """Nobody answers any more, and nobody waits."""
+        self._found.clear()
         self._rooms = _nobody(_ENDING)
         self._opened.set()
 
@@ -91,11 +93,19 @@ class Front(grpc.GenericRpcHandler, grpc.ServerInterceptor):
     def intercept_service(
         self, continuation: Find, handler_call_details: grpc.HandlerCallDetails
     ) -> Handler | None:
-        """Through all interceptors."""
+        """Through all interceptors. What they answer for a method is asked for once: none of them looks at
+        anything else of a call before it has a thread."""
+        method = handler_call_details.method
+        known = self._found.get(method)
+        if known is not None:
+            return known
         _, interceptors = self._entered()
         for interceptor in reversed(interceptors):
             continuation = partial(interceptor.intercept_service, continuation)
-        return continuation(handler_call_details)
+        found = continuation(handler_call_details)
+        if found is not None:
+            self._found[method] = found
+        return found
 
     def _entered(self) -> Rooms:
         self._opened.wait()

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
 
-    from gausscert_agent.admission import Door, Pool
+    from gausscert_agent.admission import Pool
     from gausscert_agent.audit import AuditLog
     from gausscert_agent.deny_list import DenyListFile
 
@@ -45,8 +45,7 @@ class _Status(grpc.Status):
 
 
 class Outermost(grpc.ServerInterceptor):
-    """Catches everything, and gives every call a thread of its kind, or none when too many of that kind are
-    inside.
+    """Catches everything, and gives every call a thread of its kind.
 
     The request is awaited only once the caller is known to be allowed to send it: whoever opened calls and
     never sent a request would otherwise fill the slots of calls that are not his.
@@ -55,7 +54,6 @@ class Outermost(grpc.ServerInterceptor):
         node: The node's name, for errors that name none.
         pool_of: The pool for `service/method`. grpcio looks for it on the outermost handler
             (`_server._select_thread_pool_for_behavior`).
-        door: The pool for telling callers that there is no slot.
         check: Refuses callers before their request is there.
         audit: Written to before anybody is answered.
     """
@@ -64,13 +62,11 @@ class Outermost(grpc.ServerInterceptor):
         self,
         node: str,
         pool_of: Callable[[str], Pool],
-        door: Door,
         check: Callable[[str, grpc.ServicerContext], object],
         audit: AuditLog,
     ) -> None:
         self._node = node
         self._pool_of = pool_of
-        self._door = door
         self._check = check
         self._audit = audit
         self._log = CallLog()
@@ -89,9 +85,6 @@ class Outermost(grpc.ServerInterceptor):
         rpc = handler_call_details.method.removeprefix("/")
         if handler.request_streaming:
             raise TypeError(f"{rpc} streams requests, and nothing here guards that")
-        pool = self._pool_of(rpc)
-        if pool.full:
-            return grpc.stream_unary_rpc_method_handler(_in(self._door, self._turned_away(rpc)))
         make = (
             grpc.stream_stream_rpc_method_handler
             if handler.response_streaming
@@ -99,7 +92,9 @@ class Outermost(grpc.ServerInterceptor):
         )
         guarded = self._streamed if handler.response_streaming else self._single
         behavior = guarded(_behavior(handler), rpc)
-        return make(_in(pool, behavior), handler.request_deserializer, handler.response_serializer)
+        return make(
+            _in(self._pool_of(rpc), behavior), handler.request_deserializer, handler.response_serializer
+        )
 
     def _single(self, behavior: Callable[..., Any], rpc: str) -> Callable[..., Any]:
         def answer(requests: Iterator[Any], context: grpc.ServicerContext) -> Any:  # noqa: ANN401 - any message
@@ -120,13 +115,6 @@ class Outermost(grpc.ServerInterceptor):
                     yield told
 
         return answers
-
-    def _turned_away(self, rpc: str) -> Callable[..., Any]:
-        def answer(requests: Iterator[Any], context: grpc.ServicerContext) -> None:
-            del requests
-            self._turn_away(rpc, context)
-
-        return answer
 
     def _turn_away(self, rpc: str, context: grpc.ServicerContext) -> NoReturn:
         """Said a thousand times a second, if need be: made once."""
@@ -183,7 +171,7 @@ def _behavior(handler: Handler) -> Callable[..., Any]:
     return found
 
 
-def _in(pool: Pool | Door, behavior: Callable[..., Any]) -> Callable[..., Any]:
+def _in(pool: Pool, behavior: Callable[..., Any]) -> Callable[..., Any]:
     behavior.experimental_thread_pool = pool  # type: ignore[attr-defined]
     return behavior
 

@@ -66,15 +66,14 @@ class Pools:
     """Threads and slots by kind of call, so that no kind can keep another waiting or out."""
 
     def __init__(self) -> None:
-        self.door = Door()
-        """Says BUSY to whoever finds no slot."""
+        door = Door()
         # One command runs at a time; the others wait for it, or are told BUSY.
-        self.work = Pool("work", threads=4, slots=8)
+        self.work = Pool("work", threads=4, slots=8, door=door)
         # Nobody has all of them, so that an observer gone wild does not keep an operator from looking.
-        self._look = Pool("look", threads=8, slots=16, share=LOOKS_EACH, door=self.door)
-        self._health = Pool("health", threads=2, slots=4)
+        self._look = Pool("look", threads=8, slots=16, door=door, share=LOOKS_EACH)
+        self._health = Pool("health", threads=2, slots=4, door=door)
         watchers = WATCHERS + HEALTH_WATCHERS
-        self._watch = Pool("watch", threads=watchers, slots=watchers)
+        self._watch = Pool("watch", threads=watchers, slots=watchers, door=door)
 
     def of(self, rpc: str) -> Pool:
         """The pool for `service/method`."""
@@ -88,7 +87,7 @@ class Pools:
 
     def close(self) -> None:
         """Wait for the threads to end. The server must have stopped."""
-        for pool in (self.work, self._look, self._health, self._watch, self.door):
+        for pool in (self.work, self._look, self._health, self._watch):
             pool.shutdown()
 
 
@@ -154,9 +153,7 @@ class AgentServer:
 
         node = self._answering()
         doorkeeper = Doorkeeper(self._config.cluster, lambda: node.in_transaction, self.control.denied)
-        outermost = Outermost(
-            self._config.name, self._pools.of, self._pools.door, doorkeeper.check, self.control.audit
-        )
+        outermost = Outermost(self._config.name, self._pools.of, doorkeeper.check, self.control.audit)
         collected: Any = Collected()
         agent_service_pb2_grpc.add_AgentServiceServicer_to_server(
             AgentService(self._config.name, node, self.control), collected

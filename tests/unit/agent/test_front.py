@@ -49,6 +49,8 @@ def test_every_call_goes_through_all_interceptors_to_the_handler_that_knows_it()
     door.open(lambda: ([one, two], [Interceptor("outer", passed), Interceptor("inner", passed)]))
     assert call(door, "/b") is two.handler
     assert passed == ["outer", "inner"]
+    assert call(door, "/b") is two.handler
+    assert passed == ["outer", "inner"]  # asked once for each method
     assert call(door, "/a") is one.handler
     assert call(door, "/c") is None
 
