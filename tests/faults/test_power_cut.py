@@ -95,7 +95,8 @@ class Bench:
 
 def _group(ground: Ground, workload: str):
     marks = [pytest.mark.xdist_group(f"power-{ground}-{workload}")]
-    if ground is Ground.PLAIN and workload in WORKLOADS:
+    sampled = (Ground.EXCHANGE, workload), (Ground.DATA_LINK, "forward")
+    if workload in WORKLOADS and (ground, workload) not in sampled:
         marks.append(pytest.mark.faults)
     return pytest.param(ground, workload, marks=marks)
 
