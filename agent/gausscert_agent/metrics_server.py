@@ -7,6 +7,7 @@ import logging
 import socket
 import socketserver
 import threading
+from contextlib import suppress
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,6 +23,8 @@ PATH: Final = "/metrics"
 AT_ONCE: Final = 8
 _PATIENCE_S: Final = 5.0
 """For a caller that says nothing."""
+LONGEST_S: Final = 15.0
+"""For one that says a little now and then."""
 _POLL_S: Final = 0.1
 
 
@@ -86,14 +89,22 @@ class _Server(socketserver.ThreadingTCPServer):
             self.shutdown_request(request)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:  # noqa: ANN401
+        over = threading.Timer(LONGEST_S, _hang_up, (request,))
+        over.start()
         try:
             super().process_request_thread(request, client_address)
         finally:
+            over.cancel()
             self._slots.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401, ARG002
         """A caller that hung up, or took too long."""
         logger.debug("a scrape was cut short")
+
+
+def _hang_up(request: socket.socket) -> None:
+    with suppress(OSError):  # the caller has gone by himself
+        request.shutdown(socket.SHUT_RDWR)
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):

@@ -7,11 +7,12 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from gausscert_agent import metrics
+from gausscert_agent import metrics, metrics_server
 from gausscert_agent.expiry import Alarm, alarms, expiry_report, with_served
 from gausscert_agent.last_end import End
 from gausscert_agent.looks import Check
@@ -249,6 +250,24 @@ def test_a_silent_caller_is_not_waited_for(endpoint):
     with socket.create_connection(("127.0.0.1", endpoint.server.port), 5) as silent:
         silent.settimeout(20)
         assert silent.recv(1) == b""
+
+
+def test_a_caller_that_drips_is_not_waited_for_either(endpoint, monkeypatch):
+    monkeypatch.setattr(metrics_server, "LONGEST_S", 1.0)
+    with socket.create_connection(("127.0.0.1", endpoint.server.port), 5) as dripping:
+        dripping.settimeout(0.1)
+        deadline = time.monotonic() + 20
+        said = None
+        while said is None:
+            assert time.monotonic() < deadline, "it is served still"
+            try:
+                dripping.sendall(b"G")
+                said = dripping.recv(1)
+            except TimeoutError:
+                continue
+            except ConnectionError:
+                said = b""
+    assert said == b""
 
 
 def test_a_port_that_is_taken_is_named(endpoint):
