@@ -50,10 +50,12 @@ class Mutant:
     """In so many seeds it must be found."""
 
     def found(self, seeds: range) -> Ended | None:
-        """The first seed that finds it."""
+        """The first seed that finds it. A variant that cannot even be called as its original is none."""
         with self.applied():
             for seed in seeds:
                 ended = schedule.run(seed)
+                if ended.violation.startswith("bug: TypeError"):
+                    raise TypeError(ended.violation)
                 if ended.violation:
                     return ended
         return None
