@@ -31,6 +31,8 @@ QUICK = (
     "rolling",
     "stays-down",
     "another-epoch",
+    "phases-roll-back",
+    "purge-without-the-dead",
 )
 QUICK_WITHIN = 100
 

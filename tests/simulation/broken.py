@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Final
@@ -160,9 +160,9 @@ def may_be_lost(*_: Any) -> bool:
     return True
 
 
-def subject_that_answers(parts: Mapping[str, Any]) -> exclusion.Subject:
+def subject_that_answers(parts: Mapping[str, Any], leaving: Collection[str] = ()) -> exclusion.Subject:
     """... and are not missed."""
-    found = _subject(parts)
+    found = _subject(parts, leaving)
     return replace(found, nodes=tuple(name for name in found.nodes if name in parts))
 
 

@@ -32,7 +32,7 @@ _UNDECIDED: Final = (Stage.ACQUIRE, Stage.ROLLBACK_STOP)
 """Stages of a recovery that leave no trace of what was decided."""
 _REACHES_ONE: Final = 0.5
 """So often a command reaches one node only, or all but one."""
-_WORST: Final = 0.4
+_WORST: Final = 0.5
 """So often it goes as it is worst: how far the coordinators had come, and what the nodes are in, say
 different things."""
 _SOON_S: Final = (0.02, 0.7)
@@ -43,6 +43,7 @@ _IN_A_ROW, _AT_ONCE, _BACK_BETWEEN, _ANOTHER_BEGINS = 0.45, 0.65, 0.85, 0.95
 """Shares, each up to the next."""
 _IS_BACK: Final = 0.75
 _DECIDED: Final = 0.6
+_DECIDED_AT_WORST: Final = 0.4
 _TAKES_OVER: Final = 0.7
 _AT_ONCE_S: Final = (0.0, 8.0)
 
@@ -91,8 +92,8 @@ def _at_worst(world: World, first: Captain, second: Captain, third: Captain) -> 
     one = _falls(world, first, (how,), Fault.DIES, machines, call, exact=True)
     if how is Stage.START:
         others = [each for each in machines if each is not one]
-        call = partial(_back_then, world, one, third.when_called())
-        decided = dice.random.random() < _DECIDED
+        call = partial(_back_then, world, one, third.when_called(), as_it_was=True)
+        decided = dice.random.random() < _DECIDED_AT_WORST
         then = Stage.COMMIT if decided else Stage.ACQUIRE
         other = _falls(world, second, (then,), Fault.ANOTHER_DIES, others, call, exact=True)
         if not decided:
@@ -173,7 +174,7 @@ def _falls(
 def _falls_last(captain: Captain, machine: Machine, other: Machine) -> None:
     """As `_falls`, when nobody comes afterwards: one is back, another one dies, and the coordinator stops."""
     world = captain.world
-    world.returns(other)
+    world.returns(other, as_it_was=True)
     if not (machine.away or world.dice.healed):
         world.dice.injected[Fault.ANOTHER_DIES] += 1
         world.dice.injected[Fault.STOPS] += 1
@@ -186,9 +187,9 @@ def _one_and_then(world: World, one: Callable[[], None], other: Callable[[], Non
     world.loop.call_later(world.dice.between(*_AT_ONCE_S), other)
 
 
-def _back_then(world: World, machine: Machine, call: Callable[[], None]) -> None:
+def _back_then(world: World, machine: Machine, call: Callable[[], None], *, as_it_was: bool = False) -> None:
     """A machine is back, and then somebody recovers."""
-    world.returns(machine)
+    world.returns(machine, as_it_was=as_it_was)
     world.loop.call_later(world.dice.between(*_SEEN_S), call)
 
 

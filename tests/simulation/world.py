@@ -225,13 +225,12 @@ class World:
         stands = any(each is not None and machine.name in each.excluded for each in told)
         return stands or self.done_without(machine)
 
-    def returns(self, machine: Machine) -> None:
+    def returns(self, machine: Machine, *, as_it_was: bool = False) -> None:
         """It is back, if it is not yet, while something is still going on; or another one is in its place."""
         if machine.away and not self.dice.healed:
             self.dice.injected[Fault.RETURNS] += 1
-            self.come_back(
-                machine, anew=self.done_without(machine) and self.dice.would_hit(Fault.NEW_MACHINE)
-            )
+            anew = self.done_without(machine) and not as_it_was
+            self.come_back(machine, anew=anew and self.dice.would_hit(Fault.NEW_MACHINE))
 
     def done_without(self, machine: Machine) -> bool:
         """Whether others in the transaction that it is in were recovered without it, so that its disk may be
