@@ -33,7 +33,7 @@ MAX_REQUEST_BYTES: Final = 1024 * 1024
 MAX_CONCURRENT_RPCS: Final = 2048
 """A backstop far above all slots together (`Pools`): calls that are being turned away count, too, and whoever
 opens a thousand must not make gRPC refuse those of others."""
-LOOKS_EACH: Final = 6
+LOOKS_EACH: Final = 4
 """Of one caller at once."""
 
 OPTIONS: Final[tuple[tuple[str, Any], ...]] = (

@@ -20,8 +20,8 @@ REST_S: Final = 0.05
 class Shared(Generic[T]):
     """Runs what many ask for one at a time: whoever asks while one runs shares the next with all who do.
 
-    Nobody is told what was seen before he asked. After each there is a rest of the same length, so that those
-    who do nothing but ask leave half of the interpreter to others. May be used from any thread.
+    Nobody is told what was seen before he asked. After each there is a rest three times as long, so that
+    those who do nothing but ask leave most of the interpreter to others. May be used from any thread.
 
     Args:
         look: What costs.
@@ -64,7 +64,7 @@ class Shared(Generic[T]):
             began = time.monotonic()
             found.set_result(self._look())
             ended = time.monotonic()
-            self._rested_at = ended + min(self._rest_s, ended - began)
+            self._rested_at = ended + min(self._rest_s, 3 * (ended - began))
         except BaseException as error:  # noqa: BLE001 - all who wait are to have it, and raise it
             found.set_exception(error)
         finally:

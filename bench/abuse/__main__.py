@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -83,6 +84,7 @@ async def _beside(
     quiet: list[list[float]] = []
     abused: list[list[float]] = []
     failed = 0
+    met: Counter[str] = Counter()
     for _ in range(rounds):
         quiet.append((await _statuses(coordinator, statuses))[0])
         attacker = _begin(kind, control, address)
@@ -91,7 +93,7 @@ async def _beside(
             abused.append(taken)
             failed += missed
         finally:
-            met = _end(attacker)
+            met.update(_end(attacker))
     told = ", ".join(f"{name} {count}" for name, count in sorted(met.items()))
     rows: list[Row | Count] = []
     for share, limit in ((50, None), (99, LIMIT_MS)):

@@ -29,8 +29,8 @@ FLOODS: Final = 8
 BOMB_BYTES: Final = 128 * 2**20
 """Of zeros; gzip makes 128 KiB of them, well below the 1 MiB that an agent takes."""
 
-_STREAMS: Final = 16
-"""What an agent lets through on one connection at once."""
+CONNECTIONS: Final = 63
+"""Of whoever makes so many calls; an agent lets through some of each at once, and the others wait in turn."""
 _GET_NODE: Final = f"/{identity.AGENT_SERVICE}/GetNode"
 _PREPARE: Final = f"/{identity.AGENT_SERVICE}/Prepare"
 _JUDGE: Final = f"/{identity.AGENT_SERVICE}/Judge"
@@ -146,8 +146,9 @@ def strangers(attack: Attack, ready: Callable[[], None]) -> None:
 
 
 def calls(attack: Attack, ready: Callable[[], None]) -> None:
-    """A thousand calls at once, and as many again as soon as they have ended."""
-    channels = [attack.channel() for _ in range(-(-CALLS // _STREAMS))]
+    """A thousand calls at once, and another one for each that has ended; ready when as many have, and all
+    connections are open."""
+    channels = [attack.channel() for _ in range(CONNECTIONS)]
     slots = threading.Semaphore(CALLS)
 
     def ended(done: Any) -> None:  # noqa: ANN401 - the stubs know only what futures have
@@ -160,7 +161,7 @@ def calls(attack: Attack, ready: Callable[[], None]) -> None:
         number += 1
         call = channels[number % len(channels)].unary_unary(_GET_NODE, bytes, bytes)
         call.future(b"", timeout=5).add_done_callback(ended)
-        if number >= CALLS:
+        if number >= 2 * CALLS:
             ready()
     for _ in range(CALLS):
         slots.acquire()

@@ -404,8 +404,12 @@ def _leaves_nobody_out(options: ReplaceOptions | None) -> None:
 
 
 async def _look(client: AgentClient) -> tuple[NodeReport, Served | None]:
-    report = await client.get_node()
-    seen = await _probe(client)
+    probing = asyncio.ensure_future(_probe(client))
+    try:
+        report = await client.get_node()
+        seen = await probing
+    finally:
+        probing.cancel()
     if seen is not None and seen.findings:  # why its cm_server does not serve, as CM's logs have it
         report = replace(report, findings=(*report.findings, *seen.findings))
     local = report.topology.local_node_id
