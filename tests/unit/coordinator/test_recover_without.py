@@ -340,6 +340,19 @@ async def test_status_tells_of_it_as_long_as_it_is_away():
     assert await behind(cluster) == []
 
 
+async def test_status_tells_of_it_after_cm_of_the_others_was_only_started():
+    cluster = await died(3 * 4)
+    await recovered(cluster, DEAD)
+    cluster.nodes["node-a"].loaded = None
+    cluster.nodes["node-a"].manual_stop = True
+
+    result = await recovered(cluster, DEAD)
+
+    assert result.verdict is Verdict.NOTHING_DONE
+    assert cluster.nodes["node-a"].loaded == cluster.nodes["node-a"].live
+    assert [node for node, _ in await behind(cluster)] == [DEAD]
+
+
 async def test_status_tells_of_it_until_a_transaction_has_it_again():
     cluster = await died(3 * 4)
     await recovered(cluster, DEAD)
