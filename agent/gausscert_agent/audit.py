@@ -83,18 +83,28 @@ class AuditLog:
         self._trouble = ""
         self._refusals = Sparing(REFUSALS, REFUSAL_EVERY_S, monotonic)
 
-    def note(self, event: Event, *, refusal: bool = False, durable: bool = True) -> Head | None:
+    def note(
+        self, event: Event, *, refusal: bool = False, durable: bool = True, waits: bool = True
+    ) -> Head | None:
         """Write a line. Never raises.
 
         Args:
             event: What happened; its time is set here.
             refusal: Of somebody who may not call: one of many is not written, but counted.
             durable: Whether it must survive a power cut.
+            waits: Else it is counted, and not written, where somebody is just writing or reading, who may
+                hang with the disk, or another file would have to be opened.
 
         Returns:
             The line as the head that it makes; None where it was not written, or is not durable.
         """
-        with self._lock:
+        if not self._lock.acquire(blocking=waits):
+            self._refusals.leave_out()
+            return None
+        try:
+            if not (waits or self._is_at_hand()):
+                self._refusals.leave_out()
+                return None
             if refusal and not self._refusals.ask():
                 return None
             try:
@@ -105,6 +115,8 @@ class AuditLog:
                 return None
             self._trouble = ""
             return self._head if durable else None
+        finally:
+            self._lock.release()
 
     def lines(self, after: int, limit_bytes: int) -> tuple[list[str], int]:
         """Whole lines that come after a number, as many as fit, and at least one if there is any; durable.
@@ -147,11 +159,15 @@ class AuditLog:
         head = self._opened()
         if self._size >= self._file_bytes:
             self._begin_file(head)
-        text, after = auditing.line(self._stamped(event), head)
+        skipped = self._refusals.told()
+        text, after = auditing.line(self._stamped(event, skipped), head)
         body = f"{text}\n".encode()
-        self._disk.write(self._descriptor, body)
+        try:
+            self._disk.write(self._descriptor, body)
+        except OSError:
+            self._refusals.leave_out(skipped)
+            raise
         self._head, self._size = after, self._size + len(body)
-        self._refusals.told()
         self._written += 1
         if durable:
             self._disk.sync_data(self._descriptor)
@@ -171,7 +187,7 @@ class AuditLog:
         with self._lock:
             self._durable = max(self._durable, written)
 
-    def _stamped(self, event: Event) -> Event:
+    def _stamped(self, event: Event, skipped: int) -> Event:
         at = self._now().astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         shown = {name: getattr(event, name) for name in ("who", "serial", "peer", "rpc", "transaction")}
         return Event(
@@ -180,8 +196,11 @@ class AuditLog:
             epoch=event.epoch,
             step=event.step,
             outcome=event.outcome,
-            skipped=self._refusals.left_out,
+            skipped=skipped,
         )
+
+    def _is_at_hand(self) -> bool:
+        return self._head is not None and self._descriptor >= 0 and self._size < self._file_bytes
 
     def _opened(self) -> Head:
         """The head, with the last file open at its end."""

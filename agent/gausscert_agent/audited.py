@@ -43,6 +43,8 @@ def audited(
     context: grpc.ServicerContext,
     request: Message | None,
     error: GausscertError | None,
+    *,
+    waits: bool = True,
 ) -> Head | None:
     """Write a call down, if it is one of those.
 
@@ -52,6 +54,7 @@ def audited(
         context: Of the call.
         request: None where it has not come.
         error: What it was refused with, or failed with; None where it was carried out.
+        waits: As in `AuditLog.note`.
 
     Returns:
         The line as a head; None where there is none.
@@ -62,7 +65,8 @@ def audited(
     turned_away = refusal or (error is not None and error.reason is Reason.BUSY)
     method = rpc.rpartition("/")[2]
     event = _event(method, context, request, "OK" if error is None else error.reason.value)
-    return log.note(event, refusal=turned_away, durable=not turned_away and method not in _IN_OUTAGE)
+    durable = not turned_away and method not in _IN_OUTAGE
+    return log.note(event, refusal=turned_away, durable=durable, waits=waits)
 
 
 def _event(method: str, context: grpc.ServicerContext, request: Message | None, outcome: str) -> Event:

@@ -22,7 +22,8 @@ _STANDARD: Final = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "
 PATIENCE_S: Final = 1.0
 """So long a reader may take once; after that lines are lost, without waiting, until he reads again."""
 _PIECE: Final = select.PIPE_BUF
-"""What can be written is at least as much (pipe(7), and the kernel's pipe_poll and unix_writable)."""
+"""What can be written is at least as much (pipe(7), and the kernel's pipe_poll and unix_writable); but to a
+terminal (`_unwaiting`)."""
 
 
 def configure(level: str, style: Format) -> None:
@@ -50,10 +51,10 @@ class UnwaitingHandler(logging.Handler):
 
     def __init__(self, descriptor: int, patience_s: float = PATIENCE_S) -> None:
         super().__init__()
-        self._descriptor = descriptor
+        self._descriptor = _unwaiting(descriptor) if os.isatty(descriptor) else descriptor
         self._patience_s = patience_s
         self._writable = select.poll()
-        self._writable.register(descriptor, select.POLLOUT)
+        self._writable.register(self._descriptor, select.POLLOUT)
         self._lost = 0
         self._torn = False
 
@@ -84,6 +85,15 @@ class UnwaitingHandler(logging.Handler):
             rest = rest[written:]
             self._torn = bool(rest)
         return True
+
+
+def _unwaiting(terminal: int) -> int:
+    """A terminal has no least size (n_tty_poll): it is opened anew, so as not to wait there. Whoever else
+    writes to it goes on as he is used to. What may not be opened is used as it is."""
+    try:
+        return os.open(f"/dev/fd/{terminal}", os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return terminal
 
 
 def _loss(lines: int) -> logging.LogRecord:

@@ -40,6 +40,11 @@ class Sparing:
             self._allowance -= 1
             return True
 
+    def leave_out(self, count: int = 1) -> None:
+        """So many more are not told, whatever was allowed."""
+        with self._lock:
+            self._left_out += count
+
     @property
     def left_out(self) -> int:
         """How many since `told`."""

@@ -107,14 +107,14 @@ class Recoverer:
 
     async def _runs_elsewhere(self, piece: Case | Joining, read: Answers[NodeReport]) -> Result | None:
         """That a node was left out is recorded, and CM may have started there since: the others turn back
-        only while it has not. To finish brings them to the set that it may run with."""
-        if self._begun or not isinstance(piece, Case) or piece.start_as:
+        only while it has not. To finish brings them to the set that it may run with. Asked for each
+        transaction, whatever was settled before it."""
+        if not isinstance(piece, Case) or piece.start_as:
             return None
         silent = tuple(sorted(node for node in piece.subject.missing if node in read.bad))
         if not silent or set(silent) <= set(self._wish.exclude):  # else it was asked already
             return None
-        course = piece.decide(read.good, self._wish.prefer).course
-        if course is None or not course.turns_back:
+        if piece.course is None or not piece.course.turns_back:
             return None
         return await leaving_out.refusal(self._inventory, self._clients, read, silent, piece.restart)
 
@@ -177,8 +177,10 @@ class Recoverer:
 
     def _left_down(self, piece: Case | Joining, result: Result, read: Answers[NodeReport]) -> bool:
         """Whether CM was left stopped on some node for the sake of a transaction that is rolled back by now,
-        by this recovery or by hand: nothing keeps it from starting any more."""
+        by this recovery or by hand: nothing keeps it from starting any more, but a node that is not seen."""
         if not isinstance(piece, Case) or piece.start_as or result.verdict is not Verdict.ROLLED_BACK:
+            return False
+        if not set(read.bad) <= set(self._wish.exclude):
             return False
         down = any(each.code == Reason.NODES_EXCLUDED.value for done in self._done for each in done.findings)
         return down or left_behind.kept_down(piece.subject, read, self._clients)

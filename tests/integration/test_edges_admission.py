@@ -148,6 +148,31 @@ def test_a_probe_asks_for_no_longer_than_a_slot_may_be_held(edge, stub):
     assert edge.node.seen == []
 
 
+def test_a_disk_on_which_the_audit_log_hangs_holds_up_nobody_who_only_looks(edge, stub, monkeypatch):
+    """Whoever is turned away is told so in the thread in which gRPC takes all calls."""
+    stub.Commit(GOOD["Commit"], timeout=5)
+    entered, mended = threading.Event(), threading.Event()
+
+    def hangs(_):
+        entered.set()
+        mended.wait(20)
+
+    monkeypatch.setattr(edge.server.control.audit._disk, "sync_data", hangs)
+    inside = [stub.Commit.future(GOOD["Commit"], timeout=20) for _ in range(8)]
+    try:
+        assert entered.wait(5)
+        deadline = time.monotonic() + 5
+        while not edge.server._pools.work.full:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+        assert refusal(stub.Commit, GOOD["Commit"]).reason is Reason.BUSY
+        stub.GetNode(GOOD["GetNode"], timeout=5)
+    finally:
+        mended.set()
+    assert [call.code() for call in inside] == [grpc.StatusCode.OK] * 8
+
+
 def test_calls_are_bounded_as_a_whole_too(tmp_path, monkeypatch):
     """Those that are being turned away count, or they would be what fills the memory."""
     monkeypatch.setattr(server, "MAX_CONCURRENT_RPCS", 2)

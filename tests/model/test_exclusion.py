@@ -112,6 +112,16 @@ def test_who_was_left_behind_stays_so_until_a_transaction_has_it_again():
     assert with_it.tombstones[0].without == ()
 
 
+def test_a_transaction_that_prepared_nothing_here_has_nobody_again():
+    """Nor has a recovery that only starts CM: both leave a tombstone at nodes that are in no transaction."""
+    before = NodeState(Fence(1), owner=T, tombstones=(Tombstone(LATE, Outcome.ABORTED, ("c",)),))
+    abort = Command(T, 1, Step.ABORT)
+
+    after = complete(accept(before, View(OLD, cm_running=True), abort).intent, abort)
+
+    assert after.tombstones[0] == Tombstone(T, Outcome.ABORTED, ("c",))
+
+
 def test_a_purge_that_is_repeated_needs_nobody():
     before = NodeState(Fence(1, Step.PURGE), owner=T, holder="op")
     ended = complete(accept(committed(), View(NEW, cm_running=True), purge()).intent, purge())

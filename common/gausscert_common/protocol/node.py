@@ -320,11 +320,12 @@ def _ended(state: NodeState, transaction_id: str, outcome: Outcome) -> NodeState
 
 
 def _left_behind(state: NodeState) -> tuple[str, ...]:
-    """Who is left out of the present transaction, and is in it or was left behind in one before."""
+    """Who is left out of the present transaction, and is in it or was left behind in one before; all of those
+    where nothing was prepared here."""
     told = state.transaction
-    if told is None:
-        return ()
     before = state.tombstones[0].without if state.tombstones else ()
+    if told is None:
+        return before
     return tuple(sorted(set(told.excluded) & {*told.participants, *before}))
 
 

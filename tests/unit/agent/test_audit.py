@@ -311,6 +311,55 @@ def test_whoever_writes_in_an_outage_waits_for_no_reader(bench, monkeypatch):
     assert len(bench.lines()) == 2
 
 
+def test_whoever_may_not_wait_is_counted_while_another_one_waits_for_the_disk(bench, monkeypatch):
+    bench.log.note(event())
+    entered, leave = threading.Event(), threading.Event()
+
+    def hangs(_):
+        entered.set()
+        leave.wait(10)
+
+    monkeypatch.setattr(bench.log._disk, "sync_data", hangs)
+    writer = threading.Thread(target=bench.log.note, args=(event(),))
+    writer.start()
+    assert entered.wait(10)
+
+    assert bench.log.note(event("BUSY"), refusal=True, durable=False, waits=False) is None
+
+    assert writer.is_alive()
+    leave.set()
+    writer.join()
+    bench.log.note(event("BUSY"), refusal=True, durable=False, waits=False)
+    assert [(each.outcome, each.skipped) for each in bench.events()] == [("OK", 0), ("OK", 0), ("BUSY", 1)]
+
+
+def test_whoever_may_not_wait_opens_no_file(two_files):
+    two_files.restart()
+    before = two_files.lines()
+    two_files.log.note(event("BUSY"), refusal=True, durable=False, waits=False)
+    assert two_files.lines() == before
+
+    two_files.log.note(event())
+
+    assert two_files.events()[-1].skipped == 1
+
+
+def test_what_was_left_out_is_not_forgotten_when_the_line_that_tells_of_it_fails(bench, monkeypatch):
+    for _ in range(REFUSALS + 3):
+        bench.log.note(event("PERMISSION_DENIED"), refusal=True)
+    real = bench.log._disk.write
+
+    def full(descriptor, body):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(bench.log._disk, "write", full)
+    bench.log.note(event())
+    monkeypatch.setattr(bench.log._disk, "write", real)
+    bench.log.note(event())
+
+    assert bench.events()[-1].skipped == 3
+
+
 def test_what_a_predecessor_wrote_is_durable_before_it_is_read(bench, monkeypatch):
     bench.log.note(event(), durable=False)
     bench.restart()

@@ -3,8 +3,11 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import socket
 import sys
+import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -137,6 +140,28 @@ def test_a_line_that_is_longer_than_what_fits_tears_no_other(line):
     assert [part.split(" ", 1)[1] for part in line.read().splitlines() if part][
         -1
     ] == "INFO gausscert.test whole"
+
+
+def test_nor_does_a_terminal_that_is_held_stop_anybody():
+    line = Line(*os.openpty())
+
+    def talk() -> None:
+        for number in range(200):
+            line.log(f"{number} " + "x" * 777)
+
+    talker = threading.Thread(target=talk, daemon=True)
+    talker.start()
+    talker.join(20)
+
+    assert not talker.is_alive()
+    assert os.get_blocking(line.writes)
+    said, deadline = "", time.monotonic() + 20
+    while not re.search(r"are lost.* lines=1\d\d.*heard again", said, re.DOTALL):
+        assert time.monotonic() < deadline, said[-2000:]
+        said += line.read()
+        line.log("heard again")
+    os.close(line.reads)
+    os.close(line.writes)
 
 
 def test_a_reader_who_is_gone_stops_nobody():

@@ -177,6 +177,65 @@ async def test_once_it_is_recorded_nobody_turns_back_while_cm_runs_there():
     assert (await recovered(cluster)).verdict is Verdict.ROLLED_BACK
 
 
+async def left_out_beside_another() -> FakeCluster:
+    """One that an earlier transaction was rolled back without is back; it was left out of the next one, in
+    the middle of which DEAD died, and that DEAD is left out is recorded."""
+    cluster = await died(4 * 2, names=(*LEFT, DEAD, "node-d"), then_dead="node-d")
+    await recovered(cluster, "node-d")
+    async with cluster.coordinator() as coordinator:
+        plan = await coordinator.plan(LATER, ReplaceOptions(restart=RestartScope.NODE, exclude=("node-d",)))
+        cluster.die_after(3 * 4 + 1)  # one of three is started
+        assert await until_death(cluster, coordinator.replace(plan, LATER)) is None
+    cluster.bring_back()
+    cluster.power_off(DEAD)
+    cluster.power_off("node-d")
+    async with cluster.coordinator() as coordinator:
+        cluster.die_after(len(LEFT))
+        recovery = coordinator.recover(take_over=True, exclude=(DEAD, "node-d"))
+        assert await until_death(cluster, recovery) is None
+    cluster.bring_back()
+    cluster.power_off(DEAD)
+    cluster.nodes["node-d"].manual_stop = True
+    cluster.power_on("node-d")
+    return cluster
+
+
+async def test_nor_after_another_transaction_was_settled_first():
+    cluster = await left_out_beside_another()
+    cluster.nodes[DEAD].loaded = cluster.nodes[DEAD].live  # it has booted; its agent has not
+
+    result = await recovered(cluster)
+
+    assert exit_code(result) is ExitCode.REFUSED
+    assert "EXCLUDED_RUNS" in [found.code for found in result.findings]
+    assert phases(cluster)["node-d"] is Phase.NONE
+    assert {phases(cluster)[name] for name in LEFT} == {Phase.SWAPPED}
+
+
+async def test_nor_beside_one_that_it_was_begun_without_and_that_answers():
+    cluster = await left_out_beside_another()
+    cluster.agents["node-d"].state = type(cluster.agents["node-d"].state)()  # in nothing any more
+    cluster.nodes["node-d"].stage = None
+    cluster.nodes[DEAD].loaded = cluster.nodes[DEAD].live
+
+    result = await recovered(cluster)
+
+    assert exit_code(result) is ExitCode.REFUSED
+    assert [found.code for found in result.findings] == ["EXCLUDED_RUNS"]
+    assert {phases(cluster)[name] for name in LEFT} == {Phase.SWAPPED}
+
+
+async def test_that_nodes_are_away_does_not_hide_what_was_rolled_back():
+    """CM that was kept down is started only where all nodes are seen to hold one set."""
+    cluster = await left_out_beside_another()
+
+    result = await recovered(cluster)
+
+    assert (result.verdict, exit_code(result)) == (Verdict.ROLLED_BACK, ExitCode.ROLLED_BACK)
+    assert {phases(cluster)[name] for name in (*LEFT, "node-d")} == {Phase.NONE}
+    assert not cluster.nodes["node-d"].running
+
+
 @pytest.mark.parametrize("first", range(1, 3 * 6))
 @pytest.mark.parametrize("second", range(1, 12))
 async def test_whoever_recovers_without_it_may_die_anywhere_too(first, second):
@@ -338,6 +397,19 @@ async def test_status_tells_of_it_as_long_as_it_is_away():
     assert await behind(cluster) == []
     await recovered(cluster)
     assert await behind(cluster) == []
+
+
+async def test_status_tells_of_it_after_cm_of_the_others_was_only_started():
+    cluster = await died(3 * 4)
+    await recovered(cluster, DEAD)
+    cluster.nodes["node-a"].loaded = None
+    cluster.nodes["node-a"].manual_stop = True
+
+    result = await recovered(cluster, DEAD)
+
+    assert result.verdict is Verdict.NOTHING_DONE
+    assert cluster.nodes["node-a"].loaded == cluster.nodes["node-a"].live
+    assert [node for node, _ in await behind(cluster)] == [DEAD]
 
 
 async def test_status_tells_of_it_until_a_transaction_has_it_again():
