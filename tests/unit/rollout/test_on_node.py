@@ -6,11 +6,13 @@ import dataclasses
 import hashlib
 import io
 import os
+import shutil
 import stat
 import subprocess
 import sys
 import threading
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -182,6 +184,18 @@ def test_a_removal_leaves_what_is_an_operators_and_the_state(places: Layout):
     assert removal.remove(places, Service(NONE, me()), me(), "n1", with_state=True) == [str(places.state)]
 
 
+@pytest.mark.parametrize("name", ["node-n1.key", "node-n1.crt", "ca.crt"])
+def test_a_removal_leaves_no_half_of_a_credential(places: Layout, name: str):
+    """A roll-out died before the file had its name: the key is in it all the same."""
+    configuration.credential(places.pki, *sent(**{"ca.crt": b"1", "node-n1.key": b"2", "node-n1.crt": b"3"}))
+    files.write_beside(places.pki / name, b"key", 0o400)
+    files.write_beside(places.config, b"config", 0o600)
+
+    removal.remove(places, Service(NONE, me()), me(), "n1", with_state=True)
+
+    assert not places.software.exists()
+
+
 def test_a_directory_that_is_a_link_is_not_removed_through_it(tmp_path: Path):
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to("real")
@@ -256,6 +270,39 @@ def test_a_roll_out_that_does_not_end_is_told_to_the_next_one(places: Layout):
         files.alone(places.software, patience_s=0.1),
     ):
         pass
+
+
+def test_whoever_has_waited_for_a_removal_still_keeps_others_out(places: Layout):
+    """The removal takes the lock's file with it: a third one would find none, and make one of its own."""
+    removing = ExitStack()
+    removing.enter_context(files.alone(places.software))
+    waited = []
+
+    def ends(seconds: float) -> None:
+        waited.append(seconds)
+        shutil.rmtree(places.software)
+        removing.close()
+
+    with files.alone(places.software, make=lambda: software.make_place(places), pause=ends):
+        assert places.software.is_dir()
+        with (
+            pytest.raises(Trouble, match="another roll-out is at work"),
+            files.alone(places.software, patience_s=0.0),
+        ):
+            pass
+    assert len(waited) == 1
+
+
+def test_what_waits_for_a_removal_and_needs_no_place_goes_on(places: Layout):
+    removing = ExitStack()
+    removing.enter_context(files.alone(places.software))
+
+    def ends(_: float) -> None:
+        shutil.rmtree(places.software)
+        removing.close()
+
+    with files.alone(places.software, pause=ends):
+        assert not places.software.exists()
 
 
 def test_a_release_is_durable_before_it_says_that_it_is_complete(places: Layout, monkeypatch):

@@ -50,9 +50,7 @@ def _carried_out(request: Mapping[str, Any], where: Layout, stream: BinaryIO) ->
         return _look(request, where, stream)
     if request["directory"]:
         become(_account(request))  # whoever owns that place could lead root elsewhere
-    if action is _upload:
-        software.make_place(where)
-    with files.alone(where.software):
+    with files.alone(where.software, make=lambda: software.make_place(where) if action is _upload else None):
         return action(request, where, stream)
 
 
