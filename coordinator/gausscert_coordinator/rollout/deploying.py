@@ -159,7 +159,8 @@ class Rollout:
             node, seen = self._nodes[name], looked.facts[name]
             request = self._request(node, "remove", service=seen.service.value, with_state=with_state)
             try:
-                removed[name] = await node.ask({**request, "user": seen.account})
+                gone = await node.ask({**request, "user": seen.account})
+                removed[name] = [str(path) for path in gone]
             except GausscertError as error:
                 failed.append(error)
             except Exception as raised:  # noqa: BLE001 - as in `_do`
@@ -231,7 +232,7 @@ class Rollout:
         request = self._request(node, step.value, **work.request(step))
         said = await node.ask({**request, "user": work.plan.facts.account}, work.blobs(step))
         if step is Step.CONFIGURE and said:
-            work.outcome.findings.append(finding("ROLLOUT_CONFIG", said, work.plan.node))
+            work.outcome.findings.append(finding("ROLLOUT_CONFIG", str(said), work.plan.node))
 
     def _request(self, node: Node, action: str, **more: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
         install = node.inventory.install
