@@ -83,28 +83,40 @@ class AuditLog:
         self._trouble = ""
         self._refusals = Sparing(REFUSALS, REFUSAL_EVERY_S, monotonic)
 
-    def note(self, event: Event, *, refusal: bool = False, durable: bool = True) -> Head | None:
+    def note(
+        self, event: Event, *, refusal: bool = False, durable: bool = True, wait: bool = True
+    ) -> Head | None:
         """Write a line. Never raises.
 
         Args:
             event: What happened; its time is set here.
             refusal: Of somebody who may not call: one of many is not written, but counted.
             durable: Whether it must survive a power cut.
+            wait: For whoever is at it, and may be waiting for the disk. Else it is counted and not written: a
+                refusal by gRPC's own thread, which everybody waits for.
 
         Returns:
             The line as the head that it makes; None where it was not written, or is not durable.
         """
-        with self._lock:
-            if refusal and not self._refusals.ask():
-                return None
-            try:
-                self._append(event, durable=durable)
-            except OSError as error:
-                self._close()
-                self._tell(error.strerror or str(error))
-                return None
-            self._trouble = ""
-            return self._head if durable else None
+        if not self._lock.acquire(blocking=wait):
+            self._refusals.leave_out()
+            return None
+        try:
+            return self._noted(event, refusal=refusal, durable=durable)
+        finally:
+            self._lock.release()
+
+    def _noted(self, event: Event, *, refusal: bool, durable: bool) -> Head | None:
+        if refusal and not self._refusals.ask():
+            return None
+        try:
+            self._append(event, durable=durable)
+        except OSError as error:
+            self._close()
+            self._tell(error.strerror or str(error))
+            return None
+        self._trouble = ""
+        return self._head if durable else None
 
     def lines(self, after: int, limit_bytes: int) -> tuple[list[str], int]:
         """Whole lines that come after a number, as many as fit, and at least one if there is any; durable.

@@ -10,6 +10,7 @@ from gausscert_common.errors import Denied, InvalidInput, Reason
 from gausscert_common.wire import enums
 
 from gausscert_agent import peer
+from gausscert_agent.admission import is_turned_away
 from gausscert_agent.peer import caller_of
 
 if TYPE_CHECKING:
@@ -62,7 +63,8 @@ def audited(
     turned_away = refusal or (error is not None and error.reason is Reason.BUSY)
     method = rpc.rpartition("/")[2]
     event = _event(method, context, request, "OK" if error is None else error.reason.value)
-    return log.note(event, refusal=turned_away, durable=not turned_away and method not in _IN_OUTAGE)
+    durable = not turned_away and method not in _IN_OUTAGE
+    return log.note(event, refusal=turned_away, durable=durable, wait=not is_turned_away())
 
 
 def _event(method: str, context: grpc.ServicerContext, request: Message | None, outcome: str) -> Event:

@@ -40,6 +40,11 @@ class Sparing:
             self._allowance -= 1
             return True
 
+    def leave_out(self) -> None:
+        """One that is not told, and does not ask."""
+        with self._lock:
+            self._left_out += 1
+
     @property
     def left_out(self) -> int:
         """How many since `told`."""

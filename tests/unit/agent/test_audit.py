@@ -9,10 +9,12 @@ from datetime import UTC, datetime
 
 import pytest
 from gausscert_agent import audit
+from gausscert_agent.admission import Door
 from gausscert_agent.audit import KEPT, REFUSAL_EVERY_S, REFUSALS, AuditLog
+from gausscert_agent.audited import audited
 from gausscert_common import auditing
 from gausscert_common.auditing import Event, verify
-from gausscert_common.errors import NodeFailure, Reason
+from gausscert_common.errors import NodeFailure, NodeRefusal, Reason
 from support.audit_lines import event_of
 
 NOW = datetime(2026, 11, 26, 6, 0, tzinfo=UTC)
@@ -346,3 +348,44 @@ def test_side_by_side_no_line_is_lost(bench):
 
     found = bench.verified()
     assert (found.head.number, found.fault) == (200, None)
+
+
+class Stranger:
+    """`grpc.ServicerContext` of a caller that nobody has looked at yet."""
+
+    def peer(self) -> str:
+        return "ipv4:127.0.0.1:1"
+
+    def auth_context(self) -> dict[str, list[bytes]]:
+        return {}
+
+
+def test_whoever_is_turned_away_in_grpcs_own_thread_waits_for_no_disk(bench, monkeypatch):
+    """Somebody's line is being made durable, and the disk hangs: health and status go through that thread."""
+    syncing, works_again = threading.Event(), threading.Event()
+    busy = NodeRefusal(Reason.BUSY, "too many calls of this kind are open")
+
+    def hang(descriptor: int) -> None:
+        syncing.set()
+        works_again.wait()
+
+    monkeypatch.setattr(bench.log._disk, "sync_data", hang)
+    durable = threading.Thread(target=lambda: bench.log.note(event()))
+    durable.start()
+    assert syncing.wait(10)
+    grpc_thread = threading.Thread(
+        target=lambda: Door().submit(
+            audited, bench.log, "gausscert.v1.AgentService/Commit", Stranger(), None, busy
+        )
+    )
+    grpc_thread.start()
+    grpc_thread.join(10)
+    stuck = grpc_thread.is_alive()
+    works_again.set()
+    durable.join()
+    grpc_thread.join()
+
+    assert not stuck
+    bench.log.note(event())
+    assert [each.skipped for each in bench.events()] == [0, 1]
+    assert bench.verified().fault is None
