@@ -13,12 +13,22 @@ from typing import Any
 import pytest
 from gausscert_common.errors import GausscertError, NodeFailure, Reason
 from gausscert_coordinator.inventory import AgentInstall, InventoryNode
-from gausscert_coordinator.rollout import units
+from gausscert_coordinator.rollout import ssh, units
 from gausscert_coordinator.rollout.bundle import Software
 from gausscert_coordinator.rollout.decide import Wanted, decide
 from gausscert_coordinator.rollout.deploying import Looked, Rollout
 from gausscert_coordinator.rollout.facts import Service, of
-from support.rollout_fakes import FORMER, RELEASE, FakeDoctor, FakeSsh, facts, look, running, software
+from support.rollout_fakes import (
+    FORMER,
+    RELEASE,
+    FakeDoctor,
+    FakeSsh,
+    facts,
+    look,
+    running,
+    software,
+    trouble,
+)
 
 INSTALLED = look(
     service="system",
@@ -73,9 +83,9 @@ def test_it_says_what_makes_no_sense():
 
 @pytest.mark.parametrize("answer", [5, [5], {"x": 5}])
 def test_what_a_removal_answers_hides_no_other_node(answer):
-    ssh = FakeSsh({"n1": {"remove": answer}, "n2": {"remove": ["/opt/gausscert"]}})
+    fake = FakeSsh({"n1": {"remove": answer}, "n2": {"remove": ["/opt/gausscert"]}})
     nodes = [InventoryNode(name, f"{name}:7443", install=AgentInstall()) for name in ("n1", "n2")]
-    rollout = Rollout(nodes, ssh, FakeDoctor(), lambda _: "/opt/cm")
+    rollout = Rollout(nodes, fake, FakeDoctor(), lambda _: "/opt/cm")
 
     removed, failed = asyncio.run(
         rollout.remove(Looked({"n1": facts(), "n2": facts()}, {}), with_state=False)
@@ -84,3 +94,12 @@ def test_what_a_removal_answers_hides_no_other_node(answer):
     assert removed["n2"] == ["/opt/gausscert"]
     assert all(isinstance(each, str) for gone in removed.values() for each in gone)
     assert [each.node for each in failed] == (["n1"] if answer == 5 else [])
+
+
+def test_what_a_node_has_to_say_fills_neither_screen_nor_history():
+    node = InventoryNode("n1", "127.0.0.1:1")
+
+    with pytest.raises(NodeFailure) as caught:
+        ssh.read(node, trouble("x" * ssh.MOST))
+
+    assert len(caught.value.message) == ssh.LONGEST

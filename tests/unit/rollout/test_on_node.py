@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import hashlib
 import io
 import os
@@ -270,6 +271,21 @@ def test_a_roll_out_that_does_not_end_is_told_to_the_next_one(places: Layout):
         files.alone(places.software, patience_s=0.1),
     ):
         pass
+
+
+def test_a_file_system_without_locks_says_what_to_do(places: Layout, monkeypatch):
+    def refuse(descriptor: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(files.fcntl, "flock", refuse)
+    with (
+        pytest.raises(Trouble, match="no file can be locked there: No locks available") as caught,
+        files.alone(places.software),
+    ):
+        pass
+
+    assert "directory under [agent]" in caught.value.remedy
+    assert caught.value.file == str(places.software)
 
 
 def test_whoever_has_waited_for_a_removal_still_keeps_others_out(places: Layout):

@@ -44,7 +44,7 @@ def alone(
         pause: Waits for some seconds.
 
     Raises:
-        Trouble: The other one has not ended.
+        Trouble: The other one has not ended, or the file system has no locks.
     """
     deadline = time.monotonic() + patience_s
     while True:
@@ -89,6 +89,12 @@ def _take(descriptor: int, place: Path, deadline: float, pause: Callable[[float]
                     str(place),
                 ) from None
             pause(_AGAIN_S)
+        except OSError as error:  # NFS without its lock daemon, for one
+            raise Trouble(
+                f"no file can be locked there: {error.strerror}",
+                "have that file system lock files, or name another place with directory under [agent]",
+                str(place),
+            ) from error
         else:
             return
 
