@@ -27,7 +27,7 @@ from gausscert_coordinator.rollout.on_node import (
     service,
     software,
 )
-from gausscert_coordinator.rollout.on_node.layout import Layout, layout, me
+from gausscert_coordinator.rollout.on_node.layout import Account, Layout, layout, me
 from gausscert_coordinator.rollout.on_node.service import NONE, USER, Service
 from gausscert_coordinator.rollout.on_node.trouble import Trouble
 
@@ -450,10 +450,33 @@ def test_an_agent_can_be_removed_where_cm_and_its_user_have_gone(places: Layout,
     (places.releases / "r").mkdir(parents=True)
     software.switch(places, "r")
     request = {"service": NONE, "user": "", "cm_home": "/gone", "node": "n1", "with_state": False}
+    request |= {"directory": ""}
 
     gone = main._remove(request, places, io.BytesIO())
 
     assert str(places.current) in gone
+
+
+@pytest.mark.parametrize("uid", [4242, 0], ids=["a user's", "root's"])
+def test_so_can_one_that_has_a_directory_of_its_own_as_whoever_owns_that(places: Layout, monkeypatch, uid):
+    """Never as root, whom the owner of a place above could lead elsewhere."""
+    became = []
+    owner = Account("omm", uid, uid, "dbgrp", "/home/omm")
+    monkeypatch.setattr(main, "agent_user", lambda name, cm_home: None)
+    monkeypatch.setattr(main, "owner_of", lambda path, follow=True: owner if not follow else None)
+    monkeypatch.setattr(main, "become", became.append)
+    (places.releases / "r").mkdir(parents=True)
+    request = {"service": NONE, "user": "", "cm_home": "/gone", "node": "n1", "with_state": True}
+    where = {"action": "remove", "directory": str(places.software)}
+
+    if uid:
+        gone = main._carried_out(request | where, places, io.BytesIO())
+        assert str(places.software) in gone
+        assert became == [owner]
+    else:
+        with pytest.raises(Trouble, match="OS user is gone"):
+            main._carried_out(request | where, places, io.BytesIO())
+    assert places.software.exists() is not bool(uid)
 
 
 @pytest.mark.parametrize("spelt", ["--config {}", "--config={}"])
