@@ -126,12 +126,10 @@ def issue(
     private_files.make_directory(target)
     base = f"{role}-{name}"
     cert_path, key_path = target / f"{base}.crt", target / f"{base}.key"
-    pki_kept.keep(
-        directory,
-        [x509.load_pem_x509_certificate(signed.cert_pem)],
-        beside={key_path: signed.key_pem, cert_path: signed.cert_pem},
-        shared={target / CA_CERT: signed.ca_pem},
-    )
+    cert = x509.load_pem_x509_certificate(signed.cert_pem)
+    beside, shared = {key_path: signed.key_pem, cert_path: signed.cert_pem}, {target / CA_CERT: signed.ca_pem}
+    pki_kept.keep(directory, [cert], pending=True, beside=beside, shared=shared)
+    pki_kept.confirm(directory, {f"{cert.serial_number:x}"})  # a machine may die before all of it is there
     return Issued(
         signed.identity, cert_path, key_path, target / CA_CERT, signed.not_after, signed.fingerprint
     )

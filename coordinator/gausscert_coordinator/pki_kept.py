@@ -1,7 +1,8 @@
 """The files of the register: one for each certificate that was signed, numbered in the order of signing.
 
     issued-<number>-<serial>.crt     it was handed out as a file, or an agent was seen to have it
-    pending-<number>-<serial>.crt    it was signed for an agent, which was not seen to have it yet
+    pending-<number>-<serial>.crt    it was signed for an agent, which was not seen to have it yet, or for
+                                     files of which not all may be there
 
 A certificate is kept before anybody gets it: what is not in the register cannot be listed nor revoked. The
 number says which of two is the newer one, and not a date: certificates know whole seconds, and a clock may be
@@ -54,7 +55,7 @@ def keep(
     Args:
         directory: Of the CA.
         certs: Signed, and handed to nobody yet.
-        pending: They are for agents, which have yet to be seen to have them.
+        pending: They have yet to be seen to be where they are to be used.
         beside: Further files, as `private_files.write_new`.
         shared: Likewise.
 
@@ -72,7 +73,7 @@ def keep(
 
 
 def confirm(directory: Path, serials: Collection[str]) -> None:
-    """Agents were seen to have these; what is not pending stays as it is.
+    """Agents were seen to have these, or their files are there; what is not pending stays as it is.
 
     Args:
         directory: Of the CA; one that is not there has nothing pending.
@@ -81,9 +82,12 @@ def confirm(directory: Path, serials: Collection[str]) -> None:
     Raises:
         InvalidInput: ARGUMENT_INVALID: the directory cannot be written.
     """
-    for path in sorted(directory.glob("pending-*.crt")):
-        match = _NAME.fullmatch(path.name)
-        if match is not None and match["serial"] in serials:
+    matches = ((path, _NAME.fullmatch(path.name)) for path in sorted(directory.glob("pending-*.crt")))
+    found = [path for path, match in matches if match is not None and match["serial"] in serials]
+    if not found:
+        return
+    with private_files.alone_in(directory):  # whoever looks for the next number must not miss a name
+        for path in found:
             private_files.rename(path, path.with_name(path.name.replace("pending", "issued", 1)))
 
 

@@ -45,7 +45,7 @@ class Entry:
     number: int = 0
     """Of the order in which they were signed; 0 where an older gausscert has not kept it."""
     pending: bool = False
-    """It was signed for an agent that was not seen to have it."""
+    """It was signed for an agent that was not seen to have it, or for files that may not be there."""
 
     @property
     def role(self) -> Role:
@@ -84,19 +84,28 @@ def newest(entries: Iterable[Entry], now: datetime) -> Entry | None:
     Raises:
         InvalidInput: ARGUMENT_INVALID: that is not known.
     """
-    good = [each for each in entries if not (each.revoked or each.pending) and each.not_after > now]
+    valid = [each for each in entries if not each.revoked and each.not_after > now]
+    good = [each for each in valid if not each.pending]
     last = max(good, key=lambda each: each.number, default=None)
+    begun = [each for each in valid if each.pending and each.number > (last.number if last else 0)]
+    if begun:
+        raise _unknown(begun, "was cut off when it was issued: whether anybody has it is not known")
     if last is None or len(good) == 1:
         return last
-    unknown = [each for each in good if not each.number]
-    if last.number and all(each.not_before < last.not_before for each in unknown):
+    older = [each for each in good if not each.number]
+    if last.number and all(each.not_before < last.not_before for each in older):
         return last
-    name = last.identity.name
-    serials = " and ".join(each.serial for each in (unknown if not last.number else [last, *unknown]))
-    raise InvalidInput(
+    doubtful = older if not last.number else [last, *older]
+    raise _unknown(doubtful, "was issued last is not known: an older gausscert has not kept the order")
+
+
+def _unknown(doubtful: list[Entry], why: str) -> InvalidInput:
+    name = doubtful[0].identity.name
+    serials = " and ".join(each.serial for each in doubtful)
+    which = "which of " if len(doubtful) > 1 else "that of "
+    return InvalidInput(
         Reason.ARGUMENT_INVALID,
-        f"which of {name}'s credentials with serial {serials} was issued last is not known: an older"
-        " gausscert has not kept the order",
+        f"{which}{name}'s credentials with serial {serials} {why}",
         remedy=f"look which one {name} uses (openssl x509 -noout -serial -in CERT), then run:"
         f" gausscert pki revoke {name} --keep SERIAL",
     )

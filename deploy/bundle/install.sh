@@ -31,6 +31,8 @@ runpy.run_module("pip", run_name="__main__", alter_sys=True)' \
         "$bundle/wheels/pip-$pip-py3-none-any.whl" --isolated --no-input --disable-pip-version-check install --quiet \
         --no-index --no-cache-dir --find-links "$bundle/wheels" --require-hashes --only-binary=:all: \
         --requirement "$bundle/requirements.txt"
+    # A power cut must not leave a mark of completeness beside empty files (sync -f: coreutils 8.24).
+    sync -f "$target" 2>/dev/null || sync
     : >"$target/.complete"
     trap - EXIT
     echo "installed $release"

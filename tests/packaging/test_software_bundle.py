@@ -45,6 +45,47 @@ def test_projects_made_for_one_machine_have_a_hash_for_each_machine_and_python()
     assert (counted["grpcio"], counted["cryptography"], counted["rich"]) == (6, 2, 1)
 
 
+FAKE_PYTHON = """#!/bin/sh
+for word; do last=$word; done
+case " $* " in *" venv "*) mkdir -p "$last/bin" && cp "$0" "$last/bin/python" ;; esac
+"""
+FAKE_SYNC = """#!/bin/sh
+echo "sync $* $(ls -A "$releases"/*)" >>"$log"
+exit $(($# > 0 && refused))
+"""
+
+
+@pytest.mark.parametrize("refused", [0, 1], ids=["as it is", "without -f"])
+def test_what_is_installed_by_hand_is_durable_before_it_says_that_it_is_complete(
+    tmp_path: Path, refused: int
+):
+    """`agents deploy` takes a complete release for one, too."""
+    programs, source, target = tmp_path / "bin", tmp_path / "bundle", tmp_path / "target"
+    programs.mkdir()
+    source.mkdir()
+    for name, text in (("python", FAKE_PYTHON), ("sync", FAKE_SYNC)):
+        (programs / name).write_text(text)
+        (programs / name).chmod(0o755)
+    (source / "requirements.txt").write_text("gausscert==1.0 \\\npip==25.1 \\\n")
+    (source / "install.sh").write_bytes((ROOT / "deploy/bundle/install.sh").read_bytes())
+    log = tmp_path / "log"
+    environment = {
+        "PATH": f"{programs}:{os.environ['PATH']}",
+        "PYTHON": str(programs / "python"),
+        "releases": str(target / "releases"),
+        "log": str(log),
+        "refused": str(refused),
+    }
+
+    subprocess.run(["sh", str(source / "install.sh"), str(target)], env=environment, check=True)
+
+    (release,) = (target / "releases").iterdir()
+    wanted = [f"sync -f {release} bin", *["sync  bin"][:refused]]
+    assert log.read_text().splitlines() == wanted
+    assert (release / ".complete").exists()
+    assert (target / "current").resolve() == release
+
+
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """For this machine alone."""

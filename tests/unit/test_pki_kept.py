@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from gausscert_common.errors import InvalidInput, Reason
 from gausscert_common.identity import Role
-from gausscert_coordinator import pki, pki_kept, pki_register
+from gausscert_coordinator import pki, pki_kept, pki_register, private_files
 
 NOW = datetime(2026, 11, 26, 12, 0, tzinfo=UTC)
 
@@ -128,6 +129,61 @@ def test_what_was_signed_for_nodes_is_pending_until_they_have_it(ca):
         (True, other.number),
     ]
     assert [path.stat().st_mode & 0o777 for path in ca.glob("issued-*")] == [0o400]
+
+
+class Stop(BaseException):
+    """The machine stops."""
+
+
+@pytest.mark.parametrize("after", [1, 2, 3, 4], ids=["its certificate", "its key", "all of it", "the CA"])
+def test_what_was_cut_off_before_its_files_were_there_is_not_the_newest(ca, monkeypatch, after):
+    """The former one was revoked in its place, and nobody had the newer one."""
+    first = issue(ca)
+    really, made = private_files._create, []
+
+    def create(path, *more):
+        really(path, *more)
+        made.append(path)
+        if len(made) == after:
+            raise Stop
+
+    monkeypatch.setattr(private_files, "_create", create)
+    with pytest.raises(Stop):
+        issue(ca)
+    monkeypatch.setattr(private_files, "_create", really)
+    entries = pki_register.entries(ca)
+
+    with pytest.raises(InvalidInput, match="whether anybody has it is not known") as caught:
+        pki_register.newest(entries, NOW)
+
+    assert entries[0].serial in caught.value.message
+    assert [each.fingerprint for each in entries if not each.pending] == [first.fingerprint]
+    again = issue(ca)
+    assert pki_register.newest(pki_register.entries(ca), NOW).fingerprint == again.fingerprint
+
+
+def test_where_only_one_was_ever_begun_it_is_not_known_either(ca):
+    pki.register(ca, [pki.sign(ca, Role.OPERATOR, "alice", now=NOW)])
+
+    with pytest.raises(InvalidInput, match="whether anybody has it is not known"):
+        pki_register.newest(pki_register.entries(ca), NOW)
+
+
+def test_a_name_is_changed_while_nobody_looks_for_the_next_number(ca, monkeypatch):
+    pki.register(ca, [pki.sign(ca, Role.NODE, "n1", now=NOW)])
+    seen = []
+
+    @contextmanager
+    def alone(directory):
+        seen.append("alone")
+        yield
+        seen.append("not alone")
+
+    monkeypatch.setattr(private_files, "alone_in", alone)
+    monkeypatch.setattr(private_files, "rename", lambda path, new: seen.append(new.name[:6]))
+    pki_kept.confirm(ca, {each.serial for each in pki_register.entries(ca)})
+
+    assert seen == ["alone", "issued", "not alone"]
 
 
 def test_nothing_is_pending_where_there_is_no_directory(tmp_path):

@@ -15,6 +15,7 @@ from gausscert_coordinator.cli.tables import failures
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from gausscert_common.identity import Identity
     from gausscert_common.model import Certificate
     from rich.console import RenderableType
 
@@ -110,6 +111,18 @@ def revoked(gone: Sequence[Entry], shown: Sequence[Denial]) -> list[RenderableTy
     return [*lines, *failures([each.error for each in shown if each.error is not None])]
 
 
+def _advice(of: Identity) -> str:
+    if of.role is not Role.NODE:
+        return (
+            f"{of.name}: signed, but cut off before its files were seen to be there; gausscert pki issue"
+            f" {of.role} {of.name} puts it right"
+        )
+    return (
+        f"{of.name}: signed, but not seen in use; gausscert pki renew --node {of.name} puts it right,"
+        " pki list --nodes shows what its agent has"
+    )
+
+
 class Listing:
     """Everything that `gausscert pki list` knows, judged at one moment.
 
@@ -183,19 +196,13 @@ class Listing:
         return [*parts, *self._unconfirmed(), *self._agents(width)]
 
     def _unconfirmed(self) -> list[RenderableType]:
-        nodes = {each.identity.name for each in self._entries if self.state(each) == "unconfirmed"}
-        return [
-            cell(
-                f"{name}: signed, but not seen in use; gausscert pki renew --node {name} puts it right,"
-                " pki list --nodes shows what its agent has",
-                DOUBTFUL,
-            )
-            for name in sorted(nodes)
-        ]
+        waiting = {each.identity for each in self._entries if self.state(each) == "unconfirmed"}
+        return [cell(_advice(each), DOUBTFUL) for each in sorted(waiting, key=lambda each: each.uri)]
 
     def state(self, entry: Entry) -> str:
         """One word for people: as for programs, but "unconfirmed" of what is good, was signed for an agent
-        that was not seen to have it, and was not followed by another one since."""
+        that was not seen to have it, or for files that may not be there, and was not followed by another one
+        since."""
         newest = self._newest(entry)
         followed = newest is not None and newest.number > entry.number
         good = self._word(entry) in ("ok", "expiring")

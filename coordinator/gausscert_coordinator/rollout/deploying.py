@@ -159,7 +159,8 @@ class Rollout:
             node, seen = self._nodes[name], looked.facts[name]
             request = self._request(node, "remove", service=seen.service.value, with_state=with_state)
             try:
-                removed[name] = await node.ask({**request, "user": seen.account})
+                gone = await node.ask({**request, "user": seen.account})
+                removed[name] = [str(path) for path in gone]
             except GausscertError as error:
                 failed.append(error)
             except Exception as raised:  # noqa: BLE001 - as in `_do`
@@ -171,8 +172,8 @@ class Rollout:
     async def _do(self, work: _Work, steps: Sequence[Step]) -> None:
         plan, outcome = work.plan, work.outcome
         for step in (step for step in steps if step in plan.steps):
-            self._watch(Told(plan.node, step, ended=False, text=work.saying(step)))
             try:
+                self._watch(Told(plan.node, step, ended=False, text=work.saying(step)))
                 await self._step(work, step)
             except GausscertError as error:
                 error.node = error.node or plan.node
@@ -191,29 +192,30 @@ class Rollout:
     async def _put_back(self, work: _Work) -> None:
         """After an agent that ran was ended, and is not healthy now."""
         plan, outcome = work.plan, work.outcome
-        if outcome.failed_at not in (Step.ACTIVATE, Step.HEALTH) or not putting_back.is_possible(plan):
+        steps = putting_back.steps(plan, outcome.done)
+        if outcome.failed_at not in (Step.ACTIVATE, Step.HEALTH) or not steps:
             return
-        former, node = plan.facts.release, self._nodes[plan.node]
+        error: GausscertError | None = None
         try:
             if outcome.failed_at is Step.ACTIVATE and await self._still_runs(plan):
                 return
-            for step in putting_back.steps(plan, outcome.done):
-                self._watch(Told(plan.node, step, ended=False, text=f"back to {former}"))
-                if step is Step.HEALTH:
-                    await self._doctor.healthy(node.inventory)
-                else:
-                    request = self._request(node, step.value, **putting_back.request(plan, step))
-                    await node.ask({**request, "user": plan.facts.account})
-        except GausscertError as error:
-            outcome.put_back = False
-            cause = f"{former}: {error.message}"
-            outcome.findings.append(
-                finding("ROLLOUT_NOT_PUT_BACK", cause, plan.node, file=error.file, remedy=error.remedy)
-            )
-            return
-        outcome.put_back = True
-        cause = f"{former} serves again, and is healthy; {plan.wanted.release} was not"
-        outcome.findings.append(finding("ROLLOUT_PUT_BACK", cause, plan.node))
+            for step in steps:
+                await self._step_back(plan, step)
+        except GausscertError as raised:
+            error = raised
+        except Exception as raised:  # noqa: BLE001 - as in `_do`
+            error = _unforeseen(plan.node, "the way back", raised)
+        outcome.put_back = error is None
+        outcome.findings.append(putting_back.told(plan, error))
+
+    async def _step_back(self, plan: NodePlan, step: Step) -> None:
+        node = self._nodes[plan.node]
+        self._watch(Told(plan.node, step, ended=False, text=f"back to {putting_back.former(plan)}"))
+        if step is Step.HEALTH:
+            await self._doctor.healthy(node.inventory)
+        else:
+            request = self._request(node, step.value, **putting_back.request(plan, step))
+            await node.ask({**request, "user": plan.facts.account})
 
     async def _still_runs(self, plan: NodePlan) -> bool:
         """Whether the agent of before was not ended: starting the new one was refused before that."""
@@ -230,7 +232,7 @@ class Rollout:
         request = self._request(node, step.value, **work.request(step))
         said = await node.ask({**request, "user": work.plan.facts.account}, work.blobs(step))
         if step is Step.CONFIGURE and said:
-            work.outcome.findings.append(finding("ROLLOUT_CONFIG", said, work.plan.node))
+            work.outcome.findings.append(finding("ROLLOUT_CONFIG", str(said), work.plan.node))
 
     def _request(self, node: Node, action: str, **more: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
         install = node.inventory.install

@@ -124,43 +124,88 @@ def of(document: Mapping[str, Any]) -> Facts:
 
 
 def _read(document: Mapping[str, Any]) -> Facts:
-    account = document["account"] or {"name": "", "group": ""}
-    managers = document["managers"]
-    libc, version = document["libc"]
-    running = document["running"]
+    told = _Told(document)
+    account = told.part("account") if document["account"] is not None else _Told({"name": "", "group": ""})
+    managers, running, credential = told.part("managers"), document["running"], told.part("credential")
+    python, libc = (told.listed(key) for key in ("python", "libc"))
     return Facts(
-        login=document["login"],
-        home=document["home"],
-        root=document["root"],
-        account=account["name"],
-        group=account["group"],
+        login=told.text("login"),
+        home=told.text("home"),
+        root=told.flag("root"),
+        account=account.text("name"),
+        group=account.text("group"),
         target=Target(
-            (document["python"][0], document["python"][1]),
-            document["machine"],
-            version if libc == "glibc" else "",
+            (_whole(python[0]), _whole(python[1])),
+            told.text("machine"),
+            _text(libc[1]) if libc[0] == "glibc" else "",
         ),
-        implementation=document["implementation"],
-        executable=document["executable"],
-        free_bytes=document["free_bytes"],
-        has_system=managers["system"],
-        has_user=managers["user"],
-        lingers=managers["linger"],
+        implementation=told.text("implementation"),
+        executable=told.text("executable"),
+        free_bytes=_whole(document["free_bytes"]),
+        has_system=managers.flag("system"),
+        has_user=managers.flag("user"),
+        lingers=managers.flag("linger"),
         service=Service(document["service"]),
-        service_state=document["service_state"],
-        service_enabled=document["service_enabled"],
-        units=document["units"],
-        open_place=document["open_place"],
-        closed_place=document["closed_place"],
-        software=document["software"],
-        etc=document["etc"],
-        state=document["state"],
-        release=document["release"],
-        releases=tuple(document["releases"]),
-        config=document["config"],
-        configured_state=document["configured_state"],
-        configured_cluster=document["configured_cluster"],
-        configured_node=document["configured_node"],
-        running=None if running is None else Running(**running),
-        journal=document["journal"],
-        held=Held(**document["credential"]),
+        service_state=told.text("service_state"),
+        service_enabled=told.flag("service_enabled"),
+        units=told.part("units").texts(),
+        open_place=told.text("open_place"),
+        closed_place=told.text("closed_place"),
+        software=told.text("software"),
+        etc=told.text("etc"),
+        state=told.text("state"),
+        release=told.text("release"),
+        releases=tuple(_text(each) for each in told.listed("releases")),
+        config=told.text("config"),
+        configured_state=told.text("configured_state"),
+        configured_cluster=told.text("configured_cluster"),
+        configured_node=told.text("configured_node"),
+        running=None if running is None else _running(told.part("running")),
+        journal=None if document["journal"] is None else told.part("journal").texts(),
+        held=Held(credential.text("cert"), credential.text("ca"), credential.flag("key_fits")),
     )
+
+
+def _running(told: _Told) -> Running:
+    return Running(_whole(told.raw["pid"]), told.text("release"), told.flag("stale"))
+
+
+class _Told:
+    """An object of the answer. A value of another kind than is expected would be found out only where it is
+    used, as if that were a bug of ours; raises KeyError, TypeError or ValueError."""
+
+    def __init__(self, raw: Mapping[str, Any]) -> None:
+        self.raw = raw
+
+    def text(self, key: str) -> str:
+        return _text(self.raw[key])
+
+    def flag(self, key: str) -> bool:
+        return bool(_of_kind(self.raw[key], bool))
+
+    def listed(self, key: str) -> list[Any]:
+        return list(_of_kind(self.raw[key], list))
+
+    def part(self, key: str) -> _Told:
+        return _Told(_of_kind(self.raw[key], dict))
+
+    def texts(self) -> dict[str, str]:
+        return {key: _text(value) for key, value in self.raw.items()}
+
+
+def _text(value: object) -> str:
+    text = str(_of_kind(value, str))
+    text.encode()  # half a character of UTF-16 can be written in JSON, and nowhere else
+    return text
+
+
+def _whole(value: object) -> int:
+    if isinstance(value, bool):
+        raise TypeError("a number is expected")
+    return int(_of_kind(value, int))
+
+
+def _of_kind(value: Any, kind: type) -> Any:  # noqa: ANN401 - JSON
+    if not isinstance(value, kind):
+        raise TypeError(f"{kind.__name__} is expected, and not {type(value).__name__}")
+    return value

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 CONNECT_S: Final = 15
 MOST: Final = 8 * 1024 * 1024
 """Bytes of what a command says: an answer has some ten KiB, and a node in the wrong hands no end."""
+LONGEST: Final = 16 * 1024
+"""Characters of a cause or remedy: they are shown, and kept in the history."""
 _CHUNK: Final = 64 * 1024
 STEP_S: Final = 900.0
 """The longest that one step may take, an installation on a slow machine included."""
@@ -121,7 +123,7 @@ def read(node: InventoryNode, ended: Ended) -> Any:  # noqa: ANN401 - JSON
         document = json.loads(answer.removeprefix(ANSWER))
         if document["ok"]:
             return document["result"]
-        cause, file, remedy = (str(document["trouble"][key]) for key in ("cause", "file", "remedy"))
+        cause, file, remedy = (str(document["trouble"][key])[:LONGEST] for key in ("cause", "file", "remedy"))
     except (ValueError, KeyError, TypeError, RecursionError):  # the line broke in the middle of it
         raise _no_answer(node, ended) from None
     raise NodeFailure(Reason.ROLLOUT_FAILED, cause, node=node.name, file=file, remedy=remedy)

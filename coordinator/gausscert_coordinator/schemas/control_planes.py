@@ -119,7 +119,10 @@ DOCUMENTS: Final[dict[str, tuple[str, dict[str, Schema]]]] = {
                     days_left=whole("By the clock here; negative: it has expired."),
                     revoked=flag(""),
                     state=word(IDENTITY_STATES),
-                    confirmed=flag("false: signed for an agent that was not seen to have it."),
+                    confirmed=flag(
+                        "false: signed for an agent that was not seen to have it, or for files that may not"
+                        " be there."
+                    ),
                 )
             ),
             "agents": every(

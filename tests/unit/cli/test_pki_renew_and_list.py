@@ -202,3 +202,16 @@ def test_a_certificate_without_an_end_is_none(here):
 
     assert run.code == 2
     assert "/dev/zero: it holds no certificate" in run.err
+
+
+def test_what_was_signed_for_a_person_and_cut_off_says_how_to_put_it_right(here):
+    pki.register(Path("pki"), [pki.sign(Path("pki"), Role.OPERATOR, "alice")])
+
+    run = cli("pki", "list", "--dir", "pki")
+
+    assert run.code == 0
+    assert "unconfirmed" in run.out
+    assert "gausscert pki issue operator alice puts it right" in " ".join(run.out.split())
+    pki.issue(Path("pki"), Role.OPERATOR, "alice")
+    again = cli("pki", "list", "--dir", "pki")
+    assert ("superseded" in again.out, "unconfirmed" in again.out) == (True, False)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import hashlib
 import io
 import os
+import shutil
 import stat
 import subprocess
 import sys
 import threading
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -24,7 +27,7 @@ from gausscert_coordinator.rollout.on_node import (
     service,
     software,
 )
-from gausscert_coordinator.rollout.on_node.layout import Layout, layout, me
+from gausscert_coordinator.rollout.on_node.layout import Account, Layout, layout, me
 from gausscert_coordinator.rollout.on_node.service import NONE, USER, Service
 from gausscert_coordinator.rollout.on_node.trouble import Trouble
 
@@ -182,6 +185,18 @@ def test_a_removal_leaves_what_is_an_operators_and_the_state(places: Layout):
     assert removal.remove(places, Service(NONE, me()), me(), "n1", with_state=True) == [str(places.state)]
 
 
+@pytest.mark.parametrize("name", ["node-n1.key", "node-n1.crt", "ca.crt"])
+def test_a_removal_leaves_no_half_of_a_credential(places: Layout, name: str):
+    """A roll-out died before the file had its name: the key is in it all the same."""
+    configuration.credential(places.pki, *sent(**{"ca.crt": b"1", "node-n1.key": b"2", "node-n1.crt": b"3"}))
+    files.write_beside(places.pki / name, b"key", 0o400)
+    files.write_beside(places.config, b"config", 0o600)
+
+    removal.remove(places, Service(NONE, me()), me(), "n1", with_state=True)
+
+    assert not places.software.exists()
+
+
 def test_a_directory_that_is_a_link_is_not_removed_through_it(tmp_path: Path):
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to("real")
@@ -256,6 +271,54 @@ def test_a_roll_out_that_does_not_end_is_told_to_the_next_one(places: Layout):
         files.alone(places.software, patience_s=0.1),
     ):
         pass
+
+
+def test_a_file_system_without_locks_says_what_to_do(places: Layout, monkeypatch):
+    def refuse(descriptor: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(files.fcntl, "flock", refuse)
+    with (
+        pytest.raises(Trouble, match="no file can be locked there: No locks available") as caught,
+        files.alone(places.software),
+    ):
+        pass
+
+    assert "directory under [agent]" in caught.value.remedy
+    assert caught.value.file == str(places.software)
+
+
+def test_whoever_has_waited_for_a_removal_still_keeps_others_out(places: Layout):
+    """The removal takes the lock's file with it: a third one would find none, and make one of its own."""
+    removing = ExitStack()
+    removing.enter_context(files.alone(places.software))
+    waited = []
+
+    def ends(seconds: float) -> None:
+        waited.append(seconds)
+        shutil.rmtree(places.software)
+        removing.close()
+
+    with files.alone(places.software, make=lambda: software.make_place(places), pause=ends):
+        assert places.software.is_dir()
+        with (
+            pytest.raises(Trouble, match="another roll-out is at work"),
+            files.alone(places.software, patience_s=0.0),
+        ):
+            pass
+    assert len(waited) == 1
+
+
+def test_what_waits_for_a_removal_and_needs_no_place_goes_on(places: Layout):
+    removing = ExitStack()
+    removing.enter_context(files.alone(places.software))
+
+    def ends(_: float) -> None:
+        shutil.rmtree(places.software)
+        removing.close()
+
+    with files.alone(places.software, pause=ends):
+        assert not places.software.exists()
 
 
 def test_a_release_is_durable_before_it_says_that_it_is_complete(places: Layout, monkeypatch):
@@ -387,10 +450,33 @@ def test_an_agent_can_be_removed_where_cm_and_its_user_have_gone(places: Layout,
     (places.releases / "r").mkdir(parents=True)
     software.switch(places, "r")
     request = {"service": NONE, "user": "", "cm_home": "/gone", "node": "n1", "with_state": False}
+    request |= {"directory": ""}
 
     gone = main._remove(request, places, io.BytesIO())
 
     assert str(places.current) in gone
+
+
+@pytest.mark.parametrize("uid", [4242, 0], ids=["a user's", "root's"])
+def test_so_can_one_that_has_a_directory_of_its_own_as_whoever_owns_that(places: Layout, monkeypatch, uid):
+    """Never as root, whom the owner of a place above could lead elsewhere."""
+    became = []
+    owner = Account("omm", uid, uid, "dbgrp", "/home/omm")
+    monkeypatch.setattr(main, "agent_user", lambda name, cm_home: None)
+    monkeypatch.setattr(main, "owner_of", lambda path, follow=True: owner if not follow else None)
+    monkeypatch.setattr(main, "become", became.append)
+    (places.releases / "r").mkdir(parents=True)
+    request = {"service": NONE, "user": "", "cm_home": "/gone", "node": "n1", "with_state": True}
+    where = {"action": "remove", "directory": str(places.software)}
+
+    if uid:
+        gone = main._carried_out(request | where, places, io.BytesIO())
+        assert str(places.software) in gone
+        assert became == [owner]
+    else:
+        with pytest.raises(Trouble, match="OS user is gone"):
+            main._carried_out(request | where, places, io.BytesIO())
+    assert places.software.exists() is not bool(uid)
 
 
 @pytest.mark.parametrize("spelt", ["--config {}", "--config={}"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -161,3 +162,87 @@ def test_only_what_was_changed_is_changed_back(crew: Crew):
         "activate",
     ]
     assert one.put_back
+
+
+NAMING = (
+    'ExecStart="/opt/gausscert/releases/{}/bin/gausscert-agent" serve --config "/etc/gausscert/agent.toml"\n'
+)
+STOPPED = {
+    "units": {"gausscert-agent.service": "new unit", "50-gausscert-node.conf": NAMING.format(RELEASE)},
+    "releases": [FORMER, RELEASE],
+    "config": "new config",
+    "running": running(FORMER, stale=True),
+}
+"""What a roll-out leaves that stopped at another node: its unit and agent.toml are there already, and the
+agent of before still runs."""
+
+
+def _repeated(crew: Crew, **now) -> NodeOutcome:
+    wanted = dataclasses.replace(crew.plan("n1").wanted, units=STOPPED["units"])
+    plan = decide(facts(**{**INSTALLED, **STOPPED, **now}), wanted)
+    (outcome,) = asyncio.run(crew.rollout.carry_out([plan], crew.software, _no_credential))
+    return outcome
+
+
+def test_after_a_roll_out_that_stopped_elsewhere_the_unit_starts_the_release_that_ran(crew: Crew):
+    """It named the new one already: to switch the link back started that once more."""
+    crew.doctor.ill_once["n1"] = ILL
+
+    one = _repeated(crew, release=FORMER)
+
+    activated, *back = crew.asked("n1", 0)
+    assert activated["release"] == RELEASE
+    assert [(each["action"], each["release"]) for each in back] == [("service", FORMER), ("activate", FORMER)]
+    assert back[0]["drop_in"] == NAMING.format(FORMER)
+    assert one.put_back
+    (found,) = one.findings
+    assert "agent.toml is the one that was found there" in found.cause
+
+
+def test_it_is_the_release_that_ran_and_not_the_one_that_the_link_names(crew: Crew):
+    """A roll-out died between the link and the restart."""
+    crew.doctor.ill_once["n1"] = ILL
+
+    one = _repeated(crew, release=RELEASE)
+
+    assert [(each["action"], each["release"]) for each in crew.asked("n1", 0)] == [
+        ("activate", RELEASE),
+        ("service", FORMER),
+        ("activate", FORMER),
+    ]
+    assert one.put_back
+
+
+def test_where_nothing_of_before_is_there_nothing_is_put_back(crew: Crew):
+    """The same release, configuration and unit, started anew: a second restart would be the same."""
+    crew.doctor.ill["n1"] = ILL
+    same = {"config": "new config", "units": dict(crew.plan("n1").wanted.units)}
+
+    one, _ = crew.upgrade(release=FORMER, running=running(FORMER, stale=True), **same)
+
+    assert (one.put_back, one.findings) == (None, [])
+    assert [each["action"] for each in crew.asked("n1", 0)] == ["activate"]
+
+
+def test_a_bug_on_the_way_back_does_not_hide_what_became_of_the_others(crew: Crew):
+    crew.doctor.ill_once["n1"] = ILL
+    crew.doctor.ill["n1"] = RuntimeError("a bug")
+
+    one, other = crew.upgrade()
+
+    assert (one.state, one.put_back, one.failed_at, one.error) == (State.FAILED, False, Step.HEALTH, ILL)
+    (found,) = one.findings
+    assert (found.code, found.node) == ("ROLLOUT_NOT_PUT_BACK", "n1")
+    assert "RuntimeError" in found.cause
+    assert other.state is State.UNTOUCHED
+
+
+def test_wheels_that_have_gone_meanwhile_do_not_hide_what_became_of_the_others(crew: Crew):
+    """A bundle on a medium that was taken out."""
+    for wheel in crew.software.wheels:
+        wheel.path.unlink()
+
+    outcomes = crew.upgrade()
+
+    assert [(each.state, each.failed_at) for each in outcomes] == [(State.FAILED, Step.UPLOAD)] * 2
+    assert all("FileNotFoundError" in str(each.error) for each in outcomes)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 from gausscert_coordinator.rollout.on_node.trouble import Trouble
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -27,30 +27,57 @@ _AGAIN_S: Final = 0.2
 
 
 @contextmanager
-def alone(place: Path, patience_s: float = _OTHER_S) -> Iterator[None]:
+def alone(
+    place: Path,
+    patience_s: float = _OTHER_S,
+    *,
+    make: Callable[[], object] = lambda: None,
+    pause: Callable[[float], None] = time.sleep,
+) -> Iterator[None]:
     """Wait until no other roll-out is at work there, and keep others waiting meanwhile. A step goes on when
     its operator has gone; the one that he repeats it with must not remove what the first is making.
 
     Args:
         place: A directory; where there is none, nobody can be at work in it.
         patience_s: How long.
+        make: Makes the directory first where it is needed, also after a removal that was waited for.
+        pause: Waits for some seconds.
 
     Raises:
-        Trouble: The other one has not ended.
+        Trouble: The other one has not ended, or the file system has no locks.
     """
+    deadline = time.monotonic() + patience_s
+    while True:
+        make()
+        descriptor = _opened(place / LOCK)
+        if descriptor is None:
+            yield
+            return
+        try:
+            _take(descriptor, place, deadline, pause)
+            if _is_still_there(descriptor, place / LOCK):
+                yield
+                return
+        finally:
+            os.close(descriptor)
+
+
+def _opened(lock: Path) -> int | None:
     try:
-        descriptor = os.open(place / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        return os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except FileNotFoundError:
-        yield
-        return
+        return None
+
+
+def _is_still_there(descriptor: int, lock: Path) -> bool:
+    """A removal that was waited for has taken the file away: who locks that one locks nobody out."""
     try:
-        _take(descriptor, place, time.monotonic() + patience_s)
-        yield
-    finally:
-        os.close(descriptor)
+        return os.path.samestat(os.fstat(descriptor), os.lstat(lock))
+    except FileNotFoundError:
+        return False
 
 
-def _take(descriptor: int, place: Path, deadline: float) -> None:
+def _take(descriptor: int, place: Path, deadline: float, pause: Callable[[float], None]) -> None:
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -61,7 +88,13 @@ def _take(descriptor: int, place: Path, deadline: float) -> None:
                     "wait for its end, then run this again",
                     str(place),
                 ) from None
-            time.sleep(_AGAIN_S)
+            pause(_AGAIN_S)
+        except OSError as error:  # NFS without its lock daemon, for one
+            raise Trouble(
+                f"no file can be locked there: {error.strerror}",
+                "have that file system lock files, or name another place with directory under [agent]",
+                str(place),
+            ) from error
         else:
             return
 

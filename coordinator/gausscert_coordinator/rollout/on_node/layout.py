@@ -112,10 +112,11 @@ def agent_user(name: str, cm_home: str) -> Account | None:
     return owner_of(Path(cm_home) / "share" / "sslcert")
 
 
-def owner_of(path: Path) -> Account | None:
-    """The user whom a file belongs to; None where there is no such file or user."""
+def owner_of(path: Path, *, follow: bool = True) -> Account | None:
+    """The user whom a file belongs to, or without `follow` a link itself; None where there is no such file
+    or user."""
     try:
-        return _account(pwd.getpwuid(os.stat(path).st_uid))
+        return _account(pwd.getpwuid(os.stat(path, follow_symlinks=follow).st_uid))
     except (OSError, KeyError):
         return None
 

@@ -49,10 +49,9 @@ def _carried_out(request: Mapping[str, Any], where: Layout, stream: BinaryIO) ->
     if action is _look:
         return _look(request, where, stream)
     if request["directory"]:
-        become(_account(request))  # whoever owns that place could lead root elsewhere
-    if action is _upload:
-        software.make_place(where)
-    with files.alone(where.software):
+        # Whoever owns that place could lead root elsewhere.
+        become((_last_account(request, where) if action is _remove else None) or _account(request))
+    with files.alone(where.software, make=lambda: software.make_place(where) if action is _upload else None):
         return action(request, where, stream)
 
 
@@ -103,8 +102,18 @@ def _tidy(request: Mapping[str, Any], where: Layout, _: BinaryIO) -> list[str]:
 def _remove(request: Mapping[str, Any], where: Layout, _: BinaryIO) -> list[str]:
     """What it removes is there also where CM, and perhaps its user, have gone before."""
     service = Service(request["service"], me())
-    account = agent_user(request["user"], request["cm_home"]) or owner_of(where.state)
+    account = _last_account(request, where)
     return removal.remove(where, service, account, request["node"], with_state=request["with_state"])
+
+
+def _last_account(request: Mapping[str, Any], where: Layout) -> Account | None:
+    """Whom an agent ran as, also where CM has gone; None where nobody can tell. Of a directory of its own it
+    is who owns that, and never root: its state may be a link that leads to what is root's."""
+    account = agent_user(request["user"], request["cm_home"])
+    if account is not None or not request["directory"]:
+        return account or owner_of(where.state)
+    owner = owner_of(where.software, follow=False)
+    return owner if owner is not None and owner.uid != 0 else None
 
 
 def _account(request: Mapping[str, Any]) -> Account:

@@ -67,9 +67,12 @@ def remove(
         _end(layout)
     gone = service.uninstall()
     own = [layout.config, layout.pki / f"node-{node}.crt", layout.pki / f"node-{node}.key"]
-    if not _others(layout.pki, (*own, layout.pki / "ca.crt")):
+    halves = [path.with_name(path.name + files.NEW) for path in (*own, layout.pki / "ca.crt")]
+    if not _others(layout.pki, (*own, *halves, layout.pki / "ca.crt")):
         own.append(layout.pki / "ca.crt")
     gone += [str(path) for path in (layout.current, *own) if _unlink(path)]
+    for half in halves:  # of a roll-out that was cut off; one may hold the key
+        _unlink(half)
     trees = [layout.releases, layout.uploads, *((layout.state,) if with_state else ())]
     gone += [str(path) for path in trees if files.remove_tree(path)]
     _unlink(layout.software / files.LOCK)
