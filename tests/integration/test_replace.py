@@ -278,7 +278,7 @@ def test_the_same_bundle_again_is_refused_as_nothing_to_do(replaced: Replaced):
 
 def test_no_password_is_in_any_log_journal_or_command_line(cluster: LocalCluster, replaced: Replaced):
     assert len(replaced.done.acted) == 2
-    assert any("gausscert-agent" in text for text in replaced.seen)
+    assert any("gausscert_agent" in text for text in replaced.seen)
     assert (cluster.root / "history.db").is_file()
     written = [path for path in cluster.root.rglob("*") if path.is_file() and path.suffix != ".pw"]
     files = (path.read_bytes().decode(errors="replace") for path in written)
