@@ -20,8 +20,9 @@ REST_S: Final = 0.05
 class Shared(Generic[T]):
     """Runs what many ask for one at a time: whoever asks while one runs shares the next with all who do.
 
-    Nobody is told what was seen before he asked. After each there is a rest three times as long, so that
-    those who do nothing but ask leave most of the interpreter to others. May be used from any thread.
+    Nobody is told what was seen before he asked. After one that several have shared there is a rest five
+    times as long: a crowd that does nothing but ask leaves most of the interpreter to others, and who
+    asks alone never waits. May be used from any thread.
 
     Args:
         look: What costs.
@@ -38,6 +39,7 @@ class Shared(Generic[T]):
         self._running = threading.Semaphore()
         self._lock = threading.Lock()
         self._next: Future[T] | None = None
+        self._crowd = False
         self._rested_at = 0.0
 
     def get(self) -> T:
@@ -50,6 +52,8 @@ class Shared(Generic[T]):
             follows = self._next
             if follows is None:
                 self._next = led = Future[T]()
+            else:
+                self._crowd = True
         if follows is not None:
             return follows.result()
         self._lead(led)
@@ -60,11 +64,11 @@ class Shared(Generic[T]):
         try:
             time.sleep(max(0.0, min(self._rest_s, self._rested_at - time.monotonic())))
             with self._lock:
-                self._next = None
+                crowd, self._crowd, self._next = self._crowd, False, None
             began = time.monotonic()
             found.set_result(self._look())
             ended = time.monotonic()
-            self._rested_at = ended + min(self._rest_s, 3 * (ended - began))
+            self._rested_at = ended + (min(self._rest_s, 5 * (ended - began)) if crowd else 0.0)
         except BaseException as error:  # noqa: BLE001 - all who wait are to have it, and raise it
             found.set_exception(error)
         finally:

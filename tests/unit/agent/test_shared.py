@@ -75,6 +75,24 @@ def test_a_look_that_hangs_holds_up_nobody_for_longer_than_patience():
         assert {hangs.result(WAIT_S), beside.result(WAIT_S)} == {1, 2}
 
 
+def test_only_what_a_crowd_has_shared_is_followed_by_a_rest():
+    look = Look()
+    shared = Shared(look, patience_s=WAIT_S, rest_s=0.05)
+    look.let_go.release()
+    assert shared.get() == 1
+    assert shared._rested_at <= time.monotonic()
+    assert look.begun.acquire(timeout=WAIT_S)
+
+    with ThreadPoolExecutor() as pool:
+        (first,) = asked(shared, pool, 1)
+        assert look.begun.acquire(timeout=WAIT_S)
+        others = asked(shared, pool, 3)
+        before = time.monotonic()
+        look.let_go.release(2)
+        assert [each.result(WAIT_S) for each in (first, *others)] == [2, 3, 3, 3]
+    assert shared._rested_at > before
+
+
 def test_what_fails_fails_for_all_and_the_next_one_is_tried_again():
     tries: list[int] = []
 
