@@ -27,7 +27,7 @@ from gausscert_common.auditing import NOTHING, Event, Head
 
 from gausscert_agent import files
 from gausscert_agent.files import Disk
-from gausscert_agent.sparing import Sparing
+from gausscert_agent.logs import Sparing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 from gausscert_common import identity
 from gausscert_common.errors import Denied, NodeFailure, Reason
 
+from gausscert_agent.logs import Sparing
 from gausscert_agent.peer import caller_of
-from gausscert_agent.sparing import Sparing
 
 if TYPE_CHECKING:
     import grpc

@@ -11,8 +11,13 @@ import logging
 import os
 import select
 import sys
+import threading
+import time
 from datetime import UTC, datetime
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 Format = Literal["text", "json"]
 
@@ -100,6 +105,58 @@ def _loss(lines: int) -> logging.LogRecord:
     record = logging.makeLogRecord({"name": __name__, "levelno": logging.WARNING, "levelname": "WARNING"})
     record.msg, record.lines = "lines of this log are lost: nobody read it", lines
     return record
+
+
+class Sparing:
+    """Of what may come a thousand times a second, a few are told and the others counted: some at once, then
+    one every now and then. May be used from any thread.
+
+    Args:
+        at_once: How many.
+        every_s: How often afterwards.
+        monotonic: Seconds, never set back.
+    """
+
+    def __init__(self, at_once: int, every_s: float, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._at_once = at_once
+        self._every_s = every_s
+        self._monotonic = monotonic
+        self._lock = threading.Lock()
+        self._allowance = float(at_once)
+        self._asked_at = monotonic()
+        self._left_out = 0
+
+    def ask(self) -> bool:
+        """May the next one be told? It is counted where it may not."""
+        with self._lock:
+            now = self._monotonic()
+            self._allowance = min(self._at_once, self._allowance + (now - self._asked_at) / self._every_s)
+            self._asked_at = now
+            if self._allowance < 1:
+                self._left_out += 1
+                return False
+            self._allowance -= 1
+            return True
+
+    def leave_out(self, count: int = 1) -> None:
+        """So many more are not told, whatever was allowed."""
+        with self._lock:
+            self._left_out += count
+
+    @property
+    def left_out(self) -> int:
+        """How many since `told`."""
+        return self._left_out
+
+    def told(self) -> int:
+        """How many were left out is known now: count anew.
+
+        Returns:
+            How many.
+        """
+        with self._lock:
+            left_out, self._left_out = self._left_out, 0
+            return left_out
 
 
 class TextFormatter(logging.Formatter):

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from gausscert_agent.sparing import Sparing
+from gausscert_agent.logs import Sparing
 
 
 def test_a_few_at_once_then_one_in_a_while_and_the_others_are_counted():
