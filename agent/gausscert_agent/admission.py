@@ -8,8 +8,10 @@ those for looking nobody gets all: a thousand calls of one observer leave room f
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 
 if TYPE_CHECKING:
@@ -19,6 +21,9 @@ WATCHERS: Final = 16
 """Who may watch the transaction at once."""
 HEALTH_WATCHERS: Final = 8
 """Who may watch the agent's health at once."""
+
+PAUSE_S: Final = 0.5
+KEPT_WAITING: Final = 1024
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -32,26 +37,49 @@ def is_turned_away() -> bool:
 
 
 class Door(ThreadPoolExecutor):
-    """Turns callers away, in gRPC's own thread: nothing there waits, and to hand a call to another thread
-    costs more than to refuse it. Whoever else calls waits for all that are turned away before him.
+    """Tells callers that there is no slot for them, after a while: whoever calls again as soon as he is
+    turned away, a thousand times at once, would otherwise keep gRPC's only thread from the calls of others.
 
-    gRPC takes nothing for a pool but this class; no thread is ever made.
+    Args:
+        pause_s: How long each is kept waiting.
+        most: So many are; with more, those who have waited longest are told at once. Each counts as a call
+            under way, of which gRPC takes a limited number.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, pause_s: float = PAUSE_S, most: int = KEPT_WAITING) -> None:
         super().__init__(1, "gausscert-door")
+        self._pause_s = pause_s
+        self._most = most
+        self._waiting = 0
+        self._closing = False
+        self._changed = threading.Condition()
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Have it told at once."""
-        told: Future[T] = Future()
+        """Have it told."""
+        due = time.monotonic() + self._pause_s
+        with self._changed:
+            self._waiting += 1
+            if self._waiting > self._most:
+                self._changed.notify()
+        return super().submit(self._tell, due, partial(fn, *args, **kwargs))
+
+    def close(self) -> None:
+        """Tell all at once, and wait until they are told. Nobody may come any more."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
+        self.shutdown()
+
+    def _tell(self, due: float, tell: Callable[[], T]) -> T:
+        with self._changed:
+            while (left := due - time.monotonic()) > 0 and not self._is_pressed():
+                self._changed.wait(left)
+            self._waiting -= 1
         _here.turned_away = True
-        try:
-            told.set_result(fn(*args, **kwargs))
-        except BaseException as error:  # noqa: BLE001 - as every pool does
-            told.set_exception(error)
-        finally:
-            _here.turned_away = False
-        return told
+        return tell()
+
+    def _is_pressed(self) -> bool:
+        return self._closing or self._waiting > self._most
 
 
 class Pool(ThreadPoolExecutor):

@@ -117,8 +117,8 @@ class Outermost(grpc.ServerInterceptor):
         return answers
 
     def _turn_away(self, rpc: str, context: grpc.ServicerContext) -> NoReturn:
-        """Said a thousand times a second, if need be: made once. In gRPC's own thread, for which all others
-        wait: it waits for no disk."""
+        """Said a thousand times a second, if need be: made once. All who are turned away are told by one
+        thread: it waits for no disk."""
         self._log.refused(Call(rpc, context, time.monotonic()), self._no_slot)
         audited(self._audit, rpc, context, None, self._no_slot, waits=False)
         context.abort_with_status(self._no_slot_status)

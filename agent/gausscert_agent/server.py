@@ -31,8 +31,8 @@ logger = logging.getLogger(__name__)
 MAX_REQUEST_BYTES: Final = 1024 * 1024
 """Nine ordinary files are 30 KiB; this leaves room for a CA file of several hundred certificates."""
 MAX_CONCURRENT_RPCS: Final = 2048
-"""A backstop far above all slots together (`Pools`): calls that are being turned away count, too, and whoever
-opens a thousand must not make gRPC refuse those of others."""
+"""A backstop far above all slots together (`Pools`) and those who are kept waiting at the door: whoever opens
+a thousand calls must not make gRPC refuse those of others."""
 LOOKS_EACH: Final = 4
 """Of one caller at once."""
 
@@ -66,7 +66,8 @@ class Pools:
     """Threads and slots by kind of call, so that no kind can keep another waiting or out."""
 
     def __init__(self) -> None:
-        door = Door()
+        self._door = Door()
+        door = self._door
         # One command runs at a time; the others wait for it, or are told BUSY.
         self.work = Pool("work", threads=4, slots=8, door=door)
         # Nobody has all of them, so that an observer gone wild does not keep an operator from looking.
@@ -89,6 +90,7 @@ class Pools:
         """Wait for the threads to end. The server must have stopped."""
         for pool in (self.work, self._look, self._health, self._watch):
             pool.shutdown()
+        self._door.close()
 
 
 def _always() -> bool:
