@@ -28,7 +28,7 @@ demo: $(VENV)/.runtime
 test: $(VENV)/.development
 	$(BIN)/pytest -n $(WORKERS) --dist loadgroup $(ARGS)
 
-## faults: real agents and coordinators killed, paused and cut off, some ten minutes on two cores
+## faults: real agents and coordinators killed, paused and cut off, and second cases that take long; some twelve minutes on two cores
 faults: $(VENV)/.development
 	$(BIN)/pytest -n $(FAULT_WORKERS) -m faults $(ARGS)
 

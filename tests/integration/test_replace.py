@@ -146,7 +146,14 @@ def test_the_history_shows_what_was_done_to_each_node_by_whom_and_the_evidence(
 
 
 @pytest.mark.skipif(not shutil.which("openssl"), reason="openssl is not installed")
-@pytest.mark.parametrize("style", ["om", "documented", "traditional"])
+@pytest.mark.parametrize(
+    "style",
+    [
+        "documented",
+        pytest.param("om", marks=pytest.mark.faults),
+        pytest.param("traditional", marks=pytest.mark.faults),
+    ],
+)
 def test_bundles_made_by_openssl_are_served(cluster: LocalCluster, style: str):
     directory = cluster.root / f"openssl-{style}"
     openssl_bundles.make_bundle(directory, style=style)

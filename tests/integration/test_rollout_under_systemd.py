@@ -100,6 +100,7 @@ NEVER_WELL = (
 """A release whose agent serves, and says that it is not healthy."""
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("machine", [("root",)], indirect=True)
 def test_an_agent_that_is_not_healthy_after_an_upgrade_gets_its_former_release_back(
     machine: Machine, bundle: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[2]
 NODE = (sys.executable, "-m", "bench.node")
 
 
+@pytest.mark.faults
 def test_one_round_of_the_benchmark_of_a_node_measures_everything(tmp_path):
     done = subprocess.run(
         [*NODE, "--rounds", "1", "--keys", "ec-p256", "--output", "json", "--directory", tmp_path],
