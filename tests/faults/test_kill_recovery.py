@@ -111,12 +111,13 @@ def cases() -> Iterator[object]:
 
 
 def chunks() -> Iterator[object]:
-    """The same by chunk."""
+    """The same by chunk: one for `make test`, four for `make faults`, and the others are soaks."""
     for number, (ground, name) in enumerate(_cases()):
         for chunk in range(CHUNKS):
             marks = [_group(ground, name)]
-            if chunk != number % CHUNKS:
-                marks.append(pytest.mark.faults)
+            turn = (chunk - number) % CHUNKS
+            if turn:
+                marks.append(pytest.mark.faults if turn % 2 else pytest.mark.soak)
             yield pytest.param(ground, name, chunk, marks=marks)
 
 
