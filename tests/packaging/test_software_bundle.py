@@ -137,10 +137,12 @@ def test_a_node_installs_it_without_a_network_and_under_the_name_that_a_roll_out
 
 
 def test_a_bundle_may_lie_in_a_directory_with_blanks():
-    """`make bundle DIR=$HOME/...`, whatever the home is called."""
+    """`make bundle DIR=$HOME/...`, whatever the home is called. The make that runs this test has its own ARGS."""
+    outer = {"ARGS", "MAKEFLAGS", "MAKEOVERRIDES", "MFLAGS"}
     done = subprocess.run(
         ["make", "--no-print-directory", "-n", "bundle", "DIR=/home/ann smith/software", "VENV=."],
         cwd=ROOT,
+        env={name: value for name, value in os.environ.items() if name not in outer},
         capture_output=True,
         text=True,
         check=True,
