@@ -137,7 +137,7 @@ def test_a_node_installs_it_without_a_network_and_under_the_name_that_a_roll_out
 
 
 def test_a_bundle_may_lie_in_a_directory_with_blanks():
-    """`make bundle DIR=$HOME/...`, whatever the home is called. The make that runs this has ARGS of its own."""
+    """`make bundle DIR=$HOME/...`, whatever the home is called. The make that runs this has its own ARGS."""
     outer = {"ARGS", "MAKEFLAGS", "MAKEOVERRIDES", "MFLAGS"}
     done = subprocess.run(
         ["make", "--no-print-directory", "-n", "bundle", "DIR=/home/ann smith/software", "VENV=."],
