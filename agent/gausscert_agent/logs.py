@@ -143,11 +143,6 @@ class Sparing:
         with self._lock:
             self._left_out += count
 
-    @property
-    def left_out(self) -> int:
-        """How many since `told`."""
-        return self._left_out
-
     def told(self) -> int:
         """How many were left out is known now: count anew.
 

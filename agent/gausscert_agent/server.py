@@ -66,8 +66,7 @@ class Pools:
     """Threads and slots by kind of call, so that no kind can keep another waiting or out."""
 
     def __init__(self) -> None:
-        self._door = Door()
-        door = self._door
+        door = self._door = Door()
         # One command runs at a time; the others wait for it, or are told BUSY.
         self.work = Pool("work", threads=4, slots=8, door=door)
         # Nobody has all of them, so that an observer gone wild does not keep an operator from looking.
