@@ -1,7 +1,8 @@
 """Agents brought onto all nodes: everybody is looked at first, and nothing is begun while anything speaks
-against it. Then what no running agent notices, on all nodes at once; only when that has worked everywhere
-are agents started, and those that run anew, one after the other, up to the first that is unhealthy; that
-one gets back what it had."""
+against it. Then what no agent notices, on all nodes at once, agent.toml and unit laid ready among it; only
+when that has worked everywhere are they put in their place and agents started, and those that run anew, one
+after the other, up to the first that is unhealthy; that one gets back what it had, and those after it still
+have it."""
 
 from __future__ import annotations
 
@@ -15,7 +16,13 @@ from gausscert_common.errors import GausscertError, InternalError, Reason
 from gausscert_coordinator.rollout import facts as facts_of
 from gausscert_coordinator.rollout import putting_back
 from gausscert_coordinator.rollout.catalogue import finding
-from gausscert_coordinator.rollout.decide import BEFORE_ANY_START, NodePlan, Step, start_command
+from gausscert_coordinator.rollout.decide import (
+    BEFORE_ANY_START,
+    NodePlan,
+    Step,
+    activation,
+    start_command,
+)
 from gausscert_coordinator.rollout.parcel import Blob
 from gausscert_coordinator.rollout.ssh import Node
 
@@ -29,6 +36,7 @@ if TYPE_CHECKING:
     from gausscert_coordinator.rollout.bundle import Software
     from gausscert_coordinator.rollout.doctor import Doctor
     from gausscert_coordinator.rollout.facts import Facts
+    from gausscert_coordinator.rollout.putting_back import WayBack
     from gausscert_coordinator.rollout.ssh import Ssh
 
 AT_ONCE: Final = 8
@@ -190,39 +198,40 @@ class Rollout:
             outcome.state = State.DEPLOYED
 
     async def _put_back(self, work: _Work) -> None:
-        """After an agent that ran was ended, and is not healthy now."""
+        """After an agent that ran was ended, or was to be, and is not healthy now."""
         plan, outcome = work.plan, work.outcome
-        steps = putting_back.steps(plan, outcome.done)
-        if outcome.failed_at not in (Step.ACTIVATE, Step.HEALTH) or not steps:
+        back = putting_back.way(plan, outcome.done)
+        if outcome.failed_at not in (Step.ACTIVATE, Step.HEALTH) or not back.steps:
             return
         error: GausscertError | None = None
         try:
-            if outcome.failed_at is Step.ACTIVATE and await self._still_runs(plan):
+            if outcome.failed_at is Step.ACTIVATE:
+                back = putting_back.way(plan, outcome.done, await self._now(plan))
+            if not back.steps:
                 return
-            for step in steps:
-                await self._step_back(plan, step)
+            for step in back.steps:
+                await self._step_back(plan, step, back)
         except GausscertError as raised:
             error = raised
         except Exception as raised:  # noqa: BLE001 - as in `_do`
             error = _unforeseen(plan.node, "the way back", raised)
         outcome.put_back = error is None
-        outcome.findings.append(putting_back.told(plan, error))
+        outcome.findings.append(putting_back.told(plan, back, error))
 
-    async def _step_back(self, plan: NodePlan, step: Step) -> None:
+    async def _step_back(self, plan: NodePlan, step: Step, back: WayBack) -> None:
         node = self._nodes[plan.node]
         self._watch(Told(plan.node, step, ended=False, text=f"back to {putting_back.former(plan)}"))
         if step is Step.HEALTH:
             await self._doctor.healthy(node.inventory)
         else:
-            request = self._request(node, step.value, **putting_back.request(plan, step))
+            request = self._request(node, step.value, **putting_back.request(plan, step, back))
             await node.ask({**request, "user": plan.facts.account})
 
-    async def _still_runs(self, plan: NodePlan) -> bool:
-        """Whether the agent of before was not ended: starting the new one was refused before that."""
+    async def _now(self, plan: NodePlan) -> Facts:
+        """What there is on a node by now: starting the new agent may have been refused before anything was
+        changed."""
         node = self._nodes[plan.node]
-        seen = facts_of.of(await node.ask(self._request(node, "look")))
-        before = plan.facts.running
-        return seen.running is not None and before is not None and seen.running.pid == before.pid
+        return facts_of.of(await node.ask(self._request(node, "look")))
 
     async def _step(self, work: _Work, step: Step) -> None:
         node = self._nodes[work.plan.node]
@@ -256,13 +265,11 @@ class _Work:
     def request(self, step: Step) -> dict[str, Any]:
         """What a step is told beside what all are told."""
         plan, wanted = self.plan, self.plan.wanted
-        units = dict(wanted.units)
+        unit, drop_in = [*wanted.units.values(), "", ""][:2]
         more: Mapping[Step, dict[str, Any]] = {
             Step.CONFIGURE: {"config": wanted.config},
-            Step.SERVICE: {"unit": next(iter(units.values()), ""), "drop_in": [*units.values(), ""][1]}
-            if units
-            else {},
-            Step.ACTIVATE: {"start": plan.starts},
+            Step.SERVICE: {"unit": unit, "drop_in": drop_in},
+            Step.ACTIVATE: activation(plan.steps, wanted.config, unit, drop_in, start=plan.starts),
             Step.TIDY: {"keep": [wanted.release, plan.facts.release]},
         }
         return {"release": wanted.release, "service": plan.service.value, **more.get(step, {})}

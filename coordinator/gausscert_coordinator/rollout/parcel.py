@@ -19,6 +19,7 @@ MODULES: Final = (
     "layout",
     "running",
     "files",
+    "ready",
     "processes",
     "software",
     "service",
