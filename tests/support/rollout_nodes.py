@@ -22,6 +22,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,8 @@ class Node:
     """What systemctl fails at, once."""
     restarts: list[str] = field(default_factory=list)
     """The release of each."""
+    on_break: Callable[[], Any] = lambda: None
+    """When ssh breaks there."""
     before_step: Callable[[str], Any] = lambda _: None
     _pids: Iterator[int] = field(default_factory=lambda: itertools.count(100))
 
@@ -151,8 +154,13 @@ class Nodes:
         """Whether the whole machine goes, or only the program."""
         self.changes = 0
         """Made so far in ACTIVATE, on the node that `cut_at` names."""
-        self.breaks: Callable[[str, str], bool] = lambda _name, _action: False
-        """Whether ssh breaks once this action has been carried out on this node."""
+        self.breaks: set[str] = set()
+        """Nodes at which ssh breaks with ACTIVATE: it is not carried out, and stands in `unheard`."""
+        self.unheard: list[dict[str, Any]] = []
+        self.down_for = 0
+        """So many times ssh gets nowhere after that."""
+        self.waits: Callable[[Node], object] = lambda _: None
+        """What happens while a step waits for another one there."""
 
     def __getitem__(self, name: str) -> Node:
         return self._nodes[name]
@@ -160,11 +168,19 @@ class Nodes:
     async def __call__(self, argv: Sequence[str], stdin: bytes) -> Ended:
         node = self._nodes[argv[argv.index("--") + 1]]
         await asyncio.sleep(0)
+        if self.unheard and self.down_for:
+            self.down_for -= 1
+            return Ended(255, "", "ssh: connect to host: No route to host")
         if not node.up:
             return Ended(255, "", "ssh: connect to host: Connection timed out")
         request = read(stdin)["request"]
         self.asked.append((node.name, request["action"]))
         node.before_step(request["action"])
+        if request["action"] == "activate" and node.name in self.breaks:
+            self.breaks.remove(node.name)
+            self.unheard.append(request)
+            node.on_break()
+            return Ended(255, "", "client_loop: send disconnect: Broken pipe")
         sizes = sum(each["size"] for each in request["files"])
         try:
             said = self._run(node, request, stdin[len(stdin) - sizes :])
@@ -172,8 +188,6 @@ class Nodes:
             if self.power:
                 node.up, node.running = False, None
             return Ended(255, "", "Connection closed by remote host")
-        if self.breaks(node.name, request["action"]):
-            return Ended(255, "", "client_loop: send disconnect: Broken pipe")
         return Ended(0, said, "")
 
     def actions(self, name: str) -> list[str]:
@@ -193,6 +207,10 @@ class Nodes:
         texts = units.units(bundle, Service.USER, seen, release, ())
         return decide(seen, Wanted(name, "prod", release, Service.AUTO, config, texts, credential_good=True))
 
+    def deliver(self, request: dict[str, Any]) -> str:
+        """What a node says to a request that comes late."""
+        return self._run(self._nodes[request["node"]], request, b"")
+
     def _run(self, node: Node, request: dict[str, Any], blobs: bytes) -> str:
         out = io.StringIO()
         with self._on(node, cut=request["action"] == "activate"), redirect_stdout(out):
@@ -207,6 +225,7 @@ class Nodes:
                 patched.setattr(module, "me", lambda: node.account)
                 patched.setattr(module, "agent_user", lambda *_: node.account)
             patched.setattr(main, "layout", lambda _: node.layout)
+            patched.setattr(files, "alone", partial(files.alone, pause=lambda _: self.waits(node)))
             patched.setattr(look, "journal", lambda *_: {"phase": "NONE"})
             patched.setattr(processes, "agent", lambda _: node.running)
             patched.setattr(service, "run", node.systemctl)

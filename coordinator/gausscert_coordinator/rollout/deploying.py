@@ -7,11 +7,12 @@ have it."""
 from __future__ import annotations
 
 import asyncio
+import uuid
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
-from gausscert_common.errors import GausscertError, InternalError, Reason
+from gausscert_common.errors import GausscertError, InternalError, Reason, Unreachable
 
 from gausscert_coordinator.rollout import facts as facts_of
 from gausscert_coordinator.rollout import putting_back
@@ -41,6 +42,9 @@ if TYPE_CHECKING:
 
 AT_ONCE: Final = 8
 """Nodes; each has a copy of the software in flight."""
+TRIES: Final = 6
+AGAIN_S: Final = 5.0
+"""Where ssh has broken off in the middle of a start, it may take a while to come back."""
 
 
 class State(StrEnum):
@@ -95,6 +99,8 @@ class Rollout:
         doctor: Asks their agents.
         cm_home: Where CM lies on each.
         watch: Told of every step.
+        attempt: Names one start of an agent, as no other was ever named.
+        pause: Waits for some seconds.
     """
 
     def __init__(
@@ -104,11 +110,16 @@ class Rollout:
         doctor: Doctor,
         cm_home: Callable[[InventoryNode], str],
         watch: Callable[[Told], None] = lambda _: None,
+        *,
+        attempt: Callable[[], str] = lambda: uuid.uuid4().hex,
+        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._nodes = {node.name: Node(node, ssh) for node in nodes}
         self._doctor = doctor
         self._cm_home = cm_home
         self._watch = watch
+        self._attempt = attempt
+        self._pause = pause
 
     async def look(self) -> Looked:
         """Look at all nodes. Changes nothing, raises nothing that nodes do."""
@@ -144,7 +155,7 @@ class Rollout:
             software: What is installed.
             issue: Makes a node's credential.
         """
-        work = [_Work(plan, NodeOutcome(plan.node), software, issue) for plan in plans]
+        work = [_Work(plan, NodeOutcome(plan.node), software, issue, self._attempt()) for plan in plans]
         await _side_by_side(lambda each: self._do(each, BEFORE_ANY_START), work)
         if not any(each.outcome.error for each in work):
             after = tuple(step for step in Step if step not in BEFORE_ANY_START)
@@ -206,7 +217,7 @@ class Rollout:
         error: GausscertError | None = None
         try:
             if outcome.failed_at is Step.ACTIVATE:
-                back = putting_back.way(plan, outcome.done, await self._now(plan))
+                back = putting_back.way(plan, outcome.done, await self._settled(work))
             if not back.steps:
                 return
             for step in back.steps:
@@ -224,13 +235,24 @@ class Rollout:
         if step is Step.HEALTH:
             await self._doctor.healthy(node.inventory)
         else:
-            request = self._request(node, step.value, **putting_back.request(plan, step, back))
+            told = {"attempt": self._attempt(), **putting_back.request(plan, step, back)}
+            request = self._request(node, step.value, **told)
             await node.ask({**request, "user": plan.facts.account})
 
-    async def _now(self, plan: NodePlan) -> Facts:
-        """What there is on a node by now: starting the new agent may have been refused before anything was
-        changed."""
-        node = self._nodes[plan.node]
+    async def _settled(self, work: _Work) -> Facts:
+        """What there is on a node once ACTIVATE has ended there, or can begin no more. It may have been
+        refused before anything was changed; and where ssh has broken off, it may go on, or come late."""
+        node = self._nodes[work.plan.node]
+        settle = {**self._request(node, "settle", attempt=work.attempt), "user": work.plan.facts.account}
+        for _ in range(TRIES - 1):
+            try:
+                return await self._told_now(node, settle)
+            except Unreachable:
+                await self._pause(AGAIN_S)
+        return await self._told_now(node, settle)
+
+    async def _told_now(self, node: Node, settle: dict[str, Any]) -> Facts:
+        await node.ask(settle)
         return facts_of.of(await node.ask(self._request(node, "look")))
 
     async def _step(self, work: _Work, step: Step) -> None:
@@ -261,6 +283,7 @@ class _Work:
     outcome: NodeOutcome
     software: Software
     issue: Callable[[str], Signed]
+    attempt: str
 
     def request(self, step: Step) -> dict[str, Any]:
         """What a step is told beside what all are told."""
@@ -269,7 +292,10 @@ class _Work:
         more: Mapping[Step, dict[str, Any]] = {
             Step.CONFIGURE: {"config": wanted.config},
             Step.SERVICE: {"unit": unit, "drop_in": drop_in},
-            Step.ACTIVATE: activation(plan.steps, wanted.config, unit, drop_in, start=plan.starts),
+            Step.ACTIVATE: {
+                "attempt": self.attempt,
+                **activation(plan.steps, wanted.config, unit, drop_in, start=plan.starts),
+            },
             Step.TIDY: {"keep": [wanted.release, plan.facts.release]},
         }
         return {"release": wanted.release, "service": plan.service.value, **more.get(step, {})}

@@ -4,7 +4,9 @@ another node, a reboot starts what ran. The program on the nodes is the real one
 from __future__ import annotations
 
 import asyncio
+import io
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +14,8 @@ import pytest
 from gausscert_common.errors import NodeFailure, Reason
 from gausscert_coordinator.inventory import AgentInstall, InventoryNode
 from gausscert_coordinator.rollout.decide import NodePlan, Step
-from gausscert_coordinator.rollout.deploying import NodeOutcome, Rollout, State
+from gausscert_coordinator.rollout.deploying import AGAIN_S, TRIES, NodeOutcome, Rollout, State
+from gausscert_coordinator.rollout.on_node import files, main
 from support.rollout_fakes import FORMER, RELEASE, FakeDoctor, software
 from support.rollout_nodes import Nodes
 
@@ -26,13 +29,17 @@ class Crew:
 
     def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.nodes, self.doctor = Nodes(root, monkeypatch, NAMES), FakeDoctor()
+        self.paused: list[float] = []
         self._software = replace(software(root / "software"), release=RELEASE)
 
     def upgrade(self, plans: Sequence[NodePlan] | None = None) -> list[NodeOutcome]:
         inventory = [InventoryNode(name, f"{name}:7443", install=AgentInstall()) for name in NAMES]
-        rollout = Rollout(inventory, self.nodes, self.doctor, lambda _: "/opt/cm")
+        rollout = Rollout(inventory, self.nodes, self.doctor, lambda _: "/opt/cm", pause=self._pause)
         made = [self.nodes.plan(name) for name in NAMES] if plans is None else plans
         return list(asyncio.run(rollout.carry_out(made, self._software, _no_credential)))
+
+    async def _pause(self, seconds: float) -> None:
+        self.paused.append(seconds)
 
     def disks(self) -> dict[str, dict[str, bytes | str]]:
         return {name: self.nodes[name].disk() for name in NAMES}
@@ -210,3 +217,48 @@ def _elsewhere(disks, of: Path, to: Path):
         }
         for name, disk in disks.items()
     }
+
+
+def test_a_restart_that_is_still_under_way_when_ssh_breaks_is_waited_for(crew: Crew):
+    """A look at once saw the agent of before, and took it for one that was never ended."""
+    before, node, at_work = crew.disks(), crew.nodes["n1"], ExitStack()
+
+    def ends(_: object) -> None:
+        main.ACTIONS["activate"](crew.nodes.unheard[0], node.layout, io.BytesIO())
+        at_work.close()
+
+    crew.nodes.breaks, crew.nodes.waits = {"n1"}, ends
+    node.on_break = lambda: at_work.enter_context(files.alone(node.layout.software))
+
+    one, *others = crew.upgrade()
+
+    assert (one.failed_at, one.put_back, one.error.reason) == (Step.ACTIVATE, True, Reason.UNREACHABLE)
+    assert node.restarts == [FORMER, RELEASE, FORMER]
+    assert crew.disks() == before
+    assert {each.state for each in others} == {State.UNTOUCHED}
+
+
+def test_an_activation_that_comes_after_it_was_given_up_changes_nothing(crew: Crew):
+    """ssh broke, and the node got the last of what was sent only later."""
+    before, pid = crew.disks(), crew.nodes["n1"].running.pid
+    crew.nodes.breaks = {"n1"}
+
+    one, *_ = crew.upgrade()
+    said = crew.nodes.deliver(crew.nodes.unheard[0])
+
+    assert (one.failed_at, one.put_back, one.findings) == (Step.ACTIVATE, None, [])
+    assert "given up" in said
+    assert crew.disks() == before
+    assert (crew.nodes["n1"].running.pid, crew.nodes["n1"].restarts) == (pid, [FORMER])
+    assert {each.state for each in crew.upgrade()} == {State.DEPLOYED}
+
+
+@pytest.mark.parametrize("down_for", [TRIES - 1, TRIES])
+def test_ssh_that_comes_back_soon_is_waited_for(crew: Crew, down_for: int):
+    crew.nodes.breaks, crew.nodes.down_for = {"n1"}, down_for
+
+    one, *_ = crew.upgrade()
+
+    assert crew.paused == [AGAIN_S] * (TRIES - 1)
+    assert one.put_back is (None if down_for < TRIES else False)
+    assert [each.code for each in one.findings] == ([] if down_for < TRIES else ["ROLLOUT_NOT_PUT_BACK"])

@@ -60,9 +60,10 @@ class Crew:
         return list(asyncio.run(self.rollout.carry_out(plans, self.software, _no_credential)))
 
     def asked(self, name: str, after: int) -> list[dict]:
-        """What a node was told to do beside looks, from the so-manyth on."""
+        """What a node was told to do beside waiting and looking, from the so-manyth on."""
+        quiet = ("look", "settle")
         sent = zip(self.ssh.asked, self.ssh.requests, strict=True)
-        return [request for (host, _), request in sent if host == name and request["action"] != "look"][
+        return [request for (host, _), request in sent if host == name and request["action"] not in quiet][
             after:
         ]
 

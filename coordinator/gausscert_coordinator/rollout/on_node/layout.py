@@ -49,6 +49,11 @@ class Layout:
         return self.software / "uploads"
 
     @property
+    def given_up(self) -> Path:
+        """Names the last activation that must not begin any more."""
+        return self.software / ".given-up"
+
+    @property
     def config(self) -> Path:
         """The agent's configuration."""
         return self.etc / "agent.toml"

@@ -100,6 +100,7 @@ def _activate(request: Mapping[str, Any], where: Layout, _: BinaryIO) -> None:
     in its place. The unit comes before agent.toml: should the power fail in between, a new release with the
     former configuration starts at boot rather than a former one with a configuration that it may not know.
     """
+    software.require_not_given_up(where, request["attempt"])
     account, service = _account(request), Service(request["service"], me())
     if processes.agent(where) is not None:
         removal.require_idle(look.journal(where, account))
@@ -115,6 +116,10 @@ def _activate(request: Mapping[str, Any], where: Layout, _: BinaryIO) -> None:
         service.enable()
     if request["start"]:
         service.start()
+
+
+def _settle(request: Mapping[str, Any], where: Layout, _: BinaryIO) -> None:
+    software.give_up(where, request["attempt"])
 
 
 def _tidy(request: Mapping[str, Any], where: Layout, _: BinaryIO) -> list[str]:
@@ -153,6 +158,7 @@ ACTIONS: Final[dict[str, Callable[[Mapping[str, Any], Layout, BinaryIO], Any]]] 
     "configure": _configure,
     "service": _service,
     "activate": _activate,
+    "settle": _settle,
     "tidy": _tidy,
     "remove": _remove,
 }

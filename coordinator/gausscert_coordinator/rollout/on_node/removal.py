@@ -76,7 +76,8 @@ def remove(
         _unlink(half)
     trees = [layout.releases, layout.uploads, *((layout.state,) if with_state else ())]
     gone += [str(path) for path in trees if files.remove_tree(path)]
-    _unlink(layout.software / files.LOCK)
+    for own_file in (layout.given_up, layout.software / files.LOCK):
+        _unlink(own_file)
     gone += [str(path) for path in (layout.pki, layout.etc, layout.software) if _remove_empty(path)]
     return gone
 
