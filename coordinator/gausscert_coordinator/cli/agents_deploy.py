@@ -111,6 +111,7 @@ def run(
     verb: str,
     *,
     ssh: bool,
+    sudo: bool,
     only: tuple[str, ...],
     settings_file: Path | None,
     bundle: Path,
@@ -126,7 +127,7 @@ def run(
     from gausscert_coordinator.rollout import bundle as software_of
 
     software = software_of.load(bundle)
-    opened = rolling_out.open_rollout(invocation, only, settings_file)
+    opened = rolling_out.open_rollout(invocation, only, settings_file, sudo=sudo)
     with asyncio.Runner() as runner:
         looked = runner.run(opened.rollout.look())
         plans = _plans(opened, looked, software, service)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +30,7 @@ SETTINGS = "agent.toml"
 
 
 def ssh_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """--ssh, --node and --settings."""
+    """--ssh, --sudo, --node and --settings."""
     for option in (
         click.option(
             "--settings",
@@ -47,6 +47,12 @@ def ssh_options(function: Callable[..., Any]) -> Callable[..., Any]:
             metavar="NAME",
             shell_complete=completing.nodes,
             help="This node alone; repeatable. [default: all]",
+        ),
+        click.option(
+            "--sudo",
+            is_flag=True,
+            help="Who logs in works as root on the nodes, by sudo -n, which asks nobody: as sudo = true under"
+            " [ssh] does. deploy/README.md has the line for sudoers.",
         ),
         click.option(
             "--ssh",
@@ -70,8 +76,16 @@ class Opened:
     rollout: Rollout
 
 
-def open_rollout(invocation: Invocation, only: tuple[str, ...], settings_file: Path | None) -> Opened:
+def open_rollout(
+    invocation: Invocation, only: tuple[str, ...], settings_file: Path | None, *, sudo: bool
+) -> Opened:
     """Read everything on this machine that a roll-out needs; nothing is connected.
+
+    Args:
+        invocation: Of the verb.
+        only: Names of nodes; () for all.
+        settings_file: Instead of those that the inventory names.
+        sudo: As root by sudo on all of them; else where the inventory says so.
 
     Raises:
         InvalidInput: With what is wrong.
@@ -81,6 +95,8 @@ def open_rollout(invocation: Invocation, only: tuple[str, ...], settings_file: P
 
     inventory = invocation.inventory()
     nodes = _chosen(inventory, only)
+    if sudo:
+        nodes = tuple(replace(node, ssh=replace(node.ssh, sudo=True)) for node in nodes)
     usual = settings_file or _beside_inventory(invocation)
     read: dict[Path, dict[str, Any]] = {}
     settings = {}

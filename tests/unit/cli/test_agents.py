@@ -339,6 +339,36 @@ def test_one_node_alone(desk: Desk):
     assert {host for host, _ in desk.ssh.asked} == {"n2"}
 
 
+@pytest.mark.parametrize("verb", ["deploy", "upgrade", "status", "remove"])
+def test_every_verb_works_as_root_by_sudo_where_it_is_told_to(desk: Desk, verb: str):
+    more = {"deploy": ("--bundle", desk.bundle, "--dry-run"), "remove": ("--yes",), "status": ()}
+    more["upgrade"] = more["deploy"]
+    for name in NODES:
+        desk.ssh.answers[name]["remove"] = []
+
+    assert desk.run(verb, *more[verb]).code == 0
+    assert not any("sudo -n -- " in argv[-1] for argv, _ in desk.ssh.sent)
+    desk.ssh.sent.clear()
+    assert desk.run(verb, *more[verb], "--sudo").code == 0
+
+    assert desk.ssh.sent
+    assert all("sudo -n -- " in argv[-1] for argv, _ in desk.ssh.sent)
+
+
+def test_a_node_whose_sudo_wants_a_password_is_told_with_the_line_for_sudoers(desk: Desk):
+    desk.ssh.answers["n2"] = {"look": Ended(1, "", "sudo: a password is required\n")}
+
+    refused = desk.deploy("--sudo", "--output", "json")
+
+    assert refused.code == 2
+    document = json.loads(refused.out)
+    assert not document["begun"]
+    error = next(each["error"] for each in document["nodes"] if each["node"] == "n2")
+    assert error["reason"] == "SUDO_REFUSED"
+    assert "NOPASSWD: NOLOG_INPUT: /usr/bin/python3 -I -c import" in error["remedy"]
+    assert {action for _, action in desk.ssh.asked} == {"look"}
+
+
 def test_the_way_must_be_named(desk: Desk):
     out, err = io.StringIO(), io.StringIO()
     with redirect_stdout(out), redirect_stderr(err):
