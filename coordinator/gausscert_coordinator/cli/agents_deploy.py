@@ -144,15 +144,11 @@ def run(
 
 def _plans(opened: Opened, looked: Looked, software: Software, service: str) -> list[NodePlan]:
     from gausscert_coordinator.rollout.facts import Service
-    from gausscert_coordinator.rollout.planning import own_credential, plan
+    from gausscert_coordinator.rollout.planning import own_credential, plans
 
     now, wish = datetime.now(UTC), Service(service)
     own = own_credential(opened.inventory, now)
-    return [
-        plan(opened.inventory, node, facts, software, opened.settings[node.name], wish, own, now)
-        for node in opened.nodes
-        if (facts := looked.facts.get(node.name)) is not None
-    ]
+    return plans(opened.inventory, opened.nodes, looked.facts, software, opened.settings, wish, own, now)
 
 
 def _issuer(

@@ -88,7 +88,7 @@ def open_rollout(
         sudo: As root by sudo on all of them; else where the inventory says so.
 
     Raises:
-        InvalidInput: With what is wrong.
+        InvalidInput: With all that is wrong with the settings of any node.
     """
     from gausscert_coordinator.rollout import agent_toml
     from gausscert_coordinator.rollout.deploying import Rollout
@@ -98,13 +98,9 @@ def open_rollout(
     if sudo:
         nodes = tuple(replace(node, ssh=replace(node.ssh, sudo=True)) for node in nodes)
     usual = settings_file or _beside_inventory(invocation)
-    read: dict[Path, dict[str, Any]] = {}
-    settings = {}
-    for node in nodes:
-        path = settings_file or node.install.settings or usual
-        if path not in read:
-            read[path] = agent_toml.load(path)
-        settings[node.name] = read[path]
+    files = {node.name: settings_file or node.install.settings or usual for node in nodes}
+    read = agent_toml.load_all(files.values())
+    settings = {name: read[path] for name, path in files.items()}
     rollout = Rollout(
         nodes,
         invocation.open_ssh(),
