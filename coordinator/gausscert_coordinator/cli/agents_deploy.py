@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from gausscert_coordinator.pki import Signed
     from gausscert_coordinator.rollout.bundle import Software
     from gausscert_coordinator.rollout.decide import NodePlan
-    from gausscert_coordinator.rollout.deploying import Looked, NodeOutcome
+    from gausscert_coordinator.rollout.deploying import Looked
+    from gausscert_coordinator.rollout.outcome import NodeOutcome
 
 EXITS = {
     ExitCode.DONE: "every agent is there and healthy; with --service none: everything but what starts it is"

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from dataclasses import dataclass, field, replace
-from enum import StrEnum
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from gausscert_common.errors import GausscertError, InternalError, Reason, Unreachable
@@ -17,20 +16,13 @@ from gausscert_common.errors import GausscertError, InternalError, Reason, Unrea
 from gausscert_coordinator.rollout import facts as facts_of
 from gausscert_coordinator.rollout import putting_back
 from gausscert_coordinator.rollout.catalogue import finding
-from gausscert_coordinator.rollout.decide import (
-    BEFORE_ANY_START,
-    NodePlan,
-    Step,
-    activation,
-    start_command,
-)
-from gausscert_coordinator.rollout.parcel import Blob
+from gausscert_coordinator.rollout.decide import BEFORE_ANY_START, NodePlan, Step
+from gausscert_coordinator.rollout.outcome import NodeOutcome, State
 from gausscert_coordinator.rollout.ssh import Node
+from gausscert_coordinator.rollout.work import Work
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-
-    from gausscert_common.findings import Finding
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
 
     from gausscert_coordinator.inventory import InventoryNode
     from gausscert_coordinator.pki import Signed
@@ -45,31 +37,6 @@ AT_ONCE: Final = 8
 TRIES: Final = 6
 AGAIN_S: Final = 5.0
 """Where ssh has broken off in the middle of a start, it may take a while to come back."""
-
-
-class State(StrEnum):
-    """How it ended on a node."""
-
-    UNCHANGED = "unchanged"
-    """All was there already, and healthy."""
-    DEPLOYED = "deployed"
-    FAILED = "failed"
-    UNTOUCHED = "untouched"
-    """Its agent was left as it was, because of another node."""
-
-
-@dataclass(slots=True)
-class NodeOutcome:
-    """What was done on a node."""
-
-    node: str
-    state: State = State.UNTOUCHED
-    done: list[Step] = field(default_factory=list)
-    error: GausscertError | None = None
-    failed_at: Step | None = None
-    findings: list[Finding] = field(default_factory=list)
-    put_back: bool | None = None
-    """After it failed: whether the agent has what it had before, and is healthy; None: it was not tried."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +122,7 @@ class Rollout:
             software: What is installed.
             issue: Makes a node's credential.
         """
-        work = [_Work(plan, NodeOutcome(plan.node), software, issue, self._attempt()) for plan in plans]
+        work = [Work(plan, NodeOutcome(plan.node), software, issue, self._attempt()) for plan in plans]
         await _side_by_side(lambda each: self._do(each, BEFORE_ANY_START), work)
         if not any(each.outcome.error for each in work):
             after = tuple(step for step in Step if step not in BEFORE_ANY_START)
@@ -188,7 +155,7 @@ class Rollout:
         await _side_by_side(one, looked.facts)
         return {name: removed[name] for name in looked.facts if name in removed}, failed
 
-    async def _do(self, work: _Work, steps: Sequence[Step]) -> None:
+    async def _do(self, work: Work, steps: Sequence[Step]) -> None:
         plan, outcome = work.plan, work.outcome
         for step in (step for step in steps if step in plan.steps):
             try:
@@ -208,7 +175,7 @@ class Rollout:
         if steps[-1] is Step.TIDY:
             outcome.state = State.DEPLOYED
 
-    async def _put_back(self, work: _Work) -> None:
+    async def _put_back(self, work: Work) -> None:
         """After an agent that ran was ended, or was to be, and is not healthy now."""
         plan, outcome = work.plan, work.outcome
         back = putting_back.way(plan, outcome.done)
@@ -239,7 +206,7 @@ class Rollout:
             request = self._request(node, step.value, **told)
             await node.ask({**request, "user": plan.facts.account})
 
-    async def _settled(self, work: _Work) -> Facts:
+    async def _settled(self, work: Work) -> Facts:
         """What there is on a node once ACTIVATE has ended there, or can begin no more. It may have been
         refused before anything was changed; and where ssh has broken off, it may go on, or come late."""
         node = self._nodes[work.plan.node]
@@ -247,7 +214,9 @@ class Rollout:
         for _ in range(TRIES - 1):
             try:
                 return await self._told_now(node, settle)
-            except Unreachable:
+            except Unreachable as error:
+                if error.reason is not Reason.UNREACHABLE:
+                    raise  # it has been waited for long enough
                 await self._pause(AGAIN_S)
         return await self._told_now(node, settle)
 
@@ -255,7 +224,7 @@ class Rollout:
         await node.ask(settle)
         return facts_of.of(await node.ask(self._request(node, "look")))
 
-    async def _step(self, work: _Work, step: Step) -> None:
+    async def _step(self, work: Work, step: Step) -> None:
         node = self._nodes[work.plan.node]
         if step is Step.HEALTH:
             await self._doctor.healthy(node.inventory)
@@ -277,56 +246,6 @@ class Rollout:
         }
 
 
-@dataclass(slots=True)
-class _Work:
-    plan: NodePlan
-    outcome: NodeOutcome
-    software: Software
-    issue: Callable[[str], Signed]
-    attempt: str
-
-    def request(self, step: Step) -> dict[str, Any]:
-        """What a step is told beside what all are told."""
-        plan, wanted = self.plan, self.plan.wanted
-        unit, drop_in = [*wanted.units.values(), "", ""][:2]
-        more: Mapping[Step, dict[str, Any]] = {
-            Step.CONFIGURE: {"config": wanted.config},
-            Step.SERVICE: {"unit": unit, "drop_in": drop_in},
-            Step.ACTIVATE: {
-                "attempt": self.attempt,
-                **activation(plan.steps, wanted.config, unit, drop_in, start=plan.starts),
-            },
-            Step.TIDY: {"keep": [wanted.release, plan.facts.release]},
-        }
-        return {"release": wanted.release, "service": plan.service.value, **more.get(step, {})}
-
-    def blobs(self, step: Step) -> tuple[Blob, ...]:
-        """What goes along with a step."""
-        if step is Step.UPLOAD:
-            return self.software.blobs(self.plan.facts.target)
-        if step is not Step.CREDENTIAL:
-            return ()
-        made = self.issue(self.plan.node)
-        base = f"node-{self.plan.node}"
-        return (
-            Blob("ca.crt", made.ca_pem),
-            Blob(f"{base}.key", made.key_pem),
-            Blob(f"{base}.crt", made.cert_pem),
-        )
-
-    def saying(self, step: Step) -> str:
-        """More of a step that is begun, for people."""
-        if step is Step.UPLOAD:
-            wheels, _ = self.software.chosen(self.plan.facts.target)
-            size = sum(wheel.path.stat().st_size for wheel in wheels)
-            return f"{len(wheels)} wheels, {size / 1e6:.0f} MB, for {self.plan.facts.target}"
-        if step is Step.INSTALL:
-            return self.plan.wanted.release
-        if step is Step.ACTIVATE:
-            return "" if self.plan.starts else start_command(self.plan.facts, self.plan.wanted.release)
-        return ""
-
-
 def _unforeseen(node: str, doing: str, raised: Exception) -> InternalError:
     return InternalError(
         Reason.INTERNAL,
@@ -336,7 +255,7 @@ def _unforeseen(node: str, doing: str, raised: Exception) -> InternalError:
     )
 
 
-def _state(work: _Work) -> State:
+def _state(work: Work) -> State:
     if work.outcome.error is not None:
         return State.FAILED
     if work.outcome.state is State.UNTOUCHED:

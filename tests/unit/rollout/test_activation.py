@@ -14,8 +14,9 @@ import pytest
 from gausscert_common.errors import NodeFailure, Reason
 from gausscert_coordinator.inventory import AgentInstall, InventoryNode
 from gausscert_coordinator.rollout.decide import NodePlan, Step
-from gausscert_coordinator.rollout.deploying import AGAIN_S, TRIES, NodeOutcome, Rollout, State
+from gausscert_coordinator.rollout.deploying import AGAIN_S, TRIES, Rollout
 from gausscert_coordinator.rollout.on_node import files, main
+from gausscert_coordinator.rollout.outcome import NodeOutcome, State
 from support.rollout_fakes import FORMER, RELEASE, FakeDoctor, software
 from support.rollout_nodes import Nodes
 

@@ -12,8 +12,9 @@ from gausscert_common.findings import Severity
 from gausscert_coordinator.inventory import AgentInstall, InventoryNode
 from gausscert_coordinator.rollout import putting_back
 from gausscert_coordinator.rollout.decide import BEFORE_ANY_START, NodePlan, Step, Wanted, decide
-from gausscert_coordinator.rollout.deploying import NodeOutcome, Rollout, State, Told
+from gausscert_coordinator.rollout.deploying import Rollout, Told
 from gausscert_coordinator.rollout.facts import Service
+from gausscert_coordinator.rollout.outcome import NodeOutcome, State
 from support.rollout_fakes import (
     FORMER,
     RELEASE,
