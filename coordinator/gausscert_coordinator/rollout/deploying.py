@@ -210,6 +210,9 @@ class Rollout:
         """What there is on a node once ACTIVATE has ended there, or can begin no more. It may have been
         refused before anything was changed; and where ssh has broken off, it may go on, or come late."""
         node = self._nodes[work.plan.node]
+        if isinstance(work.outcome.error, Unreachable):
+            text = "ssh broke off; what was begun there is waited for"
+            self._watch(Told(work.plan.node, Step.ACTIVATE, ended=False, text=text))
         settle = {**self._request(node, "settle", attempt=work.attempt), "user": work.plan.facts.account}
         for _ in range(TRIES - 1):
             try:

@@ -90,7 +90,7 @@ def command(python: str = "", *, sudo: bool = False) -> str:
 _AS_ROOT: Final = (
     '{ p=$(command -v "$p"); [ "$(id -u)" = 0 ] || { '
     f"command -v sudo >/dev/null || exit {NO_SUDO}; "
-    f'echo {shlex.quote(FOUND)}"$p"; LC_ALL=C exec sudo -n -- "$p" -I -c "{_READ}"; }}; }} && '
+    f'echo {shlex.quote(FOUND)}"$p"; exec env LC_ALL=C sudo -n -- "$p" -I -c "{_READ}"; }}; }} && '
 )
 
 

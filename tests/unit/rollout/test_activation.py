@@ -31,11 +31,19 @@ class Crew:
     def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.nodes, self.doctor = Nodes(root, monkeypatch, NAMES), FakeDoctor()
         self.paused: list[float] = []
+        self.told: list[str] = []
         self._software = replace(software(root / "software"), release=RELEASE)
 
     def upgrade(self, plans: Sequence[NodePlan] | None = None) -> list[NodeOutcome]:
         inventory = [InventoryNode(name, f"{name}:7443", install=AgentInstall()) for name in NAMES]
-        rollout = Rollout(inventory, self.nodes, self.doctor, lambda _: "/opt/cm", pause=self._pause)
+        rollout = Rollout(
+            inventory,
+            self.nodes,
+            self.doctor,
+            lambda _: "/opt/cm",
+            lambda told: self.told.append(told.text),
+            pause=self._pause,
+        )
         made = [self.nodes.plan(name) for name in NAMES] if plans is None else plans
         return list(asyncio.run(rollout.carry_out(made, self._software, _no_credential)))
 
@@ -220,6 +228,22 @@ def _elsewhere(disks, of: Path, to: Path):
     }
 
 
+def test_an_agent_that_was_started_before_the_operators_machine_died_stops_the_repeat_where_it_is_ill(
+    crew: Crew,
+):
+    """Whoever died between a restart and its health has restarted one agent; the repeat restarts no other."""
+    crew.upgrade([crew.nodes.plan("n1")])
+    before = crew.disks()
+    crew.doctor.ill["n1"] = ILL
+
+    one, *others = crew.upgrade()
+
+    assert (one.failed_at, one.put_back, one.done) == (Step.HEALTH, None, [])
+    assert {each.state for each in others} == {State.UNTOUCHED}
+    assert crew.disks() == before
+    assert [crew.nodes[name].restarts for name in NAMES[1:]] == [[FORMER], [FORMER]]
+
+
 def test_a_restart_that_is_still_under_way_when_ssh_breaks_is_waited_for(crew: Crew):
     """A look at once saw the agent of before, and took it for one that was never ended."""
     before, node, at_work = crew.disks(), crew.nodes["n1"], ExitStack()
@@ -237,6 +261,9 @@ def test_a_restart_that_is_still_under_way_when_ssh_breaks_is_waited_for(crew: C
     assert node.restarts == [FORMER, RELEASE, FORMER]
     assert crew.disks() == before
     assert {each.state for each in others} == {State.UNTOUCHED}
+    assert [each for each in crew.told if "ssh broke off" in each] == [
+        "ssh broke off; what was begun there is waited for"
+    ]
 
 
 def test_an_activation_that_comes_after_it_was_given_up_changes_nothing(crew: Crew):
