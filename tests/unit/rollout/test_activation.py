@@ -124,22 +124,32 @@ def test_an_agent_that_never_says_ready_gets_back_what_it_had(crew: Crew):
     assert crew.nodes["n1"].restarts == [FORMER, RELEASE, FORMER]
 
 
-def test_what_could_not_be_put_in_its_place_is_taken_back_and_the_agent_goes_on(crew: Crew):
-    """The unit has its place, agent.toml has not: ACTIVATE failed before it ended the agent."""
-    before = crew.disks()
-    node = crew.nodes["n1"]
+@pytest.mark.parametrize("part", ["agent.toml", "gausscert-agent.service", "50-gausscert-node.conf"])
+def test_where_one_part_is_not_ready_any_more_none_is_put_in_its_place(crew: Crew, part: str):
+    """Another roll-out has laid its own there, say."""
+    before, node = crew.disks(), crew.nodes["n1"]
+    pid = node.running.pid
 
     def lose(action: str) -> None:
         if action == "activate":
-            node.layout.config.with_name("agent.toml.new").unlink(missing_ok=True)
+            for each in node.root.rglob(f"{part}.new"):
+                each.write_text("another's")
 
     node.before_step = lose
-    plan, pid = crew.nodes.plan("n1"), node.running.pid
-    (refused,) = crew.upgrade([plan])
-    assert (refused.failed_at, refused.put_back) == (Step.ACTIVATE, None)
-    assert "not there any more" in refused.error.message
-    assert node.disk() == before["n1"]  # all of it is looked for before any of it is put anywhere
-    node.before_step = lambda _: None
+
+    one, *others = crew.upgrade()
+
+    assert (one.failed_at, one.put_back, one.findings) == (Step.ACTIVATE, None, [])
+    assert f"{part}.new" in one.error.message
+    assert crew.disks() == before
+    assert (node.running.pid, node.restarts) == (pid, [FORMER])
+    assert {each.state for each in others} == {State.UNTOUCHED}
+
+
+def test_what_was_put_in_its_place_is_taken_back_where_the_agent_was_never_ended(crew: Crew):
+    """ACTIVATE fails between the last file and the restart."""
+    before, node = crew.disks(), crew.nodes["n1"]
+    pid = node.running.pid
     node.fails_once = "daemon-reload"
 
     (failed,) = crew.upgrade([crew.nodes.plan("n1")])
