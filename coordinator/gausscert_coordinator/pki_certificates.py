@@ -34,6 +34,8 @@ class Authority:
     cert: x509.Certificate
     key: ec.EllipticCurvePrivateKey
     cluster: str
+    trusted: tuple[x509.Certificate, ...]
+    """All CAs of its ca.crt, itself among them."""
 
 
 def ca_certificate(

@@ -307,6 +307,28 @@ pki_register.revoke(Path({str(ca)!r}), pki_register.entries(Path({str(ca)!r})), 
     assert (ca / "deny.list").read_bytes().decode().startswith("# 离职\nserial aa 张三\nserial ")
 
 
+def test_a_directory_whose_ca_crt_holds_both_cas_signs_and_lists_as_before(ca, tmp_path):
+    """Runbook, Rotation of the control plane: where the inventory's ca.crt is the CA's own, it holds both for
+    a while. It was a bug that nothing could be issued there, or not at all with the newer one first."""
+    before = pki.issue(ca, Role.NODE, "n1")
+    pki.init(tmp_path / "new", "prod", None)
+    old, new = ((home / "ca.crt").read_bytes() for home in (ca, tmp_path / "new"))
+
+    for number, both in enumerate((old + new, new + old), start=2):
+        (ca / "ca.crt").unlink()
+        (ca / "ca.crt").write_bytes(both)
+        issued = pki.issue(ca, Role.NODE, f"n{number}")
+        read(issued.cert).verify_directly_issued_by(x509.load_pem_x509_certificate(old))
+        out = pki.issue(ca, Role.OPERATOR, f"alice-{number}", out=tmp_path / f"out-{number}")
+        assert out.ca.read_bytes() == old + new
+        renewed = pki.renew(ca, before.cert, tmp_path / f"renewed-{number}")
+        assert renewed.ca.read_bytes() == old + new
+
+    names = {each.identity.name for each in pki_register.entries(ca)}
+    assert names == {"n1", "n2", "n3", "alice-2", "alice-3"}
+    assert refused(pki.renew, ca, ca / "ca.crt", tmp_path / "x").reason is Reason.CREDENTIAL_INVALID
+
+
 def test_only_what_this_ca_issued_is_renewed(ca, tmp_path):
     other = tmp_path / "other"
     pki.init(other, "prod", None, now=NOW)
