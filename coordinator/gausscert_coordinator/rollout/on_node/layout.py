@@ -13,6 +13,9 @@ UNIT: Final = "gausscert-agent.service"
 HOME_DIRECTORY: Final = "gausscert"
 """Below the home of whoever logs in, where that is not root."""
 _ROOT: Final = 0
+ETC: Final = Path("/etc/gausscert")
+OWN_ETC: Final = "agent"
+"""In /etc/gausscert, where that is an operator's."""
 
 
 @dataclass(frozen=True)
@@ -78,9 +81,23 @@ def layout(directory: str) -> Layout:
             home directory.
     """
     if not directory and os.geteuid() == _ROOT:
-        return Layout(Path("/opt/gausscert"), Path("/etc/gausscert"), Path("/var/lib/gausscert"))
+        return Layout(Path("/opt/gausscert"), etc_of(ETC), Path("/var/lib/gausscert"))
     base = Path(directory) if directory else Path(pwd.getpwuid(os.geteuid()).pw_dir) / HOME_DIRECTORY
     return Layout(base, base / "etc", base / "state")
+
+
+def etc_of(place: Path) -> Path:
+    """Where the agent has configuration and credential, which are for its user alone.
+
+    Args:
+        place: All of it where it is missing, or has an agent; where root has made it before, it is for
+            operators (`inventory_file`), and the agent has a directory of its own in it.
+    """
+    try:
+        is_roots = place.stat().st_uid == _ROOT
+    except OSError:
+        return place
+    return place / OWN_ETC if is_roots and not os.path.lexists(place / "agent.toml") else place
 
 
 @dataclass(frozen=True)

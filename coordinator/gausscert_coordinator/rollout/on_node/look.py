@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gausscert_coordinator.rollout.on_node import processes, service
-from gausscert_coordinator.rollout.on_node.layout import Account, Layout, agent_user, me
+from gausscert_coordinator.rollout.on_node.layout import OWN_ETC, Account, Layout, agent_user, me
 from gausscert_coordinator.rollout.on_node.running import last_words, run
 from gausscert_coordinator.rollout.on_node.service import Service
 from gausscert_coordinator.rollout.on_node.software import is_complete
@@ -52,7 +52,7 @@ def look(request: Mapping[str, Any], layout: Layout) -> dict[str, Any]:
         "service_state": Service(kind, login).state(),
         "service_enabled": Service(kind, login).enabled(),
         "units": texts,
-        "open_place": _open_place(layout.software),
+        "open_place": _open_place(layout),
         "closed_place": _closed_place(layout, account),
         "software": str(layout.software),
         "etc": str(layout.etc),
@@ -119,11 +119,13 @@ def _configured(config: Path) -> dict[str, str]:
     return {told: str(said.get(key, "")) for told, key in keys.items()}
 
 
-def _open_place(software: Path) -> str:
-    """Where root would run programs that another user may have put there; "" where nobody can."""
+def _open_place(layout: Layout) -> str:
+    """Where root would run programs that another user may have put there, or have the agent read what he may
+    have; "" where nobody can."""
     if os.geteuid() != 0:
         return ""
-    for path in (software, software / "releases", software / "uploads"):
+    shared = (layout.etc.parent,) if layout.etc.name == OWN_ETC else ()
+    for path in (layout.software, layout.releases, layout.uploads, *shared):
         try:
             found = path.lstat()
         except OSError:
@@ -134,7 +136,10 @@ def _open_place(software: Path) -> str:
 
 
 def _closed_place(layout: Layout, account: Account | None) -> str:
-    """Where the agent's user may not put what is his: somebody else has made it. "" where there is none."""
+    """Where the agent's user may not put what is his: somebody else has made it, or lets nobody through to
+    it. "" where there is none."""
+    if account is not None and layout.etc.name == OWN_ETC and not _lets_through(layout.etc.parent, account):
+        return str(layout.etc.parent)
     for path in (layout.etc, layout.pki, layout.state):
         try:
             found = path.stat()
@@ -143,6 +148,13 @@ def _closed_place(layout: Layout, account: Account | None) -> str:
         if account is not None and found.st_uid != account.uid:
             return str(path)
     return ""
+
+
+def _lets_through(directory: Path, account: Account) -> bool:
+    found = directory.stat()
+    if found.st_gid in os.getgrouplist(account.name, account.gid):
+        return bool(found.st_mode & stat.S_IXGRP)
+    return bool(found.st_mode & stat.S_IXOTH)
 
 
 def _text(path: Path) -> str:
