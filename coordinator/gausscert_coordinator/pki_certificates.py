@@ -90,6 +90,16 @@ def leaf(
     )
 
 
+def may_sign(cert: x509.Certificate) -> bool:
+    """Whether it is a CA as `ca_certificate` makes them, that leaves can be made under."""
+    try:
+        constraints = cert.extensions.get_extension_for_class(x509.BasicConstraints).value
+        cert.extensions.get_extension_for_class(x509.SubjectKeyIdentifier)
+    except (x509.ExtensionNotFound, ValueError):
+        return False
+    return constraints.ca
+
+
 def issued_by(cert: x509.Certificate, ca: x509.Certificate) -> bool:
     """Whether a CA has signed a certificate."""
     try:

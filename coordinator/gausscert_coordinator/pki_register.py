@@ -18,7 +18,7 @@ from gausscert_common.denylist import DenyList
 from gausscert_common.errors import InvalidInput, Reason
 from gausscert_common.identity import Identity, Role
 
-from gausscert_coordinator import pki_certificates, pki_kept, pki_trust, private_files
+from gausscert_coordinator import pki_certificates, pki_kept, pki_trust, private_files, regular_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -119,7 +119,7 @@ def deny_list(directory: Path) -> DenyList:
     """
     path = directory / DENY_LIST
     try:
-        return _understood(path.read_bytes(), path)
+        return _understood(regular_files.read(path), path)
     except FileNotFoundError:
         return DenyList()
     except OSError as error:
@@ -162,7 +162,7 @@ def revoke(directory: Path, revoked: Iterable[Entry], note: str) -> DenyList:
         new = before.lacks(said)
         if new:
             path = directory / DENY_LIST
-            former = path.read_bytes() if path.exists() else _HEADER.encode()
+            former = regular_files.read(path) if path.exists() else _HEADER.encode()
             lines = former if former.endswith(b"\n") else former + b"\n"
             body = lines + "".join(f"{one.line}\n" for one in new).encode()
             _understood(body, path)  # before it counts
@@ -197,13 +197,13 @@ def _entry(path: Path, cert: x509.Certificate, denied: DenyList) -> Entry:
 def _authorities(path: Path) -> tuple[x509.Certificate, ...]:
     """More than one while the control plane changes its CA."""
     try:
-        return pki_trust.read(path.read_bytes())
+        return pki_trust.read(regular_files.read(path))
     except OSError:
         return ()
 
 
 def _certificate(path: Path) -> x509.Certificate | None:
     try:
-        return x509.load_pem_x509_certificate(path.read_bytes())
+        return x509.load_pem_x509_certificate(regular_files.read(path))
     except (OSError, ValueError):
         return None

@@ -11,6 +11,7 @@ from gausscert_common.errors import InvalidInput
 
 from gausscert_coordinator.cli import rolling_out
 from gausscert_coordinator.cli.group import Verb, pass_invocation
+from gausscert_coordinator.cli.places import Place
 from gausscert_coordinator.cli.settings import Invocation
 from gausscert_coordinator.cli.verbs import AGENTS
 from gausscert_coordinator.exit_codes import ExitCode
@@ -53,7 +54,7 @@ def deploy_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--pki",
             "pki_directory",
-            type=click.Path(path_type=Path),
+            type=Place(),
             metavar="DIR",
             help="Where `gausscert pki init` made the CA. [default: where the inventory's ca.crt is]",
         ),
@@ -68,7 +69,7 @@ def deploy_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--bundle",
             required=True,
-            type=click.Path(path_type=Path),
+            type=Place(),
             metavar="DIR",
             help="The software, as `make bundle` makes it.",
         ),
