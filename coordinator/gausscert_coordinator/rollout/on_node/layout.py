@@ -5,9 +5,13 @@ from __future__ import annotations
 import grp
 import os
 import pwd
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 UNIT: Final = "gausscert-agent.service"
 HOME_DIRECTORY: Final = "gausscert"
@@ -144,6 +148,38 @@ def become(account: Account) -> None:
         os.initgroups(account.name, account.gid)
         os.setresgid(account.gid, account.gid, account.gid)
         os.setresuid(account.uid, account.uid, account.uid)
+
+
+@contextmanager
+def acting_as(account: Account | None) -> Iterator[None]:
+    """Be that user for a while, where root is logged in: in his directories a link may lead anywhere, and
+    what it leads to must be none of his business. Nothing is run meanwhile; None changes nothing."""
+    if account is None or os.geteuid() != _ROOT or account.uid == _ROOT:
+        yield
+        return
+    groups, group = os.getgroups(), os.getegid()
+    os.setgroups(os.getgrouplist(account.name, account.gid) if account.name else [])
+    os.setegid(account.gid)
+    os.seteuid(account.uid)
+    try:
+        yield
+    finally:
+        os.seteuid(_ROOT)
+        os.setegid(group)
+        os.setgroups(groups)
+
+
+def holder(layout: Layout) -> Account:
+    """Who can put links into the agent's places: whoever owns them, also where he has no name any more."""
+    base = layout.software if layout.etc.parent == layout.software else layout.etc
+    try:
+        uid, gid = (found := base.lstat()).st_uid, found.st_gid
+    except OSError:
+        return me()
+    try:
+        return _account(pwd.getpwuid(uid))
+    except KeyError:
+        return Account("", uid, gid, str(gid), "/")
 
 
 def _account(entry: pwd.struct_passwd) -> Account:

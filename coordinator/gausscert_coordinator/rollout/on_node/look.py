@@ -10,16 +10,29 @@ import stat
 import sys
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from gausscert_coordinator.rollout.on_node import processes, service
-from gausscert_coordinator.rollout.on_node.layout import OWN_ETC, Account, Layout, agent_user, me
+from gausscert_coordinator.rollout.on_node.layout import (
+    OWN_ETC,
+    Account,
+    Layout,
+    acting_as,
+    agent_user,
+    holder,
+    me,
+)
 from gausscert_coordinator.rollout.on_node.running import last_words, run
 from gausscert_coordinator.rollout.on_node.service import Service
 from gausscert_coordinator.rollout.on_node.software import is_complete
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+
+_READ: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
+_MOST: Final = 1024 * 1024
+"""Characters; the operator's machine takes no more than some of that."""
 
 
 def look(request: Mapping[str, Any], layout: Layout) -> dict[str, Any]:
@@ -36,6 +49,12 @@ def look(request: Mapping[str, Any], layout: Layout) -> dict[str, Any]:
     running = processes.agent(layout)
     texts = {path.name: _text(path) for path in Service(kind, login).texts}
     watched = (layout.config, *Service(kind, login).texts)
+    with acting_as(account or holder(layout)):
+        agents_own = {
+            "config": _text(layout.config),
+            **_configured(layout.config),
+            "credential": _credential(layout.pki, request["node"]),
+        }
     return {
         "login": login.name,
         "home": login.home,
@@ -59,8 +78,7 @@ def look(request: Mapping[str, Any], layout: Layout) -> dict[str, Any]:
         "state": str(layout.state),
         "release": layout.release(),
         "releases": [each.name for each in _entries(layout.releases) if is_complete(each)],
-        "config": _text(layout.config),
-        **_configured(layout.config),
+        **agents_own,
         "running": None
         if running is None
         else {
@@ -69,7 +87,6 @@ def look(request: Mapping[str, Any], layout: Layout) -> dict[str, Any]:
             "stale": processes.older_than(running, watched),
         },
         "journal": journal(layout, account),
-        "credential": _credential(layout.pki, request["node"]),
     }
 
 
@@ -95,7 +112,7 @@ def _credential(pki: Path, node: str) -> dict[str, Any]:
 
 def _fits(cert: Path, key: Path) -> bool:
     try:
-        if os.stat(key).st_mode & 0o077:
+        if not _is_regular(cert) or not _is_regular(key) or os.stat(key).st_mode & 0o077:
             return False
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key, password=_no_password)
     except (OSError, ssl.SSLError, ValueError):
@@ -110,8 +127,8 @@ def _no_password() -> str:
 def _configured(config: Path) -> dict[str, str]:
     """Where the agent that is installed keeps its state, and which one it is; "" where nobody says."""
     try:
-        document = tomllib.loads(config.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        document = tomllib.loads(_text(config))
+    except ValueError:
         document = {}
     agent = document.get("agent")
     said = agent if isinstance(agent, dict) else {}
@@ -157,9 +174,15 @@ def _lets_through(directory: Path, account: Account) -> bool:
     return bool(found.st_mode & stat.S_IXOTH)
 
 
+def _is_regular(path: Path) -> bool:
+    return stat.S_ISREG(os.stat(path).st_mode)
+
+
 def _text(path: Path) -> str:
+    """A file's; "" for none, and for a named pipe, say, whose writer would be waited for."""
     try:
-        return path.read_text(encoding="utf-8", errors="replace")
+        with os.fdopen(os.open(path, _READ), encoding="utf-8", errors="replace") as opened:
+            return opened.read(_MOST) if stat.S_ISREG(os.fstat(opened.fileno()).st_mode) else ""
     except OSError:
         return ""
 
