@@ -30,12 +30,12 @@ import difflib
 import errno
 import math
 import os
-import re
 import tomllib
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from gausscert_common import identity
 from gausscert_common.errors import InvalidInput, Reason
 from gausscert_common.findings import Finding, Severity
 
@@ -53,8 +53,6 @@ SYSTEM_FILE: Final = Path("/etc/gausscert") / FILE_NAME
 MOST_NODES: Final = 9
 """CM allows nine nodes in a cluster; more are a warning only, since gausscert itself has no such limit."""
 
-_NAME: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
-"""Fits into a URI SAN `gausscert://<cluster>/node/<name>` without escapes."""
 _PORTS: Final = range(1, 65536)
 
 
@@ -245,11 +243,11 @@ def _inventory(
 
 
 def _name(reader: _Reader, key: str, value: str) -> str:
-    if value and not _NAME.fullmatch(value):
+    if value and not identity.NAME.fullmatch(value):
         reader.wrong(
             key,
             f"{value!r} is no name",
-            "use up to 63 letters, digits, dots, hyphens and underscores",
+            "use up to 64 letters, digits, dots, hyphens and underscores, a letter or digit first",
         )
     return value
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from gausscert_common.errors import InvalidInput, Reason
+from gausscert_common.identity import Identity, Role
 from gausscert_coordinator import inventory_file
 from gausscert_coordinator.inventory import InventoryNode, Timeouts
 
@@ -84,6 +85,14 @@ def test_each_mistake_is_named_with_its_key_and_remedy(old, new, expected):
     found = problems(GOOD.replace(old, new))
 
     assert any(each.startswith(expected) for each in found), found
+
+
+@pytest.mark.parametrize("name", ["prod-", "p", "x." + "y" * 62, "N_1."])
+def test_whatever_can_have_a_credential_can_be_in_an_inventory(name):
+    """`pki init --cluster prod-` made a CA that no inventory could name."""
+    text = GOOD.replace('name = "prod"', f'name = "{name}"').replace('name = "node-a"', f'name = "{name}"')
+
+    assert Identity(name, Role.NODE, name).cluster == inventory_file.parse(text, PATH).cluster
 
 
 def test_all_mistakes_are_reported_at_once():
