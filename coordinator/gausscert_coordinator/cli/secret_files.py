@@ -4,7 +4,6 @@ without an end."""
 from __future__ import annotations
 
 import os
-import re
 import select
 import stat
 import time
@@ -12,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from gausscert_common.errors import InvalidInput, Reason
+
+from gausscert_coordinator import regular_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +23,6 @@ QUIET_S: Final = 2.0
 """After so long somebody is told what is waited for."""
 _OPEN: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 """A named pipe without a writer, or a device, would hold open(2) up for good."""
-_DESCRIPTOR: Final = re.compile(r"/dev/(stdin|fd/[0-9]+)|/proc/(self|[0-9]+)/fd/[0-9]+")
 _KINDS: Final = (
     (stat.S_ISDIR, "is a directory", "name a file"),
     (stat.S_ISFIFO, "is a named pipe, which nobody may ever write to", "open it yourself: /dev/fd/3 3<{}"),
@@ -61,7 +61,7 @@ def read(
         status = os.fstat(descriptor)
         if stat.S_ISREG(status.st_mode):
             _check_private(path, status)
-        elif not (stat.S_ISFIFO(status.st_mode) and _DESCRIPTOR.fullmatch(str(path))):
+        elif not (stat.S_ISFIFO(status.st_mode) and regular_files.DESCRIPTOR.fullmatch(str(path))):
             raise _no_file(path, status)
         return _drained(path, descriptor, longest, waits, patience_s, quiet_s)
     finally:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from gausscert_common.errors import InvalidInput, Reason
 
+from gausscert_coordinator import regular_files
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
@@ -26,8 +28,7 @@ def load(path: Path) -> dict[str, Any]:
         InvalidInput: CONFIG_INVALID: not there, not TOML, or without a [cm] that names its home.
     """
     try:
-        with path.open("rb") as opened:
-            raw = opened.read(LARGEST + 1)
+        raw = regular_files.read(path, pipes=True)
         if len(raw) > LARGEST:
             raise _wrong(path, f"it has more than {LARGEST} bytes")
         document = tomllib.loads(raw.decode())

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -195,3 +196,16 @@ def test_the_history_lies_where_the_inventory_says_relative_to_it(text: str, exp
 )
 def test_a_history_that_makes_no_sense_is_refused(text: str, expected: str):
     assert any(expected in problem for problem in problems(GOOD + text))
+
+
+def test_an_inventory_may_come_through_a_descriptor():
+    """As `--inventory <(command)` of a shell has it."""
+    reading, writing = os.pipe()
+    os.write(writing, GOOD.encode())
+    os.close(writing)
+    try:
+        found = inventory_file.load(Path(f"/dev/fd/{reading}"), require_credentials=False)
+    finally:
+        os.close(reading)
+
+    assert found.cluster == "prod"
