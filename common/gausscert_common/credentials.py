@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 _ISSUE: Final = "use files that gausscert pki issue made"
 _RENEW: Final = "issue a new one: gausscert pki issue"
 MAX_BYTES: Final = 64 * 1024
+_READ: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
+"""Of a named pipe it is said that it is one; whoever writes to it is not waited for."""
 _NO_CHECK_TIME: Final = 0x200000
 """X509_V_FLAG_NO_CHECK_TIME: dates are judged here, by the given clock and with the date in the message."""
 
@@ -254,7 +256,7 @@ def _joined(wrong: list[InvalidInput]) -> InvalidInput:
 
 def _read(path: Path, mark: bytes, what: str, *, private: bool = False) -> bytes:
     try:
-        with path.open("rb") as opened:
+        with os.fdopen(os.open(path, _READ), "rb") as opened:
             status = os.fstat(opened.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise _invalid(path, "it is no regular file")

@@ -27,34 +27,29 @@ Several clusters in one file: see `inventory_clusters`. Everything wrong with th
 from __future__ import annotations
 
 import difflib
-import errno
 import math
 import os
-import re
 import tomllib
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from gausscert_common import identity
 from gausscert_common.errors import InvalidInput, Reason
 from gausscert_common.findings import Finding, Severity
 
-from gausscert_coordinator import inventory_clusters, inventory_rollout
+from gausscert_coordinator import inventory_clusters, inventory_rollout, regular_files
 from gausscert_coordinator.inventory import Credentials, Inventory, InventoryNode, Timeouts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 FILE_NAME: Final = "gausscert.toml"
-LARGEST: Final = 4 * 1024 * 1024
-"""Bytes: room for far more nodes than a thousand, and an end for what has none."""
 VARIABLE: Final = "GAUSSCERT_INVENTORY"
 SYSTEM_FILE: Final = Path("/etc/gausscert") / FILE_NAME
 MOST_NODES: Final = 9
 """CM allows nine nodes in a cluster; more are a warning only, since gausscert itself has no such limit."""
 
-_NAME: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
-"""Fits into a URI SAN `gausscert://<cluster>/node/<name>` without escapes."""
 _PORTS: Final = range(1, 65536)
 
 
@@ -134,11 +129,7 @@ def clusters(path: Path) -> tuple[str, ...]:
 
 def _text(path: Path) -> str:
     try:
-        with path.open("rb") as opened:
-            body = opened.read(LARGEST + 1)
-        if len(body) > LARGEST:
-            raise OSError(errno.EFBIG, f"it has more than {LARGEST} bytes")
-        return body.decode()
+        return regular_files.read(path, pipes=True).decode()
     except (OSError, UnicodeDecodeError) as error:
         cause = error.strerror if isinstance(error, OSError) else "not UTF-8"
         raise InvalidInput(
@@ -245,11 +236,11 @@ def _inventory(
 
 
 def _name(reader: _Reader, key: str, value: str) -> str:
-    if value and not _NAME.fullmatch(value):
+    if value and not identity.NAME.fullmatch(value):
         reader.wrong(
             key,
             f"{value!r} is no name",
-            "use up to 63 letters, digits, dots, hyphens and underscores",
+            "use up to 64 letters, digits, dots, hyphens and underscores, a letter or digit first",
         )
     return value
 

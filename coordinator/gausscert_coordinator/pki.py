@@ -6,21 +6,29 @@ and ECDSA with SHA-256 throughout. Files are created 0400 and never written over
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from gausscert_common import identity
-from gausscert_common.credentials import MAX_BYTES
 from gausscert_common.errors import InvalidInput, Reason
 from gausscert_common.identity import Identity, Role
 
-from gausscert_coordinator import pki_certificates, pki_kept, pki_register, private_files
+from gausscert_coordinator import (
+    pki_certificates,
+    pki_kept,
+    pki_register,
+    pki_trust,
+    private_files,
+    regular_files,
+)
 from gausscert_coordinator.issue import MAX_PASSPHRASE_BYTES
 from gausscert_coordinator.pki_certificates import Authority
 
@@ -57,6 +65,7 @@ class Signed:
     cert_pem: bytes
     key_pem: bytes = field(repr=False)
     ca_pem: bytes
+    """The CA that has issued it, and whatever else the ca.crt of its directory holds (`pki_trust`)."""
     not_after: datetime
     fingerprint: str
     """SHA-256 of the certificate, hex."""
@@ -127,7 +136,8 @@ def issue(
     base = f"{role}-{name}"
     cert_path, key_path = target / f"{base}.crt", target / f"{base}.key"
     cert = x509.load_pem_x509_certificate(signed.cert_pem)
-    beside, shared = {key_path: signed.key_pem, cert_path: signed.cert_pem}, {target / CA_CERT: signed.ca_pem}
+    beside = {key_path: signed.key_pem, cert_path: signed.cert_pem}
+    shared = {} if os.path.samefile(target, directory) else {target / CA_CERT: signed.ca_pem}
     pki_kept.keep(directory, [cert], pending=True, beside=beside, shared=shared)
     pki_kept.confirm(directory, {f"{cert.serial_number:x}"})  # a machine may die before all of it is there
     return Issued(
@@ -158,7 +168,7 @@ def sign(
         granted,
         cert_pem=_pem(cert),
         key_pem=_key_pem(key, serialization.NoEncryption()),
-        ca_pem=_pem(authority.cert),
+        ca_pem=pki_trust.bundle(authority.cert, authority.trusted),
         not_after=cert.not_valid_after_utc,
         fingerprint=cert.fingerprint(hashes.SHA256()).hex(),
     )
@@ -197,9 +207,10 @@ def renew(
             revoked: what would come of it is not.
     """
     authority = open_authority(directory, passphrase)
-    old = _parse(certificate)
-    if old == authority.cert or not pki_certificates.issued_by(old, authority.cert):
-        raise _unusable(certificate, "this CA has not issued it")
+    old = _parse(certificate, "name the certificate that is to be followed: ROLE-NAME.crt")
+    if old in authority.trusted or not pki_certificates.issued_by(old, authority.cert):
+        remedy = "name a certificate that was issued, and with --dir the CA that has issued it"
+        raise _unusable(certificate, "this CA has not issued it", remedy)
     _refuse_revoked(directory, certificate, old)
     was, extra = named_in(old)
     return issue(directory, was.role, was.name, extra, passphrase, days, out, now)
@@ -260,39 +271,60 @@ def end_of(ca: x509.Certificate, role: Role, now: datetime, days: int | None) ->
 
 
 def open_authority(directory: Path, passphrase: bytes | None) -> Authority:
-    """The CA of a directory, ready to sign.
+    """The CA of a directory, ready to sign. Its ca.crt may hold further ones, while the control plane changes
+    its CA.
 
     Raises:
         InvalidInput: CREDENTIAL_INVALID: it cannot be read, or not with this passphrase.
     """
-    cert = _parse(directory / CA_CERT)
+    trusted = pki_trust.read(_body(directory / CA_CERT)) or (_parse(directory / CA_CERT),)
     path = directory / CA_KEY
+    private_files.require_closed(directory)
     try:
-        key = serialization.load_pem_private_key(_body(path), passphrase)
+        key = serialization.load_pem_private_key(_body(path, private=True), passphrase)
     except TypeError:
         wants = "needs its passphrase" if passphrase is None else "has no passphrase, but one was given"
-        raise _unusable(path, f"the CA's key {wants}") from None
+        remedy = "give it with --passphrase-file" if passphrase is None else "leave --passphrase-file out"
+        raise _unusable(path, f"the CA's key {wants}", remedy) from None
     except ValueError:
-        raise _unusable(path, "the passphrase is wrong, or this is no key") from None
-    if not isinstance(key, ec.EllipticCurvePrivateKey) or key.public_key() != cert.public_key():
+        remedy = "give the passphrase that gausscert pki init was given, and the directory that it made"
+        raise _unusable(path, "the passphrase is wrong, or this is no key", remedy) from None
+    except UnsupportedAlgorithm:
+        raise _unusable(path, "it is a key of a kind that no CA of gausscert has") from None
+    own = [cert for cert in trusted if _public_key(cert) == key.public_key()]
+    if not isinstance(key, ec.EllipticCurvePrivateKey) or not own:
         raise _unusable(path, f"the key does not belong to {directory / CA_CERT}")
-    (organization,) = cert.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)
-    return Authority(cert, key, str(organization.value))
+    if not pki_certificates.may_sign(own[0]):
+        raise _unusable(directory / CA_CERT, "it is no CA of a control plane: it may sign nothing")
+    clusters = own[0].subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)
+    if len(clusters) != 1:
+        raise _unusable(directory / CA_CERT, "it is no CA of a control plane: it names no cluster")
+    return Authority(own[0], key, str(clusters[0].value), trusted)
 
 
-def _parse(path: Path) -> x509.Certificate:
+def _public_key(cert: x509.Certificate) -> object:
     try:
-        return x509.load_pem_x509_certificate(_body(path))
+        return cert.public_key()
+    except (ValueError, UnsupportedAlgorithm):
+        return None
+
+
+_OUR_DIRECTORY: Final = "use the directory that gausscert pki init made"
+
+
+def _parse(path: Path, remedy: str = _OUR_DIRECTORY) -> x509.Certificate:
+    try:
+        return x509.load_pem_x509_certificate(_body(path, remedy=remedy))
     except ValueError:
-        raise _unusable(path, "it holds no certificate in PEM form") from None
+        raise _unusable(path, "it holds no certificate in PEM form", remedy) from None
 
 
-def _body(path: Path) -> bytes:
+def _body(path: Path, remedy: str = _OUR_DIRECTORY, *, private: bool = False) -> bytes:
     try:
-        with path.open("rb") as opened:
-            return opened.read(MAX_BYTES)
+        return regular_files.read(path, private=private)
     except OSError as error:
-        raise _unusable(path, f"it cannot be read: {error.strerror}") from None
+        mode = "; the key must be yours or root's, mode 0400" if private else ""
+        raise _unusable(path, f"it cannot be used: {error.strerror}", f"{remedy}{mode}") from None
 
 
 def _pem(cert: x509.Certificate) -> bytes:
@@ -326,10 +358,5 @@ def _now(now: datetime | None) -> datetime:
     return (now or datetime.now(UTC)).replace(microsecond=0)
 
 
-def _unusable(path: Path, message: str) -> InvalidInput:
-    return InvalidInput(
-        Reason.CREDENTIAL_INVALID,
-        message,
-        file=str(path),
-        remedy="use the directory that gausscert pki init made",
-    )
+def _unusable(path: Path, message: str, remedy: str = _OUR_DIRECTORY) -> InvalidInput:
+    return InvalidInput(Reason.CREDENTIAL_INVALID, message, file=str(path), remedy=remedy)

@@ -34,6 +34,8 @@ class Authority:
     cert: x509.Certificate
     key: ec.EllipticCurvePrivateKey
     cluster: str
+    trusted: tuple[x509.Certificate, ...]
+    """All CAs of its ca.crt, itself among them."""
 
 
 def ca_certificate(
@@ -86,6 +88,16 @@ def leaf(
         .add_extension(names, critical=False)
         .sign(authority.key, hashes.SHA256())
     )
+
+
+def may_sign(cert: x509.Certificate) -> bool:
+    """Whether it is a CA as `ca_certificate` makes them, that leaves can be made under."""
+    try:
+        constraints = cert.extensions.get_extension_for_class(x509.BasicConstraints).value
+        cert.extensions.get_extension_for_class(x509.SubjectKeyIdentifier)
+    except (x509.ExtensionNotFound, ValueError):
+        return False
+    return constraints.ca
 
 
 def issued_by(cert: x509.Certificate, ca: x509.Certificate) -> bool:

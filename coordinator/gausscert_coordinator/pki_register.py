@@ -18,7 +18,7 @@ from gausscert_common.denylist import DenyList
 from gausscert_common.errors import InvalidInput, Reason
 from gausscert_common.identity import Identity, Role
 
-from gausscert_coordinator import pki_certificates, pki_kept, private_files
+from gausscert_coordinator import pki_certificates, pki_kept, pki_trust, private_files, regular_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -60,8 +60,8 @@ def entries(directory: Path) -> tuple[Entry, ...]:
     Raises:
         InvalidInput: CREDENTIAL_INVALID: there is no CA; DENY_LIST_INVALID.
     """
-    ca = _certificate(directory / "ca.crt")
-    if ca is None:
+    cas = _authorities(directory / "ca.crt")
+    if not cas:
         raise InvalidInput(
             Reason.CREDENTIAL_INVALID,
             "there is no CA that can be read",
@@ -70,7 +70,7 @@ def entries(directory: Path) -> tuple[Entry, ...]:
         )
     denied = deny_list(directory)
     # Of several files with one certificate the one of the register counts.
-    numbered = sorted(_entries(directory, ca, denied), key=lambda each: each.number)
+    numbered = sorted(_entries(directory, cas, denied), key=lambda each: each.number)
     found = {each.fingerprint: each for each in numbered}
     newest = sorted(found.values(), key=lambda each: (each.number, each.not_before), reverse=True)
     return tuple(sorted(newest, key=lambda each: (list(Role).index(each.role), each.identity.name)))
@@ -119,7 +119,7 @@ def deny_list(directory: Path) -> DenyList:
     """
     path = directory / DENY_LIST
     try:
-        return _understood(path.read_bytes(), path)
+        return _understood(regular_files.read(path), path)
     except FileNotFoundError:
         return DenyList()
     except OSError as error:
@@ -162,7 +162,7 @@ def revoke(directory: Path, revoked: Iterable[Entry], note: str) -> DenyList:
         new = before.lacks(said)
         if new:
             path = directory / DENY_LIST
-            former = path.read_bytes() if path.exists() else _HEADER.encode()
+            former = regular_files.read(path) if path.exists() else _HEADER.encode()
             lines = former if former.endswith(b"\n") else former + b"\n"
             body = lines + "".join(f"{one.line}\n" for one in new).encode()
             _understood(body, path)  # before it counts
@@ -170,10 +170,10 @@ def revoke(directory: Path, revoked: Iterable[Entry], note: str) -> DenyList:
     return DenyList((*before.entries, *new))
 
 
-def _entries(directory: Path, ca: x509.Certificate, denied: DenyList) -> Iterator[Entry]:
+def _entries(directory: Path, cas: tuple[x509.Certificate, ...], denied: DenyList) -> Iterator[Entry]:
     for path in sorted(directory.glob("*.crt")):
         cert = _certificate(path)
-        if cert is None or cert == ca or not pki_certificates.issued_by(cert, ca):
+        if cert is None or cert in cas or not any(pki_certificates.issued_by(cert, ca) for ca in cas):
             continue
         with suppress(InvalidInput, ValueError, x509.ExtensionNotFound):
             yield _entry(path, cert, denied)
@@ -194,8 +194,16 @@ def _entry(path: Path, cert: x509.Certificate, denied: DenyList) -> Entry:
     )
 
 
+def _authorities(path: Path) -> tuple[x509.Certificate, ...]:
+    """More than one while the control plane changes its CA."""
+    try:
+        return pki_trust.read(regular_files.read(path))
+    except OSError:
+        return ()
+
+
 def _certificate(path: Path) -> x509.Certificate | None:
     try:
-        return x509.load_pem_x509_certificate(path.read_bytes())
+        return x509.load_pem_x509_certificate(regular_files.read(path))
     except (OSError, ValueError):
         return None

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 from gausscert_common.errors import InvalidInput, Reason
 
+from gausscert_coordinator import regular_files
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 FILE_MODE: Final = 0o400
 DIRECTORY_MODE: Final = 0o700
 _SEE_TO: Final = "see to space and permissions there, then run it again"
+_NAME_ANOTHER: Final = "name another one, or move it away"
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -30,13 +33,28 @@ def make_directory(directory: Path) -> None:
         os.mkdir(directory, DIRECTORY_MODE)
     except FileExistsError:
         pass
+    except FileNotFoundError:
+        cause = "the directory cannot be made: its parent is missing"
+        raise _refused(directory, cause, f"mkdir -p {directory.parent}, or name another one") from None
     except OSError as error:
         raise _refused(directory, f"the directory cannot be made: {error.strerror}", _SEE_TO) from None
     else:
         sync_directory(directory.parent)
-    status = os.stat(directory)
+    require_closed(directory)
+
+
+def require_closed(directory: Path) -> None:
+    """Refuse what is no directory, and one that others may write to.
+
+    Raises:
+        InvalidInput: ARGUMENT_INVALID.
+    """
+    try:
+        status = os.stat(directory)
+    except OSError as error:
+        raise _refused(directory, f"it cannot be looked at: {error.strerror}", _NAME_ANOTHER) from None
     if not stat.S_ISDIR(status.st_mode):
-        raise _refused(directory, "it is no directory", "name another one, or move it away")
+        raise _refused(directory, "it is no directory", _NAME_ANOTHER)
     if stat.S_IMODE(status.st_mode) & 0o022:
         raise _refused(directory, "others may write to this directory", f"chmod 0700 {directory}")
 
@@ -74,7 +92,7 @@ def write_new(files: Mapping[Path, bytes], shared: Mapping[Path, bytes] | None =
 
 def _body(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return regular_files.read(path)
     except OSError as error:
         raise _refused(
             path, f"it is there and cannot be read: {error.strerror}", "use an empty directory"

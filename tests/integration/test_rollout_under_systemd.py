@@ -183,15 +183,47 @@ def test_root_installs_nothing_where_another_user_could_exchange_it(machine: Mac
     assert machine.sh("ls -A /opt/gausscert") == ""
 
 
-@pytest.mark.parametrize("machine", [("root", "install -d /etc/gausscert\n")], indirect=True)
+@pytest.mark.parametrize("machine", [("root", "install -d -o 4343 /etc/gausscert\n")], indirect=True)
 def test_root_begins_nothing_where_the_agents_place_is_somebody_elses(machine: Machine, bundle: str):
-    """An operator has put his inventory there, say. It was found out once the software was installed."""
+    """It was found out once the software was installed. Of root's own, see the next test."""
     refused = machine.operator.agents("deploy", "--bundle", bundle)
 
     assert refused.code == 2
     (finding,) = refused.document["findings"]
     assert (finding["code"], finding["file"]) == ("ROLLOUT_CLOSED_PLACE", "/etc/gausscert")
     assert machine.sh("ls -d /opt/gausscert || true") == ""
+
+
+OPERATORS = """\
+echo 'alice:x:4343:4343::/home/alice:/bin/sh' >>/etc/passwd
+install -d -m 755 /etc/gausscert
+echo '# of the operators' >/etc/gausscert/gausscert.toml
+"""
+
+
+@pytest.mark.parametrize("machine", [("root", OPERATORS)], indirect=True)
+def test_an_operators_machine_may_be_one_of_the_nodes(machine: Machine, bundle: str):
+    """Runbook, The operator's machine is one of the nodes: both have their files below /etc/gausscert."""
+    done = machine.operator.agents("deploy", "--bundle", bundle)
+
+    assert done.code == 0, done.out + done.err + machine.log()
+    shown = machine.sh(
+        "stat -c '%U %a %n' /etc/gausscert /etc/gausscert/agent /etc/gausscert/agent/pki/*.key"
+    )
+    assert set(shown.splitlines()) == {
+        "root 755 /etc/gausscert",
+        "omm 700 /etc/gausscert/agent",
+        "omm 400 /etc/gausscert/agent/pki/node-n1.key",
+    }
+    read = "setpriv --reuid=4343 --clear-groups cat /etc/gausscert/gausscert.toml"
+    assert machine.sh(read) == "# of the operators\n"
+    again = machine.operator.agents("deploy", "--bundle", bundle)
+    assert by_node(again)["n1"]["state"] == "unchanged"
+
+    removed = machine.operator.agents("remove", "--yes")
+
+    assert removed.code == 0, removed.out
+    assert machine.sh("find /etc/gausscert").split() == ["/etc/gausscert", "/etc/gausscert/gausscert.toml"]
 
 
 @pytest.mark.soak

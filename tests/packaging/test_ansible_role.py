@@ -107,18 +107,18 @@ def test_the_units_drop_in_names_all_that_cm_ctl_writes_to_as_a_roll_out_over_ss
     ]
 
 
-def journal_refuses(tmp_path: Path, journal: dict[str, object]) -> bool:
-    """Whether the role's own assertion about what the agent says of itself fails."""
+def refuses(tmp_path: Path, name: str, said: str, variables: dict[str, object]) -> bool:
+    """Whether one of the role's own assertions fails."""
     import yaml
 
     tasks = yaml.safe_load((ROLE / "tasks/main.yml").read_text())
-    (asserting,) = (task for task in tasks if task["name"] == "It is not in the middle of a transaction")
+    (asserting,) = (task for task in tasks if task["name"] == name)
     play = [{"hosts": "localhost", "gather_facts": False, "connection": "local", "tasks": [asserting]}]
     (tmp_path / "play.yml").write_text(yaml.safe_dump(play))
     done = subprocess.run(
         [
             *(str(PLAYBOOK), str(tmp_path / "play.yml"), "-i", "localhost,"),
-            *("-e", json.dumps({"gausscert_journal": journal})),
+            *("-e", json.dumps(variables)),
         ],
         env={**os.environ, "ANSIBLE_HOME": str(tmp_path), "LC_ALL": "C.UTF-8"},
         capture_output=True,
@@ -128,7 +128,7 @@ def journal_refuses(tmp_path: Path, journal: dict[str, object]) -> bool:
     assert (
         "Assertion failed" in done.stdout + done.stderr
         or done.returncode == 0
-        or "run gausscert recover" in (done.stdout + done.stderr)
+        or said in (done.stdout + done.stderr)
     ), done.stdout + done.stderr
     return done.returncode != 0
 
@@ -150,4 +150,28 @@ def journal_refuses(tmp_path: Path, journal: dict[str, object]) -> bool:
 def test_an_agent_of_which_nobody_knows_what_it_is_in_the_middle_of_is_not_restarted(
     tmp_path: Path, journal: dict[str, object], refused: bool
 ):
-    assert journal_refuses(tmp_path, journal) is refused
+    name, said = "It is not in the middle of a transaction", "run gausscert recover"
+    assert refuses(tmp_path, name, said, {"gausscert_journal": journal}) is refused
+
+
+@pytest.mark.skipif(PLAYBOOK is None, reason="ansible-core is missing")
+@pytest.mark.parametrize(
+    ("place", "refused"),
+    [
+        ({"exists": False}, False),
+        ({"exists": True, "pw_name": "omm"}, False),
+        ({"exists": True, "pw_name": "root"}, True),
+        ({"exists": True}, True),
+    ],
+)
+def test_a_place_that_is_an_operators_is_not_given_to_the_agents_user(
+    tmp_path: Path, place: dict[str, object], refused: bool
+):
+    """It was chowned, with the operator's inventory in it."""
+    variables = {
+        "gausscert_place": {"stat": place},
+        "gausscert_user": "omm",
+        "gausscert_etc": "/etc/gausscert",
+    }
+    name, said = "It is the agent's, and not an operator's", "gausscert_etc: /etc/gausscert/agent"
+    assert refuses(tmp_path, name, said, variables) is refused

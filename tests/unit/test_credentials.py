@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from dataclasses import dataclass, replace
@@ -114,6 +115,21 @@ def test_a_missing_file_is_named(load, name, request):
 
     assert error.file == str(getattr(files, name))
     assert "does not exist" in error.message
+
+
+@pytest.mark.parametrize("load", ["node", "operator"])
+@pytest.mark.parametrize("name", ["ca", "cert", "key"])
+def test_a_named_pipe_is_no_credential_and_nobody_waits_for_it(load, name, request):
+    """It was a bug: a connection, or the command, waited for a writer without an end."""
+    files = request.getfixturevalue(load)
+    path = getattr(files, name)
+    path.unlink()
+    os.mkfifo(path, 0o600)
+
+    error = problem(load_node if load == "node" else load_person, files)
+
+    assert error.file == str(path)
+    assert "no regular file" in error.message
 
 
 @pytest.mark.parametrize("mode", [0o440, 0o404, 0o640, 0o644])

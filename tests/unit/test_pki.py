@@ -234,8 +234,74 @@ def test_a_key_of_another_ca_is_refused(ca, tmp_path):
     pki.init(other, "prod", None, now=NOW)
     (ca / "ca.key").unlink()
     (ca / "ca.key").write_bytes((other / "ca.key").read_bytes())
+    (ca / "ca.key").chmod(0o400)  # with another mode it would be refused for that
 
     assert "does not belong" in refused(pki.issue, ca, Role.NODE, "n1", now=NOW).message
+
+
+@pytest.mark.parametrize(("name", "mode"), [("ca.key", 0o440), ("ca.key", 0o602), (".", 0o720), (".", 0o702)])
+def test_a_ca_that_others_can_use_or_exchange_signs_nothing(ca, tmp_path, name, mode):
+    (ca / name).chmod(mode)
+
+    error = refused(pki.issue, ca, Role.NODE, "n1", out=tmp_path / "out")
+
+    assert f"{mode:04o}" in error.message or "others may write to this directory" in error.message
+    assert "0400" in error.remedy or "chmod 0700" in error.remedy
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give it to somebody else")
+def test_a_cas_key_that_somebody_else_has_put_there_signs_nothing(ca, tmp_path):
+    os.chown(ca / "ca.key", 1500, 1500)
+
+    assert "another user" in refused(pki.issue, ca, Role.NODE, "n1", out=tmp_path / "out").message
+
+
+@pytest.mark.parametrize("name", ["ca.key", "ca.crt", "deny.list", "planted.crt"])
+def test_a_named_pipe_in_the_cas_directory_is_waited_for_by_nobody(ca, tmp_path, name):
+    """It was a bug: every verb of the control plane waited for a writer until Ctrl-C."""
+    before = pki.issue(ca, Role.NODE, "n1")
+    (ca / name).unlink(missing_ok=True)
+    os.mkfifo(ca / name, 0o600)
+
+    if name in ("ca.key", "ca.crt"):
+        assert "no regular file" in refused(pki.issue, ca, Role.NODE, "n2", out=tmp_path / "out").message
+    if name == "ca.crt":
+        assert "no CA" in refused(pki_register.entries, ca).message
+    if name == "deny.list":
+        for call, more in ((pki_register.entries, ()), (pki.renew, (before.cert, tmp_path / "out"))):
+            with pytest.raises(InvalidInput, match="no regular file") as caught:
+                call(ca, *more)
+            assert caught.value.reason is Reason.DENY_LIST_INVALID
+    if name in ("ca.key", "planted.crt"):
+        assert [each.identity.name for each in pki_register.entries(ca)] == ["n1"]
+
+
+def test_a_link_that_leads_nowhere_is_no_place_for_a_credential(ca, tmp_path):
+    """It was reported as a bug of gausscert's."""
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+
+    assert "cannot be looked at" in refused(pki.issue, ca, Role.NODE, "n1", out=tmp_path / "link").message
+
+
+@pytest.mark.parametrize("extensions", [[], [x509.BasicConstraints(ca=True, path_length=0)]])
+@pytest.mark.parametrize("subject", ["prod", ""])
+def test_what_others_call_a_ca_signs_nothing(tmp_path, extensions, subject):
+    """It was reported as a bug of gausscert's where a cluster's name, or a key identifier, is missing."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    attributes = [x509.NameAttribute(x509.NameOID.ORGANIZATION_NAME, subject)] if subject else []
+    name = x509.Name([*attributes, x509.NameAttribute(x509.NameOID.COMMON_NAME, "some CA")])
+    builder = x509.CertificateBuilder(name, name, key.public_key(), 1, NOW, NOW + timedelta(days=9))
+    for extension in extensions:
+        builder = builder.add_extension(extension, critical=True)
+    (tmp_path / "pki").mkdir(mode=0o700)
+    (tmp_path / "pki" / "ca.crt").write_bytes(pki._pem(builder.sign(key, hashes.SHA256())))
+    (tmp_path / "pki" / "ca.key").touch(0o600)
+    (tmp_path / "pki" / "ca.key").write_bytes(pki._key_pem(key, serialization.NoEncryption()))
+
+    error = refused(pki.issue, tmp_path / "pki", Role.NODE, "n1", out=tmp_path / "out")
+
+    assert "it is no CA of a control plane" in error.message
 
 
 def test_no_ca_no_identity(tmp_path):
@@ -305,6 +371,28 @@ pki_register.revoke(Path({str(ca)!r}), pki_register.entries(Path({str(ca)!r})), 
     )
 
     assert (ca / "deny.list").read_bytes().decode().startswith("# 离职\nserial aa 张三\nserial ")
+
+
+def test_a_directory_whose_ca_crt_holds_both_cas_signs_and_lists_as_before(ca, tmp_path):
+    """Runbook, Rotation of the control plane: where the inventory's ca.crt is the CA's own, it holds both for
+    a while. It was a bug that nothing could be issued there, or not at all with the newer one first."""
+    before = pki.issue(ca, Role.NODE, "n1")
+    pki.init(tmp_path / "new", "prod", None)
+    old, new = ((home / "ca.crt").read_bytes() for home in (ca, tmp_path / "new"))
+
+    for number, both in enumerate((old + new, new + old), start=2):
+        (ca / "ca.crt").unlink()
+        (ca / "ca.crt").write_bytes(both)
+        issued = pki.issue(ca, Role.NODE, f"n{number}")
+        read(issued.cert).verify_directly_issued_by(x509.load_pem_x509_certificate(old))
+        out = pki.issue(ca, Role.OPERATOR, f"alice-{number}", out=tmp_path / f"out-{number}")
+        assert out.ca.read_bytes() == old + new
+        renewed = pki.renew(ca, before.cert, tmp_path / f"renewed-{number}")
+        assert renewed.ca.read_bytes() == old + new
+
+    names = {each.identity.name for each in pki_register.entries(ca)}
+    assert names == {"n1", "n2", "n3", "alice-2", "alice-3"}
+    assert refused(pki.renew, ca, ca / "ca.crt", tmp_path / "x").reason is Reason.CREDENTIAL_INVALID
 
 
 def test_only_what_this_ca_issued_is_renewed(ca, tmp_path):

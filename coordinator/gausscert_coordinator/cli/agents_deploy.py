@@ -11,6 +11,7 @@ from gausscert_common.errors import InvalidInput
 
 from gausscert_coordinator.cli import rolling_out
 from gausscert_coordinator.cli.group import Verb, pass_invocation
+from gausscert_coordinator.cli.places import Place
 from gausscert_coordinator.cli.settings import Invocation
 from gausscert_coordinator.cli.verbs import AGENTS
 from gausscert_coordinator.exit_codes import ExitCode
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from gausscert_coordinator.cli.rolling_out import Opened
     from gausscert_coordinator.pki import Signed
     from gausscert_coordinator.rollout.bundle import Software
+    from gausscert_coordinator.rollout.credential import Own
     from gausscert_coordinator.rollout.decide import NodePlan
     from gausscert_coordinator.rollout.deploying import Looked
     from gausscert_coordinator.rollout.outcome import NodeOutcome
@@ -53,7 +55,7 @@ def deploy_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--pki",
             "pki_directory",
-            type=click.Path(path_type=Path),
+            type=Place(),
             metavar="DIR",
             help="Where `gausscert pki init` made the CA. [default: where the inventory's ca.crt is]",
         ),
@@ -68,7 +70,7 @@ def deploy_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--bundle",
             required=True,
-            type=click.Path(path_type=Path),
+            type=Place(),
             metavar="DIR",
             help="The software, as `make bundle` makes it.",
         ),
@@ -126,15 +128,18 @@ def run(
     import asyncio
 
     from gausscert_coordinator.rollout import bundle as software_of
+    from gausscert_coordinator.rollout.planning import own_credential
 
     software = software_of.load(bundle)
     opened = rolling_out.open_rollout(invocation, only, settings_file, sudo=sudo)
     with asyncio.Runner() as runner:
         looked = runner.run(opened.rollout.look())
-        plans = _plans(opened, looked, software, service)
+        now = datetime.now(UTC)
+        own = own_credential(opened.inventory, now)
+        plans = _plans(opened, looked, software, service, own, now)
         if looked.errors or any(plan.refused for plan in plans) or dry_run:
             return _tell(invocation, verb, opened, looked, plans, ())
-        issue = _issuer(invocation, opened, plans, pki_directory, passphrase_file)
+        issue = _issuer(invocation, opened, plans, own, pki_directory, passphrase_file)
         recording = _recording(runner, opened, verb, plans)
         with recording.half_done() if recording else rolling_out.half_done():
             outcomes = runner.run(opened.rollout.carry_out(plans, software, issue))
@@ -143,12 +148,13 @@ def run(
     return _tell(invocation, verb, opened, looked, plans, outcomes, late)
 
 
-def _plans(opened: Opened, looked: Looked, software: Software, service: str) -> list[NodePlan]:
+def _plans(
+    opened: Opened, looked: Looked, software: Software, service: str, own: Own, now: datetime
+) -> list[NodePlan]:
     from gausscert_coordinator.rollout.facts import Service
-    from gausscert_coordinator.rollout.planning import own_credential, plans
+    from gausscert_coordinator.rollout.planning import plans
 
-    now, wish = datetime.now(UTC), Service(service)
-    own = own_credential(opened.inventory, now)
+    wish = Service(service)
     return plans(opened.inventory, opened.nodes, looked.facts, software, opened.settings, wish, own, now)
 
 
@@ -156,6 +162,7 @@ def _issuer(
     invocation: Invocation,
     opened: Opened,
     plans: list[NodePlan],
+    own: Own,
     directory: Path | None,
     passphrase_file: Path | None,
 ) -> Callable[[str], Signed]:
@@ -164,14 +171,41 @@ def _issuer(
 
     from gausscert_coordinator import pki
     from gausscert_coordinator.cli import ca_key
+    from gausscert_coordinator.rollout import credential
     from gausscert_coordinator.rollout.decide import Step
 
     home = _home(opened, directory)
-    needed = [plan.node for plan in plans if Step.CREDENTIAL in plan.steps]
+    needed = {plan.node: plan.facts.held for plan in plans if Step.CREDENTIAL in plan.steps}
     passphrase = ca_key.passphrase(invocation, home, passphrase_file) if needed else None
-    signed = {name: pki.sign(home, Role.NODE, name, passphrase=passphrase) for name in needed}
+    signed: dict[str, Signed] = {}
+    wrong: list[InvalidInput] = []
+    for name, held in needed.items():
+        made = pki.sign(home, Role.NODE, name, passphrase=passphrase)
+        try:
+            signed[name] = credential.trust(made, held, own, name)
+        except InvalidInput as error:
+            wrong.append(error)
+    if wrong:
+        raise _joined(wrong)
     pki.register(home, signed.values())
     return lambda name: signed[name]
+
+
+def _joined(wrong: list[InvalidInput]) -> InvalidInput:
+    from gausscert_common.findings import Finding, Severity
+
+    if len(wrong) == 1:
+        return wrong[0]
+    found = [
+        Finding(each.reason, Severity.ERROR, f"{each.node}: {each.message}", each.remedy, node=each.node)
+        for each in wrong
+    ]
+    return InvalidInput(
+        wrong[0].reason,
+        "; ".join(each.cause for each in found),
+        remedy="; ".join(dict.fromkeys(each.remedy for each in found)),
+        findings=found,
+    )
 
 
 def _recording(

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
-from gausscert_common.credentials import MAX_BYTES
 from gausscert_common.errors import InvalidInput, Reason
 
+from gausscert_coordinator import regular_files
 from gausscert_coordinator.cli.passwords import read_one
+from gausscert_coordinator.cli.places import Place
 
 if TYPE_CHECKING:
     from gausscert_coordinator.cli.settings import Invocation
@@ -22,7 +23,7 @@ directory_option = click.option(
     "directory",
     required=True,
     metavar="DIR",
-    type=click.Path(path_type=Path),
+    type=Place(),
     help="Where `gausscert pki init` made the CA.",
 )
 
@@ -47,8 +48,7 @@ def passphrase(invocation: Invocation, directory: Path, file: Path | None) -> by
 
 def _is_encrypted(directory: Path) -> bool:
     try:
-        with (directory / "ca.key").open("rb") as opened:
-            return ENCRYPTED in opened.read(MAX_BYTES)
+        return ENCRYPTED in regular_files.read(directory / "ca.key")
     except OSError as error:
         raise InvalidInput(
             Reason.CREDENTIAL_INVALID,

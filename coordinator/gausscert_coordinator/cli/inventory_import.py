@@ -129,17 +129,19 @@ def _name(file: Path) -> str:
 
 
 def _body(file: Path) -> bytes:
-    """At most one byte more than is taken."""
+    from gausscert_coordinator import regular_files
     from gausscert_coordinator.inventory_import import LARGEST
 
     if str(file) == "-":
         return sys.stdin.buffer.read(LARGEST + 1)
     try:
-        with file.open("rb") as opened:
-            return opened.read(LARGEST + 1)
+        return regular_files.read(file, pipes=True)
     except OSError as error:
         raise InvalidInput(
-            Reason.ARGUMENT_INVALID, f"it cannot be read: {error.strerror}", file=str(file)
+            Reason.ARGUMENT_INVALID,
+            f"it cannot be read: {error.strerror}",
+            file=str(file),
+            remedy="name a file that you can read, or - for standard input",
         ) from None
 
 

@@ -8,14 +8,14 @@ writes into its log (facts section 17).
 
 from __future__ import annotations
 
-import os
-import stat
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 from gausscert_common.errors import InvalidInput, Reason
+
+from gausscert_coordinator.cli import secret_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -93,7 +93,7 @@ def read_both(files: PasswordFiles, terminal: Terminal, *, new: bool = False) ->
             "no password, and no terminal to ask for it",
             remedy=f"give {options}, or run this on a terminal",
         )
-    read = _from_files({"server": files.server, "client": files.client})
+    read = _from_files({"server": files.server, "client": files.client}, terminal)
     for which in ("server", "client"):
         if which not in read:
             file: Path | None = getattr(files, which)
@@ -101,14 +101,14 @@ def read_both(files: PasswordFiles, terminal: Terminal, *, new: bool = False) ->
     return Passwords(read["server"], read["client"])
 
 
-def _from_files(files: Mapping[str, Path | None]) -> dict[str, str]:
+def _from_files(files: Mapping[str, Path | None], terminal: Terminal) -> dict[str, str]:
     """What lies in files, before anybody is asked for the rest; what is wrong with them, all at once."""
     read: dict[str, str] = {}
     wrong: list[InvalidInput] = []
     for which, file in files.items():
         try:
             if file is not None and file != STDIN:
-                read[which] = _from_file(file)
+                read[which] = _from_file(file, terminal)
         except InvalidInput as error:
             wrong.append(error)
     if len(wrong) == 1:
@@ -137,7 +137,7 @@ def read_one(file: Path | None, what: str, terminal: Terminal, *, new: bool = Fa
         return _ask(what, terminal, new=new)
     if file == STDIN:
         return _from_stdin(what, terminal)
-    return _from_file(file)
+    return _from_file(file, terminal)
 
 
 def complete(bundle: Bundle, files: PasswordFiles, terminal: Terminal) -> Bundle:
@@ -183,26 +183,8 @@ def _from_stdin(what: str, terminal: Terminal) -> str:
     return _decoded(terminal.piped_line(LONGEST + 1), f"standard input ({what})")
 
 
-def _from_file(file: Path) -> str:
-    try:
-        descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY)
-    except OSError as error:
-        raise _unfit(file, f"cannot be read: {error.strerror}", "name a file that you can read") from error
-    try:
-        _check_private(file, os.fstat(descriptor))
-        with os.fdopen(descriptor, "rb", closefd=False) as opened:
-            raw = opened.read(LONGEST + 1)
-    finally:
-        os.close(descriptor)
-    return _decoded(raw, str(file))
-
-
-def _check_private(file: Path, status: os.stat_result) -> None:
-    if stat.S_ISDIR(status.st_mode):
-        raise _unfit(file, "is a directory", "name a file")
-    if stat.S_ISREG(status.st_mode) and status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-        mode = f"{stat.S_IMODE(status.st_mode):04o}"
-        raise _unfit(file, f"can be read or written by others (mode {mode})", f"chmod 600 {file}")
+def _from_file(file: Path, terminal: Terminal) -> str:
+    return _decoded(secret_files.read(file, LONGEST + 1, terminal.say), str(file))
 
 
 def _decoded(raw: bytes, where: str) -> str:
@@ -231,7 +213,3 @@ def _decoded(raw: bytes, where: str) -> str:
             Reason.ARGUMENT_INVALID, "the password is empty", file=where, remedy="write it on the first line"
         )
     return password
-
-
-def _unfit(file: Path, cause: str, remedy: str) -> InvalidInput:
-    return InvalidInput(Reason.ARGUMENT_INVALID, f"the password file {cause}", file=str(file), remedy=remedy)

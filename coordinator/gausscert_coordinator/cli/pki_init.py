@@ -9,6 +9,7 @@ from gausscert_common.errors import InvalidInput, Reason
 
 from gausscert_coordinator.cli.group import Verb, pass_invocation
 from gausscert_coordinator.cli.passwords import read_one
+from gausscert_coordinator.cli.places import Place
 from gausscert_coordinator.cli.settings import Invocation
 from gausscert_coordinator.cli.verbs import PKI
 from gausscert_coordinator.exit_codes import ExitCode
@@ -33,7 +34,7 @@ from gausscert_coordinator.exit_codes import ExitCode
     "directory",
     required=True,
     metavar="DIR",
-    type=click.Path(path_type=Path),
+    type=Place(),
     help="Where the CA goes.",
 )
 @click.option(

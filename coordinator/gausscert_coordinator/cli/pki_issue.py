@@ -11,6 +11,7 @@ from gausscert_common.identity import Role
 
 from gausscert_coordinator.cli import ca_key
 from gausscert_coordinator.cli.group import Verb, pass_invocation
+from gausscert_coordinator.cli.places import Place
 from gausscert_coordinator.cli.settings import Invocation
 from gausscert_coordinator.cli.verbs import PKI
 from gausscert_coordinator.exit_codes import ExitCode
@@ -41,9 +42,7 @@ from gausscert_coordinator.exit_codes import ExitCode
 @click.argument("role", type=click.Choice(Role, case_sensitive=False), metavar="ROLE")
 @click.argument("name", metavar="NAME")
 @ca_key.directory_option
-@click.option(
-    "--out", required=True, metavar="DIR", type=click.Path(path_type=Path), help="Where the credential goes."
-)
+@click.option("--out", required=True, metavar="DIR", type=Place(), help="Where the credential goes.")
 @click.option("--dns", "dns_names", multiple=True, metavar="NAME", help="Further name of a node; repeatable.")
 @click.option(
     "--ip", "addresses", multiple=True, metavar="ADDRESS", help="Further address of a node; repeatable."

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 import click
 from gausscert_common.errors import InvalidInput, Reason
 
+from gausscert_coordinator import regular_files
 from gausscert_coordinator.cli import ca_key, completing
 from gausscert_coordinator.cli.group import Verb, pass_invocation
+from gausscert_coordinator.cli.places import Place
 from gausscert_coordinator.cli.settings import Invocation
 from gausscert_coordinator.cli.verbs import PKI
 from gausscert_coordinator.exit_codes import ExitCode
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
         ExitCode.UNREACHABLE: "some node did not answer; the others are renewed",
     },
 )
-@click.argument("certificate", metavar="[CERT]", required=False, type=click.Path(path_type=Path))
+@click.argument("certificate", metavar="[CERT]", required=False, type=Place())
 @click.option(
     "--node",
     "nodes",
@@ -47,9 +49,7 @@ if TYPE_CHECKING:
 )
 @click.option("--all-nodes", is_flag=True, help="The agents of all nodes of the inventory.")
 @ca_key.directory_option
-@click.option(
-    "--out", metavar="DIR", type=click.Path(path_type=Path), help="Where the renewed files go, with CERT."
-)
+@click.option("--out", metavar="DIR", type=Place(), help="Where the renewed files go, with CERT.")
 @click.option("--days", type=int, help="Validity. [default: 825 for a node, 365 for a person]")
 @ca_key.passphrase_option
 @pass_invocation
@@ -132,7 +132,7 @@ def _agents(
 
 def _trusted(inventory: Inventory) -> bytes:
     try:
-        return inventory.credentials.ca.read_bytes()
+        return regular_files.read(inventory.credentials.ca)
     except OSError as error:
         raise InvalidInput(
             Reason.CREDENTIAL_INVALID,

@@ -50,7 +50,8 @@ def issued(made: Issued) -> tuple[dict[str, Any], list[str], str]:
         f"  {made.ca}",
     ]
     is_node = made.identity.role is Role.NODE
-    place = "/etc/gausscert/pki on that node" if is_node else "where gausscert.toml says"
+    of_node = "/etc/gausscert/pki on that node, or where its agent.toml says"
+    place = of_node if is_node else "where gausscert.toml says"
     return document, lines, place
 
 

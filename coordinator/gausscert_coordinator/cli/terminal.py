@@ -40,6 +40,11 @@ class Terminal:
         except UnicodeDecodeError:
             return False
 
+    def say(self, text: str) -> None:
+        """Tell whoever is there something before a question is answered."""
+        self._stderr.write(f"{text}\n")
+        self._stderr.flush()
+
     def secret(self, prompt: str) -> str:
         """Ask without echo.
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from gausscert_common.errors import InvalidInput, Reason
 
+from gausscert_coordinator import regular_files
 from gausscert_coordinator.rollout import at_once
 
 if TYPE_CHECKING:
@@ -48,8 +49,7 @@ def load(path: Path) -> dict[str, Any]:
             something of another kind where the roll-out looks; all of that at once.
     """
     try:
-        with path.open("rb") as opened:
-            raw = opened.read(LARGEST + 1)
+        raw = regular_files.read(path, pipes=True)
         if len(raw) > LARGEST:
             raise _wrong(path, f"it has more than {LARGEST} bytes")
         document = tomllib.loads(raw.decode())

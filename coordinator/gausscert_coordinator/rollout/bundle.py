@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from gausscert_common.errors import InvalidInput, Reason
 from gausscert_common.findings import Finding, Severity
 
+from gausscert_coordinator import regular_files
 from gausscert_coordinator.rollout.parcel import Blob
 
 if TYPE_CHECKING:
@@ -100,14 +101,15 @@ def load(root: Path) -> Software:
         InvalidInput: BUNDLE_INVALID, with all that is wrong with it.
     """
     try:
-        requirements = (root / REQUIREMENTS).read_bytes()
-        units = {name: (root / name).read_text(encoding="utf-8") for name in (SYSTEM_UNIT, USER_UNIT)}
+        requirements = regular_files.read(root / REQUIREMENTS)
+        units = {name: regular_files.read(root / name).decode() for name in (SYSTEM_UNIT, USER_UNIT)}
         paths = sorted((root / "wheels").glob("*.whl"))
-    except OSError as error:
+    except (OSError, UnicodeDecodeError) as error:
+        cause, file = _unread(error)
         raise InvalidInput(
             Reason.ARGUMENT_INVALID,
-            f"no bundle of software: {error.strerror}",
-            file=str(error.filename or root),
+            f"no bundle of software: {cause}",
+            file=file or str(root),
             remedy="make one with make bundle, where there is a network, and name it with --bundle",
         ) from error
     text = requirements.decode("utf-8", errors="replace")
@@ -126,6 +128,12 @@ def load(root: Path) -> Software:
     version = versions["gausscert"]
     wheels = tuple(wheel for path in paths if (wheel := parse(path)) is not None)
     return Software(root, version, f"{version}-{digest}", requirements, tuple(versions), wheels, units)
+
+
+def _unread(error: OSError | UnicodeDecodeError) -> tuple[str, str]:
+    if isinstance(error, OSError):
+        return error.strerror or "it cannot be read", str(error.filename or "")
+    return "a unit in it is not UTF-8", ""
 
 
 def parse(path: Path) -> Wheel | None:

@@ -43,8 +43,9 @@ ROLLOUT: Final[Mapping[str, Rule]] = table(
         "A directory of the agent belongs to somebody else",
         "The agent's user writes configuration, credential and state himself, and nobody else may read"
         " them. What was there before is not given away unasked.",
-        "move what is not the agent's, an operator's gausscert.toml for one, to another place; then remove"
-        " the directory, or chown it to the agent's user and chmod 0700",
+        "an operator's /etc/gausscert: chown root and chmod 0755 it, and the agent has /etc/gausscert/agent,"
+        " beside his files; else move what is not the agent's to another place, then remove the directory, or"
+        " chown it to the agent's user and chmod 0700",
     ),
     _Rule(
         "ROLLOUT_NO_USER",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import signal
 from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
 from gausscert_common.errors import NodeFailure, Reason
 from gausscert_common.identity import Role
 from gausscert_coordinator import history_reader, inventory_file, naming, pki, pki_register
@@ -114,6 +116,43 @@ def test_all_nodes_are_deployed_with_credentials_of_the_operators_ca(desk: Desk)
     (sent,) = [body for argv, body in desk.ssh.sent if b'"action": "credential"' in body and "n1" in argv]
     assert sent.count(b"-----BEGIN PRIVATE KEY-----") == 1
     assert b"PRIVATE KEY" not in done.out.encode() + done.err.encode()
+
+
+def test_while_the_control_plane_changes_its_ca_nodes_get_both(desk: Desk):
+    """Whichever of the two signs. The usual place of the first one has both CAs by then: runbook, step 2."""
+    pki.init(desk.root / "new", "prod", b"a passphrase")
+    first, second = ((desk.root / name / "ca.crt").read_bytes() for name in ("pki", "new"))
+    both = desk.root / "pki" / "ca.crt"
+    both.chmod(0o600)
+    both.write_bytes(first + second)
+
+    for signer, arguments in ((first, ()), (second, ("--pki", str(desk.root / "new")))):
+        desk.ssh.sent.clear()
+        done = desk.deploy(*arguments)
+
+        assert done.code == 0, done.err
+        sent = [certificates(body) for _, body in desk.ssh.sent if b'"action": "credential"' in body]
+        assert len(sent) == len(NODES)
+        for *cas, cert in sent:
+            assert set(cas) == set(x509.load_pem_x509_certificates(first + second))
+            cert.verify_directly_issued_by(x509.load_pem_x509_certificate(signer))
+
+
+def certificates(parcel: bytes) -> list[x509.Certificate]:
+    """Those of a parcel, in the order in which they are sent: ca.crt before the node's own."""
+    pems = re.findall(b"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----\n", parcel, re.DOTALL)
+    return [x509.load_pem_x509_certificate(pem) for pem in pems]
+
+
+def test_a_ca_that_the_operator_does_not_trust_is_refused_for_all_nodes_before_anything_is_begun(desk: Desk):
+    pki.init(desk.root / "new", "prod", b"a passphrase")
+
+    done = desk.deploy("--pki", str(desk.root / "new"))
+
+    assert done.code == 2
+    assert all(f"{name}: the CA that would issue" in done.err for name in NODES)
+    assert {action for _, action in desk.ssh.asked} == {"look"}
+    assert not list((desk.root / "new").glob("pending-*"))
 
 
 def history(desk: Desk) -> list[Any]:

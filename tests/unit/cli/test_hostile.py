@@ -29,6 +29,11 @@ WRONG = {
     "an inventory that is no TOML": ("status", "--inventory", "nonsense"),
     "an inventory that is not text": ("status", "--inventory", "bytes"),
     "an inventory without an end": ("status", "--inventory", "/dev/zero"),
+    "an inventory that is a named pipe": ("status", "--inventory", "pipe"),
+    "a cluster's description that is a named pipe": (
+        *("inventory", "import", "pipe", "--cluster", "prod", "--operator", "alice", "--out", "new.toml"),
+    ),
+    "software that is a named pipe": ("agents", "deploy", "--ssh", "--bundle", "pipes"),
     "an inventory without a cluster": ("status", "--inventory", "empty"),
     "a missing bundle": ("plan", "missing", "--server-password-file", "pw", "--client-password-file", "pw"),
     "a bundle that is a file": ("plan", "nonsense"),
@@ -61,6 +66,21 @@ WRONG = {
     "a place for a bundle that is taken": ("bundle", "new", "full"),
     "a place for a bundle that is not there": ("bundle", "new", "missing/new"),
     "a CA that is not there": ("pki", "issue", "node", "n1", "--dir", "missing", "--out", "out"),
+    "a CA in a place that is empty": ("pki", "init", "--dir", "", "--cluster", "prod", "--no-passphrase"),
+    "a credential for a place that is empty": (
+        "pki",
+        "issue",
+        "node",
+        "n1",
+        "--dir",
+        "directory",
+        "--out",
+        "",
+    ),
+    "a password file that is a named pipe": (
+        *("bundle", "verify", "directory", "--server-password-file", "pipe"),
+        *("--client-password-file", "pipe"),
+    ),
     "an unknown verb": ("statsu",),
     "an unknown verb of a group": ("bundle", "nwe"),
     "no verb": ("bundle",),
@@ -91,6 +111,9 @@ def place(tmp_path, monkeypatch):
     (tmp_path / "nonsense").write_text("non = sense = [")
     (tmp_path / "empty").write_text("")
     (tmp_path / "bytes").write_bytes(bytes(range(256)))
+    (tmp_path / "pipes").mkdir()
+    for name in ("pipe", "pipes/requirements.txt"):
+        os.mkfifo(tmp_path / name, 0o600)
     for name, mode in (("pw", 0o600), ("open", 0o644)):
         (tmp_path / name).write_text(SECRET)
         (tmp_path / name).chmod(mode)

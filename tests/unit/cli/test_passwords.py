@@ -234,8 +234,9 @@ import sys
 from pathlib import Path
 from gausscert_common import hardening
 from gausscert_coordinator.cli.passwords import read_one
+from gausscert_coordinator.cli.terminal import Terminal
 hardening.harden()
-print(read_one(Path(f"/dev/fd/{sys.argv[1]}"), "password", None))
+print(read_one(Path(f"/dev/fd/{sys.argv[1]}"), "password", Terminal(sys.stdin, sys.stderr)))
 """
 
 

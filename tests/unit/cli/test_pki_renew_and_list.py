@@ -197,11 +197,14 @@ def test_nothing_issued_is_said_so(here):
 
 
 def test_a_certificate_without_an_end_is_none(here):
-    """It would take all memory there is."""
-    run = cli("pki", "renew", "/dev/zero", "--dir", "pki", "--out", "renewed")
+    """It would take all memory there is. A device is not even read from; a file is, up to an end."""
+    with Path("endless").open("wb") as endless:
+        endless.truncate(1 << 40)
 
-    assert run.code == 2
-    assert "/dev/zero: it holds no certificate" in run.err
+    for name, said in (("/dev/zero", "it is no regular file"), ("endless", "it has more than")):
+        run = cli("pki", "renew", name, "--dir", "pki", "--out", "renewed")
+        assert run.code == 2
+        assert f"{name}: it cannot be used: {said}" in run.err
 
 
 def test_what_was_signed_for_a_person_and_cut_off_says_how_to_put_it_right(here):

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 from gausscert_common.errors import InvalidInput, Reason
+from gausscert_common.identity import Identity, Role
 from gausscert_coordinator import inventory_file
 from gausscert_coordinator.inventory import InventoryNode, Timeouts
 
@@ -84,6 +86,14 @@ def test_each_mistake_is_named_with_its_key_and_remedy(old, new, expected):
     found = problems(GOOD.replace(old, new))
 
     assert any(each.startswith(expected) for each in found), found
+
+
+@pytest.mark.parametrize("name", ["prod-", "p", "x." + "y" * 62, "N_1."])
+def test_whatever_can_have_a_credential_can_be_in_an_inventory(name):
+    """`pki init --cluster prod-` made a CA that no inventory could name."""
+    text = GOOD.replace('name = "prod"', f'name = "{name}"').replace('name = "node-a"', f'name = "{name}"')
+
+    assert Identity(name, Role.NODE, name).cluster == inventory_file.parse(text, PATH).cluster
 
 
 def test_all_mistakes_are_reported_at_once():
@@ -186,3 +196,16 @@ def test_the_history_lies_where_the_inventory_says_relative_to_it(text: str, exp
 )
 def test_a_history_that_makes_no_sense_is_refused(text: str, expected: str):
     assert any(expected in problem for problem in problems(GOOD + text))
+
+
+def test_an_inventory_may_come_through_a_descriptor():
+    """As `--inventory <(command)` of a shell has it."""
+    reading, writing = os.pipe()
+    os.write(writing, GOOD.encode())
+    os.close(writing)
+    try:
+        found = inventory_file.load(Path(f"/dev/fd/{reading}"), require_credentials=False)
+    finally:
+        os.close(reading)
+
+    assert found.cluster == "prod"

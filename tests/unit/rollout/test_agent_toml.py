@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from pathlib import Path
 
@@ -136,7 +137,20 @@ def test_without_a_service_manager_there_is_no_unit():
     assert units.units({}, Service.NONE, facts(), RELEASE, ()) == {}
 
 
-def test_settings_without_an_end_are_refused():
-    """They would take all memory there is."""
+@pytest.mark.parametrize("size", [agent_toml.LARGEST + 1, 1 << 40])
+def test_settings_without_an_end_are_refused(tmp_path: Path, size: int):
+    """They would take all memory there is. A device is not even read from."""
+    with (tmp_path / "agent.toml").open("wb") as endless:
+        endless.truncate(size)
+
     with pytest.raises(InvalidInput, match="it has more than"):
+        agent_toml.load(tmp_path / "agent.toml")
+    with pytest.raises(InvalidInput, match="no regular file"):
         agent_toml.load(Path("/dev/zero"))
+
+
+def test_settings_that_are_a_named_pipe_are_waited_for_by_nobody(tmp_path: Path):
+    os.mkfifo(tmp_path / "agent.toml")
+
+    with pytest.raises(InvalidInput, match="named pipe"):
+        agent_toml.load(tmp_path / "agent.toml")

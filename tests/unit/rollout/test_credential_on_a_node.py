@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
+from gausscert_common.errors import InvalidInput, Reason
 from gausscert_common.identity import Role
-from gausscert_coordinator import pki
+from gausscert_coordinator import pki, pki_trust
 from gausscert_coordinator.rollout import credential
 from gausscert_coordinator.rollout.facts import Held
 
@@ -85,3 +86,61 @@ def test_what_is_signed_is_what_would_be_written(home: Path, tmp_path: Path):
     assert signed.identity == issued.identity
     assert signed.not_after == issued.not_after == NOW + timedelta(days=pki.NODE_DAYS)
     assert signed.key_pem.decode() not in repr(signed)
+
+
+@pytest.fixture(scope="module")
+def newer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("pki-new") / "ca"
+    pki.init(made, "prod", None, now=NOW + timedelta(days=1))
+    return made
+
+
+def ca(home: Path) -> x509.Certificate:
+    return x509.load_pem_x509_certificate((home / "ca.crt").read_bytes())
+
+
+def given(issuer: Path, there: str, operator: credential.Own) -> tuple[x509.Certificate, ...]:
+    """The ca.crt that goes to a node with a new credential."""
+    signed = pki.sign(issuer, Role.NODE, "n1", now=NOW + timedelta(days=2))
+    trusted = credential.trust(signed, Held("", there, False), operator, "n1")
+    assert (trusted.cert_pem, trusted.key_pem) == (signed.cert_pem, signed.key_pem)
+    return pki_trust.read(trusted.ca_pem)
+
+
+def test_with_a_new_credential_a_node_gets_every_ca_that_the_operator_trusts(home: Path, newer: Path):
+    """Half-way through a change of the CA; it was a bug: it got the one alone that had issued it."""
+    both = {ca(home), ca(newer)}
+    for operator in (own(home, newer), own(newer, home)):
+        for issuer in (home, newer):
+            for there in ("", "rubbish", (home / "ca.crt").read_text()):
+                cas = given(issuer, there, operator)
+                assert cas[0] == ca(issuer)
+                assert set(cas) == both
+                assert len(cas) == 2
+
+
+def test_outside_of_a_change_a_node_gets_the_one_ca(home: Path, newer: Path):
+    assert given(home, "", own(home)) == (ca(home),)
+    assert given(newer, (home / "ca.crt").read_text(), own(newer)) == (ca(newer),)
+
+
+def test_with_a_new_credential_a_node_does_not_get_back_the_older_ca_that_was_taken_away_there(
+    home: Path, newer: Path
+):
+    """Runbook, Rotation, step 5: on the nodes first, then at the persons."""
+    there = (newer / "ca.crt").read_text()
+
+    assert given(newer, there, own(newer, home)) == (ca(newer),)
+    with pytest.raises(InvalidInput, match="trusts no longer") as issuer:
+        given(home, there, own(newer, home))
+    with pytest.raises(InvalidInput, match="your own credential") as himself:
+        given(newer, there, own(home, newer))
+    assert {issuer.value.reason, himself.value.reason} == {Reason.CREDENTIAL_INVALID}
+    assert {issuer.value.node, himself.value.node} == {"n1"}
+
+
+def test_a_ca_that_the_operator_does_not_trust_issues_nothing_for_a_node(home: Path, newer: Path):
+    with pytest.raises(InvalidInput, match="not among those") as refused:
+        given(newer, "", own(home))
+
+    assert "--pki" in refused.value.remedy

@@ -28,7 +28,8 @@ from gausscert_coordinator.rollout.on_node import (
     service,
     software,
 )
-from gausscert_coordinator.rollout.on_node.layout import Account, Layout, acting_as, layout, me
+from gausscert_coordinator.rollout.on_node import layout as layout_of
+from gausscert_coordinator.rollout.on_node.layout import Account, Layout, acting_as, etc_of, layout, me
 from gausscert_coordinator.rollout.on_node.service import NONE, USER, Service
 from gausscert_coordinator.rollout.on_node.trouble import Trouble
 
@@ -522,6 +523,38 @@ def test_a_directory_of_somebody_else_is_seen_before_anything_is_begun(places: L
     assert look._closed_place(places, mine) == ""
     assert look._closed_place(places, other) == str(places.etc)
     assert look._closed_place(places, None) == ""
+
+
+def test_the_agents_place_is_the_usual_one_unless_that_is_an_operators(tmp_path: Path, monkeypatch):
+    """Root's is for operators, who look for gausscert.toml there; one with an agent stays where it is."""
+    place = tmp_path / "gausscert"
+    monkeypatch.setattr(layout_of, "_ROOT", os.geteuid())
+    assert etc_of(place) == place
+    place.mkdir()
+    assert etc_of(place) == place / "agent"
+    (place / "agent.toml").touch()
+    assert etc_of(place) == place
+    (place / "agent.toml").unlink()
+    monkeypatch.setattr(layout_of, "_ROOT", os.geteuid() + 1)
+    assert etc_of(place) == place
+
+
+def test_an_operators_place_that_lets_nobody_through_or_others_change_it_is_seen(
+    places: Layout, tmp_path: Path, monkeypatch
+):
+    theirs = tmp_path / "gausscert"
+    theirs.mkdir(mode=0o755)
+    inside = dataclasses.replace(places, etc=theirs / "agent")
+    stranger = dataclasses.replace(me(), uid=4343, gid=4343, name="nobody-of-here")
+
+    assert look._closed_place(inside, stranger) == str(places.state)
+    theirs.chmod(0o750)
+    assert look._closed_place(inside, stranger) == str(theirs)
+    assert look._closed_place(inside, me()) == ""  # of the group
+    if os.geteuid() == 0:
+        assert look._open_place(inside) == ""
+        theirs.chmod(0o775)
+        assert look._open_place(inside) == str(theirs)
 
 
 def test_an_agent_can_be_removed_where_cm_and_its_user_have_gone(places: Layout, monkeypatch):

@@ -11,6 +11,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO, Final
 
+from gausscert_coordinator.rollout.on_node.running import sharing
 from gausscert_coordinator.rollout.on_node.trouble import Trouble
 
 if TYPE_CHECKING:
@@ -35,7 +36,8 @@ def alone(
     pause: Callable[[float], None] = time.sleep,
 ) -> Iterator[None]:
     """Wait until no other roll-out is at work there, and keep others waiting meanwhile. A step goes on when
-    its operator has gone; the one that he repeats it with must not remove what the first is making.
+    its operator has gone; the one that he repeats it with must not remove what the first is making. A program
+    that a step has begun goes on when the step was killed, and holds the lock itself.
 
     Args:
         place: A directory; where there is none, nobody can be at work in it.
@@ -56,7 +58,8 @@ def alone(
         try:
             _take(descriptor, place, deadline, pause)
             if _is_still_there(descriptor, place / LOCK):
-                yield
+                with sharing(descriptor):
+                    yield
                 return
         finally:
             os.close(descriptor)
@@ -85,8 +88,8 @@ def _take(descriptor: int, place: Path, deadline: float, pause: Callable[[float]
             if time.monotonic() > deadline:
                 raise Trouble(
                     "another roll-out is at work on this node",
-                    "wait for its end, then run this again",
-                    str(place),
+                    "wait for its end, then run this again; fuser shows what is left of one that was killed",
+                    str(place / LOCK),
                 ) from None
             pause(_AGAIN_S)
         except OSError as error:  # NFS without its lock daemon, for one

@@ -17,6 +17,9 @@ UNIT: Final = "gausscert-agent.service"
 HOME_DIRECTORY: Final = "gausscert"
 """Below the home of whoever logs in, where that is not root."""
 _ROOT: Final = 0
+ETC: Final = Path("/etc/gausscert")
+OWN_ETC: Final = "agent"
+"""In /etc/gausscert, where that is an operator's."""
 
 
 @dataclass(frozen=True)
@@ -87,9 +90,23 @@ def layout(directory: str) -> Layout:
             home directory.
     """
     if not directory and os.geteuid() == _ROOT:
-        return Layout(Path("/opt/gausscert"), Path("/etc/gausscert"), Path("/var/lib/gausscert"))
+        return Layout(Path("/opt/gausscert"), etc_of(ETC), Path("/var/lib/gausscert"))
     base = Path(directory) if directory else Path(pwd.getpwuid(os.geteuid()).pw_dir) / HOME_DIRECTORY
     return Layout(base, base / "etc", base / "state")
+
+
+def etc_of(place: Path) -> Path:
+    """Where the agent has configuration and credential, which are for its user alone.
+
+    Args:
+        place: All of it where it is missing, or has an agent; where root has made it before, it is for
+            operators (`inventory_file`), and the agent has a directory of its own in it.
+    """
+    try:
+        is_roots = place.stat().st_uid == _ROOT
+    except OSError:
+        return place
+    return place / OWN_ETC if is_roots and not os.path.lexists(place / "agent.toml") else place
 
 
 @dataclass(frozen=True)
@@ -139,21 +156,35 @@ def become(account: Account) -> None:
 
 
 @contextmanager
-def acting_as(account: Account) -> Iterator[None]:
-    """Be that user for a while, as far as files go."""
-    uid, gid, groups = os.geteuid(), os.getegid(), os.getgroups()
-    if uid == account.uid:
+def acting_as(account: Account | None) -> Iterator[None]:
+    """Be that user for a while, where root is logged in: in his directories a link may lead anywhere, and
+    what it leads to must be none of his business. Nothing is run meanwhile; None changes nothing."""
+    if account is None or os.geteuid() != _ROOT or account.uid == _ROOT:
         yield
         return
-    os.initgroups(account.name, account.gid)
+    groups, group = os.getgroups(), os.getegid()
+    os.setgroups(os.getgrouplist(account.name, account.gid) if account.name else [])
     os.setegid(account.gid)
     os.seteuid(account.uid)
     try:
         yield
     finally:
-        os.seteuid(uid)
-        os.setegid(gid)
+        os.seteuid(_ROOT)
+        os.setegid(group)
         os.setgroups(groups)
+
+
+def holder(layout: Layout) -> Account:
+    """Who can put links into the agent's places: whoever owns them, also where he has no name any more."""
+    base = layout.software if layout.etc.parent == layout.software else layout.etc
+    try:
+        uid, gid = (found := base.lstat()).st_uid, found.st_gid
+    except OSError:
+        return me()
+    try:
+        return _account(pwd.getpwuid(uid))
+    except KeyError:
+        return Account("", uid, gid, str(gid), "/")
 
 
 def _account(entry: pwd.struct_passwd) -> Account:

@@ -10,16 +10,29 @@ import stat
 import sys
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from gausscert_coordinator.rollout.on_node import processes, service
-from gausscert_coordinator.rollout.on_node.layout import Account, Layout, agent_user, me
+from gausscert_coordinator.rollout.on_node.layout import (
+    OWN_ETC,
+    Account,
+    Layout,
+    acting_as,
+    agent_user,
+    holder,
+    me,
+)
 from gausscert_coordinator.rollout.on_node.running import last_words, run
 from gausscert_coordinator.rollout.on_node.service import Service
 from gausscert_coordinator.rollout.on_node.software import is_complete
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+
+_READ: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
+_MOST: Final = 1024 * 1024
+"""Characters; the operator's machine takes no more than some of that."""
 
 
 def look(request: Mapping[str, Any], layout: Layout) -> dict[str, Any]:
@@ -36,6 +49,12 @@ def look(request: Mapping[str, Any], layout: Layout) -> dict[str, Any]:
     running = processes.agent(layout)
     texts = {path.name: _text(path) for path in Service(kind, login).texts}
     watched = (layout.config, *Service(kind, login).texts)
+    with acting_as(account or holder(layout)):
+        agents_own = {
+            "config": _text(layout.config),
+            **_configured(layout.config),
+            "credential": _credential(layout.pki, request["node"]),
+        }
     return {
         "login": login.name,
         "home": login.home,
@@ -52,15 +71,14 @@ def look(request: Mapping[str, Any], layout: Layout) -> dict[str, Any]:
         "service_state": Service(kind, login).state(),
         "service_enabled": Service(kind, login).enabled(),
         "units": texts,
-        "open_place": _open_place(layout.software),
+        "open_place": _open_place(layout),
         "closed_place": _closed_place(layout, account),
         "software": str(layout.software),
         "etc": str(layout.etc),
         "state": str(layout.state),
         "release": layout.release(),
         "releases": [each.name for each in _entries(layout.releases) if is_complete(each)],
-        "config": _text(layout.config),
-        **_configured(layout.config),
+        **agents_own,
         "running": None
         if running is None
         else {
@@ -70,7 +88,6 @@ def look(request: Mapping[str, Any], layout: Layout) -> dict[str, Any]:
             "stale": processes.older_than(running, watched),
         },
         "journal": journal(layout, account),
-        "credential": _credential(layout.pki, request["node"]),
     }
 
 
@@ -96,7 +113,7 @@ def _credential(pki: Path, node: str) -> dict[str, Any]:
 
 def _fits(cert: Path, key: Path) -> bool:
     try:
-        if os.stat(key).st_mode & 0o077:
+        if not _is_regular(cert) or not _is_regular(key) or os.stat(key).st_mode & 0o077:
             return False
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key, password=_no_password)
     except (OSError, ssl.SSLError, ValueError):
@@ -111,8 +128,8 @@ def _no_password() -> str:
 def _configured(config: Path) -> dict[str, str]:
     """Where the agent that is installed keeps its state, and which one it is; "" where nobody says."""
     try:
-        document = tomllib.loads(config.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        document = tomllib.loads(_text(config))
+    except ValueError:
         document = {}
     agent = document.get("agent")
     said = agent if isinstance(agent, dict) else {}
@@ -120,11 +137,13 @@ def _configured(config: Path) -> dict[str, str]:
     return {told: str(said.get(key, "")) for told, key in keys.items()}
 
 
-def _open_place(software: Path) -> str:
-    """Where root would run programs that another user may have put there; "" where nobody can."""
+def _open_place(layout: Layout) -> str:
+    """Where root would run programs that another user may have put there, or have the agent read what he may
+    have; "" where nobody can."""
     if os.geteuid() != 0:
         return ""
-    for path in (software, software / "releases", software / "uploads"):
+    shared = (layout.etc.parent,) if layout.etc.name == OWN_ETC else ()
+    for path in (layout.software, layout.releases, layout.uploads, *shared):
         try:
             found = path.lstat()
         except OSError:
@@ -135,7 +154,10 @@ def _open_place(software: Path) -> str:
 
 
 def _closed_place(layout: Layout, account: Account | None) -> str:
-    """Where the agent's user may not put what is his: somebody else has made it. "" where there is none."""
+    """Where the agent's user may not put what is his: somebody else has made it, or lets nobody through to
+    it. "" where there is none."""
+    if account is not None and layout.etc.name == OWN_ETC and not _lets_through(layout.etc.parent, account):
+        return str(layout.etc.parent)
     for path in (layout.etc, layout.pki, layout.state):
         try:
             found = path.stat()
@@ -146,9 +168,24 @@ def _closed_place(layout: Layout, account: Account | None) -> str:
     return ""
 
 
+def _lets_through(directory: Path, account: Account) -> bool:
+    found = directory.stat()
+    if found.st_gid in os.getgrouplist(account.name, account.gid):
+        return bool(found.st_mode & stat.S_IXGRP)
+    return bool(found.st_mode & stat.S_IXOTH)
+
+
+def _is_regular(path: Path) -> bool:
+    return stat.S_ISREG(os.stat(path).st_mode)
+
+
 def _text(path: Path) -> str:
+    """A file's; "" for none, and for a named pipe, say, whose writer would be waited for."""
     try:
-        return path.read_bytes().decode(errors="replace")  # line ends as they are: it may be put back
+        with os.fdopen(os.open(path, _READ), "rb") as opened:
+            if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
+                return ""
+            return opened.read(_MOST).decode(errors="replace")  # line ends as they are: it may be put back
     except OSError:
         return ""
 

@@ -1,4 +1,7 @@
-"""The agent that runs on this node, whoever has started it."""
+"""The agent that runs on this node, whoever has started it.
+
+Everybody may name a process as he likes: what counts is also whom it runs as, and what it runs.
+"""
 
 from __future__ import annotations
 
@@ -34,9 +37,12 @@ class Running(NamedTuple):
 def agent(layout: Layout) -> Running | None:
     """The one that serves with this configuration, or None."""
     named = {str(layout.config), f"--config={layout.config}"}
+    able, pythons = _able(layout), _pythons(layout)
     for pid, words in _command_lines():
         if "serve" in words and named.intersection(words) and _is_agent(words):
             try:
+                if not (_runs_as(pid) <= able and _runs_python(pid, pythons)):
+                    continue
                 ticks = _ticks(pid)
                 return Running(pid, _release(words[0], layout), _since(ticks), f"{_boot()} {ticks}")
             except (OSError, ValueError, IndexError):
@@ -63,6 +69,41 @@ def _command_lines() -> Iterator[tuple[int, list[str]]]:
             continue
         if raw:
             yield int(entry), [os.fsdecode(word) for word in raw.rstrip(b"\0").split(b"\0")]
+
+
+def _able(layout: Layout) -> set[int]:
+    """Whom an agent of this configuration can run as: whoever owns it, for nobody else may read it; and where
+    root looks, root, with whom somebody may have started it by mistake. Root's programs that all may run, su
+    for one, are told from it by `_runs_python`, which only root can."""
+    uids = {os.geteuid()}
+    for path in (layout.config, layout.etc, layout.state):
+        try:
+            return uids | {path.stat().st_uid}
+        except OSError:
+            continue
+    return uids
+
+
+def _runs_as(pid: int) -> set[int]:
+    """The real, effective, saved and file system's user of a process (proc_pid_status(5)). Not the owner of
+    its directory: that is root for one that is not dumpable, as agents are."""
+    status = (_PROC / str(pid) / "status").read_text(errors="replace")
+    (uids,) = (line.split()[1:] for line in status.splitlines() if line.startswith("Uid:"))
+    return set(map(int, uids))
+
+
+def _runs_python(pid: int, pythons: set[str]) -> bool:
+    """Whether it is Python that runs, or nobody but root could tell."""
+    try:
+        program = os.readlink(_PROC / str(pid) / "exe").removesuffix(" (deleted)")
+    except PermissionError:
+        return True
+    return program in pythons or Path(program).name.startswith("python")
+
+
+def _pythons(layout: Layout) -> set[str]:
+    """Those of the releases, under whatever name."""
+    return {os.path.realpath(path) for path in layout.releases.glob("*/bin/python")}
 
 
 def _is_agent(words: list[str]) -> bool:

@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from gausscert_coordinator.rollout.on_node import files, look, processes
+from gausscert_coordinator.rollout.on_node.layout import acting_as, holder
 from gausscert_coordinator.rollout.on_node.service import NONE, SYSTEM, USER, Service
 from gausscert_coordinator.rollout.on_node.trouble import Trouble
 
@@ -67,18 +68,26 @@ def remove(
         _end(layout)
     service.of_kind(SYSTEM if os.geteuid() == 0 else USER).clear(layout)
     gone = service.uninstall()
-    own = [layout.config, layout.pki / f"node-{node}.crt", layout.pki / f"node-{node}.key"]
-    halves = [path.with_name(path.name + files.NEW) for path in (*own, layout.pki / "ca.crt")]
-    if not _others(layout.pki, (*own, *halves, layout.pki / "ca.crt")):
-        own.append(layout.pki / "ca.crt")
-    gone += [str(path) for path in (layout.current, *own) if _unlink(path)]
-    for half in halves:  # of a roll-out that was cut off; one may hold the key
-        _unlink(half)
+    with acting_as(holder(layout)):
+        gone += _configuration_removed(layout, node)
+    gone += [str(path) for path in (layout.current,) if _unlink(path)]
     trees = [layout.releases, layout.uploads, *((layout.state,) if with_state else ())]
     gone += [str(path) for path in trees if files.remove_tree(path)]
     for own_file in (layout.given_up, layout.software / files.LOCK):
         _unlink(own_file)
     gone += [str(path) for path in (layout.pki, layout.etc, layout.software) if _remove_empty(path)]
+    return gone
+
+
+def _configuration_removed(layout: Layout, node: str) -> list[str]:
+    """What the agent's user has been given, as himself: root would follow his links."""
+    own = [layout.config, layout.pki / f"node-{node}.crt", layout.pki / f"node-{node}.key"]
+    halves = [path.with_name(path.name + files.NEW) for path in (*own, layout.pki / "ca.crt")]
+    if not _others(layout.pki, (*own, *halves, layout.pki / "ca.crt")):
+        own.append(layout.pki / "ca.crt")
+    gone = [str(path) for path in own if _unlink(path)]
+    for half in halves:  # of a roll-out that was cut off; one may hold the key
+        _unlink(half)
     return gone
 
 
@@ -94,7 +103,7 @@ def _unlink(path: Path) -> bool:
 
 
 def _remove_empty(directory: Path) -> bool:
-    if not directory.is_dir() or any(directory.iterdir()):
+    if directory.is_symlink() or not directory.is_dir() or any(directory.iterdir()):
         return False
     directory.rmdir()
     return True

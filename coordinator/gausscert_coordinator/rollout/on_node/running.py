@@ -4,14 +4,32 @@ from __future__ import annotations
 
 import os
 import subprocess
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from gausscert_coordinator.rollout.on_node.layout import Account
 
 QUICK_S: Final = 60.0
+_LOCK: Final[ContextVar[tuple[int, ...]]] = ContextVar("lock", default=())
+
+
+@contextmanager
+def sharing(lock: int) -> Iterator[None]:
+    """Let every program that is run meanwhile hold a lock, too: it works on when this process is killed, and
+    nobody may work beside it. A lock of flock(2) lasts until the last one who has it open has closed it.
+
+    Args:
+        lock: Its descriptor.
+    """
+    token = _LOCK.set((lock,))
+    try:
+        yield
+    finally:
+        _LOCK.reset(token)
 
 
 def run(
@@ -22,8 +40,8 @@ def run(
     environment: Mapping[str, str] | None = None,
 ) -> subprocess.CompletedProcess[str]:
     """Run a program to its end; its output is in the answer. 127 where it is not there, 124 where it has not
-    ended in time."""
-    other: dict[str, Any] = {}
+    ended in time. It holds the lock of the roll-out (`sharing`), but as another user, who could keep it."""
+    other: dict[str, Any] = {"pass_fds": _LOCK.get()}
     env = {**os.environ, **(environment or {})}
     if as_user is not None and as_user.uid != os.geteuid():
         other = {"user": as_user.uid, "group": as_user.gid, "extra_groups": ()}
