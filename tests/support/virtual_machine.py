@@ -66,7 +66,6 @@ class VirtualMachine:
             "StrictHostKeyChecking=no",
             "UserKnownHostsFile=/dev/null",
             "LogLevel=ERROR",
-            "ConnectTimeout=30",
             f"User={user}",
         ]
 
@@ -96,7 +95,8 @@ class VirtualMachine:
         self, command: str, user: str = "root", stdin: bytes | None = None, timeout_s: float = 300.0
     ) -> subprocess.CompletedProcess[str]:
         """A shell's command there; its exit code is 255 where nobody could be reached."""
-        words = [word for option in self.ssh_options(user) for word in ("-o", option)]
+        options = [*self.ssh_options(user), "ConnectTimeout=30"]
+        words = [word for option in options for word in ("-o", option)]
         done = subprocess.run(
             ["ssh", "-T", "-p", str(self.ssh_port), *words, "127.0.0.1", command],
             input=stdin or b"",
@@ -108,13 +108,15 @@ class VirtualMachine:
             done.args, done.returncode, done.stdout.decode(), done.stderr.decode(errors="replace")
         )
 
-    def sh(self, command: str, user: str = "root", stdin: bytes | None = None) -> str:
+    def sh(
+        self, command: str, user: str = "root", stdin: bytes | None = None, timeout_s: float = 300.0
+    ) -> str:
         """The same, and it succeeds.
 
         Raises:
             AssertionError: It did not.
         """
-        done = self.run(command, user, stdin)
+        done = self.run(command, user, stdin, timeout_s)
         assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
         return done.stdout
 
