@@ -52,6 +52,7 @@ class Reason(StrEnum):
     GENERATION_UNKNOWN = "GENERATION_UNKNOWN"
     NODES_EXCLUDED = "NODES_EXCLUDED"
     RENEWAL_UNKNOWN = "RENEWAL_UNKNOWN"
+    SUDO_REFUSED = "SUDO_REFUSED"
     # NodeFailure
     CM_CTL_FAILED = "CM_CTL_FAILED"
     CM_CTL_TIMEOUT = "CM_CTL_TIMEOUT"
@@ -166,6 +167,7 @@ KIND_OF_REASON: dict[Reason, type[GausscertError]] = {
     Reason.GENERATION_UNKNOWN: NodeRefusal,
     Reason.NODES_EXCLUDED: NodeRefusal,
     Reason.RENEWAL_UNKNOWN: NodeRefusal,
+    Reason.SUDO_REFUSED: NodeRefusal,
     Reason.CM_CTL_FAILED: NodeFailure,
     Reason.CM_CTL_TIMEOUT: NodeFailure,
     Reason.CM_NOT_STOPPED: NodeFailure,

@@ -56,7 +56,7 @@ class Change:
     release: str
     """That it was to have; "" for none."""
     state: str
-    """"begun" until it has ended, then a word of `rollout.deploying.State`, "put back" or "removed"."""
+    """"begun" until it has ended, then a word of `rollout.outcome.State`, "put back" or "removed"."""
     done: str = ""
     """The steps that were carried out, with commas."""
     failed_at: str = ""

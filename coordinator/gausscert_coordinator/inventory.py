@@ -31,6 +31,8 @@ class SshAccess:
     """"Key=value", as after `ssh -o`."""
     python: str = ""
     """A Python 3.11 or newer there; looked for when empty."""
+    sudo: bool = False
+    """Whether who logs in works there as root, by `sudo -n`."""
 
 
 @dataclass(frozen=True, slots=True)

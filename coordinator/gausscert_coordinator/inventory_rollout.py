@@ -5,6 +5,7 @@
     port = 22
     options = ["IdentityFile=~/.ssh/roll-out"]
     python = "/usr/bin/python3.11"     # looked for when left out
+    sudo = true                        # who logs in may become root there, and is asked for no password
 
     [agent]
     user = "omm"                       # the cluster's OS user; else the owner of the certificates
@@ -117,7 +118,16 @@ def _ssh(table: _Table, usual: SshAccess) -> SshAccess:
         port=_port(table, usual.port),
         options=_options(table, usual.options),
         python=table.fitting("python", _PROGRAM, "path or name of a program", usual.python),
+        sudo=_sudo(table, usual.sudo),
     )
+
+
+def _sudo(table: _Table, usual: bool) -> bool:
+    value = table.values.get("sudo", usual)
+    if isinstance(value, bool):
+        return value
+    table.reader.wrong(f"{table.where}sudo", f"{value!r} is neither true nor false", "write sudo = true")
+    return usual
 
 
 def _port(table: _Table, usual: int) -> int:

@@ -10,6 +10,7 @@ import json
 import tomllib
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,7 +23,7 @@ from gausscert_common.errors import GausscertError, InvalidInput, NodeFailure
 from gausscert_common.wire import commands, errors, nodes, values
 from gausscert_coordinator import imported_view, imported_xml, inventory_file, pki_requests, plan_document
 from gausscert_coordinator.imported import Problems
-from gausscert_coordinator.inventory import InventoryNode
+from gausscert_coordinator.inventory import InventoryNode, SshAccess
 from gausscert_coordinator.rollout import facts, ssh
 from gausscert_coordinator.rollout.on_node.main import ANSWER
 from google.protobuf.message import DecodeError
@@ -211,6 +212,9 @@ def told(data: bytes) -> None:
     node = InventoryNode("n1", "127.0.0.1:1")
     with suppress(GausscertError):
         facts.of(ssh.read(node, ssh.Ended(0, ANSWER + data.decode("utf-8", "replace"), "")))
+    text = data.decode("utf-8", "replace")
+    with suppress(GausscertError):
+        ssh.read(replace(node, ssh=SshAccess(sudo=True)), ssh.Ended(1, text, text))
 
 
 def status(data: bytes) -> None:

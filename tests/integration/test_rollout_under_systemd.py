@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from gausscert_coordinator.rollout import doctor
 from support import software
-from support.machine import LINGER, Machine
+from support.machine import LINGER, SUDO, Machine
 from support.rolling import by_node
 from support.sshd import needs_namespaces, needs_sshd
 
@@ -143,6 +143,34 @@ def test_an_agent_that_is_not_healthy_after_an_upgrade_gets_its_former_release_b
         "health",
     )
     assert machine.operator.gausscert("history", "--verify", "--no-nodes").code == 0
+
+
+@pytest.mark.parametrize("machine", [("deploy", SUDO)], indirect=True)
+def test_where_root_may_not_log_in_another_user_works_as_root_by_sudo(machine: Machine, bundle: str):
+    refused = machine.operator.agents("deploy", "--sudo", "--bundle", bundle)
+
+    error = by_node(refused)["n1"]["error"]
+    assert (refused.code, error["reason"]) == (2, "SUDO_REFUSED")
+    assert "sudo: a password is required" in error["message"]
+    assert machine.sh("id -un; ls -d /opt/gausscert || true").split() == ["deploy"]
+    machine.permit(error["remedy"])
+
+    done = machine.operator.agents("deploy", "--sudo", "--bundle", bundle)
+
+    assert done.code == 0, done.out + done.err + machine.log()
+    node = by_node(done)["n1"]
+    assert (node["service"], node["user"], node["state"]) == ("system", "omm", "deployed")
+    shown = machine.sh("stat -c '%U:%G %a %n' /etc/gausscert /var/lib/gausscert /opt/gausscert")
+    assert set(shown.splitlines()) == {
+        "omm:dbgrp 700 /etc/gausscert",
+        "omm:dbgrp 700 /var/lib/gausscert",
+        "root:root 755 /opt/gausscert",
+    }
+    assert "omm" in machine.sh(f"ps -o user= -p {(machine.state / 'pid').read_text()}")
+    assert by_node(machine.operator.agents("status", "--sudo"))["n1"]["login"] == "root"
+
+    assert machine.operator.agents("remove", "--sudo", "--yes").code == 0
+    assert machine.sh("ls -d /etc/gausscert /opt/gausscert || true") == ""
 
 
 @pytest.mark.parametrize("machine", [("root", "install -d -o omm /opt/gausscert\n")], indirect=True)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 from pathlib import Path
@@ -42,6 +43,17 @@ mount -t overlay -o "lowerdir={top},upperdir=$1/up/top,workdir=$1/up/topwork" ov
 """
 """For a Python below a home that only its owner may enter: an overlay has the mode of its upper directory."""
 
+SUDO = """\
+echo 'deploy:x:4343:4343::/home/deploy:/bin/sh' >>/etc/passwd
+install -d -o deploy /home/deploy
+install -m 755 "$1/sudo" /opt/fake/sudo
+install -m 4755 "$(command -v setpriv)" /opt/fake/setpriv
+printf '#!/bin/sh\\nexec /opt/fake/setpriv --reuid 0 --regid 0 --clear-groups "$@"\\n' >/opt/fake/become
+chmod 755 /opt/fake/become
+ln -s state/permitted /opt/fake/permitted
+"""
+"""A user `deploy`, who may become root by a fake sudo: `Machine.permit`."""
+
 LINGER = "mkdir -p /var/lib/systemd/linger && touch /var/lib/systemd/linger/omm"
 
 
@@ -60,7 +72,12 @@ class Machine:
         (ssh / "state").mkdir(parents=True)
         fake = Path(__file__).with_name("fake_systemctl.py")
         (ssh / "systemctl").write_text(f"#!{self.python}\n{fake.read_text()}")
-        environment = {"PATH": "/opt/fake:/usr/bin:/bin:/usr/sbin:/sbin", "FAKE_SYSTEMD": "/opt/fake/state"}
+        (ssh / "sudo").write_bytes(Path(__file__).with_name("fake_sudo.sh").read_bytes())
+        environment = {
+            "PATH": "/opt/fake:/usr/bin:/bin:/usr/sbin:/sbin",
+            "FAKE_SYSTEMD": "/opt/fake/state",
+            "FAKE_SUDO": "/opt/fake",
+        }
         self.sshd = Sshd(ssh, environment, PREPARE + _opened(self.python) + more)
         self.state = ssh / "state"
         (root / "operator").mkdir(mode=0o700)
@@ -69,6 +86,11 @@ class Machine:
         options = [*self.sshd.options, f"User={login}"]
         self.login = login
         self.operator = Operator(root / "operator", [place], self.sshd.port, options, self.python)
+
+    def permit(self, line: str) -> None:
+        """Have sudo permit what this line of sudoers does, its escapes taken away."""
+        command = line.partition("NOLOG_INPUT: ")[2]
+        (self.state / "permitted").write_text(re.sub(r"\\(.)", r"\1", command))
 
     def sh(self, command: str) -> str:
         """Run something there, as who is logged in."""

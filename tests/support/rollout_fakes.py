@@ -67,7 +67,7 @@ def facts(**changes: Any) -> Facts:
 
 def running(release: str = RELEASE, *, stale: bool = False) -> dict[str, Any]:
     """An agent's process."""
-    return {"pid": 4711, "release": release, "stale": stale}
+    return {"pid": 4711, "release": release, "started": "boot 1", "stale": stale}
 
 
 def software(root: Path) -> Software:

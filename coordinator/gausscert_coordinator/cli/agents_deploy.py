@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from gausscert_coordinator.pki import Signed
     from gausscert_coordinator.rollout.bundle import Software
     from gausscert_coordinator.rollout.decide import NodePlan
-    from gausscert_coordinator.rollout.deploying import Looked, NodeOutcome
+    from gausscert_coordinator.rollout.deploying import Looked
+    from gausscert_coordinator.rollout.outcome import NodeOutcome
 
 EXITS = {
     ExitCode.DONE: "every agent is there and healthy; with --service none: everything but what starts it is"
@@ -111,6 +112,7 @@ def run(
     verb: str,
     *,
     ssh: bool,
+    sudo: bool,
     only: tuple[str, ...],
     settings_file: Path | None,
     bundle: Path,
@@ -126,7 +128,7 @@ def run(
     from gausscert_coordinator.rollout import bundle as software_of
 
     software = software_of.load(bundle)
-    opened = rolling_out.open_rollout(invocation, only, settings_file)
+    opened = rolling_out.open_rollout(invocation, only, settings_file, sudo=sudo)
     with asyncio.Runner() as runner:
         looked = runner.run(opened.rollout.look())
         plans = _plans(opened, looked, software, service)
@@ -143,15 +145,11 @@ def run(
 
 def _plans(opened: Opened, looked: Looked, software: Software, service: str) -> list[NodePlan]:
     from gausscert_coordinator.rollout.facts import Service
-    from gausscert_coordinator.rollout.planning import own_credential, plan
+    from gausscert_coordinator.rollout.planning import own_credential, plans
 
     now, wish = datetime.now(UTC), Service(service)
     own = own_credential(opened.inventory, now)
-    return [
-        plan(opened.inventory, node, facts, software, opened.settings[node.name], wish, own, now)
-        for node in opened.nodes
-        if (facts := looked.facts.get(node.name)) is not None
-    ]
+    return plans(opened.inventory, opened.nodes, looked.facts, software, opened.settings, wish, own, now)
 
 
 def _issuer(

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
 def command(
     invocation: Invocation,
     ssh: bool,
+    sudo: bool,
     only: tuple[str, ...],
     settings_file: Path | None,
     with_state: bool,
@@ -66,7 +67,7 @@ def command(
 
     from gausscert_coordinator.history_rollouts import Change
 
-    opened = rolling_out.open_rollout(invocation, only, settings_file)
+    opened = rolling_out.open_rollout(invocation, only, settings_file, sudo=sudo)
     names = ", ".join(node.name for node in opened.nodes)
     state = ", and all that they know of transactions (journals, audit logs)" if with_state else ""
     _confirm(invocation, f"remove the agents of {names}{state}? CM goes on.", yes=yes)

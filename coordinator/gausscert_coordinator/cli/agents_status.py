@@ -33,7 +33,9 @@ if TYPE_CHECKING:
 )
 @rolling_out.ssh_options
 @pass_invocation
-def command(invocation: Invocation, ssh: bool, only: tuple[str, ...], settings_file: Path | None) -> int:
+def command(
+    invocation: Invocation, ssh: bool, sudo: bool, only: tuple[str, ...], settings_file: Path | None
+) -> int:
     """Show what is installed on the nodes, what starts it, and whether it runs, as ssh sees it. Whether an
     agent is healthy, and the cluster itself, is for `gausscert status`.
     """
@@ -44,7 +46,7 @@ def command(invocation: Invocation, ssh: bool, only: tuple[str, ...], settings_f
     from gausscert_coordinator.cli.layout import STRONG, cell, fitted
     from gausscert_coordinator.exit_codes import gravest
 
-    opened = rolling_out.open_rollout(invocation, only, settings_file)
+    opened = rolling_out.open_rollout(invocation, only, settings_file, sudo=sudo)
     looked = asyncio.run(opened.rollout.look())
     document = {
         "cluster": opened.inventory.cluster,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +30,7 @@ SETTINGS = "agent.toml"
 
 
 def ssh_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """--ssh, --node and --settings."""
+    """--ssh, --sudo, --node and --settings."""
     for option in (
         click.option(
             "--settings",
@@ -47,6 +47,12 @@ def ssh_options(function: Callable[..., Any]) -> Callable[..., Any]:
             metavar="NAME",
             shell_complete=completing.nodes,
             help="This node alone; repeatable. [default: all]",
+        ),
+        click.option(
+            "--sudo",
+            is_flag=True,
+            help="Who logs in works as root on the nodes, by sudo -n, which asks nobody: as sudo = true under"
+            " [ssh] does. deploy/README.md has the line for sudoers.",
         ),
         click.option(
             "--ssh",
@@ -70,25 +76,31 @@ class Opened:
     rollout: Rollout
 
 
-def open_rollout(invocation: Invocation, only: tuple[str, ...], settings_file: Path | None) -> Opened:
+def open_rollout(
+    invocation: Invocation, only: tuple[str, ...], settings_file: Path | None, *, sudo: bool
+) -> Opened:
     """Read everything on this machine that a roll-out needs; nothing is connected.
 
+    Args:
+        invocation: Of the verb.
+        only: Names of nodes; () for all.
+        settings_file: Instead of those that the inventory names.
+        sudo: As root by sudo on all of them; else where the inventory says so.
+
     Raises:
-        InvalidInput: With what is wrong.
+        InvalidInput: With all that is wrong with the settings of any node.
     """
     from gausscert_coordinator.rollout import agent_toml
     from gausscert_coordinator.rollout.deploying import Rollout
 
     inventory = invocation.inventory()
     nodes = _chosen(inventory, only)
+    if sudo:
+        nodes = tuple(replace(node, ssh=replace(node.ssh, sudo=True)) for node in nodes)
     usual = settings_file or _beside_inventory(invocation)
-    read: dict[Path, dict[str, Any]] = {}
-    settings = {}
-    for node in nodes:
-        path = settings_file or node.install.settings or usual
-        if path not in read:
-            read[path] = agent_toml.load(path)
-        settings[node.name] = read[path]
+    files = {node.name: settings_file or node.install.settings or usual for node in nodes}
+    read = agent_toml.load_all(files.values())
+    settings = {name: read[path] for name, path in files.items()}
     rollout = Rollout(
         nodes,
         invocation.open_ssh(),

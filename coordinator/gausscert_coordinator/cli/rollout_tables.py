@@ -12,7 +12,8 @@ from gausscert_coordinator.cli import documents, tables
 from gausscert_coordinator.cli.layout import BAD, DOUBTFUL, FAINT, GOOD, STRONG, cell, fitted
 from gausscert_coordinator.exit_codes import ExitCode, gravest
 from gausscert_coordinator.rollout.decide import DOING, NodePlan, Step
-from gausscert_coordinator.rollout.deploying import Looked, NodeOutcome, State
+from gausscert_coordinator.rollout.deploying import Looked
+from gausscert_coordinator.rollout.outcome import NodeOutcome, State
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

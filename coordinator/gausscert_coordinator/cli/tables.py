@@ -391,8 +391,9 @@ def _several(error: GausscertError, also: Sequence[str]) -> list[RenderableType]
     text.append(cell(f"{where}: {count} to mend" if where else f"{count} to mend"))
     parts: list[RenderableType] = [text]
     for each in error.findings:
-        own = f"{each.file}: " if each.file != error.file else ""
-        parts.append(cell(f"  {own}{each.cause}"))
+        node = each.node if each.node != error.node else ""
+        file = each.file if each.file != error.file else ""
+        parts.append(cell("  " + ": ".join(part for part in (node, file, each.cause) if part)))
         parts.append(cell(f"    do: {each.remedy}", FAINT))
     return parts
 

@@ -9,21 +9,43 @@ from typing import TYPE_CHECKING, Any, Final
 
 from gausscert_common.errors import InvalidInput, Reason
 
+from gausscert_coordinator.rollout import at_once
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
 _BARE: Final = re.compile(r"[A-Za-z0-9_-]+")
+_PATHS: Final = ("data_path", "log_path")
 LARGEST: Final = 64 * 1024
 """Bytes, as an agent takes them; and an end for what has none."""
 _HEAD: Final = "# Written by gausscert agents deploy; change the operator's settings, not this.\n"
+
+
+def load_all(paths: Iterable[Path]) -> dict[Path, dict[str, Any]]:
+    """The operator's settings, where nodes differ in them.
+
+    Raises:
+        InvalidInput: CONFIG_INVALID, with all that is wrong with all of them; see `load`.
+    """
+    read: dict[Path, dict[str, Any]] = {}
+    wrong: list[InvalidInput] = []
+    for path in dict.fromkeys(paths):
+        try:
+            read[path] = load(path)
+        except InvalidInput as error:
+            wrong.append(error)
+    if wrong:
+        raise at_once.joined(wrong)
+    return read
 
 
 def load(path: Path) -> dict[str, Any]:
     """The operator's settings.
 
     Raises:
-        InvalidInput: CONFIG_INVALID: not there, not TOML, or without a [cm] that names its home.
+        InvalidInput: CONFIG_INVALID: not there, not TOML, without a [cm] that names its home, or with
+            something of another kind where the roll-out looks; all of that at once.
     """
     try:
         with path.open("rb") as opened:
@@ -37,9 +59,32 @@ def load(path: Path) -> dict[str, Any]:
         raise InvalidInput(Reason.CONFIG_INVALID, message, file=str(path), remedy=remedy) from error
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise _wrong(path, f"not TOML: {error}") from error
-    if not isinstance(document.get("cm"), dict) or not isinstance(document["cm"].get("home"), str):
-        raise _wrong(path, "cm.home: missing; write CM_HOME if the cluster uses it, else GAUSSHOME")
+    if wrong := [_wrong(path, cause) for cause in _causes(document)]:
+        raise _of_one_file(path, at_once.joined(wrong))
     return document
+
+
+def _causes(document: Mapping[str, Any]) -> Iterator[str]:
+    """What is wrong with what the roll-out itself reads; all else is for the agent to judge, on its node."""
+    if not isinstance(document.get("agent", {}), dict):
+        yield "agent: not a table"
+    cm = document.get("cm", {})
+    if not isinstance(cm, dict):
+        yield "cm: not a table"
+        return
+    if not isinstance(cm.get("home"), str) or not cm["home"]:
+        yield "cm.home: missing; write CM_HOME if the cluster uses it, else GAUSSHOME"
+    yield from (f"cm.{key}: not a text" for key in _PATHS if not isinstance(cm.get(key, ""), str))
+    if not isinstance(cm.get("environment", {}), dict):
+        yield "cm.environment: not a table"
+
+
+def _of_one_file(path: Path, error: InvalidInput) -> InvalidInput:
+    """The file is named once, and not with each."""
+    error.file = str(path)
+    if error.findings:
+        error.message = "; ".join(finding.cause for finding in error.findings)
+    return error
 
 
 def cm_home(settings: Mapping[str, Any]) -> str:
@@ -51,7 +96,7 @@ def write_paths(settings: Mapping[str, Any]) -> tuple[str, ...]:
     """Where cm_ctl must be able to write, as far as the settings say. CM keeps sockets and marks in
     PGHOST, which may lie below /home, and the unit makes that read-only."""
     cm = settings["cm"]
-    named = (cm.get("home"), cm.get("data_path"), cm.get("log_path"), _table(cm, "environment").get("PGHOST"))
+    named = (cm.get("home"), *(cm.get(key) for key in _PATHS), _table(cm, "environment").get("PGHOST"))
     return tuple(str(path) for path in named if path)
 
 

@@ -59,14 +59,16 @@ ROLLOUT: Final[Mapping[str, Rule]] = table(
         ERROR,
         "The agent cannot run as that user",
         "Only root can have somebody else's agent started.",
-        "log in as root, or as that user: user under [ssh]",
+        "log in as root, or as that user: user under [ssh]; or have who logs in become root there:"
+        " sudo = true under [ssh], or --sudo",
     ),
     _Rule(
         "ROLLOUT_NO_SERVICE",
         ERROR,
         "There is no service manager that could start the agent",
         "An agent that nobody starts again is not there when it is needed.",
-        "log in as root or as a user with systemd of his own; or start the agent by other means:"
+        "log in as root, with --sudo as one who may become root, or as a user with systemd of his own; or"
+        " start the agent by other means:"
         " --service none installs all else and tells the command",
     ),
     _Rule(

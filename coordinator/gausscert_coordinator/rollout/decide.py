@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from gausscert_common.findings import Finding, errors
 
@@ -12,7 +13,7 @@ from gausscert_coordinator.rollout.catalogue import finding
 from gausscert_coordinator.rollout.facts import Facts, Service
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
 SPACE_BYTES: Final = 300 * 1024 * 1024
 """A release is about 110 MB, its wheels 20; two releases are kept."""
@@ -25,9 +26,12 @@ class Step(StrEnum):
     INSTALL = "install"
     CREDENTIAL = "credential"
     CONFIGURE = "configure"
+    """Lay agent.toml ready."""
     SERVICE = "service"
+    """Lay the unit ready."""
     ACTIVATE = "activate"
-    """Make the release the current one, and start the agent, or start it anew."""
+    """Put in their place what lies ready, make the release the current one, and start the agent, or start it
+    anew."""
     HEALTH = "health"
     TIDY = "tidy"
 
@@ -36,16 +40,17 @@ DOING: Final[dict[Step, str]] = {
     Step.UPLOAD: "send the software",
     Step.INSTALL: "install it, by hash and without a network",
     Step.CREDENTIAL: "issue a credential and put it there",
-    Step.CONFIGURE: "write agent.toml, once the agent finds it good",
-    Step.SERVICE: "install the unit",
-    Step.ACTIVATE: "start the agent",
+    Step.CONFIGURE: "lay agent.toml ready, once the agent finds it good",
+    Step.SERVICE: "lay the unit ready",
+    Step.ACTIVATE: "put agent.toml and unit in their place, and start the agent",
     Step.HEALTH: "ask the agent over mTLS how it is",
     Step.TIDY: "remove former releases",
 }
 """For people."""
 
 BEFORE_ANY_START: Final = (Step.UPLOAD, Step.INSTALL, Step.CREDENTIAL, Step.CONFIGURE, Step.SERVICE)
-"""What no agent that runs takes notice of, but for a new credential."""
+"""What no agent takes notice of, but for a new credential: neither one that runs, nor one that starts by
+itself or with its machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +121,32 @@ def decide(facts: Facts, wanted: Wanted) -> NodePlan:
     return NodePlan(wanted.node, facts, wanted, service or Service.NONE, steps, found)
 
 
+def activation(
+    steps: Collection[Step], config: str, unit: str, drop_in: str, *, start: bool
+) -> dict[str, Any]:
+    """What a node is told with ACTIVATE: by SHA-256 what of that which lies ready it puts in its place, and
+    whether it starts the agent. What was not to be laid ready stays as it is: "".
+
+    Args:
+        steps: What is done beside it.
+        config: All of agent.toml.
+        unit: The unit.
+        drop_in: What the node adds to it.
+        start: Whether the agent is started.
+    """
+    units = Step.SERVICE in steps
+    texts = {
+        "config": config if Step.CONFIGURE in steps else "",
+        "unit": unit if units else "",
+        "drop_in": drop_in if units else "",
+    }
+    return {"start": start, **{name: text and _sha256(text) for name, text in texts.items()}}
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def _steps(facts: Facts, wanted: Wanted, service: Service) -> tuple[Step, ...]:
     needed = {
         Step.UPLOAD: wanted.release not in facts.releases,
@@ -126,9 +157,10 @@ def _steps(facts: Facts, wanted: Wanted, service: Service) -> tuple[Step, ...]:
         and (dict(facts.units) != dict(wanted.units) or not facts.service_enabled),
         Step.TIDY: facts.release != wanted.release and bool(_left_over(facts, wanted)),
     }
-    needed[Step.ACTIVATE] = facts.release != wanted.release or (
-        service is not Service.NONE
-        and (needed[Step.CONFIGURE] or needed[Step.SERVICE] or _not_up_to_date(facts, wanted))
+    needed[Step.ACTIVATE] = (
+        facts.release != wanted.release
+        or needed[Step.CONFIGURE]
+        or (service is not Service.NONE and (needed[Step.SERVICE] or _not_up_to_date(facts, wanted)))
     )
     needed[Step.HEALTH] = service is not Service.NONE or facts.running is not None
     return tuple(step for step in Step if needed[step])

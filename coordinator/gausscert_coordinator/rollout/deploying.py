@@ -1,63 +1,42 @@
 """Agents brought onto all nodes: everybody is looked at first, and nothing is begun while anything speaks
-against it. Then what no running agent notices, on all nodes at once; only when that has worked everywhere
-are agents started, and those that run anew, one after the other, up to the first that is unhealthy; that
-one gets back what it had."""
+against it. Then what no agent notices, on all nodes at once, agent.toml and unit laid ready among it; only
+when that has worked everywhere are they put in their place and agents started, and those that run anew, one
+after the other, up to the first that is unhealthy; that one gets back what it had, and those after it still
+have it."""
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field, replace
-from enum import StrEnum
+import uuid
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from gausscert_common.errors import GausscertError, InternalError, Reason
+from gausscert_common.errors import GausscertError, InternalError, Reason, Unreachable
 
 from gausscert_coordinator.rollout import facts as facts_of
 from gausscert_coordinator.rollout import putting_back
 from gausscert_coordinator.rollout.catalogue import finding
-from gausscert_coordinator.rollout.decide import BEFORE_ANY_START, NodePlan, Step, start_command
-from gausscert_coordinator.rollout.parcel import Blob
+from gausscert_coordinator.rollout.decide import BEFORE_ANY_START, NodePlan, Step
+from gausscert_coordinator.rollout.outcome import NodeOutcome, State
 from gausscert_coordinator.rollout.ssh import Node
+from gausscert_coordinator.rollout.work import Work
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-
-    from gausscert_common.findings import Finding
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
 
     from gausscert_coordinator.inventory import InventoryNode
     from gausscert_coordinator.pki import Signed
     from gausscert_coordinator.rollout.bundle import Software
     from gausscert_coordinator.rollout.doctor import Doctor
     from gausscert_coordinator.rollout.facts import Facts
+    from gausscert_coordinator.rollout.putting_back import WayBack
     from gausscert_coordinator.rollout.ssh import Ssh
 
 AT_ONCE: Final = 8
 """Nodes; each has a copy of the software in flight."""
-
-
-class State(StrEnum):
-    """How it ended on a node."""
-
-    UNCHANGED = "unchanged"
-    """All was there already, and healthy."""
-    DEPLOYED = "deployed"
-    FAILED = "failed"
-    UNTOUCHED = "untouched"
-    """Its agent was left as it was, because of another node."""
-
-
-@dataclass(slots=True)
-class NodeOutcome:
-    """What was done on a node."""
-
-    node: str
-    state: State = State.UNTOUCHED
-    done: list[Step] = field(default_factory=list)
-    error: GausscertError | None = None
-    failed_at: Step | None = None
-    findings: list[Finding] = field(default_factory=list)
-    put_back: bool | None = None
-    """After it failed: whether the agent has what it had before, and is healthy; None: it was not tried."""
+TRIES: Final = 6
+AGAIN_S: Final = 5.0
+"""Where ssh has broken off in the middle of a start, it may take a while to come back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +66,8 @@ class Rollout:
         doctor: Asks their agents.
         cm_home: Where CM lies on each.
         watch: Told of every step.
+        attempt: Names one start of an agent, as no other was ever named.
+        pause: Waits for some seconds.
     """
 
     def __init__(
@@ -96,11 +77,16 @@ class Rollout:
         doctor: Doctor,
         cm_home: Callable[[InventoryNode], str],
         watch: Callable[[Told], None] = lambda _: None,
+        *,
+        attempt: Callable[[], str] = lambda: uuid.uuid4().hex,
+        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._nodes = {node.name: Node(node, ssh) for node in nodes}
         self._doctor = doctor
         self._cm_home = cm_home
         self._watch = watch
+        self._attempt = attempt
+        self._pause = pause
 
     async def look(self) -> Looked:
         """Look at all nodes. Changes nothing, raises nothing that nodes do."""
@@ -136,7 +122,7 @@ class Rollout:
             software: What is installed.
             issue: Makes a node's credential.
         """
-        work = [_Work(plan, NodeOutcome(plan.node), software, issue) for plan in plans]
+        work = [Work(plan, NodeOutcome(plan.node), software, issue, self._attempt()) for plan in plans]
         await _side_by_side(lambda each: self._do(each, BEFORE_ANY_START), work)
         if not any(each.outcome.error for each in work):
             after = tuple(step for step in Step if step not in BEFORE_ANY_START)
@@ -169,7 +155,7 @@ class Rollout:
         await _side_by_side(one, looked.facts)
         return {name: removed[name] for name in looked.facts if name in removed}, failed
 
-    async def _do(self, work: _Work, steps: Sequence[Step]) -> None:
+    async def _do(self, work: Work, steps: Sequence[Step]) -> None:
         plan, outcome = work.plan, work.outcome
         for step in (step for step in steps if step in plan.steps):
             try:
@@ -189,42 +175,59 @@ class Rollout:
         if steps[-1] is Step.TIDY:
             outcome.state = State.DEPLOYED
 
-    async def _put_back(self, work: _Work) -> None:
-        """After an agent that ran was ended, and is not healthy now."""
+    async def _put_back(self, work: Work) -> None:
+        """After an agent that ran was ended, or was to be, and is not healthy now."""
         plan, outcome = work.plan, work.outcome
-        steps = putting_back.steps(plan, outcome.done)
-        if outcome.failed_at not in (Step.ACTIVATE, Step.HEALTH) or not steps:
+        back = putting_back.way(plan, outcome.done)
+        if outcome.failed_at not in (Step.ACTIVATE, Step.HEALTH) or not back.steps:
             return
         error: GausscertError | None = None
         try:
-            if outcome.failed_at is Step.ACTIVATE and await self._still_runs(plan):
+            if outcome.failed_at is Step.ACTIVATE:
+                back = putting_back.way(plan, outcome.done, await self._settled(work))
+            if not back.steps:
                 return
-            for step in steps:
-                await self._step_back(plan, step)
+            for step in back.steps:
+                await self._step_back(plan, step, back)
         except GausscertError as raised:
             error = raised
         except Exception as raised:  # noqa: BLE001 - as in `_do`
             error = _unforeseen(plan.node, "the way back", raised)
         outcome.put_back = error is None
-        outcome.findings.append(putting_back.told(plan, error))
+        outcome.findings.append(putting_back.told(plan, back, error))
 
-    async def _step_back(self, plan: NodePlan, step: Step) -> None:
+    async def _step_back(self, plan: NodePlan, step: Step, back: WayBack) -> None:
         node = self._nodes[plan.node]
         self._watch(Told(plan.node, step, ended=False, text=f"back to {putting_back.former(plan)}"))
         if step is Step.HEALTH:
             await self._doctor.healthy(node.inventory)
         else:
-            request = self._request(node, step.value, **putting_back.request(plan, step))
+            told = {"attempt": self._attempt(), **putting_back.request(plan, step, back)}
+            request = self._request(node, step.value, **told)
             await node.ask({**request, "user": plan.facts.account})
 
-    async def _still_runs(self, plan: NodePlan) -> bool:
-        """Whether the agent of before was not ended: starting the new one was refused before that."""
-        node = self._nodes[plan.node]
-        seen = facts_of.of(await node.ask(self._request(node, "look")))
-        before = plan.facts.running
-        return seen.running is not None and before is not None and seen.running.pid == before.pid
+    async def _settled(self, work: Work) -> Facts:
+        """What there is on a node once ACTIVATE has ended there, or can begin no more. It may have been
+        refused before anything was changed; and where ssh has broken off, it may go on, or come late."""
+        node = self._nodes[work.plan.node]
+        if isinstance(work.outcome.error, Unreachable):
+            text = "ssh broke off; what was begun there is waited for"
+            self._watch(Told(work.plan.node, Step.ACTIVATE, ended=False, text=text))
+        settle = {**self._request(node, "settle", attempt=work.attempt), "user": work.plan.facts.account}
+        for _ in range(TRIES - 1):
+            try:
+                return await self._told_now(node, settle)
+            except Unreachable as error:
+                if error.reason is not Reason.UNREACHABLE:
+                    raise  # it has been waited for long enough
+                await self._pause(AGAIN_S)
+        return await self._told_now(node, settle)
 
-    async def _step(self, work: _Work, step: Step) -> None:
+    async def _told_now(self, node: Node, settle: dict[str, Any]) -> Facts:
+        await node.ask(settle)
+        return facts_of.of(await node.ask(self._request(node, "look")))
+
+    async def _step(self, work: Work, step: Step) -> None:
         node = self._nodes[work.plan.node]
         if step is Step.HEALTH:
             await self._doctor.healthy(node.inventory)
@@ -246,54 +249,6 @@ class Rollout:
         }
 
 
-@dataclass(slots=True)
-class _Work:
-    plan: NodePlan
-    outcome: NodeOutcome
-    software: Software
-    issue: Callable[[str], Signed]
-
-    def request(self, step: Step) -> dict[str, Any]:
-        """What a step is told beside what all are told."""
-        plan, wanted = self.plan, self.plan.wanted
-        units = dict(wanted.units)
-        more: Mapping[Step, dict[str, Any]] = {
-            Step.CONFIGURE: {"config": wanted.config},
-            Step.SERVICE: {"unit": next(iter(units.values()), ""), "drop_in": [*units.values(), ""][1]}
-            if units
-            else {},
-            Step.ACTIVATE: {"start": plan.starts},
-            Step.TIDY: {"keep": [wanted.release, plan.facts.release]},
-        }
-        return {"release": wanted.release, "service": plan.service.value, **more.get(step, {})}
-
-    def blobs(self, step: Step) -> tuple[Blob, ...]:
-        """What goes along with a step."""
-        if step is Step.UPLOAD:
-            return self.software.blobs(self.plan.facts.target)
-        if step is not Step.CREDENTIAL:
-            return ()
-        made = self.issue(self.plan.node)
-        base = f"node-{self.plan.node}"
-        return (
-            Blob("ca.crt", made.ca_pem),
-            Blob(f"{base}.key", made.key_pem),
-            Blob(f"{base}.crt", made.cert_pem),
-        )
-
-    def saying(self, step: Step) -> str:
-        """More of a step that is begun, for people."""
-        if step is Step.UPLOAD:
-            wheels, _ = self.software.chosen(self.plan.facts.target)
-            size = sum(wheel.path.stat().st_size for wheel in wheels)
-            return f"{len(wheels)} wheels, {size / 1e6:.0f} MB, for {self.plan.facts.target}"
-        if step is Step.INSTALL:
-            return self.plan.wanted.release
-        if step is Step.ACTIVATE:
-            return "" if self.plan.starts else start_command(self.plan.facts, self.plan.wanted.release)
-        return ""
-
-
 def _unforeseen(node: str, doing: str, raised: Exception) -> InternalError:
     return InternalError(
         Reason.INTERNAL,
@@ -303,7 +258,7 @@ def _unforeseen(node: str, doing: str, raised: Exception) -> InternalError:
     )
 
 
-def _state(work: _Work) -> State:
+def _state(work: Work) -> State:
     if work.outcome.error is not None:
         return State.FAILED
     if work.outcome.state is State.UNTOUCHED:

@@ -31,6 +31,8 @@ class Running:
 
     pid: int
     release: str
+    started: str
+    """Boot and ticks: the same pid may be another process later."""
     stale: bool
     """Its configuration or its unit was changed after it was started."""
 
@@ -167,7 +169,7 @@ def _read(document: Mapping[str, Any]) -> Facts:
 
 
 def _running(told: _Told) -> Running:
-    return Running(_whole(told.raw["pid"]), told.text("release"), told.flag("stale"))
+    return Running(_whole(told.raw["pid"]), told.text("release"), told.text("started"), told.flag("stale"))
 
 
 class _Told:

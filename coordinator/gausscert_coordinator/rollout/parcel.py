@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shlex
 from dataclasses import dataclass
 from importlib import resources
@@ -19,6 +20,7 @@ MODULES: Final = (
     "layout",
     "running",
     "files",
+    "ready",
     "processes",
     "software",
     "service",
@@ -31,6 +33,10 @@ MODULES: Final = (
 
 NO_PYTHON: Final = 97
 """Exit code of the remote command where no Python is new enough."""
+NO_SUDO: Final = 96
+"""The same where there is no sudo, and it is wanted."""
+FOUND: Final = "gausscert-python: "
+"""Before the Python that sudo is asked to run; it is told, for sudoers must name that one."""
 PYTHONS: Final = ("python3", "python3.13", "python3.12", "python3.11", "/usr/local/bin/python3")
 _READ: Final = "import sys;b=sys.stdin.buffer;exec(b.read(int(b.readline())))"
 _NEW_ENOUGH: Final = "import sys;sys.exit(sys.version_info<(3,11))"
@@ -65,19 +71,39 @@ class Blob:
         return {"name": self.name, "size": len(self.body), "sha256": sha256}
 
 
-def command(python: str = "") -> str:
+def command(python: str = "", *, sudo: bool = False) -> str:
     """The remote command line: finds a Python, and lets it read the program.
 
     Args:
         python: The one to use, from the inventory; looked for when empty.
+        sudo: Whether it runs as root, by sudo, which asks nobody; whoever is root already needs none.
     """
     choices = " ".join(shlex.quote(each) for each in ((python,) if python else PYTHONS))
     script = (
         f'for p in {choices}; do "$p" -c "{_NEW_ENOUGH}" </dev/null 2>/dev/null'
-        f' && exec "$p" -I -c "{_READ}"; done;'
+        f' && {_AS_ROOT if sudo else ""}exec "$p" -I -c "{_READ}"; done;'
         f' for p in {choices}; do "$p" --version </dev/null; done 2>&1 | head -n 3; exit {NO_PYTHON}'
     )
     return f"exec /bin/sh -c {shlex.quote(script)}"
+
+
+_AS_ROOT: Final = (
+    '{ p=$(command -v "$p"); [ "$(id -u)" = 0 ] || { '
+    f"command -v sudo >/dev/null || exit {NO_SUDO}; "
+    f'echo {shlex.quote(FOUND)}"$p"; exec env LC_ALL=C sudo -n -- "$p" -I -c "{_READ}"; }}; }} && '
+)
+
+
+def sudoers(user: str, python: str) -> str:
+    """The line of sudoers that permits the program, and nothing else. It is any program: who may run it is
+    root. Its standard input is not logged, for a node's key comes along there.
+
+    Args:
+        user: Who logs in.
+        python: Its path on the node.
+    """
+    read = re.sub(r"([,:=\\])", r"\\\1", _READ)
+    return f"{user} ALL=(root) NOPASSWD: NOLOG_INPUT: {python} -I -c {read}"
 
 
 def pack(request: Mapping[str, Any], blobs: Iterable[Blob] = ()) -> bytes:

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from cryptography import x509
 from gausscert_common import credentials
+from gausscert_common.errors import InvalidInput
 
-from gausscert_coordinator.rollout import agent_toml, credential, units
+from gausscert_coordinator.rollout import agent_toml, at_once, credential, units
 from gausscert_coordinator.rollout.decide import NodePlan, Wanted, choose, decide
 from gausscert_coordinator.rollout.facts import Facts, Service
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from datetime import datetime
 
     from gausscert_coordinator.inventory import Inventory, InventoryNode
@@ -29,6 +30,33 @@ def own_credential(inventory: Inventory, now: datetime) -> credential.Own:
     held = credentials.load_person(inventory.credentials, cluster=inventory.cluster, now=now)
     trusted = x509.load_pem_x509_certificates(held.ca_pem)
     return credential.Own(x509.load_pem_x509_certificate(held.cert_pem), tuple(trusted))
+
+
+def plans(
+    inventory: Inventory,
+    nodes: Iterable[InventoryNode],
+    facts: Mapping[str, Facts],
+    software: Software,
+    settings: Mapping[str, Mapping[str, Any]],
+    service: Service,
+    own: credential.Own,
+    now: datetime,
+) -> list[NodePlan]:
+    """What has to be done on every node that was looked at.
+
+    Raises:
+        InvalidInput: CONFIG_INVALID, with all that is wrong with the settings of any of them.
+    """
+    made, wrong = list[NodePlan](), list[InvalidInput]()
+    for node in (node for node in nodes if node.name in facts):
+        try:
+            seen, said = facts[node.name], settings[node.name]
+            made.append(plan(inventory, node, seen, software, said, service, own, now))
+        except InvalidInput as error:
+            wrong.append(at_once.of_node(node.name, error))
+    if wrong:
+        raise at_once.joined(wrong)
+    return made
 
 
 def plan(

@@ -17,7 +17,7 @@ from gausscert_common.errors import (
     Unreachable,
 )
 
-from gausscert_coordinator.rollout import parcel
+from gausscert_coordinator.rollout import parcel, sudo
 from gausscert_coordinator.rollout.on_node.main import ANSWER
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def command_line(node: InventoryNode, program: str = "ssh") -> tuple[str, ...]:
         *user,
         "--",
         host(node),
-        parcel.command(access.python),
+        parcel.command(access.python, sudo=access.sudo),
     )
 
 
@@ -113,7 +113,7 @@ def read(node: InventoryNode, ended: Ended) -> Any:  # noqa: ANN401 - JSON
 
     Raises:
         Unreachable: ssh did not get there.
-        NodeRefusal: NODE_UNFIT: no Python there is new enough.
+        NodeRefusal: NODE_UNFIT: no Python there is new enough; SUDO_REFUSED.
         NodeFailure: ROLLOUT_FAILED: the step failed; or there was no answer.
     """
     answer = next((line for line in ended.out.splitlines()[::-1] if line.startswith(ANSWER)), None)
@@ -130,7 +130,7 @@ def read(node: InventoryNode, ended: Ended) -> Any:  # noqa: ANN401 - JSON
 
 
 def _no_answer(node: InventoryNode, ended: Ended) -> GausscertError:
-    said = _last_line(ended.err) or _last_line(ended.out.partition(ANSWER)[0])
+    said = _last_line(ended.err) or _last_line(ended.out.partition(ANSWER)[0].partition(parcel.FOUND)[0])
     if ended.code == parcel.NO_PYTHON:
         found = ", ".join(ended.out.split("\n")).strip(" ,") or "none"
         return NodeRefusal(
@@ -139,6 +139,8 @@ def _no_answer(node: InventoryNode, ended: Ended) -> GausscertError:
             node=node.name,
             remedy='install one beside the system\'s own, and name it with python = "..." under [ssh]',
         )
+    if node.ssh.sudo and (refused := sudo.refused(node, ended)) is not None:
+        return refused
     if ended.code == _SSH_FAILED:
         for words, cause, remedy in _SAID:
             if words in ended.err:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from gausscert_common.errors import InvalidInput, Reason
 
+from gausscert_coordinator.rollout import at_once
 from gausscert_coordinator.rollout.bundle import SYSTEM_UNIT, USER_UNIT
 from gausscert_coordinator.rollout.facts import Facts, Service
 from gausscert_coordinator.rollout.on_node.layout import UNIT
@@ -32,7 +33,7 @@ def units(
         write_paths: Where cm_ctl must be able to write.
 
     Raises:
-        InvalidInput: CONFIG_INVALID: a path cannot stand in a unit.
+        InvalidInput: CONFIG_INVALID: paths that cannot stand in a unit, all of them.
     """
     if service not in _FILE:
         return {}
@@ -40,31 +41,37 @@ def units(
 
 
 def _drop_in(service: Service, facts: Facts, release: str, write_paths: Iterable[str]) -> str:
-    agent = f"{facts.software}/releases/{release}/bin/gausscert-agent"
+    agent, config = f"{facts.software}/releases/{release}/bin/gausscert-agent", f"{facts.etc}/agent.toml"
+    written = tuple(write_paths) if service is Service.SYSTEM else ()
+    _require_plain(agent, config, *written)
     lines = [
         "# Written by gausscert agents deploy: what is this node's own.",
         "[Service]",
         "ExecStart=",
-        f"ExecStart={_quoted(agent)} serve --config {_quoted(f'{facts.etc}/agent.toml')}",
+        f"ExecStart={_quoted(agent)} serve --config {_quoted(config)}",
     ]
     if service is Service.SYSTEM:
         lines += [f"User={facts.account}", f"Group={facts.group}"]
         # "-": a directory that is missing is the agent's to tell, not the unit's to fail on (systemd.exec).
-        lines += [f"ReadWritePaths={_quoted(path, '-')}" for path in write_paths]
+        lines += [f"ReadWritePaths={_quoted(path, '-')}" for path in written]
     return "\n".join(lines) + "\n"
 
 
-def _quoted(path: str, prefix: str = "") -> str:
-    """For systemd.syntax: quotes and backslashes escaped, % doubled.
-
-    Raises:
-        InvalidInput: CONFIG_INVALID.
-    """
-    if _PLAIN.fullmatch(path) is None:
-        raise InvalidInput(
+def _require_plain(*paths: str) -> None:
+    wrong = [
+        InvalidInput(
             Reason.CONFIG_INVALID,
             f"{path!r} cannot stand in a unit",
             remedy="write an absolute path, plainly",
         )
+        for path in paths
+        if _PLAIN.fullmatch(path) is None
+    ]
+    if wrong:
+        raise at_once.joined(wrong)
+
+
+def _quoted(path: str, prefix: str = "") -> str:
+    """For systemd.syntax: quotes and backslashes escaped, % doubled."""
     escaped = path.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
     return f'"{prefix}{escaped}"'

@@ -30,7 +30,7 @@ CHECK_SUBJECTS: Final = ("address", "TLS", "identity", "agent", "clock", "cm_ctl
 CHECK_MARKS: Final = ("ok", "warning", "failed", "unknown")
 """As in `node_check`, which loads the rules and with them cryptography."""
 ROLLOUT_STATES: Final = ("unchanged", "deployed", "failed", "untouched")
-"""As in `rollout.deploying.State`."""
+"""As in `rollout.outcome.State`."""
 
 _ISSUED: Final[dict[str, Schema]] = {
     "identity": text("A URI, as in the certificate."),

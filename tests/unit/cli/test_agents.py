@@ -259,6 +259,51 @@ def test_a_credential_of_the_operators_that_cannot_be_used_is_refused_before_any
     assert {action for _, action in desk.ssh.asked} == {"look"}
 
 
+def own_settings(desk: Desk, **texts: str) -> None:
+    """Of each node its own file."""
+    head, *nodes = (desk.root / "gausscert.toml").read_text().split("[[node]]")
+    entries = [
+        f'[[node]]{entry.rstrip()}\nagent.settings = "{name}.toml"\n'
+        for name, entry in zip(NODES, nodes, strict=True)
+    ]
+    (desk.root / "gausscert.toml").write_text(head + "".join(entries))
+    for name, text in texts.items():
+        (desk.root / f"{name}.toml").write_text(text)
+
+
+def test_what_is_wrong_with_the_settings_of_any_node_is_told_before_anything_is_asked(desk: Desk):
+    """It was the first bad file alone."""
+    own_settings(desk, n1='[cm]\nhome = ""\nlog_path = 1\n', n2="[cm")
+
+    refused = desk.deploy("--output", "json")
+
+    assert refused.code == 2
+    error = json.loads(refused.out)["error"]
+    assert error["reason"] == "CONFIG_INVALID"
+    assert [Path(each["file"]).name for each in error["findings"]] == ["n1.toml", "n1.toml", "n2.toml"]
+    assert desk.ssh.asked == []
+    shown = desk.deploy().err
+    assert "3 things to mend" in shown
+    assert shown.count("n2.toml") == 1
+
+
+def test_paths_that_cannot_stand_in_a_unit_are_told_of_all_nodes(desk: Desk):
+    own_settings(desk, **{name: f'[cm]\nhome = "/{name}$x"\n' for name in NODES})
+
+    refused = desk.deploy("--output", "json")
+
+    assert refused.code == 2
+    error = json.loads(refused.out)["error"]
+    assert [(each["node"], each["cause"][:7]) for each in error["findings"]] == [
+        ("n1", "'/n1$x'"),
+        ("n2", "'/n2$x'"),
+    ]
+    assert {action for _, action in desk.ssh.asked} == {"look"}
+    shown = desk.deploy().err
+    assert "n1: '/n1$x' cannot stand in a unit" in shown
+    assert "n2: '/n2$x' cannot stand in a unit" in shown
+
+
 def test_a_dry_run_asks_for_no_passphrase_and_begins_nothing(desk: Desk):
     done = desk.run("deploy", "--bundle", desk.bundle, "--dry-run")
 
@@ -337,6 +382,36 @@ def test_a_node_that_the_inventory_does_not_have_is_a_usage_error(desk: Desk):
 def test_one_node_alone(desk: Desk):
     assert desk.deploy("--node", "n2").code == 0
     assert {host for host, _ in desk.ssh.asked} == {"n2"}
+
+
+@pytest.mark.parametrize("verb", ["deploy", "upgrade", "status", "remove"])
+def test_every_verb_works_as_root_by_sudo_where_it_is_told_to(desk: Desk, verb: str):
+    more = {"deploy": ("--bundle", desk.bundle, "--dry-run"), "remove": ("--yes",), "status": ()}
+    more["upgrade"] = more["deploy"]
+    for name in NODES:
+        desk.ssh.answers[name]["remove"] = []
+
+    assert desk.run(verb, *more[verb]).code == 0
+    assert not any("sudo -n -- " in argv[-1] for argv, _ in desk.ssh.sent)
+    desk.ssh.sent.clear()
+    assert desk.run(verb, *more[verb], "--sudo").code == 0
+
+    assert desk.ssh.sent
+    assert all("sudo -n -- " in argv[-1] for argv, _ in desk.ssh.sent)
+
+
+def test_a_node_whose_sudo_wants_a_password_is_told_with_the_line_for_sudoers(desk: Desk):
+    desk.ssh.answers["n2"] = {"look": Ended(1, "", "sudo: a password is required\n")}
+
+    refused = desk.deploy("--sudo", "--output", "json")
+
+    assert refused.code == 2
+    document = json.loads(refused.out)
+    assert not document["begun"]
+    error = next(each["error"] for each in document["nodes"] if each["node"] == "n2")
+    assert error["reason"] == "SUDO_REFUSED"
+    assert "NOPASSWD: NOLOG_INPUT: /usr/bin/python3 -I -c import" in error["remedy"]
+    assert {action for _, action in desk.ssh.asked} == {"look"}
 
 
 def test_the_way_must_be_named(desk: Desk):

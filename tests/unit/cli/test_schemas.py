@@ -10,7 +10,7 @@ from gausscert_coordinator import schemas
 from gausscert_coordinator.cli import judge, tables_pki
 from gausscert_coordinator.cli.group import VerbGroup
 from gausscert_coordinator.node_check import Mark, Subject
-from gausscert_coordinator.rollout.deploying import State
+from gausscert_coordinator.rollout.outcome import State
 from gausscert_coordinator.schemas import SCHEMAS, clusters, control_planes, published
 from gausscert_coordinator.schemas.words import parts_in
 from jsonschema import Draft202012Validator, ValidationError

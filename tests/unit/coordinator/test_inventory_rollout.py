@@ -37,6 +37,12 @@ def test_what_holds_for_all_holds_for_each_but_for_what_it_says_itself():
     assert found.install == AgentInstall("omm", "/home/omm/g", Path("/srv/all.toml"), "0.0.0.0:7443")
 
 
+def test_a_node_may_be_worked_on_by_sudo_where_others_are_not_and_the_other_way_round():
+    assert node("", "ssh.sudo = true").ssh.sudo
+    assert node("[ssh]\nsudo = true\n").ssh.sudo
+    assert not node("[ssh]\nsudo = true\n", "ssh.sudo = false").ssh.sudo
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [
@@ -51,6 +57,8 @@ def test_what_holds_for_all_holds_for_each_but_for_what_it_says_itself():
         ("ssh.port = 0.5", "node[1].ssh.port"),
         ("ssh.port = 65536", "node[1].ssh.port"),
         ('ssh.pasword = "x"', "unknown key"),
+        ('ssh.sudo = "yes"', "node[1].ssh.sudo"),
+        ("ssh.sudo = 1", "node[1].ssh.sudo"),
         ('agent.user = "a;b"', "node[1].agent.user"),
         ('agent.directory = "relative"', "node[1].agent.directory"),
         ('agent.directory = "/a/../b"', "node[1].agent.directory"),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from gausscert_agent import config_file
-from gausscert_common.errors import InvalidInput
+from gausscert_common.errors import InvalidInput, Reason
 from gausscert_coordinator.rollout import agent_toml, units
 from gausscert_coordinator.rollout.facts import Service
 from support.rollout_fakes import RELEASE, facts
@@ -47,6 +47,37 @@ def test_settings_that_cannot_be_used_are_refused(tmp_path: Path, text: str):
         agent_toml.load(path)
 
     assert raised.value.file == str(path)
+
+
+def test_all_that_is_wrong_with_one_file_is_told_at_once(tmp_path: Path):
+    path = tmp_path / "agent.toml"
+    path.write_text('agent = 3\n[cm]\nhome = ""\ndata_path = 1\nlog_path = true\nenvironment = []\n')
+
+    with pytest.raises(InvalidInput) as raised:
+        agent_toml.load(path)
+
+    error = raised.value
+    assert [each.cause.partition(":")[0] for each in error.findings] == [
+        *("agent", "cm.home", "cm.data_path", "cm.log_path", "cm.environment")
+    ]
+    assert {each.file for each in error.findings} == {error.file} == {str(path)}
+    assert error.message.count(str(path)) == 0
+
+
+def test_all_that_is_wrong_with_all_files_is_told_at_once(tmp_path: Path):
+    good, bad, gone = (tmp_path / f"{name}.toml" for name in ("good", "bad", "gone"))
+    good.write_text('[cm]\nhome = "/opt/cm"\n')
+    bad.write_text('[cm]\nhome = ""\nlog_path = 1\n')
+
+    with pytest.raises(InvalidInput) as raised:
+        agent_toml.load_all([good, bad, gone, bad])
+
+    error = raised.value
+    assert [each.file for each in error.findings] == [str(bad), str(bad), str(gone)]
+    assert all(each.remedy for each in error.findings)
+    assert all(f"{each.file}: {each.cause}" in error.message for each in error.findings)
+    assert error.reason is Reason.CONFIG_INVALID
+    assert agent_toml.load_all([good, good]) == {good: {"cm": {"home": "/opt/cm"}}}
 
 
 def test_settings_that_are_missing_say_what_to_copy(tmp_path: Path):
@@ -89,6 +120,16 @@ def test_a_users_unit_is_told_no_user():
 def test_a_path_that_would_be_something_else_in_a_unit_is_refused(path: str):
     with pytest.raises(InvalidInput):
         drop_in(Service.SYSTEM, path)
+
+
+def test_all_paths_that_cannot_stand_in_a_unit_are_told_at_once():
+    with pytest.raises(InvalidInput) as raised:
+        drop_in(Service.SYSTEM, "relative", "/good", "/dollar$x")
+
+    assert [each.cause.partition(" cannot")[0] for each in raised.value.findings] == [
+        "'relative'",
+        "'/dollar$x'",
+    ]
 
 
 def test_without_a_service_manager_there_is_no_unit():

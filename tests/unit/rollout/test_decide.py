@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from gausscert_coordinator.rollout.decide import NodePlan, Step, Wanted, choose, decide
+from gausscert_coordinator.rollout.decide import NodePlan, Step, Wanted, activation, choose, decide
 from gausscert_coordinator.rollout.facts import Service
 from support.rollout_fakes import FORMER, RELEASE, facts, running
 
@@ -72,6 +72,73 @@ def test_where_all_is_there_only_health_is_asked():
 )
 def test_only_what_differs_is_done(change, steps):
     assert set(plan(**{**INSTALLED, **change}).steps) == steps
+
+
+FORMER_UNITS = {"gausscert-agent.service": "[Unit] former", "50-gausscert-node.conf": "[Service] former"}
+BEFORE = {
+    **INSTALLED,
+    "release": FORMER,
+    "releases": [FORMER],
+    "config": "former",
+    "units": FORMER_UNITS,
+    "running": running(FORMER),
+}
+"""A node of the former release; an upgrade goes over it, and is cut off."""
+HALF_UNITS = {**FORMER_UNITS, "gausscert-agent.service": "[Unit]"}
+STALE = running(FORMER, stale=True)
+LAID_READY = {Step.CONFIGURE, Step.SERVICE}
+STARTED = {Step.ACTIVATE, Step.HEALTH}
+
+
+CUTS: tuple[tuple[str, dict, set[Step]], ...] = (
+    ("before anything", {}, {Step.UPLOAD, Step.INSTALL} | LAID_READY | STARTED),
+    # What lies ready is not looked at: it may be of another roll-out, and is laid ready once more.
+    ("laid ready", {"releases": [FORMER, RELEASE]}, LAID_READY | STARTED),
+    ("unit", {"units": HALF_UNITS, "running": STALE}, LAID_READY | STARTED),
+    ("drop-in", {"units": UNITS}, {Step.CONFIGURE} | STARTED),
+    ("agent.toml", {"config": "config"}, STARTED),
+    ("link", {"release": RELEASE}, STARTED),
+    ("ended", {"running": None, "service_state": "failed"}, STARTED),
+    ("started", {"running": running(), "service_state": "active"}, {Step.HEALTH}),
+)
+"""What an upgrade has done last when it is cut off, what that changes, and what its repeat does."""
+
+
+@pytest.mark.parametrize("last", range(len(CUTS)), ids=[name for name, _, _ in CUTS])
+@pytest.mark.parametrize("enabled", [True, False])
+def test_whatever_a_cut_has_left_the_repeat_does_what_is_missing(last: int, enabled: bool):
+    there = dict(BEFORE, service_enabled=enabled)
+    for _, change, _ in CUTS[: last + 1]:
+        there |= change
+    steps = CUTS[last][2]
+
+    assert set(plan(**there).steps) == (steps if enabled else steps | {Step.SERVICE} | STARTED)
+
+
+def test_without_a_service_a_configuration_alone_is_put_in_its_place_too():
+    by_hand = replace(WANTED, service=Service.NONE, units={})
+    there = {**INSTALLED, "service": "none", "service_state": "", "units": {}}
+
+    made = plan(by_hand, **{**there, "config": "another"})
+
+    assert made.steps == (Step.CONFIGURE, Step.ACTIVATE, Step.HEALTH)
+    assert not made.restarts
+    assert codes(made) == ["ROLLOUT_RESTART"]
+    assert plan(by_hand, **there).steps == (Step.HEALTH,)
+
+
+def test_only_what_was_laid_ready_is_put_in_its_place():
+    both = {Step.CONFIGURE, Step.SERVICE, Step.ACTIVATE}
+
+    assert activation({Step.ACTIVATE}, "c", "u", "d", start=True) == {
+        "start": True,
+        "config": "",
+        "unit": "",
+        "drop_in": "",
+    }
+    told = activation(both, "c", "", "d", start=False)
+    assert [len(told[part]) for part in ("config", "unit", "drop_in")] == [64, 0, 64]
+    assert told["config"] != told["drop_in"]
 
 
 def test_a_new_credential_needs_no_restart():

@@ -12,8 +12,9 @@ from gausscert_common.identity import Identity, Role
 from gausscert_coordinator.inventory import AgentInstall, InventoryNode
 from gausscert_coordinator.pki import Signed
 from gausscert_coordinator.rollout.decide import NodePlan, Step, Wanted, decide
-from gausscert_coordinator.rollout.deploying import NodeOutcome, Rollout, State
+from gausscert_coordinator.rollout.deploying import Rollout
 from gausscert_coordinator.rollout.facts import Service
+from gausscert_coordinator.rollout.outcome import NodeOutcome, State
 from gausscert_coordinator.rollout.ssh import Ended
 from support.rollout_fakes import (
     FORMER,

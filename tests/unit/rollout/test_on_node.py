@@ -23,11 +23,12 @@ from gausscert_coordinator.rollout.on_node import (
     look,
     main,
     processes,
+    ready,
     removal,
     service,
     software,
 )
-from gausscert_coordinator.rollout.on_node.layout import Account, Layout, layout, me
+from gausscert_coordinator.rollout.on_node.layout import Account, Layout, acting_as, layout, me
 from gausscert_coordinator.rollout.on_node.service import NONE, USER, Service
 from gausscert_coordinator.rollout.on_node.trouble import Trouble
 
@@ -134,7 +135,7 @@ def test_switching_is_one_step_and_tidying_keeps_what_it_is_told(places: Layout)
     assert (places.release(), gone) == ("c", ["a"])
 
 
-def test_a_configuration_that_the_agent_refuses_leaves_the_one_before(places: Layout):
+def test_a_configuration_that_the_agent_refuses_is_not_laid_ready(places: Layout):
     agent = places.agent("r")
     agent.parent.mkdir(parents=True)
     agent.write_text('#!/bin/sh\necho "agent.toml: bad" >&2\nexit 2\n')
@@ -148,7 +149,52 @@ def test_a_configuration_that_the_agent_refuses_leaves_the_one_before(places: La
     assert [path.name for path in places.etc.iterdir()] == ["agent.toml"]
     agent.write_text("#!/bin/sh\necho warning: odd >&2\nexit 0\n")
     assert configuration.configure(places, "r", b"after") == "odd"
-    assert (places.config.read_bytes(), mode(places.config)) == (b"after", 0o600)
+    fresh = ready.beside(places.config)
+    assert (places.config.read_bytes(), fresh.read_bytes(), mode(fresh)) == (b"before", b"after", 0o600)
+
+
+def digest(body: bytes) -> str:
+    return hashlib.sha256(body).hexdigest()
+
+
+def test_what_lies_ready_is_put_in_its_place_once_and_may_be_again(places: Layout):
+    """Whoever repeats it after a cut finds it there already, or laid ready once more."""
+    places.config.write_bytes(b"before")
+    files.write_beside(places.config, b"after", 0o600)
+
+    ready.put(places.config, digest(b"after"))
+    ready.put(places.config, digest(b"after"))
+    files.write_beside(places.config, b"after", 0o600)
+    ready.put(places.config, digest(b"after"))
+    ready.put(places.config, "")
+
+    assert places.config.read_bytes() == b"after"
+    assert [path.name for path in places.etc.iterdir()] == ["agent.toml"]
+
+
+def test_what_another_roll_out_has_laid_ready_is_not_put_in_its_place(places: Layout):
+    places.config.write_bytes(b"before")
+    files.write_beside(places.config, b"another", 0o600)
+
+    with pytest.raises(Trouble, match="not there any more") as caught:
+        ready.put(places.config, digest(b"after"))
+
+    assert (caught.value.file, places.config.read_bytes()) == (str(places.config), b"before")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user for a while")
+def test_whoever_is_another_user_for_a_while_writes_as_that_user_and_is_himself_again(tmp_path: Path):
+    before = (os.geteuid(), os.getegid(), os.getgroups())
+    other = Account("nobody", 65534, 65534, "nogroup", "/nonexistent")
+    tmp_path.chmod(0o700)
+
+    with pytest.raises(PermissionError), acting_as(other):
+        (tmp_path / "mine").touch()
+    open_to_all = tmp_path / "open"
+    open_to_all.mkdir()
+    os.chown(open_to_all, 65534, 65534)
+
+    assert (os.geteuid(), os.getegid(), os.getgroups()) == before
 
 
 @pytest.mark.parametrize(
@@ -379,10 +425,16 @@ def drop_in(places: Layout) -> bytes:
     return f'ExecStart="/x/gausscert-agent" serve --config "{places.config}"\n'.encode()
 
 
+def install(made: Service, unit: bytes, more: bytes) -> None:
+    made.lay_ready(unit, more)
+    made.install(digest(unit), digest(more))
+    made.enable()
+
+
 def test_a_unit_without_a_release_is_the_services_too_and_goes_with_the_agent(places, account, systemctl):
     """A deployment that was given up before any agent was started: its unit would fail at each boot."""
     made = Service(USER, account)
-    made.install(b"[Service]\n", drop_in(places))
+    install(made, b"[Service]\n", drop_in(places))
     assert service.kept(places, account) == USER
 
     gone = removal.remove(
@@ -396,7 +448,7 @@ def test_a_unit_without_a_release_is_the_services_too_and_goes_with_the_agent(pl
 def test_the_unit_of_an_agent_elsewhere_is_not_taken_for_this_ones(places, account, systemctl, tmp_path):
     """Two agents of one user: removing the one must not end the other."""
     other = layout(str(tmp_path / "other"))
-    Service(USER, account).install(b"[Service]\n", drop_in(other))
+    install(Service(USER, account), b"[Service]\n", drop_in(other))
     (places.releases / "r").mkdir(parents=True)
     software.switch(places, "r")
 
@@ -410,7 +462,7 @@ def test_a_unit_is_known_however_its_path_is_written_there(account, systemctl, t
 
     places = layout(str(tmp_path / home))
     text = f"ExecStart=/x serve --config {_quoted(str(places.config))}\n"
-    Service(USER, account).install(b"", text.encode())
+    install(Service(USER, account), b"", text.encode())
 
     assert service.kept(places, account) == USER
 
@@ -419,14 +471,42 @@ def test_a_unit_that_was_written_but_not_enabled_is_seen(places, account, system
     systemctl.fails = "enable "
     made = Service(USER, account)
     with pytest.raises(Trouble):
-        made.install(b"[Service]\n", drop_in(places))
+        install(made, b"[Service]\n", drop_in(places))
     assert made.unit.exists()
     systemctl.asked.clear()
 
     assert not made.enabled()
     systemctl.fails = ""
-    made.install(b"[Service]\n", drop_in(places))
+    install(made, b"[Service]\n", drop_in(places))
     assert made.enabled()
+
+
+def test_a_unit_that_lies_ready_is_no_unit_and_goes_with_the_agent_that_it_was_for(
+    places, account, systemctl, tmp_path, monkeypatch
+):
+    """A roll-out that stopped before any start: the next removal leaves nothing of it."""
+    monkeypatch.setattr(os, "geteuid", lambda: 4242)  # of a user's own manager
+    made, other = Service(USER, account), layout(str(tmp_path / "other"))
+    made.lay_ready(b"[Service]\n", drop_in(places))
+
+    assert service.kept(places, account) == NONE
+    made.clear(other)
+    assert ready.beside(made.drop_in).exists()
+    removal.remove(places, Service(NONE, account), None, "n1", with_state=False)
+
+    assert list(made.unit.parent.rglob("*")) == []
+    assert systemctl.asked == ["is-enabled gausscert-agent.service"]
+
+
+def test_a_masked_unit_is_refused_while_nothing_is_changed_yet(account, systemctl, monkeypatch):
+    masked = subprocess.CompletedProcess([], 1, "masked-runtime\n", "")
+    monkeypatch.setattr(service, "run", lambda *_, **__: masked)
+
+    with pytest.raises(Trouble, match="masked") as caught:
+        Service(USER, account).lay_ready(b"u", b"d")
+
+    assert "unmask" in caught.value.remedy
+    assert not Service(USER, account).unit.parent.exists()
 
 
 def test_the_manager_reads_the_unit_again_before_it_starts_the_agent(account, systemctl):

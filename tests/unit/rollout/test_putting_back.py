@@ -10,9 +10,11 @@ import pytest
 from gausscert_common.errors import NodeFailure, Reason
 from gausscert_common.findings import Severity
 from gausscert_coordinator.inventory import AgentInstall, InventoryNode
-from gausscert_coordinator.rollout.decide import NodePlan, Step, Wanted, decide
-from gausscert_coordinator.rollout.deploying import NodeOutcome, Rollout, State, Told
+from gausscert_coordinator.rollout import putting_back
+from gausscert_coordinator.rollout.decide import BEFORE_ANY_START, NodePlan, Step, Wanted, decide
+from gausscert_coordinator.rollout.deploying import Rollout, Told
 from gausscert_coordinator.rollout.facts import Service
+from gausscert_coordinator.rollout.outcome import NodeOutcome, State
 from support.rollout_fakes import (
     FORMER,
     RELEASE,
@@ -59,9 +61,10 @@ class Crew:
         return list(asyncio.run(self.rollout.carry_out(plans, self.software, _no_credential)))
 
     def asked(self, name: str, after: int) -> list[dict]:
-        """What a node was told to do beside looks, from the so-manyth on."""
+        """What a node was told to do beside waiting and looking, from the so-manyth on."""
+        quiet = ("look", "settle")
         sent = zip(self.ssh.asked, self.ssh.requests, strict=True)
-        return [request for (host, _), request in sent if host == name and request["action"] != "look"][
+        return [request for (host, _), request in sent if host == name and request["action"] not in quiet][
             after:
         ]
 
@@ -173,8 +176,8 @@ STOPPED = {
     "config": "new config",
     "running": running(FORMER, stale=True),
 }
-"""What a roll-out leaves that stopped at another node: its unit and agent.toml are there already, and the
-agent of before still runs."""
+"""What a roll-out leaves that died in ACTIVATE, or one of an earlier release that stopped at another node:
+its unit and agent.toml are there already, and the agent of before still runs."""
 
 
 def _repeated(crew: Crew, **now) -> NodeOutcome:
@@ -222,6 +225,47 @@ def test_where_nothing_of_before_is_there_nothing_is_put_back(crew: Crew):
 
     assert (one.put_back, one.findings) == (None, [])
     assert [each["action"] for each in crew.asked("n1", 0)] == ["activate"]
+
+
+NEW = {"gausscert-agent.service": "new unit", "50-gausscert-node.conf": "new drop-in"}
+HALF = {**UNITS, "gausscert-agent.service": "new unit"}
+ALL = (Step.CONFIGURE, Step.SERVICE, Step.ACTIVATE, Step.HEALTH)
+STARTED_ANEW = {**running(RELEASE), "pid": 4712, "started": "boot 2"}
+ANOTHER = {**running(FORMER), "started": "boot 2"}
+
+
+@pytest.mark.parametrize(
+    ("now", "steps", "starts"),
+    [
+        ({}, (), False),
+        ({"units": HALF}, (Step.SERVICE, Step.ACTIVATE, Step.HEALTH), False),
+        ({"units": NEW}, (Step.SERVICE, Step.ACTIVATE, Step.HEALTH), False),
+        ({"units": NEW, "config": "new config"}, ALL, False),
+        ({"units": NEW, "config": "new config", "release": RELEASE}, ALL, False),
+        ({"release": RELEASE}, (Step.ACTIVATE, Step.HEALTH), False),
+        ({"running": None}, ALL, True),
+        ({"running": STARTED_ANEW, "units": NEW, "config": "new config", "release": RELEASE}, ALL, True),
+        ({"running": {**running(FORMER), "pid": 4712}}, ALL, True),
+        ({"running": ANOTHER}, ALL, True),
+    ],
+    ids=[
+        *("nothing was put anywhere", "the unit was", "the drop-in, too", "agent.toml, too", "the link, too"),
+        *("the link alone", "the agent was ended", "the new one was started", "another pid"),
+        "the same pid after a reboot",
+    ],
+)
+def test_from_wherever_an_activation_has_stopped_the_way_back_is_what_it_has_changed(
+    crew: Crew, now, steps, starts
+):
+    there = {**INSTALLED, "running": running(FORMER)}
+
+    back = putting_back.way(crew.plan("n1"), list(BEFORE_ANY_START), facts(**{**there, **now}))
+
+    assert back == putting_back.WayBack(steps, starts=starts)
+    told = putting_back.request(crew.plan("n1"), Step.ACTIVATE, back)
+    assert (told["release"], told["start"]) == (FORMER, starts)
+    assert bool(told["config"]) is (Step.CONFIGURE in steps)
+    assert bool(told["unit"]) is bool(told["drop_in"]) is (Step.SERVICE in steps)
 
 
 def test_a_bug_on_the_way_back_does_not_hide_what_became_of_the_others(crew: Crew):

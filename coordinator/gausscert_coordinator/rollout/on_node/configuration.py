@@ -54,13 +54,14 @@ def credential(pki: Path, sent: Sequence[Mapping[str, Any]], stream: BinaryIO) -
 
 
 def configure(layout: Layout, release: str, config: bytes) -> str:
-    """Put agent.toml in its place, once the release that is going to read it finds nothing wrong with it.
+    """Lay agent.toml ready, once the release that is going to read it finds nothing wrong with it. The one of
+    before stays in its place until the agent is started.
 
     Returns:
         Warnings, or "".
 
     Raises:
-        Trouble: With all that is wrong with it; the one of before is still there.
+        Trouble: With all that is wrong with it; nothing lies ready.
     """
     fresh = files.write_beside(layout.config, config, _CONFIG)
     agent = layout.agent(release)
@@ -70,6 +71,4 @@ def configure(layout: Layout, release: str, config: bytes) -> str:
         said = last_words(done, 20).replace(str(fresh), str(layout.config))
         remedy = "correct the agent's settings on the operator's machine, then run it again"
         raise Trouble(said, remedy, str(layout.config))
-    fresh.replace(layout.config)
-    files.sync_directory(layout.etc)
     return "; ".join(line.removeprefix("warning: ") for line in done.stderr.splitlines() if line)

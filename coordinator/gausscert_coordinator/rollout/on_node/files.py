@@ -111,7 +111,8 @@ def replace(path: Path, body: bytes, mode: int) -> None:
 
 
 def write_beside(path: Path, body: bytes, mode: int) -> Path:
-    """The new file beside the one it is going to replace; what an earlier attempt has left is removed."""
+    """The new file beside the one it is going to replace, durable; what an earlier attempt has left is
+    removed."""
     fresh = path.with_name(path.name + NEW)
     fresh.unlink(missing_ok=True)
     descriptor = os.open(fresh, _CREATE, 0o600)

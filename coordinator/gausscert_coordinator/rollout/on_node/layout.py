@@ -5,9 +5,13 @@ from __future__ import annotations
 import grp
 import os
 import pwd
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 UNIT: Final = "gausscert-agent.service"
 HOME_DIRECTORY: Final = "gausscert"
@@ -43,6 +47,11 @@ class Layout:
     def uploads(self) -> Path:
         """Wheels on their way into a release."""
         return self.software / "uploads"
+
+    @property
+    def given_up(self) -> Path:
+        """Names the last activation that must not begin any more."""
+        return self.software / ".given-up"
 
     @property
     def config(self) -> Path:
@@ -127,6 +136,24 @@ def become(account: Account) -> None:
         os.initgroups(account.name, account.gid)
         os.setresgid(account.gid, account.gid, account.gid)
         os.setresuid(account.uid, account.uid, account.uid)
+
+
+@contextmanager
+def acting_as(account: Account) -> Iterator[None]:
+    """Be that user for a while, as far as files go."""
+    uid, gid, groups = os.geteuid(), os.getegid(), os.getgroups()
+    if uid == account.uid:
+        yield
+        return
+    os.initgroups(account.name, account.gid)
+    os.setegid(account.gid)
+    os.seteuid(account.uid)
+    try:
+        yield
+    finally:
+        os.seteuid(uid)
+        os.setegid(gid)
+        os.setgroups(groups)
 
 
 def _account(entry: pwd.struct_passwd) -> Account:

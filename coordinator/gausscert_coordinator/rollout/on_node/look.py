@@ -66,6 +66,7 @@ def look(request: Mapping[str, Any], layout: Layout) -> dict[str, Any]:
         else {
             "pid": running.pid,
             "release": running.release,
+            "started": running.started,
             "stale": processes.older_than(running, watched),
         },
         "journal": journal(layout, account),
@@ -147,7 +148,7 @@ def _closed_place(layout: Layout, account: Account | None) -> str:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8", errors="replace")
+        return path.read_bytes().decode(errors="replace")  # line ends as they are: it may be put back
     except OSError:
         return ""
 

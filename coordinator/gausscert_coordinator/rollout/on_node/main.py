@@ -8,10 +8,19 @@ import signal
 import sys
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
-from gausscert_coordinator.rollout.on_node import configuration, files, look, processes, removal, software
+from gausscert_coordinator.rollout.on_node import (
+    configuration,
+    files,
+    look,
+    processes,
+    ready,
+    removal,
+    software,
+)
 from gausscert_coordinator.rollout.on_node.layout import (
     Account,
     Layout,
+    acting_as,
     agent_user,
     become,
     layout,
@@ -83,16 +92,34 @@ def _configure(request: Mapping[str, Any], where: Layout, _: BinaryIO) -> str:
 
 def _service(request: Mapping[str, Any], where: Layout, _: BinaryIO) -> None:
     del where
-    Service(request["service"], me()).install(request["unit"].encode(), request["drop_in"].encode())
+    Service(request["service"], me()).lay_ready(request["unit"].encode(), request["drop_in"].encode())
 
 
 def _activate(request: Mapping[str, Any], where: Layout, _: BinaryIO) -> None:
-    """The journal is asked once more, right before an agent that runs is ended."""
+    """The journal is asked once more, right before an agent that runs is ended; then what lies ready is put
+    in its place. The unit comes before agent.toml: should the power fail in between, a new release with the
+    former configuration starts at boot rather than a former one with a configuration that it may not know.
+    """
+    software.require_not_given_up(where, request["attempt"])
+    account, service = _account(request), Service(request["service"], me())
     if processes.agent(where) is not None:
-        removal.require_idle(look.journal(where, _account(request)))
+        removal.require_idle(look.journal(where, account))
+    config, units = request["config"], (request["unit"], request["drop_in"])
+    with acting_as(account):
+        ready.require({where.config: config})
+    ready.require(service.wanted(*units))
+    service.install(*units)
+    with acting_as(account):
+        ready.put(where.config, config)
     software.switch(where, request["release"])
+    if any(units):
+        service.enable()
     if request["start"]:
-        Service(request["service"], me()).start()
+        service.start()
+
+
+def _settle(request: Mapping[str, Any], where: Layout, _: BinaryIO) -> None:
+    software.give_up(where, request["attempt"])
 
 
 def _tidy(request: Mapping[str, Any], where: Layout, _: BinaryIO) -> list[str]:
@@ -131,6 +158,7 @@ ACTIONS: Final[dict[str, Callable[[Mapping[str, Any], Layout, BinaryIO], Any]]] 
     "configure": _configure,
     "service": _service,
     "activate": _activate,
+    "settle": _settle,
     "tidy": _tidy,
     "remove": _remove,
 }

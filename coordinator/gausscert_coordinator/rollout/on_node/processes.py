@@ -27,6 +27,8 @@ class Running(NamedTuple):
     """"" where it was not started from one."""
     since: float
     """Seconds since the epoch."""
+    started: str
+    """Boot and ticks since then: never the same for another process."""
 
 
 def agent(layout: Layout) -> Running | None:
@@ -35,7 +37,8 @@ def agent(layout: Layout) -> Running | None:
     for pid, words in _command_lines():
         if "serve" in words and named.intersection(words) and _is_agent(words):
             try:
-                return Running(pid, _release(words[0], layout), _started(pid))
+                ticks = _ticks(pid)
+                return Running(pid, _release(words[0], layout), _since(ticks), f"{_boot()} {ticks}")
             except (OSError, ValueError, IndexError):
                 continue  # it has ended
     return None
@@ -72,9 +75,17 @@ def _release(interpreter: str, layout: Layout) -> str:
     return parts[len(base)] if parts[: len(base)] == base and len(parts) > len(base) else ""
 
 
-def _started(pid: int) -> float:
-    """See proc(5): starttime is the 22nd field, in ticks since boot; the second may hold blanks. Not by
-    btime, which is up to a second too early."""
+def _ticks(pid: int) -> int:
+    """See proc(5): starttime is the 22nd field, in ticks since boot; the second may hold blanks."""
     fields = (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
+    return int(fields[19])
+
+
+def _since(ticks: int) -> float:
+    """Not by btime, which is up to a second too early."""
     up_s = float((_PROC / "uptime").read_text().split()[0])
-    return time.time() - up_s + int(fields[19]) / os.sysconf("SC_CLK_TCK")
+    return time.time() - up_s + ticks / os.sysconf("SC_CLK_TCK")
+
+
+def _boot() -> str:
+    return (_PROC / "sys/kernel/random/boot_id").read_text().strip()

@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from gausscert_coordinator.rollout.on_node import files, look, processes
-from gausscert_coordinator.rollout.on_node.service import NONE, Service
+from gausscert_coordinator.rollout.on_node.service import NONE, SYSTEM, USER, Service
 from gausscert_coordinator.rollout.on_node.trouble import Trouble
 
 if TYPE_CHECKING:
@@ -65,6 +65,7 @@ def remove(
     service.stop()
     if service.kind == NONE:
         _end(layout)
+    service.of_kind(SYSTEM if os.geteuid() == 0 else USER).clear(layout)
     gone = service.uninstall()
     own = [layout.config, layout.pki / f"node-{node}.crt", layout.pki / f"node-{node}.key"]
     halves = [path.with_name(path.name + files.NEW) for path in (*own, layout.pki / "ca.crt")]
@@ -75,7 +76,8 @@ def remove(
         _unlink(half)
     trees = [layout.releases, layout.uploads, *((layout.state,) if with_state else ())]
     gone += [str(path) for path in trees if files.remove_tree(path)]
-    _unlink(layout.software / files.LOCK)
+    for own_file in (layout.given_up, layout.software / files.LOCK):
+        _unlink(own_file)
     gone += [str(path) for path in (layout.pki, layout.etc, layout.software) if _remove_empty(path)]
     return gone
 

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from gausscert_coordinator.rollout.on_node import files
+from gausscert_coordinator.rollout.on_node import files, ready
 from gausscert_coordinator.rollout.on_node.layout import UNIT, Account, Layout
 from gausscert_coordinator.rollout.on_node.running import last_words, run
 from gausscert_coordinator.rollout.on_node.trouble import Trouble
@@ -36,6 +36,10 @@ class Service:
         self.kind = kind
         self._account = account
 
+    def of_kind(self, kind: str) -> Service:
+        """The same user's, under another manager."""
+        return Service(kind, self._account)
+
     @property
     def unit(self) -> Path:
         """The unit's file."""
@@ -53,16 +57,47 @@ class Service:
         """Both files; () where nobody starts the agent."""
         return () if self.kind == NONE else (self.unit, self.drop_in)
 
-    def install(self, unit: bytes, drop_in: bytes) -> None:
-        """Put the unit there and have it started with the machine. Does nothing for NONE."""
+    def lay_ready(self, unit: bytes, drop_in: bytes) -> None:
+        """Lay the unit ready beside its place; systemd reads neither name. Does nothing for NONE.
+
+        Raises:
+            Trouble: It could not be started once it is in its place.
+        """
         if self.kind == NONE:
             return
+        self._require_unmasked()
         self.drop_in.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        for path, body in ((self.unit, unit), (self.drop_in, drop_in)):
-            if files.digest_of(path) == "" or path.read_bytes() != body:
-                files.replace(path, body, 0o644)
-        self._must("daemon-reload")
-        self._must("enable", UNIT)
+        # The drop-in first: by it `clear` knows whose both are.
+        files.write_beside(self.drop_in, drop_in, 0o644)
+        files.write_beside(self.unit, unit, 0o644)
+
+    def wanted(self, unit: str, drop_in: str) -> dict[Path, str]:
+        """What has to lie ready or be there, for `ready`: {} for NONE.
+
+        Args:
+            unit: SHA-256, hex; "" for one that stays as it is.
+            drop_in: The same.
+        """
+        return dict(zip(self.texts, (unit, drop_in), strict=False))
+
+    def install(self, unit: str, drop_in: str) -> None:
+        """Put the unit in its place. Does nothing for NONE.
+
+        Args:
+            unit: As `wanted`.
+            drop_in: The same.
+
+        Raises:
+            Trouble: It does not lie ready.
+        """
+        for path, sha256 in self.wanted(unit, drop_in).items():
+            ready.put(path, sha256)
+
+    def enable(self) -> None:
+        """Have systemd read the unit, and start it with the machine. Does nothing for NONE."""
+        if self.kind != NONE:
+            self._must("daemon-reload")
+            self._must("enable", UNIT)
 
     def start(self) -> None:
         """Start the agent, or start it anew. Does nothing for NONE.
@@ -71,7 +106,7 @@ class Service:
             Trouble: It did not say that it serves.
         """
         if self.kind != NONE:
-            self._must("daemon-reload")  # whoever wrote the unit may have been cut off before that
+            self._must("daemon-reload")  # whoever put the unit there may have been cut off before that
             self._systemctl("reset-failed", UNIT)
             self._must("restart", UNIT, timeout_s=_START_S)
 
@@ -80,6 +115,14 @@ class Service:
         if self.kind != NONE and self.unit.exists():
             self._must("disable", "--now", UNIT, timeout_s=_START_S)
 
+    def clear(self, layout: Layout) -> None:
+        """Remove what lies ready for the agent of these places; of another one it stays. Nothing for NONE."""
+        if self.kind == NONE or not _names(ready.beside(self.drop_in), layout):
+            return
+        for path in self.texts:
+            ready.beside(path).unlink(missing_ok=True)
+        self._remove_empty()
+
     def uninstall(self) -> list[str]:
         """Remove the unit; answers what was removed."""
         if self.kind == NONE:
@@ -87,8 +130,7 @@ class Service:
         gone = [path for path in self.texts if path.exists()]
         for path in gone:
             path.unlink()
-        if self.drop_in.parent.is_dir() and not any(self.drop_in.parent.iterdir()):
-            self.drop_in.parent.rmdir()
+        self._remove_empty()
         if gone:
             self._must("daemon-reload")
         return [str(path) for path in gone]
@@ -103,13 +145,17 @@ class Service:
 
     def starts(self, layout: Layout) -> bool:
         """Whether it is the agent of these places that the unit starts; another one may lie elsewhere."""
-        try:
-            text = self.drop_in.read_text(encoding="utf-8", errors="replace")
-        except OSError:
-            return False
-        plain = str(layout.config)
-        escaped = plain.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
-        return f'"{escaped}"' in text or f" {plain}\n" in text
+        return _names(self.drop_in, layout)
+
+    def _require_unmasked(self) -> None:
+        if self._systemctl("is-enabled", UNIT).stdout.strip().startswith("masked"):
+            user = "--user " if self.kind == USER else ""
+            remedy = f"find out why, then systemctl {user}unmask {UNIT} on the node"
+            raise Trouble("the unit is masked: systemd will not start it", remedy, str(self.unit))
+
+    def _remove_empty(self) -> None:
+        if self.drop_in.parent.is_dir() and not any(self.drop_in.parent.iterdir()):
+            self.drop_in.parent.rmdir()
 
     def _must(self, *words: str, timeout_s: float = 60.0) -> None:
         done = self._systemctl(*words, timeout_s=timeout_s)
@@ -124,6 +170,16 @@ class Service:
     def _systemctl(self, *words: str, timeout_s: float = 60.0) -> subprocess.CompletedProcess[str]:
         of_user = ("--user",) if self.kind == USER else ()
         return run(["systemctl", *of_user, *words], timeout_s=timeout_s, environment=_bus(self._account))
+
+
+def _names(drop_in: Path, layout: Layout) -> bool:
+    try:
+        text = drop_in.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    plain = str(layout.config)
+    escaped = plain.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
+    return f'"{escaped}"' in text or f" {plain}\n" in text
 
 
 def managers(account: Account) -> dict[str, bool]:

@@ -123,6 +123,26 @@ def switch(layout: Layout, release: str) -> None:
     files.sync_directory(layout.software)
 
 
+def give_up(layout: Layout, attempt: str) -> None:
+    """Have an activation that has not begun never begin. One that has begun has ended by now: whoever asks
+    for this has the lock."""
+    files.replace(layout.given_up, attempt.encode(), 0o600)
+
+
+def require_not_given_up(layout: Layout, attempt: str) -> None:
+    """Refuse an activation that was sent before it was given up, and comes after that.
+
+    Raises:
+        Trouble: It was.
+    """
+    try:
+        given_up = layout.given_up.read_bytes() == attempt.encode()
+    except FileNotFoundError:
+        return
+    if given_up:
+        raise Trouble("this step was given up before it came here", "run it again", str(layout.given_up))
+
+
 def tidy(layout: Layout, keep: Sequence[str]) -> list[str]:
     """Remove what is left of other releases; answers what was removed."""
     doomed = [path for path in sorted(layout.releases.iterdir()) if path.name not in keep]
