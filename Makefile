@@ -18,7 +18,7 @@ SIMULATED = $(if $(SEED),--seed $(SEED) $(if $(MUTANT),--mutant $(MUTANT)),$(if 
 
 SECONDS ?= 60
 
-.PHONY: demo test faults soak model simulate fuzz check fmt protos check-protos docs check-docs screens bench bench-node bench-abuse bundle lock clean
+.PHONY: demo test faults soak virtual model simulate fuzz check fmt protos check-protos docs check-docs screens bench bench-node bench-abuse bundle lock clean
 
 ## demo: three simulated nodes on loopback, a replacement, a failure and its rollback
 demo: $(VENV)/.runtime
@@ -35,6 +35,10 @@ faults: $(VENV)/.development
 ## soak: the tests that take long
 soak: $(VENV)/.development
 	$(BIN)/pytest -n $(WORKERS) --dist loadgroup -m soak $(ARGS)
+
+## virtual: the agent under a real systemd, on a machine under qemu; needs root, qemu-system-x86, debootstrap, a network
+virtual: $(VENV)/.development
+	$(BIN)/pytest -n0 -m virtual tests/virtual $(ARGS)
 
 ## model: every state of the transaction with two coordinators, and every broken variant (ARGS=--help)
 model: $(VENV)/.runtime

@@ -18,7 +18,7 @@ from gausscert_common.findings import Finding, Severity
 
 from gausscert_agent import looks
 from gausscert_agent.expiry import Alarm, alarms, judge_served, serves, serves_live, with_served
-from gausscert_agent.looks import Check, Key, Lasting, NotNow
+from gausscert_agent.looks import Check, Key, Lasting, NotNow, Part
 from gausscert_agent.node_findings import node_finding
 
 if TYPE_CHECKING:
@@ -36,6 +36,9 @@ REPEAT_S: Final = 86_400.0
 """What lasts is told once a day, however often is looked."""
 DOWN_AFTER_S: Final = 60.0
 """How long a cm_server must not have served before that is an alarm: a machine boots, and CM is restarted."""
+AGAIN_S: Final = 60.0
+"""How soon is looked again after a look that saw no cm_server, or not all. Nobody tells when there is more to
+see: a lease runs out by itself, and a machine that boots is slow, or has no CM yet."""
 _NOTHING: Final = frozenset[looks.Part]()
 _SHORTEST_S: Final = 60.0
 """CM allows an interval of 0; nobody wants such a log."""
@@ -87,9 +90,6 @@ class AlarmWatch:
         self._last: Check | None = None
         self._looked_at = 0.0
         self._silent_since: float | None = None
-        self._put_off = False
-        """What is served was not to be known in the last look. Nobody tells when it is: a lease runs out by
-        itself, and a machine that boots may have no CM yet."""
         self._told: dict[Key, Lasting] | None = None
         """The alarms that last; None before the first look."""
 
@@ -127,7 +127,8 @@ class AlarmWatch:
             Seconds until the next look.
         """
         check = self._look_once()
-        often_s = DOWN_AFTER_S if check.serves is False or self._put_off else LOOK_EVERY_S
+        whole = check.serves is not False and {Part.LOOKED, Part.DISK} <= check.seen
+        often_s = LOOK_EVERY_S if whole else AGAIN_S
         return min(self._interval(), often_s)
 
     def _look_once(self) -> Check:
@@ -139,7 +140,7 @@ class AlarmWatch:
             return check
 
     def _check(self) -> Check:
-        own, self._put_off = self._own(), False
+        own = self._own()
         try:
             report = self._report()
         except GausscertError as error:
@@ -152,7 +153,7 @@ class AlarmWatch:
         try:
             served, asked = self._served(), True
         except NotNow:
-            self._put_off = True
+            asked = False
         except GausscertError as error:
             unsaid = [Alarm(node_finding(looks.NOT_OBSERVED, f"what cm_server serves: {error}"))]
         down = self._is_down(served, asked=asked)

@@ -19,7 +19,7 @@ from gausscert_common.errors import InvalidInput, Reason
 from gausscert_common.factors import password_faults
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 
@@ -105,10 +105,9 @@ def issue_bundle(
         ca_passphrase: Encrypts the CA's key; None to forget the key, so that this CA never signs again.
 
     Raises:
-        InvalidInput: ARGUMENT_INVALID; an option or a password cannot be used. Nothing was made.
+        InvalidInput: ARGUMENT_INVALID; options or passwords cannot be used. Nothing was made.
     """
-    _check_passwords(server_password, client_password, ca_passphrase)
-    _check(options)
+    _check(options, server_password, client_password, ca_passphrase)
     ca_key = _generate(_CA_KEY.get(options.key_type, options.key_type))
     ca = _ca_certificate(options, ca_key)
     pem = {"cacert.pem": ca.public_bytes(Encoding.PEM)}
@@ -122,37 +121,53 @@ def issue_bundle(
     )
 
 
-def _check_passwords(server: str, client: str, ca: str | None) -> None:
+def _check(options: IssueOptions, server: str, client: str, ca: str | None) -> None:
+    """All that is wrong is told at once."""
+    wrong = [*_of_passwords(server, client, ca), *_of_options(options)]
+    if wrong:
+        causes, remedies = zip(*wrong, strict=True)
+        raise _invalid("; ".join(causes), "; ".join(dict.fromkeys(remedies)))
+
+
+def _of_passwords(server: str, client: str, ca: str | None) -> Iterator[tuple[str, str]]:
     for whose, password in (("server", server), ("client", client)):
         faults = password_faults(password)
         if faults:
-            raise _invalid(
-                f"the password of {whose}.key does not suit CM: {'; '.join(faults)}",
-                "choose 8 to 15 bytes with at least three of: capitals, small letters, digits, special"
-                f" characters; --{whose}-password-file takes it from a file",
-            )
+            cause = f"the password of {whose}.key does not suit CM: {'; '.join(faults)}"
+            remedy = "choose 8 to 15 bytes with at least three of: capitals, small letters, digits, special"
+            yield cause, f"{remedy} characters; --{whose}-password-file takes it from a file"
     if ca == "":
-        raise _invalid("the passphrase of the CA's key is empty", "choose one, or do not keep the CA's key")
+        yield "the passphrase of the CA's key is empty", "choose one, or do not keep the CA's key"
     if ca is not None and len(ca.encode()) > MAX_PASSPHRASE_BYTES:
-        raise _invalid(
+        yield (
             f"the passphrase of the CA's key has more than {MAX_PASSPHRASE_BYTES} bytes",
             "choose a shorter one",
         )
 
 
-def _check(options: IssueOptions) -> None:
+def _of_options(options: IssueOptions) -> Iterator[tuple[str, str]]:
     if not 1 <= options.leaf_days <= options.ca_days <= MAX_DAYS:
-        message = f"--days {options.leaf_days} with --ca-days {options.ca_days} is not possible"
-        raise _invalid(message, f"use --ca-days from 1 to {MAX_DAYS}, and --days from 1 to --ca-days")
+        yield (
+            f"--days {options.leaf_days} with --ca-days {options.ca_days} is not possible",
+            f"use --ca-days from 1 to {MAX_DAYS}, and --days from 1 to --ca-days",
+        )
     for what, text in (("organization", options.organization), ("common-name", options.common_name)):
         if len(text) > _MAX_ATTRIBUTE or not text.isprintable():
-            raise _invalid(
+            yield (
                 f"--{what}: it is too long or not printable",
                 f"use up to {_MAX_ATTRIBUTE} printable characters",
             )
     if len(options.dns_names) + len(options.ip_addresses) > MAX_ALTERNATIVE_NAMES:
-        raise _invalid("--san is given too often", f"give up to {MAX_ALTERNATIVE_NAMES} names")
-    _alternative_names(options)
+        yield "--san is given too often", f"give up to {MAX_ALTERNATIVE_NAMES} names"
+    for name in options.dns_names:
+        broken_address = name.replace(".", "").isdigit()
+        if not name or not name.isascii() or not name.isprintable() or " " in name or broken_address:
+            yield f"--san {name!r} is neither a DNS name nor an IP address", _SAN
+    for text in options.ip_addresses:
+        try:
+            ipaddress.ip_address(text)
+        except ValueError:
+            yield f"--san {text!r} is no IP address", _SAN
 
 
 def _invalid(message: str, remedy: str) -> InvalidInput:
@@ -260,15 +275,5 @@ def _key_usage(
 
 
 def _alternative_names(options: IssueOptions) -> list[x509.GeneralName]:
-    names: list[x509.GeneralName] = []
-    for name in options.dns_names:
-        broken_address = name.replace(".", "").isdigit()
-        if not name or not name.isascii() or not name.isprintable() or " " in name or broken_address:
-            raise _invalid(f"--san {name!r} is neither a DNS name nor an IP address", _SAN)
-        names.append(x509.DNSName(name))
-    for text in options.ip_addresses:
-        try:
-            names.append(x509.IPAddress(ipaddress.ip_address(text)))
-        except ValueError:
-            raise _invalid(f"--san {text!r} is no IP address", _SAN) from None
-    return names
+    addresses = map(ipaddress.ip_address, options.ip_addresses)
+    return [*map(x509.DNSName, options.dns_names), *map(x509.IPAddress, addresses)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import shlex
 import signal
 import subprocess
@@ -30,6 +31,8 @@ class Place:
     directory: str
     settings: str
     """The text of its settings."""
+    listen: str = ""
+    """Where its agent listens, if that is not its address."""
 
 
 def simulated_place(node: SimulatedNode, port: int, directory: Path) -> Place:
@@ -95,9 +98,16 @@ class Operator:
         for place in places:
             (root / f"{place.name}.toml").write_text(place.settings)
             text += f'[[node]]\nname = "{place.name}"\naddress = "{place.address}"\n'
-            text += f'agent.settings = "{place.name}.toml"\nagent.listen = "{place.address}"\n'
+            text += (
+                f'agent.settings = "{place.name}.toml"\nagent.listen = "{place.listen or place.address}"\n'
+            )
             text += f'agent.directory = "{place.directory}"\n' if place.directory else ""
         self.inventory.write_text(text)
+
+    def log_in_as(self, user: str) -> None:
+        """From now on; the options name somebody already."""
+        text = self.inventory.read_text()
+        self.inventory.write_text(re.sub(r"'User=[^']*'", f"'User={user}'", text))
 
     def gausscert(self, *arguments: str) -> Ended:
         """Run the operator's command, in this process; its result is a document."""

@@ -184,6 +184,19 @@ def test_passwords_that_cm_refuses_are_refused_and_not_told(passwords):
     assert "8 to 15 bytes" in caught.value.remedy
 
 
+def test_all_that_is_wrong_is_told_at_once():
+    options = replace(EC, leaf_days=0, organization="\n", dns_names=("a b", "1.2.3"))
+    with pytest.raises(InvalidInput) as caught:
+        issue_bundle(options, "short", "shorter", ca_passphrase="")
+
+    assert [part.split(" does not")[0] for part in str(caught.value.message).split("; the pass")[:2]] == [
+        "the password of server.key",
+        "word of client.key",
+    ]
+    for part in ("passphrase of the CA's key is empty", "--days 0", "--organization", "'a b'", "'1.2.3'"):
+        assert part in caught.value.message
+
+
 def test_an_empty_passphrase_is_no_passphrase():
     with pytest.raises(InvalidInput, match="empty"):
         issue(ca_passphrase="")

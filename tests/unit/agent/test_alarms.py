@@ -165,8 +165,11 @@ def test_a_shorter_interval_of_cm_is_followed_but_not_below_a_minute():
 def test_an_interval_that_cannot_be_read_is_cms_default():
     assert Bench(interval_s=None).look()[0] == 3600
     bench = Bench()
-    bench.watch._interval_s = bench.report
-    bench.error = NodeFailure(Reason.CONF_FAILED, "unreadable")
+
+    def unreadable():
+        raise NodeFailure(Reason.CONF_FAILED, "unreadable")
+
+    bench.watch._interval_s = unreadable
     assert bench.look()[0] == 3600
 
 
@@ -440,8 +443,24 @@ def test_what_is_put_off_is_looked_at_again_soon():
     assert bench.look()[1] == [("WARNING", "NODE_NOT_SERVED")]
     bench.served = NotNow()
     assert bench.look()[0] == 60.0
-    bench.error = NodeFailure(Reason.STORE_FAILED, "no")  # then that is an alarm of its own
+    bench.served = None
     assert bench.look()[0] == 3600.0
+
+
+def test_what_could_not_be_seen_is_looked_at_again_soon():
+    """A machine that boots is slow: what cm_ctl did not say then would be an alarm for an hour."""
+    bench = Bench(certificate(999))
+    bench.served = NodeFailure(Reason.CM_CTL_FAILED, "cm_ctl view did not end")
+    assert bench.look() == (60.0, [("WARNING", "NODE_NOT_OBSERVED")])
+    bench.served = None
+    assert bench.look() == (3600.0, [("INFO", "")])
+    bench.unread = (UNREAD,)
+    assert bench.look() == (60.0, [("WARNING", "NODE_NOT_OBSERVED")])
+    bench.unread = ()
+    bench.error = NodeFailure(Reason.STORE_FAILED, "no")
+    assert bench.look()[0] == 60.0
+    bench.error = None
+    assert bench.look() == (3600.0, [("INFO", "")])
 
 
 def test_that_it_does_not_serve_is_not_over_while_somebody_restarts_it():
