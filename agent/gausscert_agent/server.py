@@ -31,8 +31,10 @@ logger = logging.getLogger(__name__)
 MAX_REQUEST_BYTES: Final = 1024 * 1024
 """Nine ordinary files are 30 KiB; this leaves room for a CA file of several hundred certificates."""
 MAX_CONCURRENT_RPCS: Final = 2048
-"""A backstop far above all slots together (`Pools`) and those who are kept waiting at the door: whoever opens
-a thousand calls must not make gRPC refuse those of others."""
+"""A backstop above all slots together (`Pools`) and the room at the door, and so never reached: gRPC would
+refuse the calls of an operator like those of the crowd beside him."""
+MAX_PENDING: Final = 8192
+"""Calls of which nothing but the headers has been read."""
 LOOKS_EACH: Final = 4
 """Of one caller at once."""
 
@@ -43,6 +45,13 @@ OPTIONS: Final[tuple[tuple[str, Any], ...]] = (
     ("grpc.max_metadata_size", 8 * 1024),
     ("grpc.absolute_max_metadata_size", 16 * 1024),
     ("grpc.max_concurrent_streams", 16),
+    # What a call may send before anybody has asked for its request: thousands of them, at 64 KiB each and
+    # more where gRPC finds the line quick, filled 400 MiB. What is asked for may be as large as it is.
+    ("grpc.http2.lookahead_bytes", 16 * 1024),
+    ("grpc.http2.bdp_probe", 0),
+    # Beyond a thousand calls that nobody has taken yet gRPC drops some by chance, an operator's as well.
+    ("grpc.server.max_pending_requests", MAX_PENDING),
+    ("grpc.server.max_pending_requests_hard_limit", MAX_PENDING),
     # Whoever connects and says nothing is gone after five seconds.
     ("grpc.server_handshake_timeout_ms", 5_000),
     ("grpc.max_connection_idle_ms", 60_000),

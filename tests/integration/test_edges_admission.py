@@ -24,9 +24,9 @@ CONNECTIONS, EACH = 5, 16
 """One connection takes 16 calls at once."""
 
 
-def connections(edge) -> list[grpc.Channel]:
+def connections(edge, name: str = "eve") -> list[grpc.Channel]:
     """Of an observer."""
-    eve = edge.person(Role.OBSERVER, "eve")
+    eve = edge.person(Role.OBSERVER, name)
     return [edge.channel(eve, **{"grpc.use_local_subchannel_pool": 1}) for _ in range(CONNECTIONS)]
 
 
@@ -188,3 +188,45 @@ def test_calls_are_bounded_as_a_whole_too(tmp_path, monkeypatch):
         assert one_more.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
         edge.node.gate.set()
         assert [call.code() for call in inside] == [grpc.StatusCode.OK] * 2
+
+
+def test_whoever_has_a_slot_gets_in_however_crowded_the_door_is(edge, stub, probes, monkeypatch):
+    """gRPC refuses all alike as soon as it counts too many."""
+    monkeypatch.setattr(edge.server._pools._look, "_share", 1)
+    monkeypatch.setattr(edge.server._pools._door, "_room", 2)
+    monkeypatch.setattr(edge.server._pools._door, "_pause_s", 20.0)
+    others = [agent_service_pb2_grpc.AgentServiceStub(each) for each in connections(edge, "mallory")]
+    crowd = [each.Probe.future(GOOD["Probe"], timeout=20) for each in others for _ in range(EACH)]
+    assert edge.node.inside.acquire(timeout=5)
+
+    stub.GetNode(GOOD["GetNode"], timeout=5)
+
+    deadline = time.monotonic() + 5
+    while sum(call.done() for call in crowd) < len(crowd) - 3:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert {call.code() for call in crowd if call.done()} == {grpc.StatusCode.UNAVAILABLE}
+    for call in crowd:
+        call.cancel()
+
+
+def test_a_machine_that_has_no_thread_left_gets_its_callers_turned_away_and_no_agent_stopped(
+    tmp_path, monkeypatch
+):
+    """It went on listening, and never answered anybody again."""
+    with Edge(tmp_path) as edge:
+        channel = edge.channel(edge.person(Role.OPERATOR, "alice"))
+        stub = agent_service_pb2_grpc.AgentServiceStub(channel)
+        stub.Commit(GOOD["Commit"], timeout=5)
+        real = threading.Thread.start
+
+        def start(thread: threading.Thread) -> None:
+            if thread.name.startswith("gausscert"):
+                raise RuntimeError("can't start new thread")
+            real(thread)
+
+        with monkeypatch.context() as busy:
+            busy.setattr(threading.Thread, "start", start)
+            assert refusal(stub.GetNode, GOOD["GetNode"]).reason is Reason.BUSY
+            stub.Commit(GOOD["Commit"], timeout=5)  # its thread is there
+        stub.GetNode(GOOD["GetNode"], timeout=5)
