@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from gausscert_agent.credential_source import CredentialSource
     from gausscert_agent.front import Rooms
     from gausscert_agent.health import Health
+    from gausscert_agent.interceptors import Outermost
     from gausscert_agent.node import Node
 
 logger = logging.getLogger(__name__)
@@ -135,6 +136,7 @@ class AgentServer:
         self._ending = threading.Lock()
         self._ended = False
         self._health: Health | None = None
+        self._outermost: Outermost | None = None
         self._server = grpc.server(
             self._pools.work,
             handlers=[self._front],
@@ -164,6 +166,7 @@ class AgentServer:
         node = self._answering()
         doorkeeper = Doorkeeper(self._config.cluster, lambda: node.in_transaction, self.control.denied)
         outermost = Outermost(self._config.name, self._pools.of, doorkeeper.check, self.control.audit)
+        self._outermost = outermost
         collected: Any = Collected()
         agent_service_pb2_grpc.add_AgentServiceServicer_to_server(
             AgentService(self._config.name, node, self.control), collected
@@ -228,7 +231,7 @@ class AgentServer:
         while not node.drain(self._config.drain_s):
             logger.warning("still waiting for the running command")
         stopped.wait()
-        self._pools.close()
+        self._close_rooms()
         logger.info("stopped")
 
     def close(self) -> None:
@@ -236,7 +239,12 @@ class AgentServer:
         self._end()
         self._front.close()
         self._server.stop(None)
+        self._close_rooms()
+
+    def _close_rooms(self) -> None:
         self._pools.close()
+        if self._outermost is not None:
+            self._outermost.close()
 
 
 def _cannot_listen(listen: str) -> InvalidInput:

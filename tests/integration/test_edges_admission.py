@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 
@@ -9,12 +10,14 @@ import grpc
 import pytest
 from gausscert.v1 import agent_service_pb2_grpc
 from gausscert_agent import server
+from gausscert_agent.call_log import REFUSED
 from gausscert_agent.server import LOOKS_EACH
 from gausscert_common.errors import Reason
 from gausscert_common.identity import Role
 from gausscert_common.model import ProbeReport
 from gausscert_coordinator.inventory import Credentials
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from support.audit_lines import event_of
 from support.edge_calls import GOOD, edge, operator, refusal, stub
 from support.edges import Edge, no_threads_are_left
 
@@ -230,3 +233,85 @@ def test_a_machine_that_has_no_thread_left_gets_its_callers_turned_away_and_no_a
             assert refusal(stub.GetNode, GOOD["GetNode"]).reason is Reason.BUSY
             stub.Commit(GOOD["Commit"], timeout=5)  # its thread is there
         stub.GetNode(GOOD["GetNode"], timeout=5)
+
+
+@pytest.fixture
+def no_slot(edge, stub, monkeypatch):
+    """For any command; `edge` has everything loaded."""
+    stub.Commit(GOOD["Commit"], timeout=5)
+    monkeypatch.setattr(edge.server._pools.work, "_slots", 0)
+
+
+@pytest.mark.usefixtures("no_slot")
+def test_whoever_is_turned_away_is_told_however_slow_the_disk_is_and_written_down(edge, stub, monkeypatch):
+    """The door's thread wrote the line itself, and hung there for everybody who came after."""
+    mended, write = threading.Event(), edge.server.control.audit._disk.write
+
+    def hangs(*line):
+        assert mended.wait(20)
+        return write(*line)
+
+    monkeypatch.setattr(edge.server.control.audit._disk, "write", hangs)
+    for _ in range(3):
+        assert refusal(stub.Commit, GOOD["Commit"]).reason is Reason.BUSY
+    mended.set()
+    edge.server._outermost.close()
+
+    lines, _ = edge.server.control.audit.lines(0, 100_000)
+    assert [event_of(line).outcome for line in lines] == ["OK"] + ["BUSY"] * 3
+
+
+@pytest.mark.usefixtures("no_slot")
+def test_whoever_is_turned_away_is_told_however_slowly_the_log_is_read(edge, stub):
+    read = threading.Event()
+
+    class Unread(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            assert read.wait(20)
+
+    logger, handler = logging.getLogger("gausscert_agent.call_log"), Unread()
+    before = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        for _ in range(3):
+            assert refusal(stub.Commit, GOOD["Commit"]).reason is Reason.BUSY
+    finally:
+        read.set()
+        edge.server._outermost.close()
+        logger.removeHandler(handler)
+        logger.setLevel(before)
+
+
+def test_a_flood_for_which_there_is_no_slot_hides_nobody_who_may_not_call(edge, stub, monkeypatch, caplog):
+    """Both had one allowance, in the log and in the audit log."""
+    caplog.set_level(logging.INFO)
+    stub.Commit(GOOD["Commit"], timeout=5)  # the channel knows now how many calls it may have at once
+    eve = agent_service_pb2_grpc.AgentServiceStub(edge.channel(edge.person(Role.OBSERVER, "eve")))
+    with monkeypatch.context() as full:
+        full.setattr(edge.server._pools.work, "_slots", 0)
+        full.setattr(edge.server._pools._door, "_pause_s", 0.0)
+        crowd = [stub.Commit.future(GOOD["Commit"], timeout=20) for _ in range(50)]
+        assert {call.code() for call in crowd} == {grpc.StatusCode.UNAVAILABLE}
+
+    assert refusal(eve.Abort, GOOD["Abort"]).reason is Reason.PERMISSION_DENIED
+    edge.server._outermost.close()
+
+    lines, _ = edge.server.control.audit.lines(0, 100_000)
+    assert "PERMISSION_DENIED" in [event_of(line).outcome for line in lines]
+    refused = [record.result for record in caplog.records if record.getMessage() == "call refused"]
+    assert REFUSED <= refused.count("BUSY") < len(crowd)
+    assert "PERMISSION_DENIED" in refused
+
+
+@pytest.mark.parametrize("slots", [0, 8])
+def test_what_nobody_foresaw_in_writing_a_call_down_is_told_to_nobody(edge, stub, monkeypatch, slots):
+    def fails(*_, **__):
+        raise ValueError("canary-secret")
+
+    monkeypatch.setattr(edge.server._pools.work, "_slots", slots)
+    monkeypatch.setattr(edge.server.control.audit, "_append", fails)
+    call = stub.Commit.future(GOOD["Commit"], timeout=5)
+
+    assert call.code() is (grpc.StatusCode.OK if slots else grpc.StatusCode.UNAVAILABLE)
+    assert "canary" not in call.details()
