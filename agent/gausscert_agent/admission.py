@@ -1,8 +1,9 @@
 """How many calls of one kind may be inside at once, so that no kind can lock out another.
 
 gRPC itself has one limit for all calls, and counts those that only wait for a thread: eighty slow Probes of
-an observer would keep out the operator's Abort. Here each kind has its own threads and its own slots. Of
-those for looking nobody gets all: a thousand calls of one observer leave room for the operator's status.
+an observer would keep out the operator's Abort. Here each kind has its own threads and its own slots, and so
+have those of each kind who may do less: however many observers ask, an operator's status finds room, and
+nobody has all that there is for his like.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import time
 from collections import Counter, deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Generic, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, ParamSpec, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -147,6 +148,17 @@ def _turn_away(call: _Call[Any]) -> None:
         _here.turned_away = False
 
 
+class Caller(NamedTuple):
+    """As TLS knows him. A credential that was stolen shares nothing with the one that has taken its place."""
+
+    uris: tuple[bytes, ...] = ()
+    certificate: tuple[bytes, ...] = ()
+
+
+NOBODY: Final = Caller()
+"""All who cannot be seen are one."""
+
+
 class Pool(ThreadPoolExecutor):
     """The threads for one kind of call. They are made on demand.
 
@@ -165,12 +177,15 @@ class Pool(ThreadPoolExecutor):
         self._door = door
         self._counting = threading.Lock()
         self._taken = 0
-        self._taken_by: Counter[object] = Counter()
+        self._taken_by: Counter[Caller] = Counter()
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """As `admit`, for whoever calls."""
+        return self.admit(_caller(args), fn, *args, **kwargs)
+
+    def admit(self, caller: Caller, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Take a slot until the call has ended, in whatever way: also one whose caller hung up before.
         Where none is left, or the caller has had his share, he is told so at the door."""
-        caller = None if self._share is None else _caller(args)
         with self._counting:
             full = self._taken >= self._slots
             let_in = not full and self._taken_by[caller] < (self._share or self._slots)
@@ -178,7 +193,7 @@ class Pool(ThreadPoolExecutor):
                 self._take(caller, 1)
         return self._let_in(caller, fn, *args, **kwargs) if let_in else self._door.submit(fn, *args, **kwargs)
 
-    def _let_in(self, caller: object, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+    def _let_in(self, caller: Caller, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Whoever a thread would have to be made for, and cannot, is turned away: what is raised here ends
         gRPC's own thread (grpc._server._serve), and with it an agent that looks as if it lived."""
         call = _Call(partial(fn, *args, **kwargs))
@@ -190,19 +205,38 @@ class Pool(ThreadPoolExecutor):
                 return self._door.submit(fn, *args, **kwargs)
         return call.future
 
-    def _give_back(self, caller: object) -> None:
+    def _give_back(self, caller: Caller) -> None:
         with self._counting:
             self._take(caller, -1)
 
-    def _take(self, caller: object, count: int) -> None:
+    def _take(self, caller: Caller, count: int) -> None:
         self._taken += count
         self._taken_by[caller] += count
         if not self._taken_by[caller]:
             del self._taken_by[caller]
 
 
-def _caller(args: tuple[object, ...]) -> object:
-    """Who calls, as TLS knows him, out of what gRPC hands to a pool. All that cannot be seen are one.
+class Entrance(ThreadPoolExecutor):
+    """Where the callers of one method part: whoever may do less takes no slot of those who may do more.
+
+    It has no threads; gRPC takes calls to nothing but a `ThreadPoolExecutor`.
+
+    Args:
+        choose: The pool for such a caller. It must not raise.
+    """
+
+    def __init__(self, choose: Callable[[Caller], Pool]) -> None:
+        super().__init__(1)
+        self._choose = choose
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Through the pool that is his."""
+        caller = _caller(args)
+        return self._choose(caller).admit(caller, fn, *args, **kwargs)
+
+
+def _caller(args: tuple[object, ...]) -> Caller:
+    """Who calls, as TLS knows him, out of what gRPC hands to a pool.
 
     gRPC tells interceptors nothing of the caller before a thread has been found (grpc._server: the second
     argument is the event that holds the call), and then it is too late to keep a thread free.
@@ -211,6 +245,6 @@ def _caller(args: tuple[object, ...]) -> object:
 
     call = next((found for each in args if (found := getattr(each, "call", None)) is not None), None)
     if not isinstance(call, cygrpc.Call):
-        return None
+        return NOBODY
     known = cygrpc.auth_context(call) or {}
-    return tuple(known.get(b"peer_uri", ()))
+    return Caller(tuple(known.get(b"peer_uri", ())), tuple(known.get(b"x509_pem_cert", ())))

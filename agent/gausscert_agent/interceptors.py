@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from gausscert_common.auditing import Head
     from google.protobuf.message import Message
 
-    from gausscert_agent.admission import Pool
+    from gausscert_agent.admission import Entrance
     from gausscert_agent.audit import AuditLog
     from gausscert_agent.deny_list import DenyListFile
 
@@ -54,7 +54,7 @@ class Outermost(grpc.ServerInterceptor):
 
     Args:
         node: The node's name, for errors that name none.
-        pool_of: The pool for `service/method`. grpcio looks for it on the outermost handler
+        pool_of: Where calls to `service/method` come in. grpcio looks for it on the outermost handler
             (`_server._select_thread_pool_for_behavior`).
         check: Refuses callers before their request is there.
         audit: Written to before anybody is answered.
@@ -63,7 +63,7 @@ class Outermost(grpc.ServerInterceptor):
     def __init__(
         self,
         node: str,
-        pool_of: Callable[[str], Pool],
+        pool_of: Callable[[str], Entrance],
         check: Callable[[str, grpc.ServicerContext], object],
         audit: AuditLog,
     ) -> None:
@@ -187,7 +187,7 @@ def _behavior(handler: Handler) -> Callable[..., Any]:
     return found
 
 
-def _in(pool: Pool, behavior: Callable[..., Any]) -> Callable[..., Any]:
+def _in(pool: Entrance, behavior: Callable[..., Any]) -> Callable[..., Any]:
     behavior.experimental_thread_pool = pool  # type: ignore[attr-defined]
     return behavior
 

@@ -9,12 +9,11 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Final
 
 import grpc
-from gausscert_common import identity
 from gausscert_common.errors import InvalidInput, Reason
 
-from gausscert_agent.admission import HEALTH_WATCHERS, WATCHERS, Door, Pool
 from gausscert_agent.control_plane import ControlPlane
 from gausscert_agent.front import Collected, Front
+from gausscert_agent.pools import Pools
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,9 +35,6 @@ MAX_CONCURRENT_RPCS: Final = 2048
 refuse the calls of an operator like those of the crowd beside him."""
 MAX_PENDING: Final = 8192
 """Calls of which nothing but the headers has been read."""
-LOOKS_EACH: Final = 4
-"""Of one caller at once."""
-
 OPTIONS: Final[tuple[tuple[str, Any], ...]] = (
     # A second agent on the same port would silently share its connections.
     ("grpc.so_reuseport", 0),
@@ -63,43 +59,6 @@ OPTIONS: Final[tuple[tuple[str, Any], ...]] = (
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
     ("grpc.keepalive_permit_without_calls", 1),
 )
-
-_LOOKING: Final = frozenset(
-    f"{identity.AGENT_SERVICE}/{method}" for method in ("GetNode", "Judge", "GetExpiry", "Probe", "ReadAudit")
-)
-_WATCHING: Final = frozenset(
-    {f"{identity.AGENT_SERVICE}/WatchTransaction", f"{identity.HEALTH_SERVICE}/Watch"}
-)
-
-
-class Pools:
-    """Threads and slots by kind of call, so that no kind can keep another waiting or out."""
-
-    def __init__(self) -> None:
-        door = self._door = Door()
-        # One command runs at a time; the others wait for it, or are told BUSY.
-        self.work = Pool("work", threads=4, slots=8, door=door)
-        # Nobody has all of them, so that an observer gone wild does not keep an operator from looking.
-        self._look = Pool("look", threads=8, slots=16, door=door, share=LOOKS_EACH)
-        self._health = Pool("health", threads=2, slots=4, door=door)
-        watchers = WATCHERS + HEALTH_WATCHERS
-        self._watch = Pool("watch", threads=watchers, slots=watchers, door=door)
-
-    def of(self, rpc: str) -> Pool:
-        """The pool for `service/method`."""
-        if rpc in _WATCHING:
-            return self._watch
-        if rpc in _LOOKING:
-            return self._look
-        if rpc.startswith(f"{identity.HEALTH_SERVICE}/"):
-            return self._health
-        return self.work
-
-    def close(self) -> None:
-        """Wait for the threads to end. The server must have stopped."""
-        for pool in (self.work, self._look, self._health, self._watch):
-            pool.shutdown()
-        self._door.close()
 
 
 def _always() -> bool:
@@ -129,7 +88,7 @@ class AgentServer:
         self.source = source
         self.control = ControlPlane(config, source)
         self._first: grpc.ServerCertificateConfiguration | None = source.first()
-        self._pools = Pools()
+        self._pools = Pools(config.cluster)
         self._front = Front(loading)
         self._node: Node | None = None
         self._fit: Callable[[], bool] = _always

@@ -6,8 +6,10 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from gausscert_agent.admission import ROOM, Door, Pool, is_turned_away
-from gausscert_agent.server import MAX_CONCURRENT_RPCS, Pools
+from gausscert_agent.admission import ROOM, Caller, Door, Pool, is_turned_away
+from gausscert_agent.pools import Pools
+from gausscert_agent.server import MAX_CONCURRENT_RPCS
+from gausscert_common.identity import AGENT_SERVICE, HEALTH_SERVICE
 
 WAIT_S = 20.0
 FOR_EVER_S = 3600.0
@@ -163,10 +165,64 @@ def test_whoever_was_turned_away_for_want_of_a_thread_is_not_answered_as_well(no
 
 def test_grpc_never_has_to_count_who_is_inside():
     """It would refuse an operator for whom there is a slot like the crowd for whom there is none."""
-    pools = Pools()
+    pools = Pools("prod")
     try:
         each = (getattr(pools, name) for name in vars(pools))
         slots = sum(pool._slots for pool in each if isinstance(pool, Pool))
         assert slots + ROOM < MAX_CONCURRENT_RPCS
     finally:
         pools.close()
+
+
+LOOK, COMMAND = f"{AGENT_SERVICE}/GetNode", f"{AGENT_SERVICE}/Abort"
+CHECK, WATCH = f"{HEALTH_SERVICE}/Check", f"{AGENT_SERVICE}/WatchTransaction"
+ALICE, EVE = b"gausscert://prod/operator/alice", b"gausscert://prod/observer/eve"
+ROY, NODE = b"gausscert://prod/recoverer/roy", b"gausscert://prod/node/n1"
+
+
+@pytest.mark.parametrize(
+    ("rpc", "uris", "threads"),
+    [
+        (COMMAND, (ALICE,), "work"),
+        (COMMAND, (ROY,), "work"),
+        (COMMAND, (EVE,), "refused"),
+        (f"{AGENT_SERVICE}/Prepare", (ROY,), "refused"),
+        (LOOK, (ALICE,), "look"),
+        (LOOK, (ROY,), "look"),
+        (LOOK, (EVE,), "observe"),
+        (LOOK, (NODE,), "refused"),
+        (CHECK, (ALICE,), "health"),
+        (CHECK, (NODE,), "monitor"),
+        (WATCH, (ALICE,), "watch"),
+        (WATCH, (EVE,), "overlook"),
+        (f"{HEALTH_SERVICE}/Watch", (NODE,), "overlook"),
+        (LOOK, (b"https://example.org/x", ALICE), "look"),
+        (LOOK, (ALICE, EVE), "refused"),
+        (LOOK, (b"gausscert://test/operator/alice",), "refused"),
+        (LOOK, (b"gausscert://prod/operator/\xff",), "refused"),
+        (LOOK, (), "refused"),
+    ],
+)
+def test_whoever_may_do_less_waits_elsewhere(rpc, uris, threads):
+    pools = Pools("prod")
+    try:
+        assert pools.of(rpc)._choose(Caller(uris))._thread_name_prefix == f"gausscert-{threads}"
+    finally:
+        pools.close()
+
+
+def test_a_stolen_credential_shares_nothing_with_the_one_that_has_taken_its_place(patient: Door):
+    gate = threading.Event()
+    pool = Pool("work", threads=2, slots=3, door=patient, share=1)
+    old, new = Caller((ALICE,), (b"old",)), Caller((ALICE,), (b"new",))
+    inside = pool.admit(old, gate.wait, WAIT_S)
+
+    turned_away = pool.admit(old, is_turned_away)
+
+    assert pool.admit(new, is_turned_away).result(WAIT_S) is False
+    patient.close()
+    assert turned_away.result(0) is True
+    gate.set()
+    assert inside.result(WAIT_S)
+    pool.shutdown()
+    assert not pool._taken_by
