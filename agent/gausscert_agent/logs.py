@@ -54,7 +54,7 @@ class UnwaitingHandler(logging.Handler):
 
     Args:
         descriptor: Of a file, a pipe, a socket or a terminal.
-        patience_s: How long to wait for a reader who has read until now.
+        patience_s: How long one line may take with a reader who has read until now.
     """
 
     def __init__(self, descriptor: int, patience_s: float = PATIENCE_S) -> None:
@@ -82,8 +82,10 @@ class UnwaitingHandler(logging.Handler):
 
     def _write(self, line: bytes) -> bool:
         rest = b"\n" + line if self._torn else line
+        until = time.monotonic() + self._patience_s
         while rest:
-            ready = self._writable.poll(0 if self._lost else self._patience_s * 1000)
+            left_s = 0.0 if self._lost else max(0.0, until - time.monotonic())
+            ready = self._writable.poll(left_s * 1000)
             if not ready or not ready[0][1] & select.POLLOUT:
                 return False
             try:

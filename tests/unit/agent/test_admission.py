@@ -211,6 +211,21 @@ def test_whoever_may_do_less_waits_elsewhere(rpc, uris, threads):
         pools.close()
 
 
+def test_nobody_gets_more_than_his_share_and_all_together_no_more_than_there_is(patient: Door):
+    gate = threading.Event()
+    pool = Pool("look", threads=4, slots=3, door=patient, share=2)
+    eve, mallory = Caller((EVE,)), Caller((b"gausscert://prod/observer/mallory",))
+    let_in = [pool.admit(who, gate.wait, WAIT_S) for who in (eve, eve, mallory)]
+
+    turned_away = [pool.admit(who, is_turned_away) for who in (eve, mallory)]
+
+    patient.close()
+    assert [each.result(0) for each in turned_away] == [True, True]
+    gate.set()
+    assert all(each.result(WAIT_S) for each in let_in)
+    pool.shutdown()
+
+
 def test_a_stolen_credential_shares_nothing_with_the_one_that_has_taken_its_place(patient: Door):
     gate = threading.Event()
     pool = Pool("work", threads=2, slots=3, door=patient, share=1)

@@ -158,3 +158,22 @@ def test_what_nobody_foresaw_costs_one_line_and_its_text_is_told_to_nobody(bench
 
     assert [each.getMessage() for each in held.records] == ["unexpected exception", "call refused"]
     assert "canary" not in str(vars(held.records[0]))
+
+
+def test_those_who_only_looked_use_up_nothing_of_the_audit_log(bench, held):
+    held.let.set()
+    for _ in range(2 * REFUSALS):
+        bench.note(GET_NODE)
+    bench.note()
+    bench.turned_away.close()
+
+    assert [each.rpc for each in bench.lines()] == ["Abort"]
+
+
+def test_once_it_is_closed_nothing_is_begun_any_more(bench):
+    bench.turned_away.close()
+
+    bench.note()
+
+    assert bench.turned_away._thread is None
+    assert bench.log.turned_away.told() == 1
