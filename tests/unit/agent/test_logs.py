@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 from gausscert_agent.logs import JsonFormatter, TextFormatter, UnwaitingHandler, configure
@@ -93,10 +94,8 @@ class Line:
         self.handler.handle(record(text))
 
     def read_some(self, most: int) -> None:
-        try:
+        with suppress(BlockingIOError):
             os.read(self.reads, most)
-        except BlockingIOError:
-            pass
 
     def read(self) -> str:
         said = b""
