@@ -1,18 +1,20 @@
 """How many calls of one kind may be inside at once, so that no kind can lock out another.
 
 gRPC itself has one limit for all calls, and counts those that only wait for a thread: eighty slow Probes of
-an observer would keep out the operator's Abort. Here each kind has its own threads and its own slots. Of
-those for looking nobody gets all: a thousand calls of one observer leave room for the operator's status.
+an observer would keep out the operator's Abort. Here each kind has its own threads and its own slots, and so
+have those of each kind who may do less: however many observers ask, an operator's status finds room, and
+nobody has all that there is for his like.
 """
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, ParamSpec, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,10 +26,12 @@ HEALTH_WATCHERS: Final = 8
 
 PAUSE_S: Final = 0.5
 KEPT_WAITING: Final = 1024
+ROOM: Final = 1536
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
+logger = logging.getLogger(__name__)
 _here = threading.local()
 
 
@@ -36,50 +40,123 @@ def is_turned_away() -> bool:
     return bool(getattr(_here, "turned_away", False))
 
 
-class Door(ThreadPoolExecutor):
+class _Call(Generic[T]):
+    """One call, which is carried out once, by whoever comes first."""
+
+    def __init__(self, carry_out: Callable[[], T]) -> None:
+        self._carry_out = carry_out
+        self.future: Future[T] = Future()
+
+    def withdraw(self) -> bool:
+        """Nobody carries it out any more; False if somebody does already."""
+        return self.future.cancel()
+
+    def run(self) -> None:
+        """Carry it out. What is raised is for whoever asks the future; gRPC does not."""
+        if not self.future.set_running_or_notify_cancel():
+            return
+        try:
+            self.future.set_result(self._carry_out())
+        except BaseException as error:
+            logger.error("a call has ended in an exception", exc_info=error)
+            self.future.set_exception(error)
+
+
+class Door:
     """Tells callers that there is no slot for them, after a while: whoever calls again as soon as he is
     turned away, a thousand times at once, would otherwise keep gRPC's only thread from the calls of others.
 
+    Whoever finds the door crowded is told by the thread that brings him, without a pause. gRPC would refuse
+    callers for whom there are slots, too, if it were left to count (`MAX_CONCURRENT_RPCS`).
+
     Args:
         pause_s: How long each is kept waiting.
-        most: So many are; with more, those who have waited longest are told at once. Each counts as a call
-            under way, of which gRPC takes a limited number.
+        most: So many are; with more, those who have waited longest are told at once.
+        room: No more than so many wait, whatever comes: each holds memory.
     """
 
-    def __init__(self, pause_s: float = PAUSE_S, most: int = KEPT_WAITING) -> None:
-        super().__init__(1, "gausscert-door")
+    def __init__(self, pause_s: float = PAUSE_S, most: int = KEPT_WAITING, room: int = ROOM) -> None:
         self._pause_s = pause_s
         self._most = most
-        self._waiting = 0
+        self._room = room
+        self._waiting: deque[tuple[float, _Call[Any]]] = deque()
         self._closing = False
         self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Have it told."""
-        due = time.monotonic() + self._pause_s
-        with self._changed:
-            self._waiting += 1
-            if self._waiting > self._most:
-                self._changed.notify()
-        return super().submit(self._tell, due, partial(fn, *args, **kwargs))
+        """Have it told. Never raises."""
+        call = _Call(partial(fn, *args, **kwargs))
+        if not self._keeps_waiting(call):
+            _turn_away(call)
+        return call.future
 
     def close(self) -> None:
-        """Tell all at once, and wait until they are told. Nobody may come any more."""
+        """Tell all at once, and wait until they are told. Whoever comes after that is told at once, too."""
         with self._changed:
             self._closing = True
             self._changed.notify()
-        self.shutdown()
+        if self._thread is not None:
+            self._thread.join()
 
-    def _tell(self, due: float, tell: Callable[[], T]) -> T:
+    def _keeps_waiting(self, call: _Call[Any]) -> bool:
         with self._changed:
-            while (left := due - time.monotonic()) > 0 and not self._is_pressed():
-                self._changed.wait(left)
-            self._waiting -= 1
-        _here.turned_away = True
-        return tell()
+            if self._closing or len(self._waiting) >= self._room or not self._is_attended():
+                return False
+            self._waiting.append((time.monotonic() + self._pause_s, call))
+            if len(self._waiting) == 1 or len(self._waiting) > self._most:
+                self._changed.notify()
+            return True
+
+    def _is_attended(self) -> bool:
+        """Threads are what a busy machine may have none left of."""
+        if self._thread is None:
+            thread = threading.Thread(target=self._attend, name="gausscert-door", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:
+                return False
+            self._thread = thread
+        return True
+
+    def _attend(self) -> None:
+        while (call := self._next()) is not None:
+            _turn_away(call)
+
+    def _next(self) -> _Call[Any] | None:
+        """Whose turn it is; None when nobody comes any more."""
+        with self._changed:
+            while True:
+                if not self._waiting:
+                    if self._closing:
+                        return None
+                    self._changed.wait()
+                elif (left := self._waiting[0][0] - time.monotonic()) <= 0 or self._is_pressed():
+                    return self._waiting.popleft()[1]
+                else:
+                    self._changed.wait(left)
 
     def _is_pressed(self) -> bool:
-        return self._closing or self._waiting > self._most
+        return self._closing or len(self._waiting) > self._most
+
+
+def _turn_away(call: _Call[Any]) -> None:
+    _here.turned_away = True
+    try:
+        call.run()
+    finally:
+        _here.turned_away = False
+
+
+class Caller(NamedTuple):
+    """As TLS knows him. A credential that was stolen shares nothing with the one that has taken its place."""
+
+    uris: tuple[bytes, ...] = ()
+    certificate: tuple[bytes, ...] = ()
+
+
+NOBODY: Final = Caller()
+"""All who cannot be seen are one."""
 
 
 class Pool(ThreadPoolExecutor):
@@ -100,40 +177,66 @@ class Pool(ThreadPoolExecutor):
         self._door = door
         self._counting = threading.Lock()
         self._taken = 0
-        self._taken_by: Counter[object] = Counter()
+        self._taken_by: Counter[Caller] = Counter()
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """As `admit`, for whoever calls."""
+        return self.admit(_caller(args), fn, *args, **kwargs)
+
+    def admit(self, caller: Caller, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Take a slot until the call has ended, in whatever way: also one whose caller hung up before.
         Where none is left, or the caller has had his share, he is told so at the door."""
-        caller = None if self._share is None else _caller(args)
         with self._counting:
             full = self._taken >= self._slots
             let_in = not full and self._taken_by[caller] < (self._share or self._slots)
             if let_in:
                 self._take(caller, 1)
-        if not let_in:
-            return self._door.submit(fn, *args, **kwargs)
-        try:
-            future = super().submit(fn, *args, **kwargs)
-        except BaseException:
-            self._give_back(caller)
-            raise
-        future.add_done_callback(lambda _: self._give_back(caller))
-        return future
+        return self._let_in(caller, fn, *args, **kwargs) if let_in else self._door.submit(fn, *args, **kwargs)
 
-    def _give_back(self, caller: object) -> None:
+    def _let_in(self, caller: Caller, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Whoever a thread would have to be made for, and cannot, is turned away: what is raised here ends
+        gRPC's own thread (grpc._server._serve), and with it an agent that looks as if it lived."""
+        call = _Call(partial(fn, *args, **kwargs))
+        call.future.add_done_callback(lambda _: self._give_back(caller))
+        try:
+            super().submit(call.run)
+        except RuntimeError:
+            if call.withdraw():
+                return self._door.submit(fn, *args, **kwargs)
+        return call.future
+
+    def _give_back(self, caller: Caller) -> None:
         with self._counting:
             self._take(caller, -1)
 
-    def _take(self, caller: object, count: int) -> None:
+    def _take(self, caller: Caller, count: int) -> None:
         self._taken += count
         self._taken_by[caller] += count
         if not self._taken_by[caller]:
             del self._taken_by[caller]
 
 
-def _caller(args: tuple[object, ...]) -> object:
-    """Who calls, as TLS knows him, out of what gRPC hands to a pool. All that cannot be seen are one.
+class Entrance(ThreadPoolExecutor):
+    """Where the callers of one method part: whoever may do less takes no slot of those who may do more.
+
+    It has no threads; gRPC takes calls to nothing but a `ThreadPoolExecutor`.
+
+    Args:
+        choose: The pool for such a caller. It must not raise.
+    """
+
+    def __init__(self, choose: Callable[[Caller], Pool]) -> None:
+        super().__init__(1)
+        self._choose = choose
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Through the pool that is his."""
+        caller = _caller(args)
+        return self._choose(caller).admit(caller, fn, *args, **kwargs)
+
+
+def _caller(args: tuple[object, ...]) -> Caller:
+    """Who calls, as TLS knows him, out of what gRPC hands to a pool.
 
     gRPC tells interceptors nothing of the caller before a thread has been found (grpc._server: the second
     argument is the event that holds the call), and then it is too late to keep a thread free.
@@ -142,6 +245,6 @@ def _caller(args: tuple[object, ...]) -> object:
 
     call = next((found for each in args if (found := getattr(each, "call", None)) is not None), None)
     if not isinstance(call, cygrpc.Call):
-        return None
+        return NOBODY
     known = cygrpc.auth_context(call) or {}
-    return tuple(known.get(b"peer_uri", ()))
+    return Caller(tuple(known.get(b"peer_uri", ())), tuple(known.get(b"x509_pem_cert", ())))

@@ -1,15 +1,17 @@
 """The agent's audit log: who asked for what, and what came of it, one chained line for each.
 
-Every call that may change something is in it, and every refusal of somebody who may not call; floods of the
-latter are counted and not written. The lines are in `audit/` of the state directory, a new file every
-`FILE_BYTES`, of which `KEPT` are kept; the chain goes on from file to file (`auditing`).
+Every call that may change something is in it, and every refusal of somebody who may not call, or for whom
+there was no slot; floods of these are counted and not written, each kind by itself. The lines are in `audit/`
+of the state directory, a new file every `FILE_BYTES`, of which `KEPT` are kept; the chain goes on from file
+to file (`auditing`).
 
-A line is written before the caller has his answer, so the death of the agent loses none. It is made durable
-at once only where nobody waits in an outage: fdatasync between Stop and Start would be added to it, on every
-node. What a power cut may take are the last lines of a transaction in flight, of which the journal knows;
-that something was cut short is told by a line of its own. Only what is durable is told to anybody: a history
-that had seen more would take the rest for altered. A log that cannot be written stops nothing: a
-rollback must go on with a full disk. It is told as NODE_AUDIT_NOT_WRITTEN.
+A line is written before the caller has his answer, so the death of the agent loses none; but for those whom
+the door tells that there is no slot (`turned_away`). It is made durable at once only where nobody waits in an
+outage: fdatasync between Stop and Start would be added to it, on every node. What a power cut may take are
+the last lines of a transaction in flight, of which the journal knows; that something was cut short is told by
+a line of its own. Only what is durable is told to anybody: a history that had seen more would take the rest
+for altered. A log that cannot be written stops nothing: a rollback must go on with a full disk. It is told as
+NODE_AUDIT_NOT_WRITTEN.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from typing import TYPE_CHECKING, Final
 
 from gausscert_common import auditing
 from gausscert_common.auditing import NOTHING, Event, Head
+from gausscert_common.errors import Reason
 
 from gausscert_agent import files
 from gausscert_agent.files import Disk
@@ -44,6 +47,10 @@ REFUSALS: Final = 30
 """So many refusals of authorisation are written at once, and then one every `REFUSAL_EVERY_S`."""
 REFUSAL_EVERY_S: Final = 60.0
 """Somebody who is revoked, and asks all day, must not have pushed out within days what he did before."""
+REFUSALS_OF_EACH: Final = 3
+"""So many of each who may not call are written whatever the others do."""
+TURNED_AWAY_EVERY_S: Final = 600.0
+"""Beyond `REFUSALS` of those for whom there was no slot."""
 _MODE: Final = 0o600
 _NAME: Final = r"audit-(\d{12})\.log"
 _TAIL_BYTES: Final = 2 * auditing.MAX_LINE_BYTES
@@ -81,32 +88,25 @@ class AuditLog:
         """Lines that were written, and of these how many are durable; what a predecessor has left counts as
         one."""
         self._trouble = ""
-        self._refusals = Sparing(REFUSALS, REFUSAL_EVERY_S, monotonic)
+        self._denials = Sparing(REFUSALS, REFUSAL_EVERY_S, monotonic, each=REFUSALS_OF_EACH)
+        self.turned_away = Sparing(REFUSALS, TURNED_AWAY_EVERY_S, monotonic)
+        """For whom there was no slot."""
 
-    def note(
-        self, event: Event, *, refusal: bool = False, durable: bool = True, waits: bool = True
-    ) -> Head | None:
+    def note(self, event: Event, *, refusal: bool = False, durable: bool = True) -> Head | None:
         """Write a line. Never raises.
 
         Args:
             event: What happened; its time is set here.
-            refusal: Of somebody who may not call: one of many is not written, but counted.
+            refusal: Of somebody who may not call, or for whom there was no slot: of many, most are not
+                written, but counted.
             durable: Whether it must survive a power cut.
-            waits: Else it is counted, and not written, where somebody is just writing or reading, who may
-                hang with the disk, or another file would have to be opened.
 
         Returns:
             The line as the head that it makes; None where it was not written, or is not durable.
         """
-        if not self._lock.acquire(blocking=waits):
-            self._refusals.leave_out()
+        if refusal and not self._may_be_written(event):
             return None
-        try:
-            if not (waits or self._is_at_hand()):
-                self._refusals.leave_out()
-                return None
-            if refusal and not self._refusals.ask():
-                return None
+        with self._lock:
             try:
                 self._append(event, durable=durable)
             except OSError as error:
@@ -115,8 +115,11 @@ class AuditLog:
                 return None
             self._trouble = ""
             return self._head if durable else None
-        finally:
-            self._lock.release()
+
+    def _may_be_written(self, refusal: Event) -> bool:
+        if refusal.outcome == Reason.BUSY.value:
+            return self.turned_away.ask()
+        return self._denials.ask(refusal.who)
 
     def lines(self, after: int, limit_bytes: int) -> tuple[list[str], int]:
         """Whole lines that come after a number, as many as fit, and at least one if there is any; durable.
@@ -159,13 +162,13 @@ class AuditLog:
         head = self._opened()
         if self._size >= self._file_bytes:
             self._begin_file(head)
-        skipped = self._refusals.told()
+        skipped = self._denials.told() + self.turned_away.told()
         text, after = auditing.line(self._stamped(event, skipped), head)
         body = f"{text}\n".encode()
         try:
             self._disk.write(self._descriptor, body)
         except OSError:
-            self._refusals.leave_out(skipped)
+            self._denials.leave_out(skipped)
             raise
         self._head, self._size = after, self._size + len(body)
         self._written += 1
@@ -198,9 +201,6 @@ class AuditLog:
             outcome=event.outcome,
             skipped=skipped,
         )
-
-    def _is_at_hand(self) -> bool:
-        return self._head is not None and self._descriptor >= 0 and self._size < self._file_bytes
 
     def _opened(self) -> Head:
         """The head, with the last file open at its end."""

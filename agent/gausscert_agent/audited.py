@@ -37,6 +37,11 @@ _MAX_ID: Final = 64
 _MAX_PEER: Final = 80
 
 
+def is_read(rpc: str) -> bool:
+    """Whether `service/method` changes nothing."""
+    return rpc in _READS
+
+
 def audited(
     log: AuditLog,
     rpc: str,
@@ -44,7 +49,7 @@ def audited(
     request: Message | None,
     error: GausscertError | None,
     *,
-    waits: bool = True,
+    asked: bool = False,
 ) -> Head | None:
     """Write a call down, if it is one of those.
 
@@ -54,19 +59,19 @@ def audited(
         context: Of the call.
         request: None where it has not come.
         error: What it was refused with, or failed with; None where it was carried out.
-        waits: As in `AuditLog.note`.
+        asked: Whether `AuditLog.turned_away` has allowed it already.
 
     Returns:
         The line as a head; None where there is none.
     """
     refusal = isinstance(error, Denied)
-    if rpc in _READS and not refusal:
+    if is_read(rpc) and not refusal:
         return None
     turned_away = refusal or (error is not None and error.reason is Reason.BUSY)
     method = rpc.rpartition("/")[2]
     event = _event(method, context, request, "OK" if error is None else error.reason.value)
     durable = not turned_away and method not in _IN_OUTAGE
-    return log.note(event, refusal=turned_away, durable=durable, waits=waits)
+    return log.note(event, refusal=turned_away and not asked, durable=durable)
 
 
 def _event(method: str, context: grpc.ServicerContext, request: Message | None, outcome: str) -> Event:

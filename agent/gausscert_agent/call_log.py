@@ -22,10 +22,13 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-TURNED_AWAY: Final = 30
-"""So many that were turned away are told at once, and then one every `TURNED_AWAY_EVERY_S`: whoever asks a
-thousand times a second must not make the journal drop what matters (RateLimitBurst= of journald.conf(5))."""
-TURNED_AWAY_EVERY_S: Final = 1.0
+REFUSED: Final = 30
+"""So many who may not call are told at once, and then one every `REFUSED_EVERY_S`: whoever asks a thousand
+times a second must not make the journal drop what matters (RateLimitBurst= of journald.conf(5)). As many of
+those for whom there is no slot: neither kind hides the other."""
+REFUSED_EVERY_S: Final = 1.0
+EACH: Final = 3
+"""So many of each who may not call are told whatever the others do."""
 _MAX_ID: Final = 64
 _QUIET: Final = frozenset(
     {
@@ -53,7 +56,9 @@ class CallLog:
     """The node's record of everything that was asked of it."""
 
     def __init__(self) -> None:
-        self._turned_away = Sparing(TURNED_AWAY, TURNED_AWAY_EVERY_S)
+        self._denied = Sparing(REFUSED, REFUSED_EVERY_S, each=EACH)
+        self.turned_away = Sparing(REFUSED, REFUSED_EVERY_S)
+        """For whom there is no slot."""
 
     def answered(self, call: Call) -> None:
         """It was carried out."""
@@ -62,14 +67,24 @@ class CallLog:
 
     def refused(self, call: Call, error: GausscertError) -> None:
         """It was refused, or has failed."""
-        fields = {"cause": error.message}
-        if isinstance(error, Denied) or error.reason is Reason.BUSY:
-            if not self._turned_away.ask():
-                return
-            if left_out := self._turned_away.told():
-                fields["left_out"] = str(left_out)
-        level = logging.WARNING if isinstance(error, NodeFailure | Denied) else logging.INFO
-        logger.log(level, "call refused", extra=_fields(call, str(error.reason)) | fields)
+        if isinstance(error, Denied):
+            if self._denied.ask(_caller_text(call.context)):
+                _tell_refused(call, error, self._denied.told())
+        elif error.reason is Reason.BUSY:
+            if self.turned_away.ask():
+                self.tell_turned_away(call, error)
+        else:
+            _tell_refused(call, error)
+
+    def tell_turned_away(self, call: Call, error: GausscertError) -> None:
+        """There was no slot for it, and `turned_away` has allowed to say so."""
+        _tell_refused(call, error, self.turned_away.told())
+
+
+def _tell_refused(call: Call, error: GausscertError, left_out: int = 0) -> None:
+    fields = {"cause": error.message} | ({"left_out": str(left_out)} if left_out else {})
+    level = logging.WARNING if isinstance(error, NodeFailure | Denied) else logging.INFO
+    logger.log(level, "call refused", extra=_fields(call, str(error.reason)) | fields)
 
 
 def incident(rpc: str, error: Exception) -> str:

@@ -22,13 +22,15 @@ from gausscert_agent.admission import is_turned_away
 from gausscert_agent.audited import audited
 from gausscert_agent.call_log import Call, CallLog, incident
 from gausscert_agent.peer import caller_of
+from gausscert_agent.turned_away import TurnedAway
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from gausscert_common.auditing import Head
     from google.protobuf.message import Message
 
-    from gausscert_agent.admission import Pool
+    from gausscert_agent.admission import Entrance
     from gausscert_agent.audit import AuditLog
     from gausscert_agent.deny_list import DenyListFile
 
@@ -52,7 +54,7 @@ class Outermost(grpc.ServerInterceptor):
 
     Args:
         node: The node's name, for errors that name none.
-        pool_of: The pool for `service/method`. grpcio looks for it on the outermost handler
+        pool_of: Where calls to `service/method` come in. grpcio looks for it on the outermost handler
             (`_server._select_thread_pool_for_behavior`).
         check: Refuses callers before their request is there.
         audit: Written to before anybody is answered.
@@ -61,7 +63,7 @@ class Outermost(grpc.ServerInterceptor):
     def __init__(
         self,
         node: str,
-        pool_of: Callable[[str], Pool],
+        pool_of: Callable[[str], Entrance],
         check: Callable[[str, grpc.ServicerContext], object],
         audit: AuditLog,
     ) -> None:
@@ -70,8 +72,13 @@ class Outermost(grpc.ServerInterceptor):
         self._check = check
         self._audit = audit
         self._log = CallLog()
-        self._no_slot = _no_slot(node)
-        self._no_slot_status = _Status(self._no_slot)
+        no_slot = _no_slot(node)
+        self._no_slot_status = _Status(no_slot)
+        self._turned_away = TurnedAway(self._log, audit, no_slot)
+
+    def close(self) -> None:
+        """Write what is still to be written; no call may come any more."""
+        self._turned_away.close()
 
     def intercept_service(
         self,
@@ -117,10 +124,8 @@ class Outermost(grpc.ServerInterceptor):
         return answers
 
     def _turn_away(self, rpc: str, context: grpc.ServicerContext) -> NoReturn:
-        """Said a thousand times a second, if need be: made once. All who are turned away are told by one
-        thread: it waits for no disk."""
-        self._log.refused(Call(rpc, context, time.monotonic()), self._no_slot)
-        audited(self._audit, rpc, context, None, self._no_slot, waits=False)
+        """Said a thousand times a second, if need be: made once."""
+        self._turned_away.note(Call(rpc, context, time.monotonic()))
         context.abort_with_status(self._no_slot_status)
         raise AssertionError("abort has raised")
 
@@ -134,6 +139,7 @@ class Outermost(grpc.ServerInterceptor):
     @contextmanager
     def _catch(self, rpc: str, context: grpc.ServicerContext) -> Iterator[Call]:
         call = Call(rpc, context, time.monotonic())
+        failed: GausscertError | None = None
         try:
             yield call
         except GausscertError as error:
@@ -143,16 +149,25 @@ class Outermost(grpc.ServerInterceptor):
             raise
         except Exception as error:  # noqa: BLE001 - the outermost loop of a call
             failed = errors.unexpected(incident(rpc, error))
-        else:
-            self._log.answered(call)
-            head = audited(self._audit, call.rpc, call.context, call.request, None)
-            if head is not None:
-                context.set_trailing_metadata(((auditing.HEAD_KEY, auditing.written(head)),))
-            return
-        failed.node = failed.node or self._node
-        self._log.refused(call, failed)
-        audited(self._audit, call.rpc, call.context, call.request, failed)
-        context.abort_with_status(_Status(failed))
+        if failed is not None:
+            failed.node = failed.node or self._node
+        head = self._written(call, failed)
+        if failed is not None:
+            context.abort_with_status(_Status(failed))
+        if head is not None:
+            context.set_trailing_metadata(((auditing.HEAD_KEY, auditing.written(head)),))
+
+    def _written(self, call: Call, failed: GausscertError | None) -> Head | None:
+        """What nobody foresaw here must not change what was done, and tells the caller nothing either."""
+        try:
+            if failed is None:
+                self._log.answered(call)
+            else:
+                self._log.refused(call, failed)
+            return audited(self._audit, call.rpc, call.context, call.request, failed)
+        except Exception as error:  # noqa: BLE001 - the outermost loop of a call
+            incident(call.rpc, error)
+            return None
 
 
 def _no_slot(node: str) -> NodeRefusal:
@@ -172,7 +187,7 @@ def _behavior(handler: Handler) -> Callable[..., Any]:
     return found
 
 
-def _in(pool: Pool, behavior: Callable[..., Any]) -> Callable[..., Any]:
+def _in(pool: Entrance, behavior: Callable[..., Any]) -> Callable[..., Any]:
     behavior.experimental_thread_pool = pool  # type: ignore[attr-defined]
     return behavior
 

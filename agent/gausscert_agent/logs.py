@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Final, Literal
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ _STANDARD: Final = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "
 
 PATIENCE_S: Final = 1.0
 """So long a reader may take once; after that lines are lost, without waiting, until he reads again."""
+NAMED: Final = 64
+"""So many have an allowance of their own at once (`Sparing`); the next one has to do with that of all."""
 _PIECE: Final = select.PIPE_BUF
 """What can be written is at least as much (pipe(7), and the kernel's pipe_poll and unix_writable); but to a
 terminal (`_unwaiting`)."""
@@ -51,7 +54,7 @@ class UnwaitingHandler(logging.Handler):
 
     Args:
         descriptor: Of a file, a pipe, a socket or a terminal.
-        patience_s: How long to wait for a reader who has read until now.
+        patience_s: How long one line may take with a reader who has read until now.
     """
 
     def __init__(self, descriptor: int, patience_s: float = PATIENCE_S) -> None:
@@ -79,8 +82,10 @@ class UnwaitingHandler(logging.Handler):
 
     def _write(self, line: bytes) -> bool:
         rest = b"\n" + line if self._torn else line
+        until = time.monotonic() + self._patience_s
         while rest:
-            ready = self._writable.poll(0 if self._lost else self._patience_s * 1000)
+            left_s = 0.0 if self._lost else max(0.0, until - time.monotonic())
+            ready = self._writable.poll(left_s * 1000)
             if not ready or not ready[0][1] & select.POLLOUT:
                 return False
             try:
@@ -115,28 +120,38 @@ class Sparing:
         at_once: How many.
         every_s: How often afterwards.
         monotonic: Seconds, never set back.
+        each: So many of each one who is named are told whatever comes of others, and one more every ten times
+            `every_s`: nobody's flood hides what another one does.
     """
 
-    def __init__(self, at_once: int, every_s: float, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self._at_once = at_once
-        self._every_s = every_s
+    def __init__(
+        self,
+        at_once: int,
+        every_s: float,
+        monotonic: Callable[[], float] = time.monotonic,
+        *,
+        each: int = 0,
+    ) -> None:
         self._monotonic = monotonic
         self._lock = threading.Lock()
-        self._allowance = float(at_once)
-        self._asked_at = monotonic()
+        self._all = _Allowance(at_once, every_s, monotonic())
+        self._make_own = partial(_Allowance, each, 10 * every_s)
+        self._own: dict[str, _Allowance] = {}
         self._left_out = 0
 
-    def ask(self) -> bool:
-        """May the next one be told? It is counted where it may not."""
+    def ask(self, who: str = "") -> bool:
+        """May the next one be told? It is counted where it may not.
+
+        Args:
+            who: Whose it is; "" where nobody is known.
+        """
         with self._lock:
             now = self._monotonic()
-            self._allowance = min(self._at_once, self._allowance + (now - self._asked_at) / self._every_s)
-            self._asked_at = now
-            if self._allowance < 1:
-                self._left_out += 1
-                return False
-            self._allowance -= 1
-            return True
+            own = who != "" and self._take_own(who, now)
+            if self._all.take(now) or own:
+                return True
+            self._left_out += 1
+            return False
 
     def leave_out(self, count: int = 1) -> None:
         """So many more are not told, whatever was allowed."""
@@ -152,6 +167,42 @@ class Sparing:
         with self._lock:
             left_out, self._left_out = self._left_out, 0
             return left_out
+
+    def _take_own(self, who: str, now: float) -> bool:
+        if who not in self._own:
+            if len(self._own) >= NAMED:
+                self._own = {each: own for each, own in self._own.items() if not own.is_whole(now)}
+            if len(self._own) >= NAMED:
+                return False
+            self._own[who] = self._make_own(now)
+        return self._own[who].take(now)
+
+
+class _Allowance:
+    """Is used up, and comes back with time."""
+
+    def __init__(self, most: int, every_s: float, now: float) -> None:
+        self._most = most
+        self._every_s = every_s
+        self._left = float(most)
+        self._looked_at = now
+
+    def take(self, now: float) -> bool:
+        """One, if there is one."""
+        self._refill(now)
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
+
+    def is_whole(self, now: float) -> bool:
+        """Whether it is as if nothing had ever been taken."""
+        self._refill(now)
+        return self._left >= self._most
+
+    def _refill(self, now: float) -> None:
+        self._left = min(self._most, self._left + (now - self._looked_at) / self._every_s)
+        self._looked_at = now
 
 
 class TextFormatter(logging.Formatter):

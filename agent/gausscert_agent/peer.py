@@ -42,11 +42,9 @@ def caller_of(context: grpc.ServicerContext) -> Identity:
         Denied: UNAUTHENTICATED: there is none, or more than one.
     """
     said: Any = context.auth_context().get("peer_uri", ())
-    uris = [uri for uri in said if uri.startswith(f"{identity.SCHEME}:".encode())]
     try:
-        (uri,) = uris
-        return identity.parse(uri.decode())
-    except (ValueError, InvalidInput):
+        return identity.of_uris(said)
+    except InvalidInput:
         raise Denied(
             Reason.UNAUTHENTICATED,
             "the caller's certificate holds no gausscert identity",

@@ -9,12 +9,11 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Final
 
 import grpc
-from gausscert_common import identity
 from gausscert_common.errors import InvalidInput, Reason
 
-from gausscert_agent.admission import HEALTH_WATCHERS, WATCHERS, Door, Pool
 from gausscert_agent.control_plane import ControlPlane
 from gausscert_agent.front import Collected, Front
+from gausscert_agent.pools import Pools
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from gausscert_agent.credential_source import CredentialSource
     from gausscert_agent.front import Rooms
     from gausscert_agent.health import Health
+    from gausscert_agent.interceptors import Outermost
     from gausscert_agent.node import Node
 
 logger = logging.getLogger(__name__)
@@ -31,11 +31,10 @@ logger = logging.getLogger(__name__)
 MAX_REQUEST_BYTES: Final = 1024 * 1024
 """Nine ordinary files are 30 KiB; this leaves room for a CA file of several hundred certificates."""
 MAX_CONCURRENT_RPCS: Final = 2048
-"""A backstop far above all slots together (`Pools`) and those who are kept waiting at the door: whoever opens
-a thousand calls must not make gRPC refuse those of others."""
-LOOKS_EACH: Final = 4
-"""Of one caller at once."""
-
+"""A backstop above all slots together (`Pools`) and the room at the door, and so never reached: gRPC would
+refuse the calls of an operator like those of the crowd beside him."""
+MAX_PENDING: Final = 8192
+"""Calls of which nothing but the headers has been read."""
 OPTIONS: Final[tuple[tuple[str, Any], ...]] = (
     # A second agent on the same port would silently share its connections.
     ("grpc.so_reuseport", 0),
@@ -43,6 +42,13 @@ OPTIONS: Final[tuple[tuple[str, Any], ...]] = (
     ("grpc.max_metadata_size", 8 * 1024),
     ("grpc.absolute_max_metadata_size", 16 * 1024),
     ("grpc.max_concurrent_streams", 16),
+    # What a call may send before anybody has asked for its request: thousands of them, at 64 KiB each and
+    # more where gRPC finds the line quick, filled 400 MiB. What is asked for may be as large as it is.
+    ("grpc.http2.lookahead_bytes", 16 * 1024),
+    ("grpc.http2.bdp_probe", 0),
+    # Beyond a thousand calls that nobody has taken yet gRPC drops some by chance, an operator's as well.
+    ("grpc.server.max_pending_requests", MAX_PENDING),
+    ("grpc.server.max_pending_requests_hard_limit", MAX_PENDING),
     # Whoever connects and says nothing is gone after five seconds.
     ("grpc.server_handshake_timeout_ms", 5_000),
     ("grpc.max_connection_idle_ms", 60_000),
@@ -53,43 +59,6 @@ OPTIONS: Final[tuple[tuple[str, Any], ...]] = (
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
     ("grpc.keepalive_permit_without_calls", 1),
 )
-
-_LOOKING: Final = frozenset(
-    f"{identity.AGENT_SERVICE}/{method}" for method in ("GetNode", "Judge", "GetExpiry", "Probe", "ReadAudit")
-)
-_WATCHING: Final = frozenset(
-    {f"{identity.AGENT_SERVICE}/WatchTransaction", f"{identity.HEALTH_SERVICE}/Watch"}
-)
-
-
-class Pools:
-    """Threads and slots by kind of call, so that no kind can keep another waiting or out."""
-
-    def __init__(self) -> None:
-        door = self._door = Door()
-        # One command runs at a time; the others wait for it, or are told BUSY.
-        self.work = Pool("work", threads=4, slots=8, door=door)
-        # Nobody has all of them, so that an observer gone wild does not keep an operator from looking.
-        self._look = Pool("look", threads=8, slots=16, door=door, share=LOOKS_EACH)
-        self._health = Pool("health", threads=2, slots=4, door=door)
-        watchers = WATCHERS + HEALTH_WATCHERS
-        self._watch = Pool("watch", threads=watchers, slots=watchers, door=door)
-
-    def of(self, rpc: str) -> Pool:
-        """The pool for `service/method`."""
-        if rpc in _WATCHING:
-            return self._watch
-        if rpc in _LOOKING:
-            return self._look
-        if rpc.startswith(f"{identity.HEALTH_SERVICE}/"):
-            return self._health
-        return self.work
-
-    def close(self) -> None:
-        """Wait for the threads to end. The server must have stopped."""
-        for pool in (self.work, self._look, self._health, self._watch):
-            pool.shutdown()
-        self._door.close()
 
 
 def _always() -> bool:
@@ -119,13 +88,14 @@ class AgentServer:
         self.source = source
         self.control = ControlPlane(config, source)
         self._first: grpc.ServerCertificateConfiguration | None = source.first()
-        self._pools = Pools()
+        self._pools = Pools(config.cluster)
         self._front = Front(loading)
         self._node: Node | None = None
         self._fit: Callable[[], bool] = _always
         self._ending = threading.Lock()
         self._ended = False
         self._health: Health | None = None
+        self._outermost: Outermost | None = None
         self._server = grpc.server(
             self._pools.work,
             handlers=[self._front],
@@ -155,6 +125,7 @@ class AgentServer:
         node = self._answering()
         doorkeeper = Doorkeeper(self._config.cluster, lambda: node.in_transaction, self.control.denied)
         outermost = Outermost(self._config.name, self._pools.of, doorkeeper.check, self.control.audit)
+        self._outermost = outermost
         collected: Any = Collected()
         agent_service_pb2_grpc.add_AgentServiceServicer_to_server(
             AgentService(self._config.name, node, self.control), collected
@@ -219,7 +190,7 @@ class AgentServer:
         while not node.drain(self._config.drain_s):
             logger.warning("still waiting for the running command")
         stopped.wait()
-        self._pools.close()
+        self._close_rooms()
         logger.info("stopped")
 
     def close(self) -> None:
@@ -227,7 +198,12 @@ class AgentServer:
         self._end()
         self._front.close()
         self._server.stop(None)
+        self._close_rooms()
+
+    def _close_rooms(self) -> None:
         self._pools.close()
+        if self._outermost is not None:
+            self._outermost.close()
 
 
 def _cannot_listen(listen: str) -> InvalidInput:

@@ -28,12 +28,22 @@ class Shared(Generic[T]):
         look: What costs.
         patience_s: Whoever would wait longer than this for one that runs, which may hang, looks beside it.
         rest_s: The longest rest.
+        monotonic: Seconds, never set back.
+        sleep: For so many seconds.
     """
 
     def __init__(
-        self, look: Callable[[], T], *, patience_s: float = PATIENCE_S, rest_s: float = REST_S
+        self,
+        look: Callable[[], T],
+        *,
+        patience_s: float = PATIENCE_S,
+        rest_s: float = REST_S,
+        monotonic: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._look = look
+        self._monotonic = monotonic
+        self._sleep = sleep
         self._patience_s = patience_s
         self._rest_s = rest_s
         self._running = threading.Semaphore()
@@ -62,12 +72,12 @@ class Shared(Generic[T]):
     def _lead(self, found: Future[T]) -> None:
         one_runs = self._running.acquire(timeout=self._patience_s)
         try:
-            time.sleep(max(0.0, min(self._rest_s, self._rested_at - time.monotonic())))
+            self._sleep(max(0.0, self._rested_at - self._monotonic()))
             with self._lock:
                 crowd, self._crowd, self._next = self._crowd, False, None
-            began = time.monotonic()
+            began = self._monotonic()
             found.set_result(self._look())
-            ended = time.monotonic()
+            ended = self._monotonic()
             self._rested_at = ended + (min(self._rest_s, 5 * (ended - began)) if crowd else 0.0)
         except BaseException as error:  # noqa: BLE001 - all who wait are to have it, and raise it
             found.set_exception(error)

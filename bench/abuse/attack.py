@@ -29,8 +29,9 @@ FLOODS: Final = 8
 BOMB_BYTES: Final = 128 * 2**20
 """Of zeros; gzip makes 128 KiB of them, well below the 1 MiB that an agent takes."""
 
+BODY_BYTES: Final = 1_000_000
 CONNECTIONS: Final = 63
-"""Of whoever makes so many calls; an agent lets through some of each at once, and the others wait in turn."""
+"""Of whoever makes a thousand calls; an agent lets through some of each, and the others wait in turn."""
 _GET_NODE: Final = f"/{identity.AGENT_SERVICE}/GetNode"
 _PREPARE: Final = f"/{identity.AGENT_SERVICE}/Prepare"
 _JUDGE: Final = f"/{identity.AGENT_SERVICE}/Judge"
@@ -148,8 +149,19 @@ def strangers(attack: Attack, ready: Callable[[], None]) -> None:
 def calls(attack: Attack, ready: Callable[[], None]) -> None:
     """A thousand calls at once, and another one for each that has ended; ready when as many have, and all
     connections are open."""
-    channels = [attack.channel() for _ in range(CONNECTIONS)]
-    slots = threading.Semaphore(CALLS)
+    _crowd(attack, ready, CALLS, _GET_NODE, lead=CALLS)
+
+
+def bodies(attack: Attack, ready: Callable[[], None]) -> None:
+    """Two thousand with requests as large as they may be, which nobody has asked for yet."""
+    _crowd(attack, ready, 2 * CALLS, _PREPARE, bytes(BODY_BYTES))
+
+
+def _crowd(
+    attack: Attack, ready: Callable[[], None], calls: int, rpc: str, body: bytes = b"", *, lead: int = 0
+) -> None:
+    channels = [attack.channel() for _ in range(calls * CONNECTIONS // CALLS)]
+    slots = threading.Semaphore(calls)
 
     def ended(done: Any) -> None:  # noqa: ANN401 - the stubs know only what futures have
         attack.count(str(done.code().name))
@@ -159,11 +171,11 @@ def calls(attack: Attack, ready: Callable[[], None]) -> None:
     while not attack.over.is_set():
         slots.acquire()
         number += 1
-        call = channels[number % len(channels)].unary_unary(_GET_NODE, bytes, bytes)
-        call.future(b"", timeout=5).add_done_callback(ended)
-        if number >= 2 * CALLS:
+        call = channels[number % len(channels)].unary_unary(rpc, bytes, bytes)
+        call.future(body, timeout=5).add_done_callback(ended)
+        if number >= calls + lead:
             ready()
-    for _ in range(CALLS):
+    for _ in range(calls):
         slots.acquire()
     for channel in channels:
         channel.close()
@@ -195,6 +207,7 @@ ATTACKS: Final = {
     "strangers": strangers,
     "pings": pings,
     "calls": calls,
+    "bodies": bodies,
     "bombs": bombs,
     "oversized": oversized,
 }

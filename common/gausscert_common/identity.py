@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Final
 from gausscert_common.errors import InvalidInput, Reason
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from gausscert_common.protocol.words import Step
 
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -92,6 +94,18 @@ def parse(uri: str) -> Identity:
     if match is None or match[2] not in roles or not (NAME.fullmatch(match[1]) and NAME.fullmatch(match[3])):
         raise InvalidInput(Reason.CREDENTIAL_INVALID, f"{uri[:200]!r} is no gausscert identity")
     return Identity(match[1], roles[match[2]], match[3])
+
+
+def of_uris(uris: Iterable[bytes]) -> Identity:
+    """Whose certificate has these URI SANs: exactly one of them is an identity.
+
+    Raises:
+        InvalidInput: CREDENTIAL_INVALID.
+    """
+    ours = [uri for uri in uris if uri.startswith(f"{SCHEME}:".encode())]
+    if len(ours) != 1:
+        raise InvalidInput(Reason.CREDENTIAL_INVALID, f"{len(ours)} identities where one is expected")
+    return parse(ours[0].decode(errors="replace"))
 
 
 def node_dns_name(cluster: str, node: str) -> str:

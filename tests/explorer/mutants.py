@@ -29,7 +29,7 @@ from gausscert_common.protocol.state import SslSetting
 from gausscert_common.protocol.words import Fence, Outcome, Phase, Step
 from gausscert_coordinator import recovery_case, recovery_view
 
-from explorer import captain, events, handler, hands, readers
+from explorer import captain, events, fences, handler, hands, readers
 from explorer.captain import Mode, Reader
 from explorer.events import Event
 from explorer.hands import HANDS, Act, exchanged
@@ -139,11 +139,6 @@ def _changed(where: Any, name: Any, value: Any) -> Iterator[None]:
 
 def _no_check(*_: object) -> None:
     return None
-
-
-def _epoch_only(state, command) -> None:
-    if command.epoch < state.fence.epoch:
-        raise node._fenced(state, command)
 
 
 def _toggle(transaction, site) -> Iterator[Act]:
@@ -267,7 +262,35 @@ MUTANTS: Final = (
         "noseq",
         "the fence has the step in it, not only the epoch",
         "I3",
-        ((node, "_check_fence", _epoch_only),),
+        ((node, "_check_fence", fences.epoch_only),),
+        fences_hold=False,
+    ),
+    Mutant(
+        "step only",
+        "the fence has the epoch in it, not only the step",
+        "I3",
+        ((node, "_check_fence", fences.step_only), (contradiction, "_forgotten", _sees_nothing)),
+        BOUNDED,
+        fences_hold=False,
+    ),
+    Mutant(
+        "acquired in name",
+        "the fence is taken with Acquire, not with the first command after it",
+        "I3",
+        (
+            (node, "_accept_acquire", fences.acquired_in_name),
+            (node, "_check_fence", fences.taken_with_the_first_command),
+            (contradiction, "_forgotten", _sees_nothing),
+        ),
+        BOUNDED,
+        fences_hold=False,
+    ),
+    Mutant(
+        "acquired again",
+        "Acquire is fenced by its step, too: an epoch that somebody has is not granted anew",
+        "I3",
+        ((node, "_accept_acquire", fences.acquired_again),),
+        BOUNDED,
         fences_hold=False,
     ),
     Mutant("toggle", "Swap ensures, it never toggles", "I3", ((HANDS, Effect.MAKE_NEW_LIVE, _toggle),)),

@@ -82,6 +82,7 @@ def descriptors(agent: LoneAgent) -> int:
         ("strangers", Role.OBSERVER, {"refused"}),
         ("pings", Role.OBSERVER, {"told too_many_pings"}),
         ("calls", Role.OBSERVER, {"OK"}),
+        ("bodies", Role.OBSERVER, {"PERMISSION_DENIED"}),
         ("oversized", Role.OPERATOR, {"RESOURCE_EXHAUSTED"}),
         ("bombs", Role.OPERATOR, {"RESOURCE_EXHAUSTED"}),
         ("bombs", Role.OBSERVER, {"RESOURCE_EXHAUSTED", "PERMISSION_DENIED"}),

@@ -40,7 +40,7 @@ SPARED = frozenset(
 """Left out beside a second coordinator to save time; the soak leaves nothing out."""
 
 
-SLOW = ("noepoch", "back in spite", "on in spite")
+SLOW = ("noepoch", "step only", "back in spite", "on in spite")
 """`make model` has these, too."""
 
 

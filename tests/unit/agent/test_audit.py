@@ -9,7 +9,14 @@ from datetime import UTC, datetime
 
 import pytest
 from gausscert_agent import audit
-from gausscert_agent.audit import KEPT, REFUSAL_EVERY_S, REFUSALS, AuditLog
+from gausscert_agent.audit import (
+    KEPT,
+    REFUSAL_EVERY_S,
+    REFUSALS,
+    REFUSALS_OF_EACH,
+    TURNED_AWAY_EVERY_S,
+    AuditLog,
+)
 from gausscert_common import auditing
 from gausscert_common.auditing import Event, verify
 from gausscert_common.errors import NodeFailure, Reason
@@ -311,37 +318,28 @@ def test_whoever_writes_in_an_outage_waits_for_no_reader(bench, monkeypatch):
     assert len(bench.lines()) == 2
 
 
-def test_whoever_may_not_wait_is_counted_while_another_one_waits_for_the_disk(bench, monkeypatch):
-    bench.log.note(event())
-    entered, leave = threading.Event(), threading.Event()
+def test_a_flood_of_those_without_a_slot_hides_nobody_who_may_not_call_nor_the_other_way_round(bench):
+    for _ in range(100):
+        bench.log.note(event("BUSY"), refusal=True, durable=False)
+    bench.log.note(event("REVOKED"), refusal=True, durable=False)
+    assert [each.outcome for each in bench.events()] == ["BUSY"] * REFUSALS + ["REVOKED"]
+    assert bench.events()[-1].skipped == 100 - REFUSALS
 
-    def hangs(_):
-        entered.set()
-        leave.wait(10)
-
-    monkeypatch.setattr(bench.log._disk, "sync_data", hangs)
-    writer = threading.Thread(target=bench.log.note, args=(event(),))
-    writer.start()
-    assert entered.wait(10)
-
-    assert bench.log.note(event("BUSY"), refusal=True, durable=False, waits=False) is None
-
-    assert writer.is_alive()
-    leave.set()
-    writer.join()
-    bench.log.note(event("BUSY"), refusal=True, durable=False, waits=False)
-    assert [(each.outcome, each.skipped) for each in bench.events()] == [("OK", 0), ("OK", 0), ("BUSY", 1)]
+    for _ in range(100):
+        bench.log.note(event("REVOKED"), refusal=True, durable=False)
+    bench.ticks += TURNED_AWAY_EVERY_S
+    bench.log.note(event("BUSY"), refusal=True, durable=False)
+    assert bench.events()[-1].outcome == "BUSY"
 
 
-def test_whoever_may_not_wait_opens_no_file(two_files):
-    two_files.restart()
-    before = two_files.lines()
-    two_files.log.note(event("BUSY"), refusal=True, durable=False, waits=False)
-    assert two_files.lines() == before
+def test_a_flood_of_one_who_may_not_call_hides_no_other_one(bench):
+    for _ in range(100):
+        bench.log.note(event("PERMISSION_DENIED", who="eve"), refusal=True)
+    for _ in range(REFUSALS_OF_EACH + 1):
+        bench.log.note(event("REVOKED", who="mallory"), refusal=True)
 
-    two_files.log.note(event())
-
-    assert two_files.events()[-1].skipped == 1
+    others = [each for each in bench.events() if each.who == "mallory"]
+    assert len(others) == REFUSALS_OF_EACH
 
 
 def test_what_was_left_out_is_not_forgotten_when_the_line_that_tells_of_it_fails(bench, monkeypatch):

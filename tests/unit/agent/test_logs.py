@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 from gausscert_agent.logs import JsonFormatter, TextFormatter, UnwaitingHandler, configure
@@ -92,6 +93,10 @@ class Line:
     def log(self, text: str) -> None:
         self.handler.handle(record(text))
 
+    def read_some(self, most: int) -> None:
+        with suppress(BlockingIOError):
+            os.read(self.reads, most)
+
     def read(self) -> str:
         said = b""
         try:
@@ -134,12 +139,32 @@ def test_whoever_does_not_read_holds_nobody_up_and_is_told_what_he_missed(line):
 
 def test_a_line_that_is_longer_than_what_fits_tears_no_other(line):
     line.log("x" * 1_000_000)
-    line.read()
+    said = line.read()
     line.log("whole")
+    said += line.read()
 
-    assert [part.split(" ", 1)[1] for part in line.read().splitlines() if part][
-        -1
-    ] == "INFO gausscert.test whole"
+    torn, lost, whole = said.splitlines()
+    assert torn.endswith("x")
+    assert re.fullmatch(r"\S+ WARNING .* are lost.* lines=1", lost)
+    assert whole.split(" ", 1)[1] == "INFO gausscert.test whole"
+
+
+def test_a_reader_who_reads_a_little_at_a_time_makes_a_long_line_wait_no_longer(line):
+    """Each piece of it waited anew."""
+    over = threading.Event()
+
+    def read() -> None:
+        while not over.wait(line.handler._patience_s / 5):
+            line.read_some(4096)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    try:
+        line.log("x" * 1_000_000)
+        assert line.handler._lost == 1
+    finally:
+        over.set()
+        reader.join()
 
 
 def test_nor_does_a_terminal_that_is_held_stop_anybody():
@@ -164,10 +189,12 @@ def test_nor_does_a_terminal_that_is_held_stop_anybody():
     os.close(line.writes)
 
 
-def test_a_reader_who_is_gone_stops_nobody():
+def test_a_reader_who_is_gone_stops_nobody(capsys):
     line = Line(*os.pipe())
     os.close(line.reads)
 
     line.log("to nobody")
 
+    assert line.handler._lost == 1
+    assert capsys.readouterr().err == ""
     os.close(line.writes)
