@@ -18,6 +18,9 @@ SIMULATED = $(if $(SEED),--seed $(SEED) $(if $(MUTANT),--mutant $(MUTANT)),$(if 
 
 SECONDS ?= 60
 
+# The tests start thousands of interpreters; each would compile all that it imports, were nothing kept.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test faults soak model simulate fuzz check fmt protos check-protos docs check-docs screens bench bench-node bench-abuse bundle lock clean
 
 ## demo: three simulated nodes on loopback, a replacement, a failure and its rollback
