@@ -18,6 +18,9 @@ SIMULATED = $(if $(SEED),--seed $(SEED) $(if $(MUTANT),--mutant $(MUTANT)),$(if 
 
 SECONDS ?= 60
 
+# The tests start thousands of interpreters; each would compile all that it imports, were nothing kept.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test faults soak virtual model simulate fuzz check fmt protos check-protos docs check-docs screens bench bench-node bench-abuse bundle lock clean
 
 ## demo: three simulated nodes on loopback, a replacement, a failure and its rollback
@@ -38,7 +41,7 @@ soak: $(VENV)/.development
 
 ## virtual: the agent under a real systemd, on a machine under qemu; needs root, qemu-system-x86, debootstrap, a network
 virtual: $(VENV)/.development
-	$(BIN)/pytest -n0 -m virtual tests/virtual $(ARGS)
+	GAUSSCERT_TESTS_ON_DISK=1 $(BIN)/pytest -n0 -m virtual tests/virtual $(ARGS)
 
 ## model: every state of the transaction with two coordinators, and every broken variant (ARGS=--help)
 model: $(VENV)/.runtime

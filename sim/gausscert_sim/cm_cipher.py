@@ -8,8 +8,8 @@ from __future__ import annotations
 import hashlib
 import secrets
 import struct
-from dataclasses import dataclass
-from typing import Final
+from functools import lru_cache
+from typing import Final, NamedTuple
 
 ITERATIONS: Final = 10_000
 CIPHERTEXT_BYTES: Final = 16
@@ -19,8 +19,7 @@ _PAD: Final = 0x80
 _POLYNOMIAL: Final = 0xEDB88320
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
+class Layout(NamedTuple):
     """The sizes that the build flag ENABLE_LIBPQ decides."""
 
     random_bytes: int
@@ -113,7 +112,9 @@ def _sealed(body: bytes, size: int) -> bytes:
     return body + struct.pack("<I", legacy_crc(body))
 
 
+@lru_cache(maxsize=8)
 def _derive(seed: bytes, salt: bytes, layout: Layout) -> bytes:
+    """One program connects many times, with the same files."""
     return hashlib.pbkdf2_hmac("sha256", seed, salt, ITERATIONS, 32)[: layout.key_bytes]
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import getopt
 import sys
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -46,8 +45,7 @@ ACCEPTED: Final[Mapping[str, frozenset[str]]] = {
 _FORBIDDEN: Final = frozenset("|;&$<>`\\'\"{}()[]~*?!\n")
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(NamedTuple):
     """A command and its options."""
 
     command: str

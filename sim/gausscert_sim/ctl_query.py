@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from gausscert_sim import client, faults, wire
 from gausscert_sim.ctl_view import datanode_path
@@ -27,8 +26,7 @@ _ROLE_WIDTH: Final = 8
 _INSTANCE_WIDTH: Final = 9
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """What one cm_server said; an empty state: nothing."""
 
     state: dict[str, Any]

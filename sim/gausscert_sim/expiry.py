@@ -6,9 +6,8 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from gausscert_sim import conf, pem
 
@@ -31,8 +30,7 @@ class WildThreshold(Exception):
     """Outside of 7 to 180. cm_server ends with it, cm_agent only logs it."""
 
 
-@dataclass(frozen=True, slots=True)
-class ExpiryCheck:
+class ExpiryCheck(NamedTuple):
     """One program's."""
 
     ends: tuple[tuple[str, datetime], ...]

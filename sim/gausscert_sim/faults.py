@@ -12,9 +12,8 @@ What a fault does is said beside its word; an absent file means that nothing fai
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gausscert_sim.settings import write_private
 
@@ -84,8 +83,7 @@ class QueryFault(StrEnum):
     HANG = "hang"
 
 
-@dataclass(frozen=True, slots=True)
-class Faults:
+class Faults(NamedTuple):
     """Everything that is scripted to fail on one node; the default is nothing."""
 
     encrypt: EncryptFault = EncryptFault.NONE
@@ -148,7 +146,7 @@ def load(home: Path) -> Faults:
     except FileNotFoundError:
         return Faults()
     values: dict[str, Any] = json.loads(text)
-    unknown = values.keys() - {field.name for field in fields(Faults)}
+    unknown = values.keys() - set(Faults._fields)
     if unknown:
         raise ValueError(f"no such fault: {', '.join(sorted(unknown))}")
     return Faults(**{name: _WORDS.get(name, lambda same: same)(value) for name, value in values.items()})
@@ -156,4 +154,4 @@ def load(home: Path) -> Faults:
 
 def save(home: Path, faults: Faults) -> None:
     """Script what shall fail from now on."""
-    write_private(faults_path(home), json.dumps(asdict(faults), indent=1).encode())
+    write_private(faults_path(home), json.dumps(faults._asdict(), indent=1).encode())

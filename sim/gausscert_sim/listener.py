@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 import threading
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from gausscert_sim import wire
@@ -26,19 +25,32 @@ class _Dropped(Exception):
     """This connection is of no use; close it."""
 
 
-@dataclass(slots=True)
 class Listener:
-    """Serves one cm_server's address."""
+    """Serves one cm_server's address.
 
-    settings: Settings
-    context: ssl.SSLContext | None
-    """None with SSL off."""
-    log: RunLog
-    role: Callable[[], Role]
-    answer: Callable[[], dict[str, Any]]
-    """What a query is answered with."""
-    _agents: dict[socket.socket, int] = field(default_factory=dict, init=False)
-    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
+    Args:
+        settings: Of the node.
+        context: None with SSL off.
+        log: cm_server's.
+        role: Its role now.
+        answer: What a query is answered with.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        context: ssl.SSLContext | None,
+        log: RunLog,
+        role: Callable[[], Role],
+        answer: Callable[[], dict[str, Any]],
+    ) -> None:
+        self.settings = settings
+        self.context = context
+        self.log = log
+        self.role = role
+        self.answer = answer
+        self._agents: dict[socket.socket, int] = {}
+        self._lock = threading.Lock()
 
     def start(self) -> None:
         """Listen, in threads that end with the process.

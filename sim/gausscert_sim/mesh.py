@@ -11,8 +11,7 @@ import socket
 import threading
 import time
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from gausscert_sim import tls
 
@@ -28,8 +27,7 @@ _REDIAL_REFUSED_S: Final = 0.5
 """A peer that rejects our certificate will do so for long."""
 
 
-@dataclass(frozen=True, slots=True)
-class Credentials:
+class Credentials(NamedTuple):
     """Both sides of a link; None where SSL is off."""
 
     acceptor: ssl.SSLContext

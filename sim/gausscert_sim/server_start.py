@@ -6,9 +6,8 @@ which log holds the reason and how long it takes until the process is gone.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from gausscert_sim import cm_cipher, conf, expiry, pem, tls
 from gausscert_sim.mesh import Credentials
@@ -25,8 +24,7 @@ _DCC_DELAY_S: Final = 2.0
 _OWN_DELAY_S: Final = 8.0
 
 
-@dataclass(frozen=True, slots=True)
-class Loaded:
+class Loaded(NamedTuple):
     """What a started cm_server holds in memory until it ends; None everywhere with SSL off."""
 
     acceptor: ssl.SSLContext | None = None

@@ -2,15 +2,17 @@
 
 Real CM keeps this in the binary `bin/cluster_static_config` and reaches its peers through ssh; here
 the peers' homes in the settings are the "ssh trust".
+
+Here and in the other modules values are named tuples: a replacement starts some thirty of these programs, and
+each would take longer to import dataclasses than to do what it is there for.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 VERSION: Final = "(simulated CM of gausscert 0.1.0, behaves as openGauss CM 7.0.0-RC3)"
 """Follows the program's name in every version output and log header."""
@@ -29,8 +31,7 @@ class NoHome(Exception):
     """CM_HOME and GAUSSHOME are unset, refused, or hold no simulated node."""
 
 
-@dataclass(frozen=True, slots=True)
-class NodeRecord:
+class NodeRecord(NamedTuple):
     """One node of the simulated cluster, as every node knows it."""
 
     id: int
@@ -82,8 +83,7 @@ class NodeRecord:
         return self.data_path / role / f"{role}.pid"
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(NamedTuple):
     """One simulated node's view of the cluster."""
 
     node_id: int
@@ -133,7 +133,8 @@ def settings_path(home: Path) -> Path:
 
 def save(home: Path, settings: Settings) -> None:
     """Write a node's settings, readable for its owner alone."""
-    text = json.dumps(asdict(settings), default=str, indent=1)
+    values = settings._asdict() | {"nodes": [node._asdict() for node in settings.nodes]}
+    text = json.dumps(values, default=str, indent=1)
     write_private(settings_path(home), text.encode())
 
 

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import json
 import struct
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 if TYPE_CHECKING:
     import socket
@@ -41,8 +40,7 @@ class ConnectionEnded(Exception):
     """The other side closed, or sent what is no frame."""
 
 
-@dataclass(frozen=True, slots=True)
-class StartupPacket:
+class StartupPacket(NamedTuple):
     """CM_StartupPacket (cm_c.h:91-107)."""
 
     user: str

@@ -18,7 +18,7 @@ from support.workloads import Ground
 from support.zygote import Zygote
 
 CHUNKS = 6
-SAMPLED = {Ground.EXCHANGE: CHUNKS, Ground.DATA_LINK: 2, Ground.PLAIN: 1}
+SAMPLED = {Ground.EXCHANGE: CHUNKS, Ground.DATA_LINK: 1, Ground.PLAIN: 1}
 """Chunks in `make test`."""
 
 SHARED = dict.fromkeys(("backward", "turned back", *workloads.STAGE_ONLY), "forward")

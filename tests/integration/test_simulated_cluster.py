@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import time
-from dataclasses import replace
 
 import pytest
 from cryptography.x509.oid import ExtendedKeyUsageOID
@@ -290,7 +289,7 @@ def test_start_that_fails_at_ssl_six_times_says_neither_and_exits_0(single):
 
 
 def test_a_refusal_after_the_handshake_makes_query_wait(single):
-    single.configure(replace(single.settings, refused_wait_s=60))
+    single.configure(single.settings._replace(refused_wait_s=60))
     for name, body in sim_certs.bent(client_authority="new").items():
         if name.startswith("client"):
             single.put(name, body)
@@ -439,7 +438,7 @@ def test_a_server_that_starts_slowly_or_never(single):
 def test_root_is_refused_unless_the_settings_say_otherwise(single):
     if os.getuid() != 0:
         pytest.skip("only root can be refused as root")
-    single.configure(replace(single.settings, allow_root=False))
+    single.configure(single.settings._replace(allow_root=False))
     for argument in ("query", "--version"):
         done = cm_ctl(single, argument)
         assert done.code == 1

@@ -17,6 +17,7 @@ import errno
 import os
 import re
 import stat
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -249,27 +250,45 @@ def beside(sslcert: Path) -> list[str]:
     return sorted(found - {"..data.new", "..data.back"} if in_flight else found)
 
 
+def below(directory: str | Path) -> Iterator[os.DirEntry[str]]:
+    """Everything below a directory, links not followed. Without pathlib, which is not quick."""
+    with os.scandir(directory) as found:
+        for entry in found:
+            yield entry
+            if entry.is_dir(follow_symlinks=False):
+                yield from below(entry.path)
+
+
 def snapshot(root: Path) -> dict[str, tuple[int, bytes]]:
     """Every entry below a directory with mode and content; directories and links, too."""
-    found: dict[str, tuple[int, bytes]] = {}
-    for path in sorted([root, *root.rglob("*")]):
-        status = path.lstat()
-        if stat.S_ISLNK(status.st_mode):
-            body = os.readlink(path).encode()
-        else:
-            body = path.read_bytes() if stat.S_ISREG(status.st_mode) else b""
-        found[str(path.relative_to(root))] = (status.st_mode, body)
-    return found
+    beginning = len(os.fspath(root)) + 1
+    found = {".": (root.lstat().st_mode, b"")}
+    for entry in below(root):
+        mode = entry.stat(follow_symlinks=False).st_mode
+        body = b""
+        if stat.S_ISLNK(mode):
+            body = os.readlink(entry.path).encode()
+        elif stat.S_ISREG(mode):
+            body = read(entry.path)
+        found[entry.path[beginning:]] = (mode, body)
+    return dict(sorted(found.items()))
 
 
 def live_files(sslcert: Path) -> dict[str, bytes]:
     """The live set by name, as CM sees it: through links where there are any."""
-    return {path.name: path.read_bytes() for path in (sslcert / "cm").iterdir() if _is_seen(path)}
+    with os.scandir(sslcert / "cm") as found:
+        return {entry.name: read(entry.path) for entry in found if _is_seen(entry)}
 
 
-def _is_seen(path: Path) -> bool:
+def _is_seen(entry: os.DirEntry[str]) -> bool:
     """CM opens fixed names, none of which begins with a dot."""
-    return path.is_file() and not path.name.startswith(".")
+    return not entry.name.startswith(".") and entry.is_file()
+
+
+def read(path: str) -> bytes:
+    """A whole file."""
+    with open(path, "rb", buffering=0) as opened:
+        return opened.readall()
 
 
 class Node:

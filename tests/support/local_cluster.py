@@ -240,10 +240,13 @@ class LocalCluster(DemoCluster):
 
 
 def on_each_node(*faults: Any) -> list[Any]:
-    """Every kind of failure on one node; the first kind on the others, too, as `EACH_NODE`."""
-    acting = pytest.param(faults[0], NODES[0], marks=pytest.mark.faults)
-    last = pytest.param(faults[0], NODES[2], marks=pytest.mark.soak)
-    return [*((fault, NODES[1]) for fault in faults), acting, last]
+    """Every kind of failure on one node; the first kind on the others, too, as `EACH_NODE`. What becomes
+    of them is one and the same: all kinds but the first are among the faults."""
+    first, *others = faults
+    more = [pytest.param(fault, NODES[1], marks=pytest.mark.faults) for fault in others]
+    acting = pytest.param(first, NODES[0], marks=pytest.mark.faults)
+    last = pytest.param(first, NODES[2], marks=pytest.mark.soak)
+    return [(first, NODES[1]), *more, acting, last]
 
 
 def wait_until(holds: Callable[[], bool], within_s: float = 20.0) -> None:

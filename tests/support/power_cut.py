@@ -79,8 +79,8 @@ class Disk:
 
     def materialise(self, root: Path) -> None:
         """Make it a real directory."""
-        root.mkdir()
-        self._materialise(0, root)
+        os.mkdir(root)
+        self._materialise(0, os.fspath(root))
 
     def enter(self, names: Names) -> None:
         """Make or remove entries."""
@@ -116,18 +116,28 @@ class Disk:
     def _leaf(self, number: int) -> object:
         return self.links.get(number, self.files.get(number, b""))
 
-    def _materialise(self, number: int, path: Path) -> None:
+    def _materialise(self, number: int, path: str) -> None:
+        """Without pathlib: it is done for each of many thousand states."""
         for name, child in self.directories[number].items():
-            target = path / name
+            target = f"{path}/{name}"
             if child in self.links:
-                target.symlink_to(self.links[child])
+                os.symlink(self.links[child], target)
             elif child in self.directories:
-                target.mkdir()
+                os.mkdir(target)
                 self._materialise(child, target)
+                os.chmod(target, self.modes[child])
             else:
-                target.write_bytes(self.files.get(child, b""))
-            if child not in self.links:
-                target.chmod(self.modes[child])
+                _put(target, self.files.get(child, b""), self.modes[child])
+
+
+def _put(path: str, body: bytes, mode: int) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        written = os.write(descriptor, body)
+        assert written == len(body)
+        os.fchmod(descriptor, mode)
+    finally:
+        os.close(descriptor)
 
 
 def patched(body: bytes, patch: tuple[int, bytes]) -> bytes:

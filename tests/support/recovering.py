@@ -19,7 +19,7 @@ from gausscert_common import certset, factors
 from gausscert_common.errors import InvalidInput, NodeRefusal, Reason
 from gausscert_common.protocol.words import Fence, Outcome, Phase, Step
 from support import disk_cm, workloads
-from support.agent_core import BACKWARD, FORWARD, OLD, OTHER_TX, TX, Node, beside, live_files, snapshot
+from support.agent_core import BACKWARD, FORWARD, OLD, OTHER_TX, TX, Node, below, beside, live_files, snapshot
 
 FINISH_FROM = {
     Phase.PREPARED: (Step.SWAP, Step.START, Step.COMMIT, Step.PURGE),
@@ -118,9 +118,9 @@ def is_encrypted(live: dict[str, bytes]) -> bool:
 def assert_private(root: Path) -> None:
     """I11: nothing of a set or of the agent is ever for others; a link has no mode of its own."""
     for directory in (sslcert_of(root), root / "state"):
-        for path in directory.rglob("*"):
-            mode = path.lstat().st_mode
-            assert stat.S_ISLNK(mode) or not stat.S_IMODE(mode) & 0o077, path
+        for entry in below(directory):
+            mode = entry.stat(follow_symlinks=False).st_mode
+            assert stat.S_ISLNK(mode) or not stat.S_IMODE(mode) & 0o077, entry.path
 
 
 def assert_whole(root: Path) -> str:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -15,8 +16,15 @@ from gausscert_common.errors import NodeFailure, Reason
 NEEDS_SETPRIV = pytest.mark.skipif(not find_wrapper(), reason="no setpriv with --pdeathsig here")
 
 
-@pytest.fixture
-def runner():
+def no_pidfd(pid: int, flags: int = 0) -> int:
+    """As on a kernel before 5.3."""
+    raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+
+@pytest.fixture(params=["told of its end", "looking for its end"])
+def runner(request, monkeypatch):
+    if request.param == "looking for its end":
+        monkeypatch.setattr(os, "pidfd_open", no_pidfd)
     runner = ProcessRunner()
     yield runner
     runner.close()
