@@ -543,7 +543,8 @@ def test_an_operators_place_that_lets_nobody_through_or_others_change_it_is_seen
     places: Layout, tmp_path: Path, monkeypatch
 ):
     theirs = tmp_path / "gausscert"
-    theirs.mkdir(mode=0o755)
+    theirs.mkdir()
+    theirs.chmod(0o755)  # whatever the umask is
     inside = dataclasses.replace(places, etc=theirs / "agent")
     stranger = dataclasses.replace(me(), uid=4343, gid=4343, name="nobody-of-here")
 
