@@ -534,6 +534,10 @@ def test_the_agents_place_is_the_usual_one_unless_that_is_an_operators(tmp_path:
     assert etc_of(place) == place / "agent"
     (place / "agent.toml").touch()
     assert etc_of(place) == place
+    for theirs in ("gausscert.toml", "agent"):  # beside these it is what operators say of all agents
+        (place / theirs).touch()
+        assert etc_of(place) == place / "agent"
+        (place / theirs).unlink()
     (place / "agent.toml").unlink()
     monkeypatch.setattr(layout_of, "_ROOT", os.geteuid() + 1)
     assert etc_of(place) == place
