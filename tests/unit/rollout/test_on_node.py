@@ -184,6 +184,23 @@ def test_what_another_roll_out_has_laid_ready_is_not_put_in_its_place(places: La
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user for a while")
+@pytest.mark.parametrize("endless", ["pipe", "device"])
+def test_what_has_no_end_in_the_place_of_what_was_laid_ready_holds_nobody_up(places: Layout, endless: str):
+    """The agent's user can put it there, and the lock would be held until it ends."""
+    if endless == "pipe":
+        os.mkfifo(ready.beside(places.config))
+    else:
+        ready.beside(places.config).symlink_to("/dev/zero")
+
+    with pytest.raises(Trouble, match="laid ready"):
+        ready.put(places.config, digest(b"mine"))
+
+    ready.beside(places.config).unlink()
+    with ready.beside(places.config).open("wb") as large:
+        large.truncate(files._MOST + 1)
+    assert files.digest_of(ready.beside(places.config)) == ""
+
+
 def test_whoever_is_another_user_for_a_while_writes_as_that_user_and_is_himself_again(tmp_path: Path):
     before = (os.geteuid(), os.getegid(), os.getgroups())
     other = Account("nobody", 65534, 65534, "nogroup", "/nonexistent")
@@ -497,6 +514,34 @@ def test_a_unit_that_lies_ready_is_no_unit_and_goes_with_the_agent_that_it_was_f
 
     assert list(made.unit.parent.rglob("*")) == []
     assert systemctl.asked == ["is-enabled gausscert-agent.service"]
+
+
+@pytest.mark.parametrize("point", [1, 2])
+def test_a_unit_of_which_one_file_is_in_its_place_goes_with_the_agent(
+    places, account, systemctl, monkeypatch, point
+):
+    """The first roll-out was cut off there in ACTIVATE; a unit alone is nobody's, and stayed for good."""
+    monkeypatch.setattr(os, "geteuid", lambda: 4242)  # of a user's own manager
+    made, really, begun = Service(USER, account), os.replace, []
+    made.lay_ready(b"[Service]\n", drop_in(places))
+
+    def cut(source, target):
+        begun.append(target)
+        if len(begun) == point:
+            raise OSError(errno.EIO, "cut off")
+        really(source, target)
+
+    with monkeypatch.context() as patched, pytest.raises(OSError, match="cut off"):
+        patched.setattr(os, "replace", cut)
+        made.install(digest(b"[Service]\n"), digest(drop_in(places)))
+    kept = Service(service.kept(places, account), account)
+    other = layout(str(places.software / "other"))
+    made.clear(other)
+    assert ready.beside(made.unit).exists()
+
+    removal.remove(places, kept, None, "n1", with_state=False)
+
+    assert list(made.unit.parent.rglob("*")) == []
 
 
 def test_a_masked_unit_is_refused_while_nothing_is_changed_yet(account, systemctl, monkeypatch):
