@@ -531,9 +531,10 @@ def test_a_unit_of_which_one_file_is_in_its_place_goes_with_the_agent(
             raise OSError(errno.EIO, "cut off")
         really(source, target)
 
-    with monkeypatch.context() as patched, pytest.raises(OSError, match="cut off"):
+    with monkeypatch.context() as patched:
         patched.setattr(os, "replace", cut)
-        made.install(digest(b"[Service]\n"), digest(drop_in(places)))
+        with pytest.raises(OSError, match="cut off"):
+            made.install(digest(b"[Service]\n"), digest(drop_in(places)))
     kept = Service(service.kept(places, account), account)
     other = layout(str(places.software / "other"))
     made.clear(other)
