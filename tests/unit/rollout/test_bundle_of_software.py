@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,18 @@ def test_a_wheel_that_was_exchanged_is_found(tmp_path: Path):
         bundle.load(made)
 
     assert [finding.file for finding in raised.value.findings] == [str(changed)]
+
+
+def test_what_is_no_file_or_cannot_be_read_is_no_wheel_and_is_not_waited_for(tmp_path: Path):
+    root = software.make(tmp_path / "b")
+    (root / "wheels" / "a-1-py3-none-any.whl").mkdir()
+    os.mkfifo(root / "wheels" / "b-1-py3-none-any.whl")
+    (root / "wheels" / "c-1-py3-none-any.whl").symlink_to("/proc/self/mem")  # root may read everything else
+
+    with pytest.raises(InvalidInput) as caught:
+        bundle.load(root)
+
+    assert [Path(each.file).name[0] for each in caught.value.findings] == ["a", "b", "c"]
 
 
 def test_a_directory_that_is_no_bundle_says_how_to_make_one(tmp_path: Path):
