@@ -171,7 +171,7 @@ def make_directory(path: Path, mode: int, owner: tuple[int, int] | None = None) 
     its owner: one that was left half made would be left as it is ever after."""
     if os.path.lexists(path):
         return
-    fresh = path.with_name(f".{path.name}{NEW}")
+    fresh = half_made(path)
     if os.path.lexists(fresh):
         fresh.rmdir()  # of an attempt that was cut short; empty
     fresh.mkdir(mode=mode)
@@ -180,6 +180,11 @@ def make_directory(path: Path, mode: int, owner: tuple[int, int] | None = None) 
     fresh.chmod(mode)
     fresh.rename(path)
     sync_directory(path.parent)
+
+
+def half_made(path: Path) -> Path:
+    """Where a directory or a link is made before it has its name; one that was cut off stays there."""
+    return path.with_name(f".{path.name}{NEW}")
 
 
 def remove_tree(path: Path) -> bool:
