@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 from gausscert_common.identity import Role
 from gausscert_coordinator import pki
-from gausscert_coordinator.rollout.on_node import look, main, removal
+from gausscert_coordinator.rollout.on_node import files, look, main, removal
 from gausscert_coordinator.rollout.on_node.layout import Account, Layout, acting_as, holder, me
+from gausscert_coordinator.rollout.on_node.running import run
 from gausscert_coordinator.rollout.on_node.service import NONE, Service
 from gausscert_coordinator.rollout.on_node.trouble import Trouble
 
@@ -152,6 +153,18 @@ def test_a_place_of_its_own_has_the_holder_of_the_directory(places: Layout):
     assert holder(own).uid == OMM.uid
     assert holder(Layout(places.software, places.etc, places.state)).uid == OMM.uid
     assert holder(Layout(places.software, places.etc / "missing", places.state)) == me()
+
+
+def test_what_runs_as_that_user_never_gets_the_lock_that_root_has_taken(places: Layout, monkeypatch):
+    """He could keep it for good: check-config runs as himself, once root has become him."""
+    lock, shown = places.software / files.LOCK, ["ls", "-l", "/proc/self/fd"]
+
+    with files.alone(places.software):
+        assert str(lock) in run(shown).stdout
+        assert str(lock) not in run(shown, as_user=OMM).stdout
+        with monkeypatch.context() as become:
+            become.setattr(os, "geteuid", lambda: OMM.uid)
+            assert str(lock) not in run(shown).stdout
 
 
 def test_he_acts_with_the_groups_of_that_user(places: Layout, monkeypatch):
