@@ -88,6 +88,23 @@ def test_a_directory_that_is_no_bundle_says_how_to_make_one(tmp_path: Path):
         bundle.load(tmp_path)
 
 
+def test_what_a_bundle_lacks_is_named(tmp_path: Path):
+    root = software.make(tmp_path / "b")
+    unit = root / "user" / "gausscert-agent.service"
+    body = unit.read_bytes()
+    unit.write_bytes(b"\xff")
+    with pytest.raises(InvalidInput, match="not UTF-8") as caught:
+        bundle.load(root)
+    assert caught.value.file == str(root)
+    unit.unlink()
+    with pytest.raises(InvalidInput, match="No such file") as caught:
+        bundle.load(root)
+    assert caught.value.file == str(unit)
+
+    unit.write_bytes(body)
+    bundle.load(root)
+
+
 def test_another_version_of_anything_is_another_release(tmp_path: Path):
     one, other = (bundle.load(software.make(tmp_path / v, v)) for v in ("0.1.0", "0.1.1"))
 
