@@ -319,3 +319,30 @@ def test_ssh_that_comes_back_soon_is_waited_for(crew: Crew, down_for: int):
     assert crew.paused == [AGAIN_S] * (TRIES - 1)
     assert one.put_back is (None if down_for < TRIES else False)
     assert [each.code for each in one.findings] == ([] if down_for < TRIES else ["ROLLOUT_NOT_PUT_BACK"])
+
+
+def test_a_node_that_is_still_at_work_after_all_that_time_is_not_waited_for_once_more(crew: Crew):
+    node = crew.nodes["n1"]
+
+    def never_ends(action: str) -> None:
+        if action == "settle":
+            raise TimeoutError
+
+    crew.nodes.breaks, node.before_step = {"n1"}, never_ends
+
+    one, *_ = crew.upgrade()
+
+    assert (one.put_back, crew.paused) == (False, [])
+    assert [each.code for each in one.findings] == ["ROLLOUT_NOT_PUT_BACK"]
+    assert crew.nodes.actions("n1").count("settle") == 1
+
+
+def test_where_no_agent_ran_there_is_nothing_to_wait_for(tmp_path: Path, monkeypatch):
+    crew = Crew(tmp_path, monkeypatch)
+    crew.nodes.breaks = {"n1"}
+
+    one, *_ = crew.upgrade()
+
+    assert (one.failed_at, one.put_back, one.findings) == (Step.ACTIVATE, None, [])
+    assert "settle" not in crew.nodes.actions("n1")
+    assert {each.state for each in crew.upgrade()} <= {State.DEPLOYED, State.UNCHANGED}
