@@ -520,6 +520,16 @@ def test_a_unit_is_known_however_its_path_is_written_there(account, systemctl, t
     assert service.kept(places, account) == USER
 
 
+def test_what_is_added_to_the_unit_can_be_read_by_all_whatever_the_umask(places, account, systemctl):
+    """systemctl cat, as whoever looks after the machine."""
+    before = os.umask(0o077)
+    install(Service(USER, account), b"[Service]\n", drop_in(places))
+    os.umask(before)
+
+    made = Service(USER, account)
+    assert [mode(path) for path in (made.drop_in.parent, made.drop_in, made.unit)] == [0o755, 0o644, 0o644]
+
+
 def test_a_unit_that_names_it_without_quotes_is_known_too(places, account, systemctl):
     """As people write it."""
     install(Service(USER, account), b"", f"ExecStart=/x serve --config {places.config}\n".encode())

@@ -66,7 +66,8 @@ class Service:
         if self.kind == NONE:
             return
         self._require_unmasked()
-        self.drop_in.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        self.unit.parent.mkdir(parents=True, exist_ok=True)
+        files.make_directory(self.drop_in.parent, 0o755)
         # The drop-in first: by it `clear` knows whose both are.
         files.write_beside(self.drop_in, drop_in, 0o644)
         files.write_beside(self.unit, unit, 0o644)
