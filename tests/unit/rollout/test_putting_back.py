@@ -290,3 +290,10 @@ def test_wheels_that_have_gone_meanwhile_do_not_hide_what_became_of_the_others(c
 
     assert [(each.state, each.failed_at) for each in outcomes] == [(State.FAILED, Step.UPLOAD)] * 2
     assert all("FileNotFoundError" in str(each.error) for each in outcomes)
+
+
+def test_nobody_goes_back_to_a_release_that_is_gone(crew: Crew):
+    plan = crew.plan("n1", running=running("removed-by-hand"))
+
+    assert plan.restarts
+    assert putting_back.way(plan, tuple(Step)) == putting_back.NOTHING
