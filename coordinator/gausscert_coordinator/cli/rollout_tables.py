@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from gausscert_common.errors import GausscertError, NodeFailure, NodeRefusal, Reason, Unreachable
+from gausscert_common.errors import GausscertError, NodeRefusal, Reason
 from gausscert_common.findings import Finding, errors
 
-from gausscert_coordinator.cli import documents, tables
+from gausscert_coordinator.cli import documents, rolling_out, tables
 from gausscert_coordinator.cli.layout import BAD, DOUBTFUL, FAINT, GOOD, STRONG, cell, fitted
 from gausscert_coordinator.exit_codes import ExitCode, gravest
 from gausscert_coordinator.rollout.decide import BEFORE_ANY_START, DOING, NodePlan, Step
@@ -60,11 +60,8 @@ def code(told: Told) -> ExitCode:
 
 
 def _ended(error: GausscertError, failed_at: Step | None) -> GausscertError:
-    """What a step failed with. Where ssh breaks off, or an agent does not answer, once agents are started,
-    it is a step that failed: exit code 4 says that nothing was changed."""
-    if isinstance(error, Unreachable) and failed_at is not None and failed_at not in BEFORE_ANY_START:
-        return NodeFailure(Reason.ROLLOUT_FAILED, error.message, node=error.node)
-    return error
+    """Up to the start of agents nothing was changed that anybody has noticed."""
+    return error if failed_at in (None, *BEFORE_ANY_START) else rolling_out.once_begun(error)
 
 
 def document(told: Told) -> dict[str, Any]:

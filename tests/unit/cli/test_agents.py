@@ -512,6 +512,17 @@ def test_a_removal_tells_what_went(desk: Desk, arguments: tuple[str, ...], typed
     assert "n1: removed /opt/gausscert/current" in done.out
 
 
+def test_a_removal_that_ssh_breaks_off_is_a_step_that_failed(desk: Desk):
+    """Exit code 4 says that nothing was removed anywhere."""
+    desk.ssh.answers["n1"]["remove"] = ["/opt/gausscert/current"]
+    desk.ssh.answers["n2"]["remove"] = Ended(255, "", "Connection timed out")
+
+    done = desk.run("remove", "--yes")
+
+    assert done.code == 2
+    assert "n1: removed /opt/gausscert/current" in done.out
+
+
 def test_nothing_is_removed_anywhere_while_one_node_is_in_a_transaction(desk: Desk):
     busy = {"phase": "PREPARED", "transaction": "t-1"}
     desk.ssh.answers["n2"]["look"] = here(journal=busy)
