@@ -188,3 +188,11 @@ def test_a_shells_process_substitution_is_one(tmp_path: Path):
 
     assert done.returncode == 0, done.stderr
     assert b"ENCRYPTED" in (tmp_path / "pki" / "ca.key").read_bytes()
+
+
+def test_the_descriptor_of_a_device_is_no_pipe():
+    descriptor = os.open("/dev/zero", os.O_RDONLY)
+    try:
+        assert "is a device" in refused(Path(f"/dev/fd/{descriptor}")).message
+    finally:
+        os.close(descriptor)
