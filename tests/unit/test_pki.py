@@ -404,3 +404,14 @@ def test_only_what_this_ca_issued_is_renewed(ca, tmp_path):
     refused(pki.renew, ca, ca / "ca.crt", tmp_path / "new", now=NOW)
 
     assert not (tmp_path / "new").exists()
+
+
+def test_a_ca_is_no_credential_that_could_be_renewed(tmp_path: Path):
+    """It is signed by itself, and names nobody."""
+    pki.init(tmp_path / "pki", "prod", None)
+
+    with pytest.raises(InvalidInput, match="has not issued it") as caught:
+        pki.renew(tmp_path / "pki", tmp_path / "pki" / "ca.crt", tmp_path / "out")
+
+    assert "was issued" in caught.value.remedy
+    assert not (tmp_path / "out").exists()
