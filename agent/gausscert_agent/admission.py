@@ -120,8 +120,15 @@ class Door:
         return True
 
     def _attend(self) -> None:
-        while (call := self._next()) is not None:
+        while self._tell_next():
+            pass
+
+    def _tell_next(self) -> bool:
+        """Nobody who was told is held while nobody else comes."""
+        call = self._next()
+        if call is not None:
             _turn_away(call)
+        return call is not None
 
     def _next(self) -> _Call[Any] | None:
         """Whose turn it is; None when nobody comes any more."""

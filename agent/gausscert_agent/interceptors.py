@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from gausscert_agent.admission import Entrance
     from gausscert_agent.audit import AuditLog
     from gausscert_agent.deny_list import DenyListFile
+    from gausscert_agent.peer import Peer
 
     Handler: TypeAlias = grpc.RpcMethodHandler[Any, Any]
 
@@ -64,7 +65,7 @@ class Outermost(grpc.ServerInterceptor):
         self,
         node: str,
         pool_of: Callable[[str], Entrance],
-        check: Callable[[str, grpc.ServicerContext], object],
+        check: Callable[[str, Peer], object],
         audit: AuditLog,
     ) -> None:
         self._node = node
@@ -138,6 +139,9 @@ class Outermost(grpc.ServerInterceptor):
 
     @contextmanager
     def _catch(self, rpc: str, context: grpc.ServicerContext) -> Iterator[Call]:
+        """No error outlives this: its traceback holds this frame, and with it the call, until the collector
+        comes by. To gRPC such a call is open still, and with more of them on a connection than it may have it
+        refuses the next one there (GRPC_ARG_MAX_CONCURRENT_STREAMS_OVERLOAD_PROTECTION)."""
         call = Call(rpc, context, time.monotonic())
         failed: GausscertError | None = None
         try:
@@ -153,7 +157,8 @@ class Outermost(grpc.ServerInterceptor):
             failed.node = failed.node or self._node
         head = self._written(call, failed)
         if failed is not None:
-            context.abort_with_status(_Status(failed))
+            status, failed = _Status(failed), None
+            context.abort_with_status(status)
         if head is not None:
             context.set_trailing_metadata(((auditing.HEAD_KEY, auditing.written(head)),))
 
@@ -229,7 +234,7 @@ class Doorkeeper(grpc.ServerInterceptor):
 
         return make(admitted, handler.request_deserializer, handler.response_serializer)
 
-    def check(self, rpc: str, context: grpc.ServicerContext) -> Identity:
+    def check(self, rpc: str, context: Peer) -> Identity:
         """Who calls, if that may be.
 
         Raises:
@@ -251,7 +256,7 @@ class Doorkeeper(grpc.ServerInterceptor):
         self._check_denied(rpc, context)
         return caller
 
-    def _check_denied(self, rpc: str, context: grpc.ServicerContext) -> None:
+    def _check_denied(self, rpc: str, context: Peer) -> None:
         """A list that cannot be used keeps everybody out, but nobody from hearing that something is wrong."""
         try:
             self._denied.check(peer.numbers_of(context))
