@@ -20,6 +20,7 @@ from gausscert_common.wire import enums, errors
 from gausscert_agent import peer
 from gausscert_agent.admission import is_turned_away
 from gausscert_agent.audited import audited
+from gausscert_agent.awaited import Awaited
 from gausscert_agent.call_log import Call, CallLog, incident
 from gausscert_agent.peer import caller_of
 from gausscert_agent.turned_away import TurnedAway
@@ -72,6 +73,7 @@ class Outermost(grpc.ServerInterceptor):
         self._pool_of = pool_of
         self._check = check
         self._audit = audit
+        self.awaited = Awaited()
         self._log = CallLog()
         no_slot = _no_slot(node)
         self._no_slot_status = _Status(no_slot)
@@ -79,6 +81,7 @@ class Outermost(grpc.ServerInterceptor):
 
     def close(self) -> None:
         """Write what is still to be written; no call may come any more."""
+        self.awaited.close()
         self._turned_away.close()
 
     def intercept_service(
@@ -109,7 +112,7 @@ class Outermost(grpc.ServerInterceptor):
             if is_turned_away():
                 self._turn_away(rpc, context)
             with self._catch(rpc, context) as call:
-                return behavior(self._request(call, requests), context)
+                return behavior(self._request(call, requests, context), context)
 
         return answer
 
@@ -118,7 +121,7 @@ class Outermost(grpc.ServerInterceptor):
             if is_turned_away():
                 self._turn_away(rpc, context)
             with self._catch(rpc, context) as call:
-                for told in behavior(self._request(call, requests), context):
+                for told in behavior(self._request(call, requests, context), context):
                     self._check(rpc, context)  # what was allowed when it began may not be any more
                     yield told
 
@@ -130,11 +133,12 @@ class Outermost(grpc.ServerInterceptor):
         context.abort_with_status(self._no_slot_status)
         raise AssertionError("abort has raised")
 
-    def _request(self, call: Call, requests: Iterator[Any]) -> Any:  # noqa: ANN401
-        self._check(call.rpc, call.context)
-        for request in requests:
-            call.request = request
-            return request
+    def _request(self, call: Call, requests: Iterator[Any], context: grpc.ServicerContext) -> Any:  # noqa: ANN401
+        self._check(call.rpc, context)
+        with self.awaited.waiting(context):
+            for request in requests:
+                call.request = request
+                return request
         raise InvalidInput(Reason.ARGUMENT_INVALID, "the call came without a request")
 
     @contextmanager

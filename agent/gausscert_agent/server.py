@@ -35,6 +35,8 @@ MAX_CONCURRENT_RPCS: Final = 2048
 refuse the calls of an operator like those of the crowd beside him."""
 MAX_PENDING: Final = 8192
 """Calls of which nothing but the headers has been read."""
+UNASKED_S: Final = 1.0
+"""So long a call is waited for, of which no request has come, by an agent that is to stop."""
 OPTIONS: Final[tuple[tuple[str, Any], ...]] = (
     # A second agent on the same port would silently share its connections.
     ("grpc.so_reuseport", 0),
@@ -189,9 +191,15 @@ class AgentServer:
         stopped = self._server.stop(self._config.drain_s)
         while not node.drain(self._config.drain_s):
             logger.warning("still waiting for the running command")
-        stopped.wait()
+        while not stopped.wait(UNASKED_S):
+            self._give_up()
         self._close_rooms()
         logger.info("stopped")
+
+    def _give_up(self) -> None:
+        """Whoever has sent no request does not keep an agent from stopping."""
+        if self._outermost is not None:
+            self._outermost.awaited.give_up(UNASKED_S)
 
     def close(self) -> None:
         """Stop at once, without waiting for anything; harmless after `drain`."""
