@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -19,6 +21,9 @@ from support.edge_calls import GOOD, TX, connected, edge, operator, refusal, stu
 from support.edges import no_threads_are_left
 
 __all__ = ["edge", "no_threads_are_left", "operator", "stub"]
+
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
+"""With SETTINGS that set nothing (RFC 9113 sections 3.4 and 6.5)."""
 
 
 @pytest.fixture
@@ -97,3 +102,25 @@ async def test_a_call_that_was_given_up_is_made_again(edge, operator, stub, monk
 
     assert [name for name, _ in edge.node.seen] == ["report", "end"]
     assert cancelled == ["gausscert.v1.AgentService/Commit"]
+
+
+def test_a_connection_on_which_nobody_answers_keeps_no_agent_from_stopping(edge, operator, stub, monkeypatch):
+    """gRPC waits for each of them until `drain_s` is over, though no call is left."""
+    stub.GetNode(GOOD["GetNode"], timeout=5)
+    monkeypatch.setattr(server, "UNASKED_S", 0.05)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.load_verify_locations(operator.ca)
+    context.load_cert_chain(operator.cert, operator.key)
+    context.set_alpn_protocols(["h2"])
+    with (
+        socket.create_connection(("127.0.0.1", edge.port), 5) as raw,
+        context.wrap_socket(raw) as silent,
+    ):
+        silent.sendall(PREFACE)
+        assert silent.recv(1)
+        stopped = threading.Thread(target=edge.drain)
+        stopped.start()
+        stopped.join(15)
+
+        assert not stopped.is_alive()
