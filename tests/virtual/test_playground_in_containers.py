@@ -59,7 +59,7 @@ def test_the_playground_is_brought_up_and_a_set_is_replaced(machine: VirtualMach
     machine.sh(f"{COMPOSE} exec -T operator sh -c 'umask 377; echo Playground-9 >pw'")
     operator(machine, f"gausscert bundle new new-bundle {PASSWORDS}")
     done = operator(machine, f"gausscert replace new-bundle --yes {PASSWORDS}")
-    assert done["verdict"] == "committed"
+    assert done["result"]["verdict"] == "committed"
     states = {line.split()[0] for line in machine.sh(f"{COMPOSE} ps --format '{{{{.State}}}}'").splitlines()}
     assert states == {"running"}
 
