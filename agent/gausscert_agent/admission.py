@@ -91,6 +91,11 @@ class Door:
             _turn_away(call)
         return call.future
 
+    def is_empty(self) -> bool:
+        """Whether nobody waits."""
+        with self._changed:
+            return not self._waiting
+
     def close(self) -> None:
         """Tell all at once, and wait until they are told. Whoever comes after that is told at once, too."""
         with self._changed:
@@ -120,8 +125,15 @@ class Door:
         return True
 
     def _attend(self) -> None:
-        while (call := self._next()) is not None:
+        while self._tell_next():
+            pass
+
+    def _tell_next(self) -> bool:
+        """Nobody who was told is held while nobody else comes."""
+        call = self._next()
+        if call is not None:
             _turn_away(call)
+        return call is not None
 
     def _next(self) -> _Call[Any] | None:
         """Whose turn it is; None when nobody comes any more."""
@@ -192,6 +204,11 @@ class Pool(ThreadPoolExecutor):
             if let_in:
                 self._take(caller, 1)
         return self._let_in(caller, fn, *args, **kwargs) if let_in else self._door.submit(fn, *args, **kwargs)
+
+    def is_empty(self) -> bool:
+        """Whether no slot is taken."""
+        with self._counting:
+            return not self._taken
 
     def _let_in(self, caller: Caller, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Whoever a thread would have to be made for, and cannot, is turned away: what is raised here ends

@@ -13,12 +13,12 @@ from gausscert_agent import peer
 from gausscert_agent.peer import caller_of
 
 if TYPE_CHECKING:
-    import grpc
     from gausscert_common.auditing import Head
     from gausscert_common.errors import GausscertError
     from google.protobuf.message import Message
 
     from gausscert_agent.audit import AuditLog
+    from gausscert_agent.peer import Peer
 
 _READS: Final = frozenset(
     {
@@ -45,7 +45,7 @@ def is_read(rpc: str) -> bool:
 def audited(
     log: AuditLog,
     rpc: str,
-    context: grpc.ServicerContext,
+    context: Peer,
     request: Message | None,
     error: GausscertError | None,
     *,
@@ -74,7 +74,7 @@ def audited(
     return log.note(event, refusal=turned_away and not asked, durable=durable)
 
 
-def _event(method: str, context: grpc.ServicerContext, request: Message | None, outcome: str) -> Event:
+def _event(method: str, context: Peer, request: Message | None, outcome: str) -> Event:
     ref: Any = getattr(request, "ref", None)
     return Event(
         at="",
@@ -89,14 +89,14 @@ def _event(method: str, context: grpc.ServicerContext, request: Message | None, 
     )
 
 
-def _who(context: grpc.ServicerContext) -> str:
+def _who(context: Peer) -> str:
     try:
         return caller_of(context).uri
     except Denied:
         return ""
 
 
-def _serial(context: grpc.ServicerContext) -> str:
+def _serial(context: Peer) -> str:
     try:
         return peer.numbers_of(context).serial
     except Denied:

@@ -16,9 +16,10 @@ from gausscert_agent.logs import Sparing
 from gausscert_agent.peer import caller_of
 
 if TYPE_CHECKING:
-    import grpc
     from gausscert_common.errors import GausscertError
     from google.protobuf.message import Message
+
+    from gausscert_agent.peer import Peer
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +47,7 @@ class Call:
     """One call, for the log."""
 
     rpc: str
-    context: grpc.ServicerContext
+    context: Peer
     began: float
     request: Message | None = None
     """None while it has not come."""
@@ -126,7 +127,7 @@ def _command_fields(request: Message | None) -> dict[str, object]:
     return {"transaction": ref.transaction_id[:_MAX_ID], "epoch": ref.epoch, "step": ref.step}
 
 
-def _caller_text(context: grpc.ServicerContext) -> str:
+def _caller_text(context: Peer) -> str:
     try:
         return caller_of(context).uri
     except Denied:

@@ -32,7 +32,9 @@ _REPLACED: Final = "another release was installed under this agent: restart it"
 
 
 class _Nobody(grpc.GenericRpcHandler):
-    """Answers every call with UNAVAILABLE, which callers repeat: the agent that comes next may answer.
+    """Answers every call with UNAVAILABLE, which callers repeat: the agent that comes next may answer. To
+    gRPC all requests are streams: for those it does not wait. The thread of the door, or gRPC's own, would
+    otherwise wait here for whoever never sends one, and nobody else be answered.
 
     Args:
         why: For the caller.
@@ -43,7 +45,7 @@ class _Nobody(grpc.GenericRpcHandler):
             context.abort(grpc.StatusCode.UNAVAILABLE, why)
             raise AssertionError("abort has raised")
 
-        self._handler: Handler = grpc.unary_unary_rpc_method_handler(refuse)
+        self._handler: Handler = grpc.stream_unary_rpc_method_handler(refuse)
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> Handler:
         """The same for all."""

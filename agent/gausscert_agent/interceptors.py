@@ -20,6 +20,7 @@ from gausscert_common.wire import enums, errors
 from gausscert_agent import peer
 from gausscert_agent.admission import is_turned_away
 from gausscert_agent.audited import audited
+from gausscert_agent.awaited import Awaited
 from gausscert_agent.call_log import Call, CallLog, incident
 from gausscert_agent.peer import caller_of
 from gausscert_agent.turned_away import TurnedAway
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from gausscert_agent.admission import Entrance
     from gausscert_agent.audit import AuditLog
     from gausscert_agent.deny_list import DenyListFile
+    from gausscert_agent.peer import Peer
 
     Handler: TypeAlias = grpc.RpcMethodHandler[Any, Any]
 
@@ -64,13 +66,14 @@ class Outermost(grpc.ServerInterceptor):
         self,
         node: str,
         pool_of: Callable[[str], Entrance],
-        check: Callable[[str, grpc.ServicerContext], object],
+        check: Callable[[str, Peer], object],
         audit: AuditLog,
     ) -> None:
         self._node = node
         self._pool_of = pool_of
         self._check = check
         self._audit = audit
+        self.awaited = Awaited()
         self._log = CallLog()
         no_slot = _no_slot(node)
         self._no_slot_status = _Status(no_slot)
@@ -78,6 +81,7 @@ class Outermost(grpc.ServerInterceptor):
 
     def close(self) -> None:
         """Write what is still to be written; no call may come any more."""
+        self.awaited.close()
         self._turned_away.close()
 
     def intercept_service(
@@ -108,7 +112,7 @@ class Outermost(grpc.ServerInterceptor):
             if is_turned_away():
                 self._turn_away(rpc, context)
             with self._catch(rpc, context) as call:
-                return behavior(self._request(call, requests), context)
+                return behavior(self._request(call, requests, context), context)
 
         return answer
 
@@ -117,7 +121,7 @@ class Outermost(grpc.ServerInterceptor):
             if is_turned_away():
                 self._turn_away(rpc, context)
             with self._catch(rpc, context) as call:
-                for told in behavior(self._request(call, requests), context):
+                for told in behavior(self._request(call, requests, context), context):
                     self._check(rpc, context)  # what was allowed when it began may not be any more
                     yield told
 
@@ -129,15 +133,19 @@ class Outermost(grpc.ServerInterceptor):
         context.abort_with_status(self._no_slot_status)
         raise AssertionError("abort has raised")
 
-    def _request(self, call: Call, requests: Iterator[Any]) -> Any:  # noqa: ANN401
-        self._check(call.rpc, call.context)
-        for request in requests:
-            call.request = request
-            return request
+    def _request(self, call: Call, requests: Iterator[Any], context: grpc.ServicerContext) -> Any:  # noqa: ANN401
+        self._check(call.rpc, context)
+        with self.awaited.waiting(context):
+            for request in requests:
+                call.request = request
+                return request
         raise InvalidInput(Reason.ARGUMENT_INVALID, "the call came without a request")
 
     @contextmanager
     def _catch(self, rpc: str, context: grpc.ServicerContext) -> Iterator[Call]:
+        """No error outlives this: its traceback holds this frame, and with it the call, until the collector
+        comes by. To gRPC such a call is open still, and with more of them on a connection than it may have it
+        refuses the next one there (GRPC_ARG_MAX_CONCURRENT_STREAMS_OVERLOAD_PROTECTION)."""
         call = Call(rpc, context, time.monotonic())
         failed: GausscertError | None = None
         try:
@@ -153,7 +161,8 @@ class Outermost(grpc.ServerInterceptor):
             failed.node = failed.node or self._node
         head = self._written(call, failed)
         if failed is not None:
-            context.abort_with_status(_Status(failed))
+            status, failed = _Status(failed), None
+            context.abort_with_status(status)
         if head is not None:
             context.set_trailing_metadata(((auditing.HEAD_KEY, auditing.written(head)),))
 
@@ -229,7 +238,7 @@ class Doorkeeper(grpc.ServerInterceptor):
 
         return make(admitted, handler.request_deserializer, handler.response_serializer)
 
-    def check(self, rpc: str, context: grpc.ServicerContext) -> Identity:
+    def check(self, rpc: str, context: Peer) -> Identity:
         """Who calls, if that may be.
 
         Raises:
@@ -251,7 +260,7 @@ class Doorkeeper(grpc.ServerInterceptor):
         self._check_denied(rpc, context)
         return caller
 
-    def _check_denied(self, rpc: str, context: grpc.ServicerContext) -> None:
+    def _check_denied(self, rpc: str, context: Peer) -> None:
         """A list that cannot be used keeps everybody out, but nobody from hearing that something is wrong."""
         try:
             self._denied.check(peer.numbers_of(context))

@@ -9,13 +9,14 @@ from __future__ import annotations
 import hashlib
 import ssl
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from gausscert_common import identity
 from gausscert_common.errors import Denied, InvalidInput, Reason
 
 if TYPE_CHECKING:
-    import grpc
+    from collections.abc import Mapping
+
     from gausscert_common.identity import Identity
 
 _PROPERTY: Final = "x509_pem_cert"
@@ -35,7 +36,34 @@ class Numbers(NamedTuple):
     """SHA-256 over the DER encoding, hex."""
 
 
-def caller_of(context: grpc.ServicerContext) -> Identity:
+class Peer(Protocol):
+    """What is known of whoever calls; `grpc.ServicerContext` is one."""
+
+    def auth_context(self) -> Mapping[str, Any]:
+        """What TLS says of him."""
+
+    def peer(self) -> str:
+        """His address."""
+
+
+class Remembered:
+    """What was known of a caller, without his call: to gRPC a call that somebody holds is open still, and
+    with more of them on a connection than it may have it refuses the next one there."""
+
+    def __init__(self, context: Peer) -> None:
+        self._said = context.auth_context()
+        self._address = context.peer()
+
+    def auth_context(self) -> Mapping[str, Any]:
+        """As `Peer`."""
+        return self._said
+
+    def peer(self) -> str:
+        """As `Peer`."""
+        return self._address
+
+
+def caller_of(context: Peer) -> Identity:
     """Who calls: the one gausscert URI SAN of the certificate that TLS has verified.
 
     Raises:
@@ -52,7 +80,7 @@ def caller_of(context: grpc.ServicerContext) -> Identity:
         ) from None
 
 
-def numbers_of(context: grpc.ServicerContext) -> Numbers:
+def numbers_of(context: Peer) -> Numbers:
     """Those of the caller.
 
     Raises:

@@ -69,11 +69,18 @@ class Pools:
 
         return Entrance(choose)
 
+    def are_empty(self) -> bool:
+        """Whether no call is inside or at the door."""
+        return self._door.is_empty() and all(pool.is_empty() for pool in self._pools())
+
     def close(self) -> None:
         """Wait for the threads to end. The server must have stopped."""
-        for pool in [each for each in vars(self).values() if isinstance(each, Pool)]:
+        for pool in self._pools():
             pool.shutdown()
         self._door.close()
+
+    def _pools(self) -> list[Pool]:
+        return [each for each in vars(self).values() if isinstance(each, Pool)]
 
     def _kind_of(self, rpc: str) -> tuple[Pool, Pool]:
         """The pool for those who command, and for all others who may call it."""

@@ -35,6 +35,8 @@ MAX_CONCURRENT_RPCS: Final = 2048
 refuse the calls of an operator like those of the crowd beside him."""
 MAX_PENDING: Final = 8192
 """Calls of which nothing but the headers has been read."""
+UNASKED_S: Final = 1.0
+"""So long an agent that is to stop waits for the request of a call, and for connections without one."""
 OPTIONS: Final[tuple[tuple[str, Any], ...]] = (
     # A second agent on the same port would silently share its connections.
     ("grpc.so_reuseport", 0),
@@ -189,9 +191,21 @@ class AgentServer:
         stopped = self._server.stop(self._config.drain_s)
         while not node.drain(self._config.drain_s):
             logger.warning("still waiting for the running command")
-        stopped.wait()
+        self._await_end(stopped)
         self._close_rooms()
         logger.info("stopped")
+
+    def _await_end(self, stopped: threading.Event) -> None:
+        """Whoever has sent no request is not waited for, nor are connections without a call: gRPC gives each
+        of them 20 s to answer a ping (graceful GOAWAY in chttp2_transport.cc), though nobody may be there any
+        more. Seen empty twice: what the last one was told is on its way."""
+        empty = False
+        while not stopped.wait(UNASKED_S):
+            if self._outermost is not None:
+                self._outermost.awaited.give_up(UNASKED_S)
+            before, empty = empty, self._pools.are_empty()
+            if before and empty:
+                self._server.stop(None)
 
     def close(self) -> None:
         """Stop at once, without waiting for anything; harmless after `drain`."""

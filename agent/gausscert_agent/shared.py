@@ -59,15 +59,17 @@ class Shared(Generic[T]):
             Whatever the look raises.
         """
         with self._lock:
-            follows = self._next
-            if follows is None:
-                self._next = led = Future[T]()
+            found, leads = self._next, self._next is None
+            if found is None:
+                self._next = found = Future[T]()
             else:
                 self._crowd = True
-        if follows is not None:
-            return follows.result()
-        self._lead(led)
-        return led.result()
+        try:
+            if leads:
+                self._lead(found)
+            return found.result()
+        finally:
+            del found  # an error that is in it would hold whoever asks until the collector comes by
 
     def _lead(self, found: Future[T]) -> None:
         one_runs = self._running.acquire(timeout=self._patience_s)
@@ -82,5 +84,6 @@ class Shared(Generic[T]):
         except BaseException as error:  # noqa: BLE001 - all who wait are to have it, and raise it
             found.set_exception(error)
         finally:
+            del found  # as in `get`
             if one_runs:
                 self._running.release()

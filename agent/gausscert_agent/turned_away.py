@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from gausscert_agent.audited import audited, is_read
 from gausscert_agent.call_log import incident
+from gausscert_agent.peer import Remembered
 
 if TYPE_CHECKING:
     from gausscert_common.errors import GausscertError
@@ -54,6 +56,7 @@ class TurnedAway:
             return
         with self._changed:
             if len(self._lines) < MOST and self._is_attended():
+                call = replace(call, context=Remembered(call.context))
                 self._lines.append(_Line(call, logged, is_audited))
                 self._changed.notify()
                 return

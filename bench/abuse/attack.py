@@ -34,6 +34,7 @@ CONNECTIONS: Final = 63
 """Of whoever makes a thousand calls; an agent lets through some of each, and the others wait in turn."""
 _GET_NODE: Final = f"/{identity.AGENT_SERVICE}/GetNode"
 _PREPARE: Final = f"/{identity.AGENT_SERVICE}/Prepare"
+_NOTHING: Final = f"/{identity.AGENT_SERVICE}/Nothing"
 _JUDGE: Final = f"/{identity.AGENT_SERVICE}/Judge"
 _PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _SETTINGS, _PING = 4, 6
@@ -181,6 +182,16 @@ def _crowd(
         channel.close()
 
 
+def denied(attack: Attack, ready: Callable[[], None]) -> None:
+    """As `calls`, but of what may not be called."""
+    _crowd(attack, ready, CALLS, _PREPARE, lead=CALLS)
+
+
+def unknown(attack: Attack, ready: Callable[[], None]) -> None:
+    """As `calls`, but of what there is not."""
+    _crowd(attack, ready, CALLS, _NOTHING, lead=CALLS)
+
+
 def bombs(attack: Attack, ready: Callable[[], None]) -> None:
     """Requests of zeros, a thousand times as large as they look."""
     zeros = bytes(BOMB_BYTES)
@@ -207,6 +218,8 @@ ATTACKS: Final = {
     "strangers": strangers,
     "pings": pings,
     "calls": calls,
+    "denied": denied,
+    "unknown": unknown,
     "bodies": bodies,
     "bombs": bombs,
     "oversized": oversized,

@@ -104,8 +104,8 @@ class Line:
                 if late is not Late.READ and _ran_out(failed):
                     raise await self._late(call, deadline_s) from failed
                 error = await self._error(failed)
-                if failed.code() is grpc.StatusCode.UNAVAILABLE and (self._met or _may_pass(error)):
-                    raise Repeatable(error, alive=_said(failed) is not None) from failed
+                if _may_pass(error) or (failed.code() is grpc.StatusCode.UNAVAILABLE and self._met):
+                    raise Repeatable(error, alive=_shows_life(failed, error)) from failed
                 raise error from failed
             self._met = True
             return found
@@ -161,8 +161,9 @@ class Line:
         said = _said(failed)
         text = failed.details() or ""
         error = errors.from_rpc(failed.code(), text, said, node=self.dialled.node)
-        self._met = self._met or said is not None
-        if failed.code() is not grpc.StatusCode.UNAVAILABLE or said is not None:
+        shows_life = _shows_life(failed, error)
+        self._met = self._met or shows_life
+        if failed.code() is not grpc.StatusCode.UNAVAILABLE or shows_life:
             return error
         if _REFUSED in text:
             return self._unreachable(f"nothing listens on {self.dialled.address}", diagnosis.START)
@@ -204,6 +205,11 @@ def _said(failed: grpc.aio.AioRpcError) -> bytes | None:
     """What the agent itself has put into a status; None where gRPC made it alone."""
     serialized = dict(failed.trailing_metadata() or ()).get(errors.DETAILS_KEY)
     return serialized if isinstance(serialized, bytes) else None
+
+
+def _shows_life(failed: grpc.aio.AioRpcError, error: GausscertError) -> bool:
+    """Whether the node has answered; gRPC at its end, too, says that it has no room for a call."""
+    return _said(failed) is not None or error.reason is Reason.BUSY
 
 
 def _ran_out(failed: grpc.aio.AioRpcError) -> bool:

@@ -82,6 +82,8 @@ def descriptors(agent: LoneAgent) -> int:
         ("strangers", Role.OBSERVER, {"refused"}),
         ("pings", Role.OBSERVER, {"told too_many_pings"}),
         ("calls", Role.OBSERVER, {"OK"}),
+        ("denied", Role.OBSERVER, {"PERMISSION_DENIED"}),
+        ("unknown", Role.OBSERVER, {"UNIMPLEMENTED"}),
         ("bodies", Role.OBSERVER, {"PERMISSION_DENIED"}),
         ("oversized", Role.OPERATOR, {"RESOURCE_EXHAUSTED"}),
         ("bombs", Role.OPERATOR, {"RESOURCE_EXHAUSTED"}),

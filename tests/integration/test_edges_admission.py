@@ -223,6 +223,10 @@ def test_a_machine_that_has_no_thread_left_gets_its_callers_turned_away_and_no_a
         channel = edge.channel(edge.person(Role.OPERATOR, "alice"))
         stub = agent_service_pb2_grpc.AgentServiceStub(channel)
         stub.Commit(GOOD["Commit"], timeout=5)
+        ends = time.monotonic() + 5
+        while not edge.server._pools.work._idle_semaphore._value:  # its thread has answered, and not ended it
+            assert time.monotonic() < ends
+            time.sleep(0.01)
         real = threading.Thread.start
 
         def start(thread: threading.Thread) -> None:

@@ -198,6 +198,7 @@ OPERATORS = """\
 echo 'alice:x:4343:4343::/home/alice:/bin/sh' >>/etc/passwd
 install -d -m 755 /etc/gausscert
 echo '# of the operators' >/etc/gausscert/gausscert.toml
+echo '# what they say of all agents' >/etc/gausscert/agent.toml
 """
 
 
@@ -223,7 +224,8 @@ def test_an_operators_machine_may_be_one_of_the_nodes(machine: Machine, bundle: 
     removed = machine.operator.agents("remove", "--yes")
 
     assert removed.code == 0, removed.out
-    assert machine.sh("find /etc/gausscert").split() == ["/etc/gausscert", "/etc/gausscert/gausscert.toml"]
+    left = {f"/etc/gausscert{each}" for each in ("", "/gausscert.toml", "/agent.toml")}
+    assert set(machine.sh("find /etc/gausscert").split()) == left
 
 
 @pytest.mark.soak

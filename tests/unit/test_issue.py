@@ -159,6 +159,7 @@ def test_a_chosen_name_that_is_to_be_avoided_is_refused():
         ({"common_name": "a\nb"}, "common-name"),
         ({"dns_names": ("b\u00fccher.example",)}, "DNS"),
         ({"dns_names": ("",)}, "DNS"),
+        ({"dns_names": ("a\tb",)}, "DNS"),
         ({"ip_addresses": ("10.0.0.256",)}, "IP"),
         ({"dns_names": ("a.example",) * 101}, "--san"),
         ({"dns_names": ("10.0.0",)}, "--san '10.0.0'"),

@@ -404,3 +404,33 @@ def test_only_what_this_ca_issued_is_renewed(ca, tmp_path):
     refused(pki.renew, ca, ca / "ca.crt", tmp_path / "new", now=NOW)
 
     assert not (tmp_path / "new").exists()
+
+
+def test_a_ca_is_no_credential_that_could_be_renewed(tmp_path):
+    """It is signed by itself, and names nobody."""
+    pki.init(tmp_path / "pki", "prod", None)
+
+    with pytest.raises(InvalidInput, match="has not issued it") as caught:
+        pki.renew(tmp_path / "pki", tmp_path / "pki" / "ca.crt", tmp_path / "out")
+
+    assert "was issued" in caught.value.remedy
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_is_no_certificate_is_no_ca(tmp_path):
+    pki.init(tmp_path / "pki", "prod", None)
+    (tmp_path / "pki" / "ca.crt").chmod(0o600)
+    (tmp_path / "pki" / "ca.crt").write_text("no certificate")
+
+    with pytest.raises(InvalidInput, match="no certificate in PEM form"):
+        pki.sign(tmp_path / "pki", Role.NODE, "n1")
+
+
+def test_what_another_ca_has_issued_is_not_listed(tmp_path):
+    for name in ("pki", "other"):
+        pki.init(tmp_path / name, "prod", None)
+    pki.issue(tmp_path / "pki", Role.NODE, "n1")
+    made = pki.issue(tmp_path / "other", Role.NODE, "n2")
+    (tmp_path / "pki" / made.cert.name).write_bytes(made.cert.read_bytes())
+
+    assert [each.identity.name for each in pki_register.entries(tmp_path / "pki")] == ["n1"]

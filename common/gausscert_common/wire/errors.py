@@ -101,6 +101,11 @@ _TOO_LARGE: Final = "larger than max"
 """gRPC's words when a message exceeds the receiver's limit; its code is the one of all limits."""
 
 
+_REFUSED_STREAM: Final = "RST_STREAM with error code 7"
+"""gRPC's words for REFUSED_STREAM: the other end has not looked at the call (RFC 9113 section 8.7). gRPC says
+so where a connection has more calls open than it may."""
+
+
 def unexpected(incident: str) -> InternalError:
     """What a caller is told of an exception that nobody foresaw: never its text, which may hold anything."""
     return InternalError(
@@ -215,5 +220,7 @@ def _bare(code: grpc.StatusCode, text: str, node: str) -> GausscertError:
     reason, remedy = _BARE.get(code, (Reason.INTERNAL, "look into the agent's log"))
     if code is _Code.RESOURCE_EXHAUSTED and _TOO_LARGE in text:
         reason, remedy = Reason.ARGUMENT_INVALID, "hand in smaller files"
+    if code is _Code.UNAVAILABLE and _REFUSED_STREAM in text:
+        reason, remedy = _BARE[_Code.RESOURCE_EXHAUSTED]
     message = text[:_MAX_TEXT] or f"the call ended with {code.name}"
     return KIND_OF_REASON[reason](reason, message, node=node, remedy=remedy)

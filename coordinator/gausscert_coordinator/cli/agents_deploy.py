@@ -171,7 +171,7 @@ def _issuer(
 
     from gausscert_coordinator import pki
     from gausscert_coordinator.cli import ca_key
-    from gausscert_coordinator.rollout import credential
+    from gausscert_coordinator.rollout import at_once, credential
     from gausscert_coordinator.rollout.decide import Step
 
     home = _home(opened, directory)
@@ -186,26 +186,9 @@ def _issuer(
         except InvalidInput as error:
             wrong.append(error)
     if wrong:
-        raise _joined(wrong)
+        raise at_once.joined(wrong)
     pki.register(home, signed.values())
     return lambda name: signed[name]
-
-
-def _joined(wrong: list[InvalidInput]) -> InvalidInput:
-    from gausscert_common.findings import Finding, Severity
-
-    if len(wrong) == 1:
-        return wrong[0]
-    found = [
-        Finding(each.reason, Severity.ERROR, f"{each.node}: {each.message}", each.remedy, node=each.node)
-        for each in wrong
-    ]
-    return InvalidInput(
-        wrong[0].reason,
-        "; ".join(each.cause for each in found),
-        remedy="; ".join(dict.fromkeys(each.remedy for each in found)),
-        findings=found,
-    )
 
 
 def _recording(

@@ -65,6 +65,7 @@ def command(
     del ssh  # the only way so far
     import asyncio
 
+    from gausscert_coordinator.exit_codes import gravest
     from gausscert_coordinator.history_rollouts import Change
 
     opened = rolling_out.open_rollout(invocation, only, settings_file, sudo=sudo)
@@ -76,13 +77,16 @@ def command(
         removed: dict[str, list[str]] = {}
         late: tuple[Finding, ...] = ()
         failed: list[GausscertError] = [*looked.errors.values(), *_in_the_way(opened, looked)]
+        code = gravest(failed)
         if not failed:
             recording = rolling_out.Recording(runner, opened.inventory, "agents remove")
             recording.begin(Change(name, facts.release, "", "begun") for name, facts in looked.facts.items())
             with recording.half_done():
                 removed, failed = runner.run(opened.rollout.remove(looked, with_state=with_state))
             late = recording.end(_changes(looked, removed), (), failed)
-    return _tell(invocation, opened, removed, failed, late)
+            code = gravest(map(rolling_out.once_begun, failed))
+    _tell(invocation, opened, removed, failed, late)
+    return code
 
 
 def _in_the_way(opened: Opened, looked: Looked) -> Iterator[NodeRefusal]:
@@ -132,10 +136,9 @@ def _tell(
     removed: dict[str, list[str]],
     failed: list[GausscertError],
     late: tuple[Finding, ...],
-) -> int:
+) -> None:
     from gausscert_coordinator.cli import documents, tables
     from gausscert_coordinator.cli.layout import cell
-    from gausscert_coordinator.exit_codes import gravest
 
     document = {
         "cluster": opened.inventory.cluster,
@@ -149,4 +152,3 @@ def _tell(
     ]
     told = [tables.findings(late, invocation.render.width)] if late else []
     invocation.render.result("agents remove", document, lambda: [*lines, *told, *tables.failures(failed)])
-    return gravest(failed)

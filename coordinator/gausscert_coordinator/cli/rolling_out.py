@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from gausscert_common.errors import InvalidInput, NodeFailure, Reason
+from gausscert_common.errors import InvalidInput, NodeFailure, Reason, Unreachable
 
 from gausscert_coordinator.cli import completing
 
@@ -197,6 +197,14 @@ def half_done() -> Iterator[None]:
             "stopped by the operator; steps that were begun on nodes may have been done",
             remedy="run it again: what is done already is not done twice",
         ) from None
+
+
+def once_begun(error: GausscertError) -> GausscertError:
+    """What a step failed with, for the exit code. Where ssh breaks off, or an agent does not answer, once
+    something was changed, it is a step that failed: exit code 4 says that nothing was changed."""
+    if isinstance(error, Unreachable):
+        return NodeFailure(Reason.ROLLOUT_FAILED, error.message, node=error.node)
+    return error
 
 
 def teller(invocation: Invocation) -> Callable[[Told], None]:

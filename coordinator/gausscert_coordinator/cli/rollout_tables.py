@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from gausscert_common.errors import GausscertError, NodeRefusal, Reason
 from gausscert_common.findings import Finding, errors
 
-from gausscert_coordinator.cli import documents, tables
+from gausscert_coordinator.cli import documents, rolling_out, tables
 from gausscert_coordinator.cli.layout import BAD, DOUBTFUL, FAINT, GOOD, STRONG, cell, fitted
 from gausscert_coordinator.exit_codes import ExitCode, gravest
-from gausscert_coordinator.rollout.decide import DOING, NodePlan, Step
+from gausscert_coordinator.rollout.decide import BEFORE_ANY_START, DOING, NodePlan, Step
 from gausscert_coordinator.rollout.deploying import Looked
 from gausscert_coordinator.rollout.outcome import NodeOutcome, State
 
@@ -49,11 +49,19 @@ class Told:
 
 def code(told: Told) -> ExitCode:
     """How it ended, for scripts."""
-    errors_met: list[GausscertError] = list(told.failures)
+    errors_met: list[GausscertError] = [
+        *told.looked.errors.values(),
+        *(_ended(each.error, each.failed_at) for each in told.outcomes if each.error is not None),
+    ]
     for found in errors(told.findings):
         reason = Reason.BUSY if found.code == "ROLLOUT_IN_FLIGHT" else Reason.NODE_UNFIT
         errors_met.append(NodeRefusal(reason, found.cause, node=found.node))
     return gravest(errors_met)
+
+
+def _ended(error: GausscertError, failed_at: Step | None) -> GausscertError:
+    """Up to the start of agents nothing was changed that anybody has noticed."""
+    return error if failed_at in (None, *BEFORE_ANY_START) else rolling_out.once_begun(error)
 
 
 def document(told: Told) -> dict[str, Any]:

@@ -154,8 +154,16 @@ def _wrong_hashes(paths: list[Path], hashes: frozenset[str]) -> list[Finding]:
     return [
         _wrong("it is not the file that the list of hashes means", path)
         for path in paths
-        if hashlib.sha256(path.read_bytes()).hexdigest() not in hashes
+        if not path.is_file() or _sha256(path) not in hashes
     ]
+
+
+def _sha256(path: Path) -> str:
+    """Hex; "" where it cannot be read."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return ""
 
 
 def _missing(versions: dict[str, str]) -> list[Finding]:

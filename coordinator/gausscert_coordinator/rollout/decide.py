@@ -186,7 +186,8 @@ def _unfit(facts: Facts, wanted: Wanted, service: Service | None) -> Iterator[Fi
         cause = f"{facts.free_bytes >> 20} MB are free, {SPACE_BYTES >> 20} MB are wanted"
         yield finding("ROLLOUT_NO_SPACE", cause, node, file=facts.software)
     if facts.open_place and not wanted.directory:
-        yield finding("ROLLOUT_OPEN_PLACE", "others than root may change it", node, file=facts.open_place)
+        cause, place = "others than root may change it", facts.open_place
+        yield finding("ROLLOUT_OPEN_PLACE", cause, node, file=place, remedy=facts.closing)
     if facts.closed_place:
         cause = f"it does not belong to {facts.account}"
         yield finding("ROLLOUT_CLOSED_PLACE", cause, node, file=facts.closed_place)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from gausscert_common.errors import NodeFailure, Reason
 
 from gausscert_coordinator.rollout.bundle import Target
+from gausscert_coordinator.rollout.on_node.layout import OWN_ETC
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -95,6 +96,13 @@ class Facts:
         """Whose the agent is that is installed there, if it is another one than meant; "" else."""
         said = (self.configured_cluster or cluster, self.configured_node or node)
         return "" if said == (cluster, node) else f"node {said[1]} of cluster {said[0]}"
+
+    @property
+    def closing(self) -> str:
+        """What to do about `open_place` where that is the operators', and the agent's own directory is in it:
+        that one stays its user's. "" where the usual will do."""
+        shared = self.open_place and self.etc == f"{self.open_place}/{OWN_ETC}"
+        return f"chown root and chmod go-w {self.open_place}, and nothing that is in it" if shared else ""
 
     @property
     def in_flight(self) -> str:

@@ -174,6 +174,25 @@ def test_grpc_never_has_to_count_who_is_inside():
         pools.close()
 
 
+def test_there_is_nobody_left_only_when_nobody_is_inside_or_at_the_door(patient: Door):
+    pools, gate = Pools("prod"), threading.Event()
+    pools._door.close()
+    pools._door = patient
+    assert pools.are_empty()
+
+    inside = pools._observe.submit(gate.wait, WAIT_S)
+    assert not pools.are_empty()
+    gate.set()
+    assert inside.result(WAIT_S)
+    pools._observe.shutdown()
+    assert pools.are_empty()
+
+    patient.submit(told_by)
+    assert not pools.are_empty()
+    pools.close()
+    assert pools.are_empty()
+
+
 LOOK, COMMAND = f"{AGENT_SERVICE}/GetNode", f"{AGENT_SERVICE}/Abort"
 CHECK, WATCH = f"{HEALTH_SERVICE}/Check", f"{AGENT_SERVICE}/WatchTransaction"
 ALICE, EVE = b"gausscert://prod/operator/alice", b"gausscert://prod/observer/eve"

@@ -96,7 +96,7 @@ class Context:
 def told(handler: grpc.RpcMethodHandler) -> str:
     """Why a call is refused, in a way that callers repeat."""
     with pytest.raises(Aborted) as caught:
-        handler.unary_unary(b"", Context())
+        handler.stream_unary(iter(()), Context())
     code, text = caught.value.args
     assert code is grpc.StatusCode.UNAVAILABLE
     return text

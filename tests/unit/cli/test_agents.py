@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from cryptography import x509
-from gausscert_common.errors import NodeFailure, Reason
+from gausscert_common.errors import NodeFailure, Reason, Unreachable
 from gausscert_common.identity import Role
 from gausscert_coordinator import history_reader, inventory_file, naming, pki, pki_register
 from gausscert_coordinator.cli.main import run as run_command
@@ -381,6 +381,7 @@ def test_everything_that_speaks_against_it_is_told_of_all_nodes_and_nothing_is_b
         ),
         ({"look": here(), "install": Ended(255, "", "Connection timed out")}, 4),
         ({"look": here(), "install": Ended(1, "", "killed")}, 2),
+        ({"look": here(), "activate": Ended(255, "", "Connection timed out")}, 2),  # others are there by now
         ({"look": here(), "install": ValueError("a bug")}, 5),
     ],
 )
@@ -388,6 +389,15 @@ def test_the_exit_code_says_what_to_do_next(desk: Desk, answers: dict[str, Any],
     desk.ssh.answers["n2"] = answers
 
     assert desk.deploy().code == code
+
+
+def test_an_agent_that_does_not_answer_after_its_start_is_a_step_that_failed(desk: Desk):
+    desk.doctor.ill["n2"] = Unreachable(Reason.UNREACHABLE, "nobody answers", node="n2")
+
+    done = desk.deploy()
+
+    assert done.code == 2
+    assert "failed at health" in " ".join(done.out.split())
 
 
 def test_an_agent_that_is_not_healthy_is_a_failure_with_its_own_words(desk: Desk):
@@ -499,6 +509,17 @@ def test_a_removal_tells_what_went(desk: Desk, arguments: tuple[str, ...], typed
     done = desk.run("remove", *arguments, typed=typed)
 
     assert done.code == 0
+    assert "n1: removed /opt/gausscert/current" in done.out
+
+
+def test_a_removal_that_ssh_breaks_off_is_a_step_that_failed(desk: Desk):
+    """Exit code 4 says that nothing was removed anywhere."""
+    desk.ssh.answers["n1"]["remove"] = ["/opt/gausscert/current"]
+    desk.ssh.answers["n2"]["remove"] = Ended(255, "", "Connection timed out")
+
+    done = desk.run("remove", "--yes")
+
+    assert done.code == 2
     assert "n1: removed /opt/gausscert/current" in done.out
 
 

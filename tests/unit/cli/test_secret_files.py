@@ -188,3 +188,28 @@ def test_a_shells_process_substitution_is_one(tmp_path: Path):
 
     assert done.returncode == 0, done.stderr
     assert b"ENCRYPTED" in (tmp_path / "pki" / "ca.key").read_bytes()
+
+
+def test_the_descriptor_of_a_device_is_no_pipe():
+    descriptor = os.open("/dev/zero", os.O_RDONLY)
+    try:
+        assert "is a device" in refused(Path(f"/dev/fd/{descriptor}")).message
+    finally:
+        os.close(descriptor)
+
+
+def test_of_a_descriptor_that_is_written_bit_by_bit_it_is_told_once(pipe: tuple[int, int], monkeypatch):
+    reading, writing = pipe
+    said, parts, really = list[str](), [b"a", b"b", b"c"], secret_files._wait
+
+    def waits(descriptor: int, timeout_s: float) -> None:
+        if parts:
+            os.write(writing, parts.pop(0))
+        else:
+            os.close(writing)
+        really(descriptor, timeout_s)
+
+    monkeypatch.setattr(secret_files, "_wait", waits)
+
+    assert secret_files.read(Path(f"/dev/fd/{reading}"), LONGEST, said.append, quiet_s=0.0) == b"abc"
+    assert len(said) == 1

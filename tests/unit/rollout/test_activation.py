@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import shutil
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -18,7 +19,7 @@ from gausscert_coordinator.rollout.deploying import AGAIN_S, TRIES, Rollout
 from gausscert_coordinator.rollout.on_node import files, main
 from gausscert_coordinator.rollout.outcome import NodeOutcome, State
 from support.rollout_fakes import FORMER, RELEASE, FakeDoctor, software
-from support.rollout_nodes import Nodes
+from support.rollout_nodes import Nodes, make_release
 
 NAMES = ("n1", "n2", "n3")
 ILL = NodeFailure(Reason.ROLLOUT_FAILED, "the agent answers, but is not healthy")
@@ -110,6 +111,24 @@ def test_a_configuration_that_is_refused_anywhere_changes_nothing_anywhere(crew:
     assert [each.state for each in outcomes] == [State.UNTOUCHED, State.UNTOUCHED, State.FAILED]
     assert crew.disks() == before
     assert all(crew.nodes[name].restarts == [FORMER] for name in NAMES)
+
+
+def test_what_cannot_be_tidied_away_costs_no_healthy_agent_its_release(crew: Crew):
+    node = crew.nodes["n1"]
+    make_release(node.layout.releases / "older")
+    (node.layout.releases / "older" / ".complete").touch()
+
+    def spoil(action: str) -> None:
+        if action == "tidy":
+            shutil.rmtree(node.layout.releases)
+
+    node.before_step = spoil
+
+    one, *others = crew.upgrade()
+
+    assert (one.failed_at, one.put_back, one.findings) == (Step.TIDY, None, [])
+    assert (node.running.release, node.restarts) == (RELEASE, [FORMER, RELEASE])
+    assert {each.state for each in others} == {State.UNTOUCHED}
 
 
 def test_an_agent_that_never_says_ready_gets_back_what_it_had(crew: Crew):
@@ -300,3 +319,30 @@ def test_ssh_that_comes_back_soon_is_waited_for(crew: Crew, down_for: int):
     assert crew.paused == [AGAIN_S] * (TRIES - 1)
     assert one.put_back is (None if down_for < TRIES else False)
     assert [each.code for each in one.findings] == ([] if down_for < TRIES else ["ROLLOUT_NOT_PUT_BACK"])
+
+
+def test_a_node_that_is_still_at_work_after_all_that_time_is_not_waited_for_once_more(crew: Crew):
+    node = crew.nodes["n1"]
+
+    def never_ends(action: str) -> None:
+        if action == "settle":
+            raise TimeoutError
+
+    crew.nodes.breaks, node.before_step = {"n1"}, never_ends
+
+    one, *_ = crew.upgrade()
+
+    assert (one.put_back, crew.paused) == (False, [])
+    assert [each.code for each in one.findings] == ["ROLLOUT_NOT_PUT_BACK"]
+    assert crew.nodes.actions("n1").count("settle") == 1
+
+
+def test_where_no_agent_ran_there_is_nothing_to_wait_for(tmp_path: Path, monkeypatch):
+    crew = Crew(tmp_path, monkeypatch)
+    crew.nodes.breaks = {"n1"}
+
+    one, *_ = crew.upgrade()
+
+    assert (one.failed_at, one.put_back, one.findings) == (Step.ACTIVATE, None, [])
+    assert "settle" not in crew.nodes.actions("n1")
+    assert {each.state for each in crew.upgrade()} <= {State.DEPLOYED, State.UNCHANGED}

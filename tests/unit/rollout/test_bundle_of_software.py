@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -70,9 +71,38 @@ def test_a_wheel_that_was_exchanged_is_found(tmp_path: Path):
     assert [finding.file for finding in raised.value.findings] == [str(changed)]
 
 
+def test_what_is_no_file_or_cannot_be_read_is_no_wheel_and_is_not_waited_for(tmp_path: Path):
+    root = software.make(tmp_path / "b")
+    (root / "wheels" / "a-1-py3-none-any.whl").mkdir()
+    os.mkfifo(root / "wheels" / "b-1-py3-none-any.whl")
+    (root / "wheels" / "c-1-py3-none-any.whl").symlink_to("/proc/self/mem")  # root may read everything else
+
+    with pytest.raises(InvalidInput) as caught:
+        bundle.load(root)
+
+    assert [Path(each.file).name[0] for each in caught.value.findings] == ["a", "b", "c"]
+
+
 def test_a_directory_that_is_no_bundle_says_how_to_make_one(tmp_path: Path):
     with pytest.raises(InvalidInput, match="make bundle"):
         bundle.load(tmp_path)
+
+
+def test_what_a_bundle_lacks_is_named(tmp_path: Path):
+    root = software.make(tmp_path / "b")
+    unit = root / "user" / "gausscert-agent.service"
+    body = unit.read_bytes()
+    unit.write_bytes(b"\xff")
+    with pytest.raises(InvalidInput, match="not UTF-8") as caught:
+        bundle.load(root)
+    assert caught.value.file == str(root)
+    unit.unlink()
+    with pytest.raises(InvalidInput, match="No such file") as caught:
+        bundle.load(root)
+    assert caught.value.file == str(unit)
+
+    unit.write_bytes(body)
+    bundle.load(root)
 
 
 def test_another_version_of_anything_is_another_release(tmp_path: Path):

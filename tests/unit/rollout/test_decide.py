@@ -145,6 +145,17 @@ def test_a_new_credential_needs_no_restart():
     assert plan(replace(WANTED, credential_good=False), **INSTALLED).steps == (Step.CREDENTIAL, Step.HEALTH)
 
 
+def test_an_operators_place_is_closed_without_the_agents_own_directory_in_it():
+    """chown -R would take that one from the agent, which could not read its configuration any more."""
+    theirs = {"etc": "/etc/gausscert/agent", "open_place": "/etc/gausscert"}
+    (found,) = plan(**theirs).refused
+
+    assert (found.code, found.file) == ("ROLLOUT_OPEN_PLACE", "/etc/gausscert")
+    assert found.remedy == "chown root and chmod go-w /etc/gausscert, and nothing that is in it"
+    (usual,) = plan(**{**theirs, "open_place": "/opt/gausscert"}).refused
+    assert "chown -R root" in usual.remedy
+
+
 @pytest.mark.parametrize(
     ("changes", "wanted", "code"),
     [

@@ -173,6 +173,16 @@ def test_what_lies_ready_is_put_in_its_place_once_and_may_be_again(places: Layou
     assert [path.name for path in places.etc.iterdir()] == ["agent.toml"]
 
 
+def test_what_stays_as_it_is_is_not_asked_for(places: Layout):
+    for path in (places.config, ready.beside(places.config)):
+        path.write_bytes(b"another's")
+
+    ready.require({places.config: ""})
+    ready.put(places.config, "")
+
+    assert ready.beside(places.config).exists()
+
+
 def test_what_another_roll_out_has_laid_ready_is_not_put_in_its_place(places: Layout):
     places.config.write_bytes(b"before")
     files.write_beside(places.config, b"another", 0o600)
@@ -184,6 +194,23 @@ def test_what_another_roll_out_has_laid_ready_is_not_put_in_its_place(places: La
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user for a while")
+@pytest.mark.parametrize("endless", ["pipe", "device"])
+def test_what_has_no_end_in_the_place_of_what_was_laid_ready_holds_nobody_up(places: Layout, endless: str):
+    """The agent's user can put it there, and the lock would be held until it ends."""
+    if endless == "pipe":
+        os.mkfifo(ready.beside(places.config))
+    else:
+        ready.beside(places.config).symlink_to("/dev/zero")
+
+    with pytest.raises(Trouble, match="laid ready"):
+        ready.put(places.config, digest(b"mine"))
+
+    ready.beside(places.config).unlink()
+    with ready.beside(places.config).open("wb") as large:
+        large.truncate(files._MOST + 1)
+    assert files.digest_of(ready.beside(places.config)) == ""
+
+
 def test_whoever_is_another_user_for_a_while_writes_as_that_user_and_is_himself_again(tmp_path: Path):
     before = (os.geteuid(), os.getegid(), os.getgroups())
     other = Account("nobody", 65534, 65534, "nogroup", "/nonexistent")
@@ -244,12 +271,37 @@ def test_a_removal_leaves_no_half_of_a_credential(places: Layout, name: str):
     assert not places.software.exists()
 
 
+def test_a_removal_leaves_nothing_that_was_cut_off_in_the_making(places: Layout):
+    """It was enough to keep the directory, and whatever else was in it would have seemed an operator's."""
+    (places.software / ".given-up.new").touch()
+    (places.software / ".current.new").symlink_to("releases/r")
+    for name in ("releases", "uploads", "etc", "state"):
+        (places.software / f".{name}.new").mkdir()
+    (places.etc / ".pki.new").mkdir()
+    places.state.rmdir()
+
+    removal.remove(places, Service(NONE, me()), me(), "n1", with_state=False)
+
+    assert not places.software.exists()
+
+
 def test_a_directory_that_is_a_link_is_not_removed_through_it(tmp_path: Path):
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to("real")
 
     assert not files.remove_tree(tmp_path / "link")
     assert (tmp_path / "real").is_dir()
+
+
+def test_a_link_to_an_empty_directory_stays_and_stops_no_removal(places: Layout, tmp_path: Path):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    places.pki.symlink_to(elsewhere)
+
+    gone = removal.remove(places, Service(NONE, me()), None, "n1", with_state=False)
+
+    assert places.pki.is_symlink()
+    assert str(places.pki) not in gone
 
 
 def test_where_no_agent_runs_none_is_found(places: Layout):
@@ -468,6 +520,35 @@ def test_a_unit_is_known_however_its_path_is_written_there(account, systemctl, t
     assert service.kept(places, account) == USER
 
 
+def test_what_is_added_to_the_unit_can_be_read_by_all_whatever_the_umask(places, account, systemctl):
+    """systemctl cat, as whoever looks after the machine."""
+    before = os.umask(0o077)
+    install(Service(USER, account), b"[Service]\n", drop_in(places))
+    os.umask(before)
+
+    made = Service(USER, account)
+    assert [mode(path) for path in (made.drop_in.parent, made.drop_in, made.unit)] == [0o755, 0o644, 0o644]
+
+
+def test_a_unit_that_names_it_without_quotes_is_known_too(places, account, systemctl):
+    """As people write it."""
+    install(Service(USER, account), b"", f"ExecStart=/x serve --config {places.config}\n".encode())
+
+    assert service.kept(places, account) == USER
+    assert service.kept(layout(str(places.software / "other")), account) == NONE
+
+
+def test_what_an_operator_adds_to_the_unit_stays_where_the_agent_goes(places, account, systemctl):
+    made = Service(USER, account)
+    assert made.uninstall() == []
+    install(made, b"[Service]\n", drop_in(places))
+    own = made.drop_in.with_name("90-mine.conf")
+    own.touch()
+
+    assert made.uninstall() == [str(made.unit), str(made.drop_in)]
+    assert own.exists()
+
+
 def test_a_unit_that_was_written_but_not_enabled_is_seen(places, account, systemctl):
     systemctl.fails = "enable "
     made = Service(USER, account)
@@ -497,6 +578,35 @@ def test_a_unit_that_lies_ready_is_no_unit_and_goes_with_the_agent_that_it_was_f
 
     assert list(made.unit.parent.rglob("*")) == []
     assert systemctl.asked == ["is-enabled gausscert-agent.service"]
+
+
+@pytest.mark.parametrize("point", [1, 2])
+def test_a_unit_of_which_one_file_is_in_its_place_goes_with_the_agent(
+    places, account, systemctl, monkeypatch, point
+):
+    """The first roll-out was cut off there in ACTIVATE; a unit alone is nobody's, and stayed for good."""
+    monkeypatch.setattr(os, "geteuid", lambda: 4242)  # of a user's own manager
+    made, really, begun = Service(USER, account), os.replace, []
+    made.lay_ready(b"[Service]\n", drop_in(places))
+
+    def cut(source, target):
+        begun.append(target)
+        if len(begun) == point:
+            raise OSError(errno.EIO, "cut off")
+        really(source, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "replace", cut)
+        with pytest.raises(OSError, match="cut off"):
+            made.install(digest(b"[Service]\n"), digest(drop_in(places)))
+    kept = Service(service.kept(places, account), account)
+    other = layout(str(places.software / "other"))
+    made.clear(other)
+    assert ready.beside(made.unit).exists()
+
+    removal.remove(places, kept, None, "n1", with_state=False)
+
+    assert list(made.unit.parent.rglob("*")) == []
 
 
 def test_a_masked_unit_is_refused_while_nothing_is_changed_yet(account, systemctl, monkeypatch):
@@ -534,16 +644,48 @@ def test_the_agents_place_is_the_usual_one_unless_that_is_an_operators(tmp_path:
     assert etc_of(place) == place / "agent"
     (place / "agent.toml").touch()
     assert etc_of(place) == place
+    for theirs in ("gausscert.toml", "agent"):  # beside these it is what operators say of all agents
+        (place / theirs).touch()
+        assert etc_of(place) == place / "agent"
+        (place / theirs).unlink()
     (place / "agent.toml").unlink()
     monkeypatch.setattr(layout_of, "_ROOT", os.geteuid() + 1)
     assert etc_of(place) == place
+
+
+def test_it_matters_only_where_the_place_is_an_operators_and_somebody_is_to_come_to_it(
+    places: Layout, tmp_path: Path
+):
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    stranger = dataclasses.replace(me(), name="nobody", uid=65534, gid=65534)
+
+    assert look._closed_place(dataclasses.replace(places, etc=closed / "agent"), None) == ""
+    usual = Layout(places.software, closed / "usual", closed / "state")
+    assert look._closed_place(usual, stranger) == ""
+    assert look._closed_place(dataclasses.replace(usual, etc=closed / "agent"), stranger) == str(closed)
+
+
+@pytest.mark.parametrize(("uid", "kind"), [(0, "system"), (4242, "user")])
+def test_a_removal_looks_for_what_lies_ready_where_its_login_would_lay_it(
+    places: Layout, monkeypatch, uid: int, kind: str
+):
+    asked, of_login = list[str](), Service(NONE, me())
+    monkeypatch.setattr(Service, "clear", lambda self, _: asked.append(self.kind))
+    monkeypatch.setattr(os, "geteuid", lambda: uid)
+    monkeypatch.setattr(removal, "holder", lambda _: None)
+
+    removal.remove(places, of_login, None, "n1", with_state=False)
+
+    assert asked == [kind]
 
 
 def test_an_operators_place_that_lets_nobody_through_or_others_change_it_is_seen(
     places: Layout, tmp_path: Path, monkeypatch
 ):
     theirs = tmp_path / "gausscert"
-    theirs.mkdir(mode=0o755)
+    theirs.mkdir()
+    theirs.chmod(0o755)  # whatever the umask is
     inside = dataclasses.replace(places, etc=theirs / "agent")
     stranger = dataclasses.replace(me(), uid=4343, gid=4343, name="nobody-of-here")
 

@@ -268,6 +268,18 @@ def test_from_wherever_an_activation_has_stopped_the_way_back_is_what_it_has_cha
     assert bool(told["unit"]) is bool(told["drop_in"]) is (Step.SERVICE in steps)
 
 
+def test_what_somebody_else_has_changed_meanwhile_is_not_undone(crew: Crew):
+    """The roll-out had nothing to lay ready; its agent was never ended."""
+    same = {"units": {"gausscert-agent.service": "new unit", "50-gausscert-node.conf": "new drop-in"}}
+    plan = crew.plan("n1", **same, config="new config")
+    assert not {Step.CONFIGURE, Step.SERVICE} & set(plan.steps)
+    there = {**INSTALLED, **same, "config": "new config", "running": running(FORMER)}
+    done = [Step.UPLOAD, Step.INSTALL]
+
+    for changed in ({"config": "another's"}, {"units": UNITS}):
+        assert putting_back.way(plan, done, facts(**{**there, **changed})) == putting_back.NOTHING
+
+
 def test_a_bug_on_the_way_back_does_not_hide_what_became_of_the_others(crew: Crew):
     crew.doctor.ill_once["n1"] = ILL
     crew.doctor.ill["n1"] = RuntimeError("a bug")
@@ -290,3 +302,10 @@ def test_wheels_that_have_gone_meanwhile_do_not_hide_what_became_of_the_others(c
 
     assert [(each.state, each.failed_at) for each in outcomes] == [(State.FAILED, Step.UPLOAD)] * 2
     assert all("FileNotFoundError" in str(each.error) for each in outcomes)
+
+
+def test_nobody_goes_back_to_a_release_that_is_gone(crew: Crew):
+    plan = crew.plan("n1", running=running("removed-by-hand"))
+
+    assert plan.restarts
+    assert putting_back.way(plan, tuple(Step)) == putting_back.NOTHING

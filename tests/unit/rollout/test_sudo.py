@@ -73,6 +73,12 @@ def test_the_line_that_is_named_permits_what_is_run(login: Login):
     assert ssh.read(NODE, ended)["software"] == "/nowhere"
 
 
+def test_where_ssh_itself_knows_who_logs_in_the_line_leaves_room_for_him(login: Login):
+    error = refused(login.run(), InventoryNode("n1", "10.0.0.1:7443", SshAccess(sudo=True)))
+
+    assert "USER ALL=(root) NOPASSWD" in error.remedy
+
+
 def test_where_it_is_not_permitted_the_line_for_sudoers_is_the_remedy(login: Login):
     error = refused(login.run())
 

@@ -63,6 +63,16 @@ def test_texts_without_end_are_cut():
     ("code", "text", "reason"),
     [
         (grpc.StatusCode.UNAVAILABLE, "Socket closed", Reason.UNREACHABLE),
+        (
+            grpc.StatusCode.UNAVAILABLE,
+            "Stream removed (RST_STREAM (Received RST_STREAM with error code 7))",
+            Reason.BUSY,
+        ),
+        (
+            grpc.StatusCode.UNAVAILABLE,
+            "Stream removed (RST_STREAM (Received RST_STREAM with error code 2))",
+            Reason.UNREACHABLE,
+        ),
         (grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded", Reason.DEADLINE),
         (grpc.StatusCode.CANCELLED, "", Reason.UNREACHABLE),
         (grpc.StatusCode.UNIMPLEMENTED, "Method not found!", Reason.NODE_UNFIT),

@@ -7,6 +7,7 @@ import fcntl
 import hashlib
 import os
 import shutil
+import stat
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO, Final
@@ -19,7 +20,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_READ: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 _CHUNK: Final = 1024 * 1024
+_MOST: Final = 1024 * 1024
+"""Bytes of a file that is laid ready; agents take far fewer (`agent_toml`), and systemd its lines."""
 NEW: Final = ".new"
 LOCK: Final = ".lock"
 _OTHER_S: Final = 660.0
@@ -150,11 +154,16 @@ def receive(stream: BinaryIO, path: Path, size: int, sha256: str) -> None:
 
 
 def digest_of(path: Path) -> str:
-    """SHA-256 of a file, hex; "" where it cannot be read."""
+    """SHA-256 of a file, hex; "" where it cannot be read, is no regular file, or is larger than any that is
+    laid ready: whoever puts a named pipe or a link to a device there holds nobody up."""
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        with os.fdopen(os.open(path, _READ), "rb") as opened:
+            if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
+                return ""
+            body = opened.read(_MOST + 1)
     except OSError:
         return ""
+    return "" if len(body) > _MOST else hashlib.sha256(body).hexdigest()
 
 
 def make_directory(path: Path, mode: int, owner: tuple[int, int] | None = None) -> None:
@@ -162,7 +171,7 @@ def make_directory(path: Path, mode: int, owner: tuple[int, int] | None = None) 
     its owner: one that was left half made would be left as it is ever after."""
     if os.path.lexists(path):
         return
-    fresh = path.with_name(f".{path.name}{NEW}")
+    fresh = half_made(path)
     if os.path.lexists(fresh):
         fresh.rmdir()  # of an attempt that was cut short; empty
     fresh.mkdir(mode=mode)
@@ -171,6 +180,11 @@ def make_directory(path: Path, mode: int, owner: tuple[int, int] | None = None) 
     fresh.chmod(mode)
     fresh.rename(path)
     sync_directory(path.parent)
+
+
+def half_made(path: Path) -> Path:
+    """Where a directory or a link is made before it has its name; one that was cut off stays there."""
+    return path.with_name(f".{path.name}{NEW}")
 
 
 def remove_tree(path: Path) -> bool:

@@ -20,6 +20,7 @@ _ROOT: Final = 0
 ETC: Final = Path("/etc/gausscert")
 OWN_ETC: Final = "agent"
 """In /etc/gausscert, where that is an operator's."""
+_INVENTORY: Final = "gausscert.toml"
 
 
 @dataclass(frozen=True)
@@ -100,13 +101,15 @@ def etc_of(place: Path) -> Path:
 
     Args:
         place: All of it where it is missing, or has an agent; where root has made it before, it is for
-            operators (`inventory_file`), and the agent has a directory of its own in it.
+            operators (`inventory_file`), and the agent has a directory of its own in it. An agent.toml there
+            may be the operators' settings: beside their inventory, or beside that directory, it is.
     """
     try:
         is_roots = place.stat().st_uid == _ROOT
     except OSError:
         return place
-    return place / OWN_ETC if is_roots and not os.path.lexists(place / "agent.toml") else place
+    theirs = any(os.path.lexists(place / name) for name in (OWN_ETC, _INVENTORY))
+    return place / OWN_ETC if is_roots and (theirs or not os.path.lexists(place / "agent.toml")) else place
 
 
 @dataclass(frozen=True)

@@ -130,7 +130,13 @@ def _remove(request: Mapping[str, Any], where: Layout, _: BinaryIO) -> list[str]
     """What it removes is there also where CM, and perhaps its user, have gone before."""
     service = Service(request["service"], me())
     account = _last_account(request, where)
-    return removal.remove(where, service, account, request["node"], with_state=request["with_state"])
+    try:
+        return removal.remove(where, service, account, request["node"], with_state=request["with_state"])
+    except PermissionError as error:
+        remedy = (
+            "it, or its directory, does not belong to the agent's user: remove it by hand, then run it again"
+        )
+        raise of_os(error, "remove", remedy) from error
 
 
 def _last_account(request: Mapping[str, Any], where: Layout) -> Account | None:

@@ -73,8 +73,12 @@ def remove(
     gone += [str(path) for path in (layout.current,) if _unlink(path)]
     trees = [layout.releases, layout.uploads, *((layout.state,) if with_state else ())]
     gone += [str(path) for path in trees if files.remove_tree(path)]
-    for own_file in (layout.given_up, layout.software / files.LOCK):
+    given_up = layout.given_up
+    halves = (given_up.with_name(given_up.name + files.NEW), files.half_made(layout.current))
+    for own_file in (given_up, *halves, layout.software / files.LOCK):
         _unlink(own_file)
+    for path in (layout.releases, layout.uploads, layout.etc, layout.state):
+        _remove_empty(files.half_made(path))
     gone += [str(path) for path in (layout.pki, layout.etc, layout.software) if _remove_empty(path)]
     return gone
 
@@ -88,6 +92,7 @@ def _configuration_removed(layout: Layout, node: str) -> list[str]:
     gone = [str(path) for path in own if _unlink(path)]
     for half in halves:  # of a roll-out that was cut off; one may hold the key
         _unlink(half)
+    _remove_empty(files.half_made(layout.pki))
     return gone
 
 

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from gausscert_coordinator.rollout.on_node.layout import Account
 
 QUICK_S: Final = 60.0
-_LOCK: Final[ContextVar[tuple[int, ...]]] = ContextVar("lock", default=())
+_LOCK: Final[ContextVar[tuple[tuple[int, ...], int]]] = ContextVar("lock", default=((), -1))
+"""Its descriptor, and whose program has taken it."""
 
 
 @contextmanager
@@ -25,7 +26,7 @@ def sharing(lock: int) -> Iterator[None]:
     Args:
         lock: Its descriptor.
     """
-    token = _LOCK.set((lock,))
+    token = _LOCK.set(((lock,), os.geteuid()))
     try:
         yield
     finally:
@@ -40,8 +41,10 @@ def run(
     environment: Mapping[str, str] | None = None,
 ) -> subprocess.CompletedProcess[str]:
     """Run a program to its end; its output is in the answer. 127 where it is not there, 124 where it has not
-    ended in time. It holds the lock of the roll-out (`sharing`), but as another user, who could keep it."""
-    other: dict[str, Any] = {"pass_fds": _LOCK.get()}
+    ended in time. It holds the lock of the roll-out (`sharing`), but as another user than has taken that: he
+    could keep it."""
+    lock, taken_by = _LOCK.get()
+    other: dict[str, Any] = {"pass_fds": lock if taken_by == os.geteuid() else ()}
     env = {**os.environ, **(environment or {})}
     if as_user is not None and as_user.uid != os.geteuid():
         other = {"user": as_user.uid, "group": as_user.gid, "extra_groups": ()}

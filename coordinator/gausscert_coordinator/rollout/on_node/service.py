@@ -66,7 +66,8 @@ class Service:
         if self.kind == NONE:
             return
         self._require_unmasked()
-        self.drop_in.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        self.unit.parent.mkdir(parents=True, exist_ok=True)
+        files.make_directory(self.drop_in.parent, 0o755)
         # The drop-in first: by it `clear` knows whose both are.
         files.write_beside(self.drop_in, drop_in, 0o644)
         files.write_beside(self.unit, unit, 0o644)
@@ -90,7 +91,8 @@ class Service:
         Raises:
             Trouble: It does not lie ready.
         """
-        for path, sha256 in self.wanted(unit, drop_in).items():
+        # The drop-in first here, too: by it a removal knows whose a unit is that nobody has enabled yet.
+        for path, sha256 in reversed(self.wanted(unit, drop_in).items()):
             ready.put(path, sha256)
 
     def enable(self) -> None:
@@ -117,7 +119,8 @@ class Service:
 
     def clear(self, layout: Layout) -> None:
         """Remove what lies ready for the agent of these places; of another one it stays. Nothing for NONE."""
-        if self.kind == NONE or not _names(ready.beside(self.drop_in), layout):
+        told = ready.beside(self.drop_in)
+        if self.kind == NONE or not _names(told if os.path.lexists(told) else self.drop_in, layout):
             return
         for path in self.texts:
             ready.beside(path).unlink(missing_ok=True)

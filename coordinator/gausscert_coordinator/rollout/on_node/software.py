@@ -116,7 +116,7 @@ def _must(argv: list[str], doing: str) -> None:
 
 def switch(layout: Layout, release: str) -> None:
     """Make it the one that is started next."""
-    fresh = layout.software / ".current.new"
+    fresh = files.half_made(layout.current)
     fresh.unlink(missing_ok=True)
     fresh.symlink_to(Path("releases") / release)
     os.replace(fresh, layout.current)
