@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import time
 from collections.abc import Callable
 from dataclasses import replace as replace_
 from datetime import UTC, datetime, timedelta
@@ -17,7 +18,8 @@ from gausscert_common.protocol.state import NodeState
 from gausscert_common.protocol.words import Phase
 from gausscert_coordinator import pki
 from gausscert_coordinator.cli.demo_cluster import AGENT
-from support.local_cluster import NODES, Done, LocalCluster
+from gausscert_sim import processes
+from support.local_cluster import NODES, Done, LocalCluster, wait_until
 
 pytestmark = pytest.mark.xdist_group("bad-input")
 
@@ -241,7 +243,18 @@ def doubtful(cluster: LocalCluster) -> LocalCluster:
     done = cluster.replace(on={"start started": lambda run: run.process.kill()})
     assert done.code == -9
     assert cluster.in_flight() == list(NODES)
+    # Start may have reached a node before the coordinator was dead, and is carried out there.
+    wait_until(lambda: at_rest(cluster), within_s=100)
     return cluster
+
+
+def at_rest(cluster: LocalCluster) -> bool:
+    """Whether no agent carries out anything any more."""
+    before = {name: records(cluster, name) for name in NODES}
+    time.sleep(1)
+    if any(processes.running(node.home, ("cm_ctl",)) for node in cluster.nodes):
+        return False
+    return {name: records(cluster, name) for name in NODES} == before
 
 
 class TestNodesThatCannotBeBelieved:
