@@ -162,7 +162,7 @@ class VirtualNode:
         return "--server-password-file", str(self.password), "--client-password-file", str(self.password)
 
     def replace(self, bundle: Path) -> Ended:
-        """The transaction; again where nothing was done: an emulated cm_ctl may take longer than it is given."""
+        """The transaction; again where nothing was done: an emulated cm_ctl may take too long."""
         for _ in range(3):
             done = self.operator.gausscert("replace", str(bundle), "--yes", *self.passwords())
             if done.code == 0 or done.document.get("result", {}).get("verdict") != "nothing done":
