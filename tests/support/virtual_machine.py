@@ -109,7 +109,7 @@ class VirtualMachine:
         )
 
     def sh(
-        self, command: str, user: str = "root", stdin: bytes | None = None, timeout_s: float = 300.0
+        self, command: str, user: str = "root", stdin: bytes | None = None, timeout_s: float = 600.0
     ) -> str:
         """The same, and it succeeds.
 

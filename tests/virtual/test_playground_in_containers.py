@@ -41,7 +41,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VirtualMachine
             f"--exclude=./{name}" for name in ("boot", "var/lib/docker", "root", "usr/lib/modules")
         )
         made.sh("userdel --remove omm")  # the image makes its own
-        made.sh(f"tar --one-file-system {left_out} -C / -c . | docker import - {BASE}")
+        made.sh(f"tar --one-file-system {left_out} -C / -c . | docker import - {BASE}", timeout_s=1500)
         yield made
 
 
