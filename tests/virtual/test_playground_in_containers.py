@@ -51,7 +51,8 @@ def operator(machine: VirtualMachine, command: str) -> Any:
 
 
 def test_the_playground_is_brought_up_and_a_set_is_replaced(machine: VirtualMachine):
-    machine.sh(f"{COMPOSE} up --build --detach --wait", timeout_s=1500)
+    up = machine.run(f"{COMPOSE} up --build --detach --wait", timeout_s=1500)
+    assert up.returncode == 0, up.stderr + machine.run(f"{COMPOSE} logs").stdout
 
     nodes = operator(machine, "gausscert status")["nodes"]
     assert [(node["node"], node["reachable"], node["drift"]) for node in nodes] == [
