@@ -92,14 +92,6 @@ def test_root_installs_an_agent_for_the_owner_of_the_certificates_and_removes_it
     assert left.split() == ["/var/lib/gausscert"]
 
 
-NEVER_WELL = (
-    "gausscert_agent/fitness.py",
-    b"if not _is_program(self._cm_ctl):",
-    b"if _is_program(self._cm_ctl):",
-)
-"""A release whose agent serves, and says that it is not healthy."""
-
-
 @pytest.mark.faults
 @pytest.mark.parametrize("machine", [("root",)], indirect=True)
 def test_an_agent_that_is_not_healthy_after_an_upgrade_gets_its_former_release_back(
@@ -113,7 +105,7 @@ def test_an_agent_that_is_not_healthy_after_an_upgrade_gets_its_former_release_b
     before = machine.sh(units)
     settings = machine.operator.root / "n1.toml"
     settings.write_text(settings.read_text().replace("drain_s = 5.0", "drain_s = 6.0"))
-    newer = software.make(tmp_path / "newer", "0.1.1", NEVER_WELL)
+    newer = software.make(tmp_path / "newer", "0.1.1", software.NEVER_WELL)
 
     upgraded = machine.operator.agents("upgrade", "--bundle", str(newer))
 

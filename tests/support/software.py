@@ -25,6 +25,12 @@ PACKAGES = (
     "protos/gausscert",
 )
 """All but the simulated CM."""
+NEVER_WELL = (
+    "gausscert_agent/fitness.py",
+    b"if not _is_program(self._cm_ctl):",
+    b"if _is_program(self._cm_ctl):",
+)
+"""For `make`: a release whose agent serves, and says that it is not healthy."""
 
 
 def make(target: Path, version: str = "", spoilt: tuple[str, bytes, bytes] | None = None) -> Path:

@@ -18,12 +18,6 @@ pytestmark = [pytest.mark.virtual, pytest.mark.timeout(3600), pytest.mark.xdist_
 
 UNIT = "gausscert-agent"
 DAEMONS = ("om_monitor", "cm_agent", "cm_server")
-SPOILT = (
-    "gausscert_agent/fitness.py",
-    b"if not _is_program(self._cm_ctl):",
-    b"if _is_program(self._cm_ctl):",
-)
-"""A release whose agent serves, and says that it is not healthy."""
 
 
 @pytest.fixture(scope="module")
@@ -166,7 +160,7 @@ def test_the_power_goes_in_the_middle(node: VirtualNode, phase: str):
 
 def test_a_release_that_is_not_healthy_gives_way_to_the_one_before(node: VirtualNode):
     (former,) = node.operator.agents("status", "--sudo").document["nodes"]
-    spoilt = software.make(node.root / "spoilt", "0.1.1", SPOILT)
+    spoilt = software.make(node.root / "spoilt", "0.1.1", software.NEVER_WELL)
 
     upgraded = node.operator.agents("upgrade", "--sudo", "--bundle", str(spoilt))
 
