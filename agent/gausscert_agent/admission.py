@@ -14,7 +14,9 @@ import time
 from collections import Counter, deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, ParamSpec, TypeVar, cast
+
+from gausscert_agent.attendant import Attendant
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,19 +46,27 @@ class _Call(Generic[T]):
     """One call, which is carried out once, by whoever comes first."""
 
     def __init__(self, carry_out: Callable[[], T]) -> None:
-        self._carry_out = carry_out
+        self._carry_out: Callable[[], T] | None = carry_out
         self.future: Future[T] = Future()
 
     def withdraw(self) -> bool:
-        """Nobody carries it out any more; False if somebody does already."""
-        return self.future.cancel()
+        """Nobody carries it out any more; False if somebody does already.
+
+        It stays in the queue of a pool without threads (`ThreadPoolExecutor.submit` puts it there before it
+        makes one), and so must hold nothing of its caller.
+        """
+        if not self.future.cancel():
+            return False
+        self._carry_out = None
+        return True
 
     def run(self) -> None:
         """Carry it out. What is raised is for whoever asks the future; gRPC does not."""
         if not self.future.set_running_or_notify_cancel():
             return
+        carry_out, self._carry_out = self._carry_out, None
         try:
-            self.future.set_result(self._carry_out())
+            self.future.set_result(cast("Callable[[], T]", carry_out)())
         except BaseException as error:
             logger.error("a call has ended in an exception", exc_info=error)
             self.future.set_exception(error)
@@ -82,7 +92,7 @@ class Door:
         self._waiting: deque[tuple[float, _Call[Any]]] = deque()
         self._closing = False
         self._changed = threading.Condition()
-        self._thread: threading.Thread | None = None
+        self._attendant = Attendant("gausscert-door", self._attend)
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Have it told. Never raises."""
@@ -101,28 +111,16 @@ class Door:
         with self._changed:
             self._closing = True
             self._changed.notify()
-        if self._thread is not None:
-            self._thread.join()
+        self._attendant.join()
 
     def _keeps_waiting(self, call: _Call[Any]) -> bool:
         with self._changed:
-            if self._closing or len(self._waiting) >= self._room or not self._is_attended():
+            if self._closing or len(self._waiting) >= self._room or not self._attendant.is_there():
                 return False
             self._waiting.append((time.monotonic() + self._pause_s, call))
             if len(self._waiting) == 1 or len(self._waiting) > self._most:
                 self._changed.notify()
             return True
-
-    def _is_attended(self) -> bool:
-        """Threads are what a busy machine may have none left of."""
-        if self._thread is None:
-            thread = threading.Thread(target=self._attend, name="gausscert-door", daemon=True)
-            try:
-                thread.start()
-            except RuntimeError:
-                return False
-            self._thread = thread
-        return True
 
     def _attend(self) -> None:
         while self._tell_next():

@@ -7,6 +7,8 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, Protocol
 
+from gausscert_agent.attendant import Attendant
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -38,7 +40,7 @@ class Awaited:
         """The oldest first."""
         self._idle = False
         self._closing = False
-        self._thread: threading.Thread | None = None
+        self._attendant = Attendant("gausscert-awaited", self._attend)
 
     @contextmanager
     def waiting(self, call: Cancellable) -> Iterator[None]:
@@ -67,20 +69,11 @@ class Awaited:
         with self._changed:
             self._closing = True
             self._changed.notify()
-        if self._thread is not None:
-            self._thread.join()
+        self._attendant.join()
 
     def _attended(self) -> None:
-        """The thread is woken no more than once within `limit_s`, however many calls come and go. Where none
-        can be had the next call makes it."""
-        if self._thread is None and not self._closing:
-            thread = threading.Thread(target=self._attend, name="gausscert-awaited", daemon=True)
-            try:
-                thread.start()
-            except RuntimeError:
-                return
-            self._thread = thread
-        elif self._idle:
+        """The thread is woken no more than once within `limit_s`, however many calls come and go."""
+        if not self._closing and self._attendant.is_there() and self._idle:
             self._idle = False
             self._changed.notify()
 

@@ -7,6 +7,7 @@ from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from gausscert_agent.attendant import Attendant
 from gausscert_agent.audited import audited, is_read
 from gausscert_agent.call_log import incident
 from gausscert_agent.peer import Remembered
@@ -46,7 +47,7 @@ class TurnedAway:
         self._lines: deque[_Line] = deque()
         self._changed = threading.Condition()
         self._closing = False
-        self._thread: threading.Thread | None = None
+        self._attendant = Attendant("gausscert-turned-away", self._attend)
 
     def note(self, call: Call) -> None:
         """Write it down, if it is one of the few that are. Waits for nobody."""
@@ -68,18 +69,10 @@ class TurnedAway:
         with self._changed:
             self._closing = True
             self._changed.notify()
-        if self._thread is not None:
-            self._thread.join(CLOSING_S)
+        self._attendant.join(CLOSING_S)
 
     def _is_attended(self) -> bool:
-        if self._thread is None and not self._closing:
-            thread = threading.Thread(target=self._attend, name="gausscert-turned-away", daemon=True)
-            try:
-                thread.start()
-            except RuntimeError:
-                return False
-            self._thread = thread
-        return not self._closing
+        return not self._closing and self._attendant.is_there()
 
     def _attend(self) -> None:
         while (line := self._next()) is not None:

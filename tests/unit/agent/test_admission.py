@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 from collections.abc import Iterator
 
 import pytest
@@ -142,6 +144,21 @@ def test_a_pool_without_a_thread_turns_away_and_lets_in_as_soon_as_there_is_one(
     assert pool._taken == 0
     no_thread_to_be_had.undo()
     assert pool.submit(told_by).result(WAIT_S) == (False, "gausscert-work_0")
+    pool.shutdown()
+    door.close()
+
+
+def test_a_pool_without_a_thread_holds_nothing_of_those_it_has_turned_away(no_thread_to_be_had):
+    door = Door(pause_s=0.0)
+    pool = Pool("work", threads=2, slots=4, door=door)
+    call = threading.Event()
+    held = weakref.ref(call)
+
+    pool.submit(lambda _: None, call).result(0)
+    del call
+    gc.collect()
+
+    assert held() is None
     pool.shutdown()
     door.close()
 

@@ -121,5 +121,5 @@ def test_closing_ends_the_thread_whoever_waits(awaited):
     call = Call()
     with awaited.waiting(call):
         awaited.close()
-        assert not awaited._thread.is_alive()
+        assert awaited._attendant.join(0)
     assert call.count == 0

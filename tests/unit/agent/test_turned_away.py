@@ -175,5 +175,5 @@ def test_once_it_is_closed_nothing_is_begun_any_more(bench):
 
     bench.note()
 
-    assert bench.turned_away._thread is None
+    assert bench.turned_away._attendant._thread is None
     assert bench.log.turned_away.told() == 1
