@@ -18,6 +18,7 @@ from gausscert_coordinator import generations, naming, standing
 from gausscert_coordinator import plan as planning
 from gausscert_coordinator.engine import Engine
 from gausscert_coordinator.fanout import ask
+from gausscert_coordinator.hands import PROBE_TIMEOUT_S
 from gausscert_coordinator.interrupt import Interrupt
 from gausscert_coordinator.job import Job, Replacement
 from gausscert_coordinator.joining import Joiner
@@ -33,7 +34,7 @@ from gausscert_coordinator.report import (
     Result,
 )
 from gausscert_coordinator.reporter import Reporter
-from gausscert_coordinator.survey import PROBE_TIMEOUT_S, Survey, survey
+from gausscert_coordinator.survey import Survey, survey
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping

@@ -82,7 +82,7 @@ class Hands:
 
         Args:
             query: Also what `cm_ctl query` says there.
-            longest_s: For one cm_server.
+            longest_s: For one cm_server, and for the query.
         """
         timeout_s = min(longest_s, self._job.timeouts.verify_s)
         return await ask(

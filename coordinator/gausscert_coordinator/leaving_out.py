@@ -11,10 +11,10 @@ from gausscert_common.protocol.words import RestartScope
 
 from gausscert_coordinator import exclusion_rules
 from gausscert_coordinator.fanout import ask
+from gausscert_coordinator.hands import PROBE_TIMEOUT_S
 from gausscert_coordinator.plan_rules import Evidence
 from gausscert_coordinator.recovery_refusals import refused
 from gausscert_coordinator.report import ReplaceOptions
-from gausscert_coordinator.survey import PROBE_TIMEOUT_S
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

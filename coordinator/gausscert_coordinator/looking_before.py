@@ -48,7 +48,7 @@ class LookBefore:
     async def look(self, replacement: Replacement, *, stopped_is_fine: bool) -> list[GausscertError]:
         """Everything that speaks against stopping it. The reports come last: what they say of a pause, an
         upgrade or a stop is the newest there is."""
-        probes = await self._hands.probe(query=True)
+        probes = await self._hands.probe(query=True, longest_s=query.LONGEST_S)
         before = baseline.of(probes.good, query.WORKING[self._job.whole])
         if self._job.accept_state:
             before = await self._look_again(before, probes)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
+from gausscert_coordinator import query
 from gausscert_coordinator.fanout import Answers, ask
 from gausscert_coordinator.plan_rules import clock_offset_s
 
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from gausscert_common.source import Source
 
     from gausscert_coordinator.ports import AgentClient
-
-PROBE_TIMEOUT_S: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +70,7 @@ async def survey(
         _judged(reached, source, drop_crls=drop_crls),
         ask(
             reached if probing else (),
-            lambda client: client.probe(query=True, timeout_s=PROBE_TIMEOUT_S),
+            lambda client: client.probe(query=True, timeout_s=query.LONGEST_S),
         ),
     )
     return Survey(reports, probes, offsets, judged)

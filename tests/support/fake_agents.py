@@ -32,6 +32,7 @@ from gausscert_common.bundle import Bundle
 from gausscert_common.errors import NodeFailure, Reason, Unreachable
 from gausscert_common.model import (
     CertificateSet,
+    ClusterState,
     ExpiryReport,
     JudgedSet,
     NodeReport,
@@ -112,10 +113,15 @@ class FakeAgent:
     async def probe(self, *, query: bool, timeout_s: float) -> ProbeReport:
         def look() -> ProbeReport:
             nodes = self._cluster.nodes.values()
-            state = self._cluster.state_seen_by(self.node) if query else None
+            state = self._state(timeout_s) if query else None
             return ProbeReport(tuple(each.served_to(self.node) for each in nodes), state, self.node.causes)
 
         return await self._cluster.read(self, "probe", look)
+
+    def _state(self, timeout_s: float) -> ClusterState:
+        if self.node.query_takes_s > timeout_s:
+            return ClusterState(cause=f"`cm_ctl query -Cv` did not end within {timeout_s:g} s and was killed")
+        return self._cluster.state_seen_by(self.node)
 
     async def acquire(
         self,

@@ -2,7 +2,7 @@
 
 Used by `support.fake_agents`; tests reach it as `cluster.nodes["node-a"]` to look, or to script what is
 wrong with the machine: `stale` (the cm_server goes on serving what it had), `deaf` (nothing listens),
-`broken_chain` (the prober cannot verify this cm_server), `refuses_to_stop`.
+`broken_chain` (the prober cannot verify this cm_server), `query_takes_s`, `refuses_to_stop`.
 """
 
 from __future__ import annotations
@@ -123,6 +123,7 @@ class FakeNode:
     stale: FakeSet | None = None
     deaf: bool = False
     broken_chain: bool = False
+    query_takes_s: float = 0.0
     refuses_to_stop: bool = False
 
     @property

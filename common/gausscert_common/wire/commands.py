@@ -44,7 +44,7 @@ MAX_TIMEOUT_S: Final = 3600.0
 """An hour for cm_ctl is more than any cluster needs and less than for ever."""
 PROBE_TIMEOUT_S: Final = 5.0
 _MAX_PROBE_S: Final = 15.0
-"""A Probe holds one of few slots for that long; coordinators ask for 5 s."""
+"""A Probe holds one of few slots for that long; coordinators ask for 5 s, and with a query for all of it."""
 _MAX_HOLDER: Final = 200
 _MAX_PASSWORD_BYTES: Final = 1024
 """CM takes 15; validation says so in its own words, this only bounds what is looked at."""
@@ -237,7 +237,7 @@ def as_ssl_value(request: calls.SetEnableSslRequest) -> bool:
 
 
 def probe_timeout_s(request: calls.ProbeRequest) -> float:
-    """Longest time for one cm_server."""
+    """Longest time for one cm_server, and for the query."""
     if not request.HasField("timeout"):
         return PROBE_TIMEOUT_S
     return _bounded(request, "timeout", _MAX_PROBE_S)

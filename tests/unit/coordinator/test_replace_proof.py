@@ -63,6 +63,32 @@ def broken_chain(node: FakeNode) -> None:
     node.broken_chain = True
 
 
+async def test_a_query_that_takes_its_time_is_waited_for():
+    cluster = FakeCluster()
+    for node in cluster.nodes.values():
+        node.query_takes_s = 10.0
+
+    result = await run(cluster)
+
+    assert result.verdict is Verdict.COMMITTED
+
+
+async def test_a_query_that_hangs_turns_the_transaction_back():
+    cluster = FakeCluster()
+
+    def on_command(rpc: str, name: str) -> None:
+        hung = {"start": 91.0, "rollback_start": 0.0}.get(rpc)
+        if hung is not None:
+            cluster.nodes[name].query_takes_s = hung
+
+    cluster.on_command = on_command
+
+    result = await run(cluster)
+
+    assert result.verdict is Verdict.ROLLED_BACK
+    assert "did not end within" in str(result.failures)
+
+
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
