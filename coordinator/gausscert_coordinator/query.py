@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from gausscert_common.model import ClusterState, ProbeReport
 
 LONGEST_S: Final = 15.0
-"""For one `cm_ctl query`: it answers within milliseconds, or in 91 s (facts section 17), but is a process that
-must be started, and on a node that swaps that alone may take seconds. Agents allow no more."""
+"""For one `cm_ctl query`: it answers within milliseconds, or in 91 s (facts section 17), but is a process
+that must be started, and on a node that swaps that alone may take seconds. Agents allow no more."""
 
 NORMAL: Final = "Normal"
 """Its word for a cluster in which all is well (facts section 8)."""
