@@ -293,7 +293,7 @@ def open_authority(directory: Path, passphrase: bytes | None) -> Authority:
         raise _unusable(path, "it is a key of a kind that no CA of gausscert has") from None
     own = [cert for cert in trusted if _public_key(cert) == key.public_key()]
     if not isinstance(key, ec.EllipticCurvePrivateKey) or not own:
-        raise _unusable(path, f"the key does not belong to {directory / CA_CERT}")
+        raise _unusable(path, f"the key does not belong to {directory / CA_CERT}", _ROTATED)
     if not pki_certificates.may_sign(own[0]):
         raise _unusable(directory / CA_CERT, "it is no CA of a control plane: it may sign nothing")
     clusters = own[0].subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)
@@ -310,6 +310,10 @@ def _public_key(cert: x509.Certificate) -> object:
 
 
 _OUR_DIRECTORY: Final = "use the directory that gausscert pki init made"
+_ROTATED: Final = (
+    "use the directory that gausscert pki init made for that CA; after a rotation that is the new one"
+    " (the last step of `Rotation of the control plane` in docs/runbook.md)"
+)
 
 
 def _parse(path: Path, remedy: str = _OUR_DIRECTORY) -> x509.Certificate:

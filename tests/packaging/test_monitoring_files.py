@@ -15,6 +15,7 @@ DEPLOY = Path(__file__).parents[2] / "deploy"
 RULES = DEPLOY / "prometheus" / "gausscert.rules.yml"
 RULE_TESTS = DEPLOY / "prometheus" / "gausscert.rules.test.yml"
 SCRAPE = DEPLOY / "prometheus" / "scrape.yml"
+RUNBOOK = Path(__file__).parents[2] / "docs" / "runbook.md"
 DASHBOARD = json.loads((DEPLOY / "grafana" / "gausscert.json").read_text())
 
 PROMTOOL = shutil.which("promtool")
@@ -63,6 +64,13 @@ def test_every_alert_has_a_severity_a_summary_and_what_to_do_and_is_tested():
     for alert in alerts:
         for part in ("severity:", "summary:", "description:"):
             assert part in alert, alert.split()[0]
+
+
+def test_the_runbook_says_what_to_do_at_every_alert():
+    alerts = {alert.split()[0] for alert in RULES.read_text().split("- alert: ")[1:]}
+    rows = [line for line in RUNBOOK.read_text().splitlines() if line.startswith("| Gausscert")]
+    named = {alert for row in rows for alert in re.findall(r"Gausscert\w+", row.split("|")[1])}
+    assert named == alerts
 
 
 def test_the_panels_of_the_dashboard_do_not_overlap():
