@@ -71,7 +71,8 @@ def command(
     replaced by its files: gausscert pki issue node NAME. An operator's credential is needed.
 
     With CERT, the certificate of a person or of a node, the new files go to --out; nothing is written over.
-    The former one stays valid until it ends: gausscert pki revoke --keep-newest NAME denies it sooner.
+    The former one stays valid until it ends: gausscert pki revoke NAME --keep-newest --dir DIR denies it
+    sooner.
     """
     by_wire = bool(nodes) or all_nodes
     if by_wire == (certificate is not None) or (nodes and all_nodes):

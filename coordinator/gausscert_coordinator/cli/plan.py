@@ -77,9 +77,9 @@ def command(
     from gausscert_coordinator.cli.session import Session
 
     keeping = out_of(out, valid_days)
-    given = read_bundle(invocation, directory, server_password_file, client_password_file)
     options = options_of(enable_ssl, restart, drop_crls, take_over, accept_state, exclude)
     with Session(invocation) as session:
+        given = read_bundle(invocation, directory, server_password_file, client_password_file)
         made = with_findings_of(given, session.ask(lambda cluster: cluster.plan(given.bundle, options)))
     kept = keeping if made.feasible else None
     if kept is not None:

@@ -87,8 +87,8 @@ def command(
     if agreed is not None:
         options = agreed.options(options, context)
         invocation.render.note(agreed.introduced())
-    given = read_bundle(invocation, where, server_password_file, client_password_file)
     with Session(invocation) as session:
+        given = read_bundle(invocation, where, server_password_file, client_password_file)
         plan = with_findings_of(given, session.ask(lambda cluster: cluster.plan(given.bundle, options)))
         if agreed is not None:
             plan = agreed.held_to(plan, invocation)
