@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import signal
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from gausscert_coordinator import own_credential
 from gausscert_coordinator.cli import tables
-from gausscert_coordinator.interrupt import Interrupt
+from gausscert_coordinator.cli.layout import cell
+from gausscert_coordinator.cli.presses import Presses
+from gausscert_coordinator.interrupt import Interrupt, answer
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -86,8 +89,17 @@ class Session:
     ) -> Result:
         interrupt = Interrupt()
         self._invocation.transaction_begun = True
-        with self._invocation.render.progress(nodes) as watcher, _signals_turn_back(interrupt):
+        ask = partial(self._ask_to_stop, interrupt)
+        with (
+            self._invocation.render.progress(nodes) as watcher,
+            _signals_turn_back(interrupt, ask, self._invocation.clock),
+        ):
             return await transaction(self._open(), watcher, interrupt)
+
+    def _ask_to_stop(self, interrupt: Interrupt) -> None:
+        """The engine answers; before there is one, and between two, nobody else would."""
+        if not interrupt.request():
+            self._invocation.render.important(cell(answer(interrupt.count)))
 
     def _warn(self) -> None:
         if self.warnings:
@@ -105,7 +117,9 @@ async def _leave(opened: AbstractAsyncContextManager[Cluster]) -> None:
 
 
 @contextmanager
-def _signals_turn_back(interrupt: Interrupt) -> Iterator[None]:
+def _signals_turn_back(
+    interrupt: Interrupt, ask: Callable[[], None], clock: Callable[[], float]
+) -> Iterator[None]:
     """What an interruption does at that moment is the engine's to say; it tells the watcher.
 
     A closed terminal is no wish to stop: the transaction goes on without anybody to see it.
@@ -115,9 +129,9 @@ def _signals_turn_back(interrupt: Interrupt) -> Iterator[None]:
     def terminate() -> None:
         # Service managers repeat SIGTERM; only a person at the keyboard may insist until abandoned.
         if not interrupt.requested:
-            interrupt.request()
+            ask()
 
-    loop.add_signal_handler(signal.SIGINT, interrupt.request)
+    loop.add_signal_handler(signal.SIGINT, Presses(ask, clock).pressed)
     loop.add_signal_handler(signal.SIGTERM, terminate)
     hangup = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:

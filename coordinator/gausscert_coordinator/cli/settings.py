@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sys
+import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -101,6 +102,8 @@ class Invocation:
     open_control_plane: Callable[[Inventory], AbstractAsyncContextManager[ControlPlane]] = _open_control_plane
     open_terminal: Callable[[], Terminal] = _controlling_terminal
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    clock: Callable[[], float] = time.monotonic
+    """Seconds, for what lies between two moments."""
     open_ssh: Callable[[], Ssh] = _system_ssh
     open_doctor: Callable[[Inventory], Doctor] = _doctor
     transaction_begun: bool = False
