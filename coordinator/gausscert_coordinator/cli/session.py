@@ -6,7 +6,7 @@ import asyncio
 import signal
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, Final, Self, TypeVar
 
 from gausscert_coordinator import own_credential
 from gausscert_coordinator.cli import tables
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from gausscert_coordinator.report import Progress, Result
 
 T = TypeVar("T")
+
+_IGNORED: Final = (signal.SIGHUP, signal.SIGTSTP, signal.SIGTTOU)
+"""While a transaction runs."""
 
 
 class Session:
@@ -122,7 +125,8 @@ def _signals_turn_back(
 ) -> Iterator[None]:
     """What an interruption does at that moment is the engine's to say; it tells the watcher.
 
-    A closed terminal is no wish to stop: the transaction goes on without anybody to see it.
+    A closed terminal is no wish to stop: the transaction goes on without anybody to see it. Nor does it stand
+    still, perhaps with CM down, for a Ctrl-Z or for `stty tostop` in the background.
     """
     loop = asyncio.get_running_loop()
 
@@ -133,10 +137,11 @@ def _signals_turn_back(
 
     loop.add_signal_handler(signal.SIGINT, Presses(ask, clock).pressed)
     loop.add_signal_handler(signal.SIGTERM, terminate)
-    hangup = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in _IGNORED}
     try:
         yield
     finally:
-        signal.signal(signal.SIGHUP, hangup)
+        for number, handler in before.items():
+            signal.signal(number, handler)
         loop.remove_signal_handler(signal.SIGTERM)
         loop.remove_signal_handler(signal.SIGINT)

@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and a closed terminal while a transaction runs."""
+"""Ctrl-C, SIGTERM, Ctrl-Z and a closed terminal while a transaction runs."""
 
 from __future__ import annotations
 
@@ -104,8 +104,20 @@ def test_quiet_shows_what_an_interruption_does_and_nothing_else():
     assert run.err == "interrupted: it is turned back\n"
 
 
+def test_nothing_that_a_terminal_does_stops_it_in_the_middle():
+    """Looked at, not sent: what it would stop is this process."""
+    seen = []
+
+    async def look(interrupt):
+        seen.extend(map(signal.getsignal, (signal.SIGHUP, signal.SIGTSTP, signal.SIGTTOU)))
+
+    cli("recover", given=Given(result=result(), during=look))
+
+    assert seen == [signal.SIG_IGN] * 3
+
+
 def test_all_handlers_are_as_before_afterwards():
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGTSTP, signal.SIGTTOU)
     before = [signal.getsignal(number) for number in numbers]
     send, _ = during(signal.SIGINT)
 
