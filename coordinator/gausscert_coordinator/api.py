@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from gausscert_common.bundle import Bundle
-from gausscert_common.errors import InternalError, InvalidInput, Reason
-from gausscert_common.findings import errors
+from gausscert_common.errors import InternalError, Reason
 from gausscert_common.model import WatchEvent
 from gausscert_common.protocol.recovery import Choice
 
@@ -81,13 +80,7 @@ def read_bundle(
             that cannot be read.
     """
     found = bundle_files.read_directory(Path(directory))
-    wrong = errors(found.findings)
-    if wrong:
-        causes = "; ".join(f"{finding.file}: {finding.cause}" for finding in wrong)
-        remedy = "; ".join(dict.fromkeys(finding.remedy for finding in wrong))
-        raise InvalidInput(
-            Reason.BUNDLE_INVALID, causes, file=str(directory), remedy=remedy, findings=found.findings
-        )
+    bundle_files.require_readable(Path(directory), found.findings)
     given = server_password is not None or client_password is not None
     factor_files = None if given else found.factor_files
     return Bundle(found.pem, server_password, client_password, factor_files)
