@@ -237,6 +237,7 @@ class Cluster:
         take_over: bool = False,
         restart: RestartScope | None = None,
         bundle: Bundle | None = None,
+        exclude: tuple[str, ...] = (),
         accept_state: bool = False,
         watch: Callable[[Progress], None] = _ignore,
         interrupt: Interrupt | None = None,
@@ -248,6 +249,7 @@ class Cluster:
             take_over: Also from a coordinator that still holds the nodes, which you know to be dead.
             restart: None for the transaction's own way.
             bundle: For excluded nodes that are back: that of the committed transaction.
+            exclude: Nodes that died in the middle, left out where the others' answers make that safe.
             accept_state: Where the cluster cannot become Normal.
             watch: Told what happens, on the event loop.
             interrupt: Stops a finishing.
@@ -257,6 +259,7 @@ class Cluster:
             take_over,
             restart,
             bundle=bundle,
+            exclude=exclude,
             accept_state=accept_state,
             watch=watch,
             interrupt=interrupt,
