@@ -88,7 +88,7 @@ def _doctor(inventory: Inventory) -> Doctor:
 def _controlling_terminal() -> Terminal:
     from gausscert_coordinator.cli.terminal import Terminal
 
-    return Terminal(sys.stdin or io.StringIO(), sys.stderr or io.StringIO())
+    return Terminal(sys.stdin or io.TextIOWrapper(io.BytesIO()), sys.stderr or io.StringIO())
 
 
 @dataclass
