@@ -187,7 +187,7 @@ def _from_stdin(what: str, terminal: Terminal) -> str:
             Reason.ARGUMENT_INVALID,
             "it has ended, or is closed",
             file=where,
-            remedy="write one line for each",
+            remedy="write the password to it, one line for each",
         )
     return _decoded(line, where)
 

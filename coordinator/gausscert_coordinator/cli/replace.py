@@ -87,6 +87,7 @@ def command(
     options = options_of(enable_ssl, restart, drop_crls, take_over, accept_state, exclude)
     if agreed is not None:
         options = agreed.options(options, context)
+        agreed.choose_cluster(invocation.settings)
         invocation.render.note(agreed.introduced())
     given = read_bundle(invocation, where, server_password_file, client_password_file)
     with Session(invocation) as session:
