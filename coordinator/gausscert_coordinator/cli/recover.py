@@ -116,8 +116,9 @@ def command(
 
     prefer = Choice.FINISH if finish else Choice.ROLL_BACK
     files = PasswordFiles(server_password_file, client_password_file)
-    bundle = _read_bundle(invocation, directory, files)
+    _require_bundle(directory, files)
     with Session(invocation) as session:
+        bundle = _read_bundle(invocation, directory, files) if directory is not None else None
         if not (
             yes
             or asking.recovery_agreed(invocation, session, prefer, restart, exclude, joins=bundle is not None)
@@ -141,7 +142,16 @@ def command(
     return exit_code(result)
 
 
-def _read_bundle(invocation: Invocation, directory: Path | None, files: PasswordFiles) -> Bundle | None:
+def _require_bundle(directory: Path | None, files: PasswordFiles) -> None:
+    """A password that opens nothing was meant for something."""
+    if directory is None and files != PasswordFiles():
+        named = " and ".join(files.words()[::2])
+        raise InvalidInput(
+            Reason.USAGE, f"{named} without --bundle", remedy="name the bundle, or leave the password out"
+        )
+
+
+def _read_bundle(invocation: Invocation, directory: Path, files: PasswordFiles) -> Bundle:
     """What is wrong with its files is said before anybody is asked for a password: no node judges them here,
     and a key that is not read would only make it another bundle."""
     from gausscert_common.bundle import Bundle
@@ -149,13 +159,6 @@ def _read_bundle(invocation: Invocation, directory: Path | None, files: Password
     from gausscert_coordinator import bundle_files
     from gausscert_coordinator.cli import tables
 
-    if directory is None:
-        if files != PasswordFiles():
-            named = " and ".join(word for word in files.words() if word.startswith("--"))
-            raise InvalidInput(
-                Reason.USAGE, f"{named} without --bundle", remedy="name the bundle, or leave the password out"
-            )
-        return None
     read = bundle_files.read_directory(directory)
     bundle_files.require_readable(directory, read.findings)
     if read.findings:
