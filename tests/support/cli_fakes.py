@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import json
+import time
 from contextlib import AbstractAsyncContextManager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -317,7 +318,7 @@ def inventory(path=None, cluster=None):
     return Inventory("prod", nodes, Credentials(Path("ca"), Path("cert"), Path("key")))
 
 
-def cli(*args, given=None, typed=None, hidden=(), terminal_out=False, out=None):
+def cli(*args, given=None, typed=None, hidden=(), terminal_out=False, out=None, clock=time.monotonic):
     """Run a command line against a fake cluster.
 
     Args:
@@ -327,6 +328,7 @@ def cli(*args, given=None, typed=None, hidden=(), terminal_out=False, out=None):
         hidden: Answers to prompts without echo, in order.
         terminal_out: Standard output and error are terminals.
         out: Stands in for standard output.
+        clock: Seconds, between one press of Ctrl-C and the next.
     """
     answers = iter(hidden)
     made = Tty if terminal_out else io.StringIO
@@ -337,6 +339,7 @@ def cli(*args, given=None, typed=None, hidden=(), terminal_out=False, out=None):
         open_control_plane=lambda inventory: FakeControlPlane(given or Given()),
         load_inventory=inventory,
         open_terminal=lambda: Terminal(stdin, err, lambda prompt: next(answers)),
+        clock=clock,
     )
     with redirect_stdout(out), redirect_stderr(err):
         code = run_command(args, invocation)

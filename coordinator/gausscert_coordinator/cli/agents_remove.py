@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     is_flag=True,
     help="The agents' journals, too: the nodes then know of no transaction any more.",
 )
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 @pass_invocation
 def command(
     invocation: Invocation,

@@ -133,7 +133,7 @@ def _body(file: Path) -> bytes:
     from gausscert_coordinator.inventory_import import LARGEST
 
     if str(file) == "-":
-        return sys.stdin.buffer.read(LARGEST + 1)
+        return _piped(LARGEST + 1)
     try:
         return regular_files.read(file, pipes=True)
     except OSError as error:
@@ -143,6 +143,14 @@ def _body(file: Path) -> bytes:
             file=str(file),
             remedy="name a file that you can read, or - for standard input",
         ) from None
+
+
+def _piped(longest: int) -> bytes:
+    if sys.stdin is None:  # Python's way of saying that the caller has closed it
+        raise InvalidInput(
+            Reason.ARGUMENT_INVALID, "standard input is closed", remedy="name a file, or pipe it in"
+        )
+    return sys.stdin.buffer.read(longest)
 
 
 def _document(written: Written, out: Path | None) -> dict[str, object]:

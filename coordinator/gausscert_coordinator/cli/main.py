@@ -131,8 +131,8 @@ def _help_instead(invocation: Invocation, error: click.exceptions.NoArgsIsHelpEr
 
 
 def _sentence(text: str) -> str:
-    """In the form of all our messages: lower case, no full stop."""
-    text = text.strip().removesuffix(".")
+    """In the form of all our messages: lower case, no full stop, one line; click lists choices on more."""
+    text = " ".join(text.split()).removesuffix(".")
     return text[:1].lower() + text[1:]
 
 

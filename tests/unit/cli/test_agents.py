@@ -501,7 +501,7 @@ def test_the_question_before_a_removal_says_what_goes(desk: Desk, arguments: tup
     assert "CM goes on" in done.err
 
 
-@pytest.mark.parametrize(("arguments", "typed"), [(("--yes",), None), ((), "y\n")])
+@pytest.mark.parametrize(("arguments", "typed"), [(("--yes",), None), (("-y",), None), ((), "y\n")])
 def test_a_removal_tells_what_went(desk: Desk, arguments: tuple[str, ...], typed: str | None):
     for name in NODES:
         desk.ssh.answers[name]["remove"] = ["/opt/gausscert/current"]
