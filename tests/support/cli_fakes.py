@@ -279,8 +279,8 @@ class FakeControlPlane(AbstractAsyncContextManager["FakeControlPlane"]):
         self._given.asked.append(("held",))
         return self._given.held
 
-    async def deny(self, entries):
-        self._given.asked.append(("deny", entries))
+    async def deny(self, entries, cluster):
+        self._given.asked.append(("deny", entries, cluster))
         return self._given.denials
 
     async def audits(self, heads):
