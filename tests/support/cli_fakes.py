@@ -281,7 +281,7 @@ class FakeControlPlane(AbstractAsyncContextManager["FakeControlPlane"]):
 
     async def deny(self, entries, cluster):
         self._given.asked.append(("deny", entries, cluster))
-        return self._given.denials
+        return self._answer(self._given.denials)
 
     async def audits(self, heads):
         self._given.asked.append(("audits", heads))
@@ -289,7 +289,12 @@ class FakeControlPlane(AbstractAsyncContextManager["FakeControlPlane"]):
 
     async def renew(self, nodes, signer):
         self._given.asked.append(("renew", tuple(nodes), signer.cluster))
-        return self._given.renewed
+        return self._answer(self._given.renewed)
+
+    def _answer(self, value):
+        if self._given.raises is not None:
+            raise self._given.raises
+        return value
 
 
 class Tty(io.StringIO):
@@ -317,7 +322,7 @@ def inventory(path=None, cluster=None):
     return Inventory("prod", nodes, Credentials(Path("ca"), Path("cert"), Path("key")))
 
 
-def cli(*args, given=None, typed=None, hidden=(), terminal_out=False, out=None):
+def cli(*args, given=None, typed=None, hidden=(), terminal_out=False, out=None, inventory=inventory):
     """Run a command line against a fake cluster.
 
     Args:
@@ -327,6 +332,7 @@ def cli(*args, given=None, typed=None, hidden=(), terminal_out=False, out=None):
         hidden: Answers to prompts without echo, in order.
         terminal_out: Standard output and error are terminals.
         out: Stands in for standard output.
+        inventory: Loads the inventory.
     """
     answers = iter(hidden)
     made = Tty if terminal_out else io.StringIO

@@ -140,6 +140,7 @@ def run(
         if looked.errors or any(plan.refused for plan in plans) or dry_run:
             return _tell(invocation, verb, opened, looked, plans, ())
         issue = _issuer(invocation, opened, plans, own, pki_directory, passphrase_file)
+        invocation.stopped = rolling_out.stopped()
         recording = _recording(runner, opened, verb, plans)
         with recording.half_done() if recording else rolling_out.half_done():
             outcomes = runner.run(opened.rollout.carry_out(plans, software, issue))
@@ -187,7 +188,9 @@ def _issuer(
             wrong.append(error)
     if wrong:
         raise at_once.joined(wrong)
-    pki.register(home, signed.values())
+    if signed:
+        invocation.stopped = rolling_out.stopped()
+        pki.register(home, signed.values())
     return lambda name: signed[name]
 
 

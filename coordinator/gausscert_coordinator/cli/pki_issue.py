@@ -9,7 +9,7 @@ import click
 from gausscert_common.errors import InvalidInput, Reason
 from gausscert_common.identity import Role
 
-from gausscert_coordinator.cli import ca_key
+from gausscert_coordinator.cli import ca_key, stopped
 from gausscert_coordinator.cli.group import Verb, pass_invocation
 from gausscert_coordinator.cli.places import Place
 from gausscert_coordinator.cli.settings import Invocation
@@ -37,7 +37,11 @@ from gausscert_coordinator.exit_codes import ExitCode
         ("Monitoring, which may only look:", "gausscert pki issue observer nagios --dir pki --out issued"),
         ("Emergencies: may look and recover:", "gausscert pki issue recoverer oncall --dir pki --out issued"),
     ),
-    exits={ExitCode.DONE: "issued", ExitCode.REFUSED: "refused; nothing was written"},
+    exits={
+        ExitCode.DONE: "issued",
+        ExitCode.REFUSED: "refused; nothing was written",
+        ExitCode.OWN_ERROR: stopped.WRITING,
+    },
 )
 @click.argument("role", type=click.Choice(Role, case_sensitive=False), metavar="ROLE")
 @click.argument("name", metavar="NAME")
@@ -73,6 +77,7 @@ def command(
     from gausscert_coordinator import pki
     from gausscert_coordinator.cli import tables_pki
 
+    invocation.stopped = stopped.while_writing(out)
     issued = pki.issue(directory, role, name, [*dns_names, *addresses], passphrase, days, out)
     document, lines, place = tables_pki.issued(issued)
     invocation.render.result("pki issue", document, lambda: lines)

@@ -9,7 +9,7 @@ import click
 from gausscert_common.errors import InvalidInput, Reason
 from gausscert_common.identity import Role
 
-from gausscert_coordinator.cli import ca_key
+from gausscert_coordinator.cli import ca_key, stopped
 from gausscert_coordinator.cli.group import Verb, pass_invocation
 from gausscert_coordinator.cli.settings import Invocation
 from gausscert_coordinator.cli.verbs import PKI
@@ -45,7 +45,7 @@ _PERSONS = [role.value for role in Role if role is not Role.NODE]
         ExitCode.DONE: "revoked, and every node refuses it",
         ExitCode.REFUSED: "nobody of that name, your own credential, a CA of another cluster than the"
         " inventory's, or a node that refuses",
-        ExitCode.UNREACHABLE: "revoked here, but some node did not answer: run it again",
+        ExitCode.UNREACHABLE: "revoked here, but some node did not answer, or it was stopped: run it again",
     },
 )
 @click.argument("name", metavar="NAME")
@@ -90,6 +90,9 @@ def command(
     kept = _kept(found, keep, keep_newest=keep_newest)
     chosen = tuple(each for each in found if each not in kept)
     inventory = None if no_send else _told(invocation, found, chosen)
+    invocation.stopped = stopped.while_telling_nodes(
+        "deny.list beside the CA may have what was revoked, and nodes may know"
+    )
     listed = pki_register.revoke(directory, chosen, "revoked")
     shown: tuple[Denial, ...] = ()
     if inventory is not None:

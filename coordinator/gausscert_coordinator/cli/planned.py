@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from gausscert_common.errors import InvalidInput, Reason
 
+from gausscert_coordinator.cli import stopped
 from gausscert_coordinator.plan_record import LONGEST_DAYS, VALID_DAYS, Origin, record
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ class Out:
         made_at = invocation.now()
         until = made_at + timedelta(days=self.days)
         origin = Origin(str(directory.absolute()), made_at, naming.person(), until)
+        invocation.stopped = stopped.while_writing(self.path)
         plan_file.write(self.path, record(plan, origin))
 
     def command_line(self, invocation: Invocation, files: PasswordFiles) -> str:

@@ -47,9 +47,11 @@ class Desk:
             text += f'[[node]]\nname = "{name}"\naddress = "{name}:7443"\n'
         (root / "gausscert.toml").write_text(text)
 
-    def run(self, verb: str, *arguments: str, typed: str | None = None) -> Run:
+    def run(
+        self, verb: str, *arguments: str, typed: str | None = None, out: io.StringIO | None = None
+    ) -> Run:
         stdin = Tty(typed) if typed is not None else io.TextIOWrapper(io.BytesIO(b""))
-        out, err = io.StringIO(), io.StringIO()
+        out, err = out or io.StringIO(), io.StringIO()
         invocation = Invocation(
             load_inventory=lambda path, cluster: inventory_file.load(
                 path or Path("nowhere"), cluster=cluster
@@ -72,9 +74,9 @@ class Desk:
             code = run_command([*arguments, "--inventory", str(self.root / "gausscert.toml")])
         return Run(code, out.getvalue(), err.getvalue())
 
-    def deploy(self, *arguments: str) -> Run:
+    def deploy(self, *arguments: str, out: io.StringIO | None = None) -> Run:
         passphrase = ("--passphrase-file", str(self.root / "ca.pass"))
-        return self.run("deploy", "--bundle", self.bundle, *passphrase, *arguments)
+        return self.run("deploy", "--bundle", self.bundle, *passphrase, *arguments, out=out)
 
 
 def cli_history(desk: Desk, *arguments: str) -> Run:
@@ -564,3 +566,17 @@ def test_a_ctrl_c_in_the_middle_does_not_say_that_nothing_was_changed(desk: Desk
     assert done.code == 2
     assert "may have been done" in done.err
     assert "run it again" in done.err
+
+
+class CtrlC(io.StringIO):
+    """Standard output, at which the operator has had enough."""
+
+    def write(self, text: str) -> int:
+        raise KeyboardInterrupt
+
+
+def test_nor_does_one_while_the_result_is_told(desk: Desk):
+    told = [desk.deploy(out=CtrlC()), desk.run("remove", "--yes", out=CtrlC())]
+
+    assert [(run.code, "may have been done" in run.err) for run in told] == [(2, True), (2, True)]
+    assert {action for _, action in desk.ssh.asked} >= {"activate", "remove"}
