@@ -322,7 +322,7 @@ def inventory(path=None, cluster=None):
     return Inventory("prod", nodes, Credentials(Path("ca"), Path("cert"), Path("key")))
 
 
-def cli(*args, given=None, typed=None, hidden=(), terminal_out=False, out=None, inventory=inventory):
+def cli(*args, given=None, typed=None, hidden=(), terminal_out=False, out=None):
     """Run a command line against a fake cluster.
 
     Args:
@@ -332,7 +332,6 @@ def cli(*args, given=None, typed=None, hidden=(), terminal_out=False, out=None, 
         hidden: Answers to prompts without echo, in order.
         terminal_out: Standard output and error are terminals.
         out: Stands in for standard output.
-        inventory: Loads the inventory.
     """
     answers = iter(hidden)
     made = Tty if terminal_out else io.StringIO

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import click
 from gausscert_common.errors import InvalidInput, Reason
 
-from gausscert_coordinator.cli import stopped
 from gausscert_coordinator.plan_record import LONGEST_DAYS, VALID_DAYS, Origin, record
 
 if TYPE_CHECKING:
@@ -68,6 +67,7 @@ class Out:
             InvalidInput: It cannot be written there.
         """
         from gausscert_coordinator import naming, plan_file
+        from gausscert_coordinator.cli import stopped
 
         made_at = invocation.now()
         until = made_at + timedelta(days=self.days)
