@@ -82,7 +82,23 @@ def command(
     document, lines, place = tables_pki.issued(issued)
     invocation.render.result("pki issue", document, lambda: lines)
     invocation.render.note(f"next: move the three files to {place}; the key is a secret")
+    if role is Role.NODE and (revoked := _revoked(directory)):
+        invocation.render.note(
+            f"and {revoked} to its state directory, before it starts for the first time: it would let in who"
+            " is revoked; gausscert agents deploy does that by itself"
+        )
     return ExitCode.DONE
+
+
+def _revoked(directory: Path) -> Path | None:
+    """The deny list of the CA, if anybody is on it."""
+    from gausscert_coordinator import pki_register
+
+    try:
+        denies = bool(pki_register.deny_list(directory).entries)
+    except InvalidInput:
+        denies = True  # issued is issued; what is wrong with it, pki list tells
+    return directory / pki_register.DENY_LIST if denies else None
 
 
 def _refuse_confused(dns_names: tuple[str, ...], addresses: tuple[str, ...]) -> None:
