@@ -280,9 +280,9 @@ class FakeControlPlane(AbstractAsyncContextManager["FakeControlPlane"]):
         self._given.asked.append(("held",))
         return self._given.held
 
-    async def deny(self, entries):
-        self._given.asked.append(("deny", entries))
-        return self._given.denials
+    async def deny(self, entries, cluster):
+        self._given.asked.append(("deny", entries, cluster))
+        return self._answer(self._given.denials)
 
     async def audits(self, heads):
         self._given.asked.append(("audits", heads))
@@ -290,7 +290,12 @@ class FakeControlPlane(AbstractAsyncContextManager["FakeControlPlane"]):
 
     async def renew(self, nodes, signer):
         self._given.asked.append(("renew", tuple(nodes), signer.cluster))
-        return self._given.renewed
+        return self._answer(self._given.renewed)
+
+    def _answer(self, value):
+        if self._given.raises is not None:
+            raise self._given.raises
+        return value
 
 
 class Tty(io.StringIO):

@@ -81,6 +81,7 @@ def command(
         if not failed:
             recording = rolling_out.Recording(runner, opened.inventory, "agents remove")
             recording.begin(Change(name, facts.release, "", "begun") for name, facts in looked.facts.items())
+            invocation.stopped = rolling_out.stopped()
             with recording.half_done():
                 removed, failed = runner.run(opened.rollout.remove(looked, with_state=with_state))
             late = recording.end(_changes(looked, removed), (), failed)

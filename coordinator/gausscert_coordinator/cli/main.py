@@ -121,6 +121,8 @@ def _stopped(invocation: Invocation) -> int:
             Reason.INTERNAL, "stopped while the result was being told", remedy="look at gausscert status"
         )
         return invocation.render.failure(late, ExitCode.OWN_ERROR)
+    if invocation.stopped is not None:
+        return invocation.render.failure(invocation.stopped, exit_code(invocation.stopped))
     stopped = InvalidInput(Reason.USAGE, "stopped by the operator; nothing was changed")
     return invocation.render.failure(stopped, ExitCode.REFUSED)
 

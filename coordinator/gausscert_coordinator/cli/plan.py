@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 from gausscert_common.protocol.words import RestartScope, SslWish
 
+from gausscert_coordinator.cli import stopped
 from gausscert_coordinator.cli.group import Verb, pass_invocation
 from gausscert_coordinator.cli.passwords import PasswordFiles
 from gausscert_coordinator.cli.planned import out_of, out_options
@@ -45,6 +46,7 @@ from gausscert_coordinator.exit_codes import ExitCode, exit_code
         ExitCode.REFUSED: "it would be refused; the findings say why",
         ExitCode.IN_DOUBT: "a transaction is in doubt: run gausscert recover",
         ExitCode.UNREACHABLE: "nodes are unreachable or locked",
+        ExitCode.OWN_ERROR: f"with --out: {stopped.WRITING}",
     },
 )
 @bundle_argument

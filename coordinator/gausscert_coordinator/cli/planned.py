@@ -69,10 +69,12 @@ class Out:
             InvalidInput: It cannot be written there.
         """
         from gausscert_coordinator import naming, plan_file
+        from gausscert_coordinator.cli import stopped
 
         made_at = invocation.now()
         until = made_at + timedelta(days=self.days)
         origin = Origin(str(directory.absolute()), made_at, naming.person(), until)
+        invocation.stopped = stopped.while_writing(self.path)
         plan_file.write(self.path, record(plan, origin))
 
     def command_line(self, invocation: Invocation, files: PasswordFiles) -> str:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
+    from gausscert_common.errors import GausscertError
+
     from gausscert_coordinator.cli.ports import Cluster
     from gausscert_coordinator.cli.render import Renderer
     from gausscert_coordinator.cli.terminal import Terminal
@@ -108,6 +110,9 @@ class Invocation:
     open_doctor: Callable[[Inventory], Doctor] = _doctor
     transaction_begun: bool = False
     """From here on nobody may say any more that nothing was changed."""
+    stopped: GausscertError | None = None
+    """What a Ctrl-C is told as from here on, by a verb that is no transaction and may have changed something
+    (`cli.stopped`); None where nothing was changed yet."""
 
     @cached_property
     def render(self) -> Renderer:

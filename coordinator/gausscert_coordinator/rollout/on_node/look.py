@@ -51,6 +51,7 @@ def look(request: Mapping[str, Any], layout: Layout) -> dict[str, Any]:
     watched = (layout.config, *Service(kind, login).texts)
     with acting_as(account or holder(layout)):
         agents_own = {
+            "denied": _text(layout.deny_list),
             "config": _text(layout.config),
             **_configured(layout.config),
             "credential": _credential(layout.pki, request["node"]),
