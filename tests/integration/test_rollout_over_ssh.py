@@ -185,6 +185,31 @@ def test_what_is_wrong_with_any_node_is_told_of_all_before_anything_is_begun(
     assert not any((tmp_path / f"agent-{node}").exists() for node in NODES)
 
 
+def test_a_node_whose_host_key_has_changed_is_told_as_such_and_is_sent_nothing(
+    tmp_path: Path, sshd: Sshd, operator: Operator
+):
+    known = sshd.root / "known_hosts"
+    right = known.read_text()
+    other = " ".join((sshd.root / "user_key.pub").read_text().split()[:2])
+    known.write_text(f"[127.0.0.1]:{sshd.port} {other}\n")
+
+    changed = operator.agents("status")
+    known.write_text("")
+    unknown = operator.agents("status")
+
+    assert [len(each.document["errors"]) for each in (changed, unknown)] == [len(NODES)] * 2
+    errors = [each.document["errors"][0] for each in (changed, unknown)]
+    assert [each["reason"] for each in errors] == ["UNREACHABLE"] * 2
+    assert "another host key than it had" in errors[0]["message"]
+    assert f"{known}:1" in errors[0]["message"]
+    assert "host key is not known" in errors[1]["message"]
+    assert all("accept" not in each["remedy"] for each in errors)
+    assert "Accepted publickey" not in sshd.log()
+    known.write_text(right)
+    assert operator.agents("status").document["errors"] == []
+    assert "Accepted publickey" in sshd.log()
+
+
 @pytest.mark.soak
 def test_a_configuration_that_the_agent_refuses_is_not_put_in_place(
     tmp_path: Path, operator: Operator, bundle: str

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -57,16 +58,25 @@ class Ssh(Protocol):
         """
 
 
+_COMPARE: Final = (
+    "compare the fingerprint with what ssh-keygen -lf tells of /etc/ssh/ssh_host_*_key.pub on the node's own"
+    " console, or with whoever runs it"
+)
 _SAID: Final = (
+    (
+        "REMOTE HOST IDENTIFICATION HAS CHANGED",
+        "the node has another host key than it had: another machine may answer in its place",
+        f"{_COMPARE}; only where it is that one, and it is known why it changed, correct known_hosts",
+    ),
+    (
+        "REVOKED HOST KEY DETECTED",
+        "the node's host key was revoked: whoever has stolen it may answer in its place",
+        "give the node a new host key, on its own console, and make that one known",
+    ),
     (
         "Host key verification failed",
         "the node's host key is not known",
-        "log in once by hand to compare and accept it, or add it to known_hosts",
-    ),
-    (
-        "REMOTE HOST IDENTIFICATION HAS CHANGED",
-        "the node has another host key than it had",
-        "find out why before anything is sent there",
+        f"{_COMPARE}, and only then add the key to known_hosts",
     ),
     (
         "Permission denied",
@@ -78,7 +88,10 @@ _SAID: Final = (
     ("timed out", "the node does not answer", "look at network and firewall"),
     ("No route to host", "the node cannot be reached", "look at network and firewall"),
 )
-"""What OpenSSH says, what it means, and what to do; the first that fits."""
+"""What OpenSSH says, what it means, and what to do; the first that fits. Of a host key that has changed, or
+was revoked, it says last what it says of an unknown one, too (sshconnect.c, verify_host_key)."""
+_DETAIL: Final = re.compile(r"SHA256:[A-Za-z0-9+/]{43}|(?<=Offending )\S+ key in [^\r\n]{1,300}")
+"""Of a host key that has changed: what the node shows, and where the other one stands."""
 
 
 def command_line(node: InventoryNode, program: str = "ssh") -> tuple[str, ...]:
@@ -144,7 +157,8 @@ def _no_answer(node: InventoryNode, ended: Ended) -> GausscertError:
     if ended.code == _SSH_FAILED:
         for words, cause, remedy in _SAID:
             if words in ended.err:
-                return _unreachable(node, f"{host(node)}: {cause}", remedy)
+                details = "".join(f"; {detail}" for detail in _DETAIL.findall(ended.err))
+                return _unreachable(node, f"{host(node)}: {cause}{details}", remedy)
         return _unreachable(node, f"{host(node)}: ssh: {said or 'no reason given'}", "try ssh by hand")
     return NodeFailure(
         Reason.ROLLOUT_FAILED,

@@ -133,6 +133,73 @@ def test_what_ssh_says_is_told_with_what_to_do(said, cause):
     assert raised.value.remedy
 
 
+CHANGED = """\
+@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@
+@    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @
+@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@
+IT IS POSSIBLE THAT SOMEONE IS DOING SOMETHING NASTY!
+Someone could be eavesdropping on you right now (man-in-the-middle attack)!
+It is also possible that a host key has just been changed.
+The fingerprint for the ED25519 key sent by the remote host is
+SHA256:/EryEvF18rCSGcUoYMaiUAKskRXCKxlOHP0elHuXpms.
+Please contact your system administrator.
+Add correct host key in /home/ops/.ssh/known_hosts to get rid of this message.
+Offending ED25519 key in /home/ops/.ssh/known_hosts:7
+  remove with:
+  ssh-keygen -f "/home/ops/.ssh/known_hosts" -R "n1"
+Host key for n1 has changed and you have requested strict checking.
+Host key verification failed.
+"""
+"""All that OpenSSH 9.2 says."""
+
+REVOKED = """\
+@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@
+@       WARNING: REVOKED HOST KEY DETECTED!               @
+@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@
+The ED25519 host key for n1 is marked as revoked.
+This could mean that a stolen key is being used to
+impersonate this host.
+ED25519 host key for n1 was revoked and you have requested strict checking.
+Host key verification failed.
+"""
+UNKNOWN = """\
+No ED25519 host key is known for n1 and you have requested strict checking.
+Host key verification failed.
+"""
+
+
+def refusal(said: str) -> GausscertError:
+    with pytest.raises(GausscertError) as raised:
+        ssh.read(NODE, ssh.Ended(255, "", said))
+    assert raised.value.reason is Reason.UNREACHABLE
+    return raised.value
+
+
+@pytest.mark.parametrize(
+    ("said", "cause"),
+    [
+        (CHANGED, "another host key than it had"),
+        (REVOKED, "host key was revoked"),
+        (UNKNOWN, "host key is not known"),
+    ],
+    ids=["changed", "revoked", "unknown"],
+)
+def test_a_host_key_that_changed_is_never_told_as_an_unknown_one_nor_accepted_unseen(said: str, cause: str):
+    """OpenSSH ends with the same line for all of them: a changed key was told as one to be accepted."""
+    error = refusal(said)
+
+    assert cause in error.message
+    assert "accept" not in error.remedy
+    assert "console" in error.remedy
+
+
+def test_a_changed_host_key_is_told_with_what_the_node_shows_and_where_the_other_one_stands():
+    error = refusal(CHANGED)
+
+    assert "SHA256:/EryEvF18rCSGcUoYMaiUAKskRXCKxlOHP0elHuXpms" in error.message
+    assert "ED25519 key in /home/ops/.ssh/known_hosts:7" in error.message
+
+
 def test_a_step_that_failed_is_told_with_file_and_remedy():
     with pytest.raises(GausscertError) as raised:
         ssh.read(NODE, trouble("no space"))
