@@ -48,6 +48,19 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
+class Other:
+    """Another agent of the same CM on the node."""
+
+    config: str
+    how: str
+    """Its process, or what starts it."""
+    login: str
+    """It was installed with."""
+    state: str
+    """Where it keeps it; "" where nobody says."""
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """One node before anything is done."""
 
@@ -89,6 +102,7 @@ class Facts:
     journal: Mapping[str, str] | None
     """As the agent tells it; None where nobody can."""
     held: Held
+    others: tuple[Other, ...] = ()
     agent_says: str = ""
     """What the agent that runs is in the middle of, by its own word; "" for nothing."""
 
@@ -173,11 +187,16 @@ def _read(document: Mapping[str, Any]) -> Facts:
         running=None if running is None else _running(told.part("running")),
         journal=None if document["journal"] is None else told.part("journal").texts(),
         held=Held(credential.text("cert"), credential.text("ca"), credential.flag("key_fits")),
+        others=tuple(_other(_Told(_of_kind(each, dict))) for each in told.listed("others")),
     )
 
 
 def _running(told: _Told) -> Running:
     return Running(_whole(told.raw["pid"]), told.text("release"), told.text("started"), told.flag("stale"))
+
+
+def _other(told: _Told) -> Other:
+    return Other(told.text("config"), told.text("how"), told.text("login"), told.text("state"))
 
 
 class _Told:
