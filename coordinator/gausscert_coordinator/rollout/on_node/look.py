@@ -102,7 +102,7 @@ def journal(layout: Layout, account: Account | None) -> dict[str, str] | None:
         return {"unreadable": last_words(done)}
     words = (line.split(None, 1) for line in done.stdout.splitlines())
     told = {pair[0]: pair[1].strip() for pair in words if len(pair) > 1}
-    return {key: told[key] for key in ("phase", "transaction", "operation") if key in told}
+    return {key: told[key] for key in ("phase", "transaction", "operation", "fence") if key in told}
 
 
 def _credential(pki: Path, node: str) -> dict[str, Any]:
