@@ -113,9 +113,12 @@ class Facts:
 
     @property
     def closing(self) -> str:
-        """What to do about `open_place` where that is the operators', and the agent's own directory is in it:
-        that one stays its user's. "" where the usual will do."""
-        shared = self.open_place and self.etc == f"{self.open_place}/{OWN_ETC}"
+        """What to do about `open_place` where that is the operators', and the agent's own directory is in it,
+        or where the software's is, beside what may be anybody's. "" where the usual will do."""
+        shared = self.open_place and (
+            self.etc == f"{self.open_place}/{OWN_ETC}"
+            or self.software.startswith(f"{self.open_place.rstrip('/')}/")
+        )
         return f"chown root and chmod go-w {self.open_place}, and nothing that is in it" if shared else ""
 
     @property

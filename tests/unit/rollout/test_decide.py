@@ -152,6 +152,8 @@ def test_an_operators_place_is_closed_without_the_agents_own_directory_in_it():
 
     assert (found.code, found.file) == ("ROLLOUT_OPEN_PLACE", "/etc/gausscert")
     assert found.remedy == "chown root and chmod go-w /etc/gausscert, and nothing that is in it"
+    (above,) = plan(open_place="/opt").refused  # CM itself may lie below it
+    assert above.remedy == "chown root and chmod go-w /opt, and nothing that is in it"
     (usual,) = plan(**{**theirs, "open_place": "/opt/gausscert"}).refused
     assert "chown -R root" in usual.remedy
 

@@ -789,6 +789,27 @@ def test_an_operators_place_that_lets_nobody_through_or_others_change_it_is_seen
         assert look._open_place(inside) == str(theirs)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="it matters only where root is logged in")
+@pytest.mark.parametrize(
+    ("mode", "owner", "is_open"),
+    [(0o755, 0, False), (0o775, 0, True), (0o1777, 0, False), (0o755, 4242, True)],
+    ids=["root's", "of a group", "sticky", "a user's"],
+)
+def test_a_place_above_in_which_others_may_put_another_directory_is_open_too(
+    tmp_path: Path, mode: int, owner: int, is_open: bool
+):
+    """/opt itself, where the cluster's user has it: he could rename root's /opt/gausscert away."""
+    above = tmp_path / "opt"
+    inside = Layout(above / "deeper" / "gausscert", tmp_path / "etc", tmp_path / "state")
+    inside.software.mkdir(parents=True)
+    for each in (inside.software, inside.software.parent, above):
+        each.chmod(0o755)
+    above.chmod(mode)
+    os.chown(above, owner, -1)
+
+    assert look._open_place(inside) == (str(above) if is_open else "")
+
+
 def test_an_agent_can_be_removed_where_cm_and_its_user_have_gone(places: Layout, monkeypatch):
     """A node that leaves the cluster: the certificates, whose owner the agent ran as, are there no more."""
     monkeypatch.setattr(main, "agent_user", lambda name, cm_home: None)

@@ -150,7 +150,17 @@ def _open_place(layout: Layout) -> str:
             continue
         if found.st_uid != 0 or found.st_mode & 0o022 or not stat.S_ISDIR(found.st_mode):
             return str(path)
-    return ""
+    return next((str(path) for path in layout.software.parents if _lets_exchange(path)), "")
+
+
+def _lets_exchange(directory: Path) -> bool:
+    """Whether others than root may put another file in the place of root's there; where it is sticky, nobody
+    may (unlink(2))."""
+    try:
+        found = directory.stat()
+    except OSError:
+        return False
+    return found.st_uid != 0 or (found.st_mode & 0o022 != 0 and not found.st_mode & stat.S_ISVTX)
 
 
 def _closed_place(layout: Layout, account: Account | None) -> str:
