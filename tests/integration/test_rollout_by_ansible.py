@@ -39,57 +39,75 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
         made.end()
 
 
-def play(machine: Machine, inventory: Path) -> dict[str, int]:
-    """What the play did on the node."""
-    options = (*machine.operator.options, "ControlMaster=auto", "ControlPersist=5s")
-    environment = {
-        **os.environ,
-        "ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.default",
-        "ANSIBLE_SSH_TRANSFER_METHOD": "piped",
-        "ANSIBLE_SSH_ARGS": " ".join(f"-o {option}" for option in options),
-        "ANSIBLE_SSH_CONTROL_PATH_DIR": str(machine.root / "c"),
-        "ANSIBLE_PIPELINING": "1",
-        "ANSIBLE_NOCOLOR": "1",
-        "ANSIBLE_HOME": str(machine.root / "ansible"),
-        "ANSIBLE_LOCALHOST_WARNING": "0",
-        "LC_ALL": "C.UTF-8",
-    }
-    done = subprocess.run(
-        [str(PLAYBOOK), "-i", str(inventory), str(ANSIBLE / "site.yml")],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    recap = done.stdout.rpartition("n1 ")[2].splitlines()[0].partition(":")[2]
-    return {key: int(value) for key, value in (word.split("=") for word in recap.split())}
+class Site:
+    """What somebody with Ansible has."""
+
+    def __init__(self, machine: Machine, root: Path) -> None:
+        self.machine = machine
+        self.bundle = software.make(root / "software")
+        self.inventory = root / "inventory.json"
+        shutil.copy(ANSIBLE.parent / "bundle" / "install.sh", self.bundle)
+        pki.issue(machine.operator.root / "pki", Role.NODE, "n1", out=root / "n1")
+        self.node = {
+            "ansible_host": "127.0.0.1",
+            "ansible_port": machine.sshd.port,
+            "ansible_user": "root",
+            "ansible_python_interpreter": machine.python,
+            "gausscert_cluster": "rolled",
+            "gausscert_user": "omm",
+            "gausscert_group": "dbgrp",
+            "gausscert_bundle": str(self.bundle),
+            "gausscert_credential": str(root / "n1"),
+            "gausscert_listen": machine.operator.address,
+            "gausscert_python": machine.python,
+            "gausscert_cm": {"home": "/opt/cm", "stopped_for_s": 0.5},
+        }
+
+    def play(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run the playbook."""
+        self.inventory.write_text(json.dumps({"gausscert": {"hosts": {"n1": self.node}}}))
+        options = (*self.machine.operator.options, "ControlMaster=auto", "ControlPersist=5s")
+        environment = {
+            **os.environ,
+            "ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.default",
+            "ANSIBLE_SSH_TRANSFER_METHOD": "piped",
+            "ANSIBLE_SSH_ARGS": " ".join(f"-o {option}" for option in options),
+            "ANSIBLE_SSH_CONTROL_PATH_DIR": str(self.machine.root / "c"),
+            "ANSIBLE_PIPELINING": "1",
+            "ANSIBLE_NOCOLOR": "1",
+            "ANSIBLE_HOME": str(self.machine.root / "ansible"),
+            "ANSIBLE_LOCALHOST_WARNING": "0",
+            "LC_ALL": "C.UTF-8",
+        }
+        return subprocess.run(
+            [str(PLAYBOOK), "-i", str(self.inventory), str(ANSIBLE / "site.yml"), *arguments],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def done(self, *arguments: str) -> dict[str, int]:
+        """The same; what it did on the node."""
+        done = self.play(*arguments)
+        assert done.returncode == 0, done.stdout + done.stderr + self.machine.log()
+        recap = done.stdout.rpartition("n1 ")[2].splitlines()[0].partition(":")[2]
+        return {key: int(value) for key, value in (word.split("=") for word in recap.split())}
+
+    def pid(self) -> str:
+        """Of the agent."""
+        return (self.machine.state / "pid").read_text()
 
 
-def test_a_bare_node_gets_an_agent_and_a_second_run_changes_nothing(machine: Machine, tmp_path: Path):
-    bundle = software.make(tmp_path / "software")
-    shutil.copy(ANSIBLE.parent / "bundle" / "install.sh", bundle)
-    pki.issue(machine.operator.root / "pki", Role.NODE, "n1", out=tmp_path / "n1")
-    listen = machine.operator.address
-    inventory = tmp_path / "inventory.json"
-    node = {
-        "ansible_host": "127.0.0.1",
-        "ansible_port": machine.sshd.port,
-        "ansible_user": "root",
-        "ansible_python_interpreter": machine.python,
-        "gausscert_cluster": "rolled",
-        "gausscert_user": "omm",
-        "gausscert_group": "dbgrp",
-        "gausscert_bundle": str(bundle),
-        "gausscert_credential": str(tmp_path / "n1"),
-        "gausscert_listen": listen,
-        "gausscert_python": machine.python,
-        "gausscert_cm": {"home": "/opt/cm", "stopped_for_s": 0.5},
-        "gausscert_systemd": False,
-    }
-    inventory.write_text(json.dumps({"gausscert": {"hosts": {"n1": node}}}))
+@pytest.fixture
+def site(machine: Machine, tmp_path: Path) -> Site:
+    return Site(machine, tmp_path)
 
-    first = play(machine, inventory)
+
+def test_a_bare_node_gets_an_agent_and_a_second_run_changes_nothing(site: Site, machine: Machine):
+    site.node["gausscert_systemd"] = False
+
+    first = site.done()
 
     assert first["changed"] > 0
     assert machine.sh("stat -c '%U %a' /etc/gausscert/pki/node-n1.key").strip() == "omm 400"
@@ -98,8 +116,28 @@ def test_a_bare_node_gets_an_agent_and_a_second_run_changes_nothing(machine: Mac
     )
     assert machine.operator.gausscert("status").code == 0, machine.log()
 
-    again = play(machine, inventory)
+    again = site.done()
 
     assert (again["changed"], again["failed"]) == (0, 0)
     shown = machine.operator.agents("status").document["nodes"][0]
     assert shown["release"] == shown["running"]["release"]
+
+
+def test_check_mode_tells_what_would_be_done_and_does_nothing(site: Site, machine: Machine):
+    """It failed at the drop-in, whose release only an installation had told."""
+    predicted = site.done("--check", "--diff")
+
+    assert predicted["changed"] > 0
+    there = "ls -d /opt/gausscert /etc/gausscert /var/lib/gausscert /etc/systemd/system/gausscert* || true"
+    assert machine.sh(there) == ""
+    site.done()
+    pid = site.pid()
+    assert site.done("--check", "--diff")["changed"] == 0
+
+    site.node["gausscert_agent_settings"] = {"drain_s": 6.0}
+    config = machine.sh("cat /etc/gausscert/agent.toml")
+    predicted = site.done("--check", "--diff")
+
+    assert predicted["changed"] > 0
+    assert machine.sh("cat /etc/gausscert/agent.toml") == config
+    assert site.pid() == pid

@@ -11,6 +11,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from gausscert_coordinator.rollout.bundle import load as open_bundle
+from support import software
 
 ROOT = Path(__file__).parents[2]
 ANSIBLE = ROOT / "deploy/ansible"
@@ -58,7 +60,8 @@ def test_no_key_is_shown_and_none_is_readable_by_others():
 
 
 def test_every_variable_without_a_default_is_asked_for_and_in_the_example():
-    defaults = set(re.findall(r"^(gausscert_\w+):", (ROLE / "defaults/main.yml").read_text(), re.MULTILINE))
+    given = "".join((ROLE / each / "main.yml").read_text() for each in ("defaults", "vars"))
+    defaults = set(re.findall(r"^(gausscert_\w+):", given, re.MULTILINE))
     tasks = "".join(path.read_text() for path in sorted(ROLE.rglob("*")) if path.suffix in (".yml", ".j2"))
     used = set(re.findall(r"\b(gausscert_[a-z_]+)\b", tasks)) - {"gausscert_agent"}
     registered = set(re.findall(r"register: (gausscert_\w+)", tasks))
@@ -79,7 +82,7 @@ def test_the_units_drop_in_names_all_that_cm_ctl_writes_to_as_a_roll_out_over_ss
         "gausscert_group": "dbgrp",
         "gausscert_software": "/opt/gausscert",
         "gausscert_etc": "/etc/gausscert",
-        "gausscert_installed": {"stdout_lines": ["/opt/gausscert/current is 0.1.0-abc"]},
+        "gausscert_release": "0.1.0-abc",
         "gausscert_cm": {"home": "/home/omm/my app", "log_path": "/var/log/100%", "stopped_for_s": 0.5},
         "gausscert_cm_environment": {"PGHOST": "/home/omm/tmp"},
     }
@@ -100,11 +103,52 @@ def test_the_units_drop_in_names_all_that_cm_ctl_writes_to_as_a_roll_out_over_ss
 
     assert done.returncode == 0, done.stdout + done.stderr
     made = (tmp_path / "made").read_text()
+    assert "ExecStart=/opt/gausscert/releases/0.1.0-abc/bin/gausscert-agent serve" in made
     assert [line for line in made.splitlines() if line.startswith("ReadWritePaths=")] == [
         'ReadWritePaths="-/home/omm/my app"',
         'ReadWritePaths="-/var/log/100%%"',
         'ReadWritePaths="-/home/omm/tmp"',
     ]
+
+
+@pytest.mark.skipif(PLAYBOOK is None, reason="ansible-core is missing")
+@pytest.mark.parametrize("check", [(), ("--check",)], ids=["for real", "in check mode"])
+def test_the_release_is_known_before_it_is_installed(tmp_path: Path, check: tuple[str, ...]):
+    """It was what install.sh had said, which is not run in check mode: `--check` failed at the drop-in."""
+    bundle = software.make(tmp_path / "soft ware")
+    play = [
+        {
+            "hosts": "localhost",
+            "gather_facts": False,
+            "connection": "local",
+            "vars_files": [str(ROLE / "vars/main.yml")],
+            "tasks": [
+                {
+                    "ansible.builtin.copy": {
+                        "content": "{{ gausscert_release }}",
+                        "dest": str(tmp_path / "made"),
+                    },
+                    "check_mode": False,
+                }
+            ],
+        }
+    ]
+    (tmp_path / "play.yml").write_text(json.dumps(play))
+
+    done = subprocess.run(
+        [
+            *(str(PLAYBOOK), str(tmp_path / "play.yml"), "-i", "localhost,", *check),
+            *("-e", json.dumps({"gausscert_bundle": str(bundle)})),
+            *("-e", f"ansible_python_interpreter={sys.executable}"),
+        ],
+        env={**os.environ, "ANSIBLE_HOME": str(tmp_path), "LC_ALL": "C.UTF-8"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / "made").read_text() == open_bundle(bundle).release
 
 
 def refuses(tmp_path: Path, name: str, said: str, variables: dict[str, object]) -> bool:
