@@ -11,7 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from gausscert_agent.journal import Journal
 from gausscert_common.identity import Role
+from gausscert_common.protocol.state import NodeState, Transaction
+from gausscert_common.protocol.words import Fence, Phase, RestartScope, SslWish, Step
 from gausscert_coordinator import pki
 from support import software
 from support.machine import Machine
@@ -141,3 +144,68 @@ def test_check_mode_tells_what_would_be_done_and_does_nothing(site: Site, machin
     assert predicted["changed"] > 0
     assert machine.sh("cat /etc/gausscert/agent.toml") == config
     assert site.pid() == pid
+
+
+IN_FLIGHT = NodeState(
+    fence=Fence(1, Step.PREPARE),
+    owner="t-1",
+    holder="alice@host:42",
+    phase=Phase.PREPARED,
+    transaction=Transaction(
+        transaction_id="t-1",
+        participants=("n1", "n2"),
+        old_digest="0" * 64,
+        ssl_wish=SslWish.KEEP,
+        restart=RestartScope.CLUSTER,
+        begun_at=1_700_000_000.0,
+        new_digest="1" * 64,
+    ),
+)
+MEANWHILE = """
+if [ -e /opt/fake/state/busy ]; then  # somebody replaces certificates while the play goes on
+    cp -p /var/lib/gausscert/journal.json /opt/fake/state/journal
+    cat /opt/fake/state/busy >/var/lib/gausscert/journal.json
+fi
+"""
+
+
+def test_an_agent_is_not_restarted_in_the_middle_of_a_transaction_and_is_once_it_has_ended(
+    site: Site, machine: Machine, tmp_path: Path
+):
+    """It was asked once, before the software was copied and installed."""
+    install = site.bundle / "install.sh"
+    install.write_text(install.read_text() + MEANWHILE + 'echo "$software/current is $release"\n')
+    site.done()
+    pid = site.pid()
+    site.node["gausscert_agent_settings"] = {"drain_s": 6.0}
+    (tmp_path / "busy").mkdir(mode=0o700)
+    with Journal(tmp_path / "busy") as journal:
+        journal.lock()
+        journal.save(IN_FLIGHT)
+    (machine.state / "busy").write_bytes(Journal(tmp_path / "busy").path.read_bytes())
+
+    refused = site.play("--force-handlers")
+
+    assert refused.returncode != 0
+    assert "run gausscert recover: " in refused.stdout + refused.stderr
+    assert site.pid() == pid
+    machine.sh("rm /opt/fake/state/busy; cat /opt/fake/state/journal >/var/lib/gausscert/journal.json")
+
+    site.done()
+
+    assert site.pid() != pid
+    assert machine.sh("ls -A /opt/gausscert | grep due || true") == ""
+    assert site.done()["changed"] == 0
+
+
+def test_the_play_ends_at_an_agent_that_is_not_healthy(site: Site, machine: Machine, tmp_path: Path):
+    """READY is told by an agent that serves; whether it could do its job, its health says."""
+    site.bundle = software.make(tmp_path / "spoilt", "0.1.1", software.NEVER_WELL)
+    shutil.copy(ANSIBLE.parent / "bundle" / "install.sh", site.bundle)
+    site.node |= {"gausscert_bundle": str(site.bundle), "gausscert_health_retries": 1}
+
+    failed = site.play()
+
+    assert failed.returncode != 0
+    assert "the agent answers, but is not healthy" in failed.stdout
+    assert "n1" in failed.stdout.rpartition("PLAY RECAP")[2]

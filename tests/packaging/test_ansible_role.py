@@ -64,7 +64,8 @@ def test_every_variable_without_a_default_is_asked_for_and_in_the_example():
     defaults = set(re.findall(r"^(gausscert_\w+):", given, re.MULTILINE))
     tasks = "".join(path.read_text() for path in sorted(ROLE.rglob("*")) if path.suffix in (".yml", ".j2"))
     used = set(re.findall(r"\b(gausscert_[a-z_]+)\b", tasks)) - {"gausscert_agent"}
-    registered = set(re.findall(r"register: (gausscert_\w+)", tasks))
+    registered = set(re.findall(r"register: (gausscert_\w+)|set_fact:\n +(gausscert_\w+):", tasks))
+    registered = {name for pair in registered for name in pair if name}
     example = (ANSIBLE / "inventory.example.yml").read_text()
 
     needed = used - defaults - registered
@@ -155,7 +156,9 @@ def refuses(tmp_path: Path, name: str, said: str, variables: dict[str, object]) 
     """Whether one of the role's own assertions fails."""
     import yaml
 
-    tasks = yaml.safe_load((ROLE / "tasks/main.yml").read_text())
+    tasks = [
+        task for each in ("main", "idle") for task in yaml.safe_load((ROLE / f"tasks/{each}.yml").read_text())
+    ]
     (asserting,) = (task for task in tasks if task["name"] == name)
     play = [{"hosts": "localhost", "gather_facts": False, "connection": "local", "tasks": [asserting]}]
     (tmp_path / "play.yml").write_text(yaml.safe_dump(play))
@@ -219,3 +222,64 @@ def test_a_place_that_is_an_operators_is_not_given_to_the_agents_user(
     }
     name, said = "It is the agent's, and not an operator's", "gausscert_etc: /etc/gausscert/agent"
     assert refuses(tmp_path, name, said, variables) is refused
+
+
+SYSTEMCTL = """\
+#!/bin/sh
+echo "$@" >>{root}/asked
+[ "$1" != show ] || printf 'LoadState=loaded\\nActiveState=active\\n'
+"""
+
+
+@pytest.mark.skipif(PLAYBOOK is None, reason="ansible-core is missing")
+@pytest.mark.parametrize("forced", [(), ("--force-handlers",)], ids=["", "forced"])
+@pytest.mark.parametrize(
+    ("journal", "restarted"), [("phase        NONE", True), ("transaction  t-1", False)], ids=["idle", "busy"]
+)
+def test_right_before_a_restart_it_is_asked_once_more(
+    tmp_path: Path, journal: str, restarted: bool, forced: tuple[str, ...]
+):
+    """It was asked once, before the software was copied and installed. Handlers that are forced run also once
+    the question has failed."""
+    role = tmp_path / "roles" / "gausscert_agent"
+    shutil.copytree(ROLE, role)
+    notifying = {"ansible.builtin.command": {"argv": ["true"]}, "notify": "Restart the agent"}
+    flushing = {"ansible.builtin.meta": "flush_handlers"}
+    (role / "tasks" / "main.yml").write_text(json.dumps([notifying, flushing]))
+    play = [
+        {"hosts": "localhost", "gather_facts": False, "connection": "local", "roles": ["gausscert_agent"]}
+    ]
+    (tmp_path / "play.yml").write_text(json.dumps(play))
+    for name, text in {
+        "runuser": f"#!/bin/sh\necho '{journal}'\n",
+        "systemctl": SYSTEMCTL.format(root=tmp_path),
+    }.items():
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    (tmp_path / "agent.toml").touch()
+    variables = {
+        "ansible_python_interpreter": sys.executable,
+        "gausscert_user": "omm",
+        "gausscert_software": str(tmp_path),
+        "gausscert_etc": str(tmp_path),
+        "gausscert_unit": {"stat": {"exists": True}},
+    }
+    environment = {**os.environ, "ANSIBLE_HOME": str(tmp_path / "home"), "LC_ALL": "C.UTF-8"}
+
+    done = subprocess.run(
+        [
+            *(str(PLAYBOOK), str(tmp_path / "play.yml"), "-i", "localhost,", *forced),
+            *("-e", json.dumps(variables)),
+        ],
+        env=environment | {"PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (done.returncode == 0) is restarted, done.stdout + done.stderr
+    asked = (tmp_path / "asked").read_text() if (tmp_path / "asked").exists() else ""
+    assert ("restart gausscert-agent" in asked) is restarted
+    assert (tmp_path / ".restart-due").exists() is not restarted
+    if not restarted:
+        assert "transaction  t-1" in done.stdout + done.stderr
