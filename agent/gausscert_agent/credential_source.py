@@ -77,6 +77,16 @@ class CredentialSource:
             self._stamp = self._stamp_now()
             return _configuration(self._load())
 
+    def as_client(self) -> grpc.ChannelCredentials:
+        """For a call to the agent itself, which serves with the same one.
+
+        Raises:
+            InvalidInput: CREDENTIAL_INVALID.
+        """
+        with self._lock:
+            loaded = self._load()
+        return grpc.ssl_channel_credentials(loaded.ca_pem, loaded.key_pem, loaded.cert_pem)
+
     def changed(self) -> grpc.ServerCertificateConfiguration | None:
         """A new credential, or None: keep what there is. Never raises, whatever lies on the disk: gRPC
         calls this from a thread of its own."""

@@ -1,4 +1,4 @@
-"""The verbs of `gausscert-agent`: serve, check-config, status, version, and help for all of them."""
+"""The verbs of `gausscert-agent`: serve, check-config, status, health, verify-audit, version; their help."""
 
 from __future__ import annotations
 
@@ -113,6 +113,19 @@ def status(path: Path) -> None:
         click.echo(f"operation    cm_ctl {state.operation.kind}, pid {state.operation.pid}")
     for tombstone in state.tombstones[:5]:
         click.echo(f"ended        {tombstone.transaction_id} {tombstone.outcome}")
+
+
+@cli.command(epilog="Example: gausscert-agent health --config /etc/gausscert/agent.toml")
+@_config_option
+def health(path: Path) -> None:
+    """Ask the agent that serves with this configuration whether it is healthy; exit code 2 where it is not,
+    or does not answer. As the agent's user: its own credential is shown."""
+    config = _load(path)
+    from gausscert_agent import own_health
+    from gausscert_agent.credential_source import CredentialSource
+
+    own_health.require(config, CredentialSource(config))
+    click.echo(f"node {config.name} of cluster {config.cluster}: SERVING")
 
 
 @cli.command(

@@ -39,8 +39,15 @@ _HOST: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:%-]{0,252}")
 _PROGRAM: Final = re.compile(r"(/[A-Za-z0-9._+/-]+)|([A-Za-z0-9][A-Za-z0-9._+-]*)")
 _DIRECTORY: Final = re.compile(r"/[A-Za-z0-9._+/-]{1,200}")
 _OPTION: Final = re.compile(r"[A-Za-z]+=[^\r\n\0]+")
-_OURS: Final = ("batchmode", "connecttimeout", "requesttty", "remotecommand", "controlpersist")
-"""Options of ssh on which the roll-out depends."""
+_OURS: Final = (
+    "batchmode",
+    "connecttimeout",
+    "requesttty",
+    "remotecommand",
+    "controlmaster",
+    "controlpersist",
+)
+"""Options of ssh on which the roll-out depends: `rollout.ssh` has set them, or -T and a command."""
 _PORTS: Final = range(1, 65536)
 _SSH: Final = tuple(each.name for each in fields(SshAccess))
 _AGENT: Final = tuple(each.name for each in fields(AgentInstall))

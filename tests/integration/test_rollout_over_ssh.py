@@ -7,7 +7,9 @@ CM is simulated, and there is no service manager: agents are started by a superv
 from __future__ import annotations
 
 import os
+import shutil
 import stat
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +17,7 @@ import pytest
 from gausscert_coordinator.cli import demo_files
 from gausscert_sim.cluster import SimulatedCluster
 from support import software
+from support.local_cluster import wait_until
 from support.lone_agent import free_port
 from support.rolling import (
     Operator,
@@ -199,6 +202,64 @@ def test_what_is_wrong_with_any_node_is_told_of_all_before_anything_is_begun(
     told = {name: each["error"]["reason"] for name, each in by_node(refused).items()}
     assert told == {"n1": "NODE_UNFIT", "n2": "UNREACHABLE"}
     assert not any((tmp_path / f"agent-{node}").exists() for node in NODES)
+
+
+def test_a_node_whose_host_key_has_changed_is_told_as_such_and_is_sent_nothing(
+    tmp_path: Path, sshd: Sshd, operator: Operator
+):
+    known = sshd.root / "known_hosts"
+    right = known.read_text()
+    other = " ".join((sshd.root / "user_key.pub").read_text().split()[:2])
+    known.write_text(f"[127.0.0.1]:{sshd.port} {other}\n")
+
+    changed = operator.agents("status")
+    known.write_text("")
+    unknown = operator.agents("status")
+
+    assert [len(each.document["errors"]) for each in (changed, unknown)] == [len(NODES)] * 2
+    errors = [each.document["errors"][0] for each in (changed, unknown)]
+    assert [each["reason"] for each in errors] == ["UNREACHABLE"] * 2
+    assert "another host key than it had" in errors[0]["message"]
+    assert f"{known}:1" in errors[0]["message"]
+    assert "host key is not known" in errors[1]["message"]
+    assert all("accept" not in each["remedy"] for each in errors)
+    assert "Accepted publickey" not in sshd.log()
+    known.write_text(right)
+    assert operator.agents("status").document["errors"] == []
+    assert "Accepted publickey" in sshd.log()
+
+
+@pytest.fixture
+def masters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where masters of connections are, by an operator's own configuration of ssh."""
+    sockets = tmp_path / "masters"
+    sockets.mkdir(mode=0o700)
+    config = tmp_path / "ssh_config"
+    config.write_text(f"ControlMaster auto\nControlPath {sockets}/%n\nControlPersist 5\n")
+    program = tmp_path / "bin" / "ssh"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nexec {shutil.which("ssh")} -F {config} "$@"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    return sockets
+
+
+def test_no_connection_stays_behind_and_one_that_the_operator_has_opened_is_made_use_of(
+    sshd: Sshd, operator: Operator, masters: Path
+):
+    assert operator.agents("status").document["errors"] == []
+    assert os.listdir(masters) == []
+
+    options = [word for option in sshd.options for word in ("-o", option)]
+    argv = ["ssh", "-M", "-N", *options, "-p", str(sshd.port), "127.0.0.1"]
+    with subprocess.Popen([*argv, "-o", "ControlPersist=no"]) as master:
+        try:
+            wait_until(lambda: os.listdir(masters) == ["127.0.0.1"])
+            (sshd.root / "known_hosts").write_text("")  # no new connection comes about
+            assert operator.agents("status").document["errors"] == []
+        finally:
+            master.terminate()
+    assert len(operator.agents("status").document["errors"]) == len(NODES)
 
 
 @pytest.mark.soak

@@ -248,3 +248,41 @@ def test_a_user_whose_services_end_with_his_sessions_is_refused_and_told_why(mac
         "as root on the node, once: loginctl enable-linger omm",
     )
     assert machine.sh("ls -A") == ""
+
+
+@pytest.mark.parametrize("machine", [("omm", LINGER)], indirect=True)
+def test_another_login_brings_no_second_agent_beside_the_first(machine: Machine, bundle: str):
+    """It had an empty state, and its unit stayed enabled once it had failed on the port that was taken."""
+    first = machine.operator.agents("deploy", "--bundle", bundle)
+    assert first.code == 0, first.out + first.err + machine.log()
+    pid, asked = (machine.state / "pid").read_text(), machine.asked()
+    machine.operator.log_in_as("root")
+    machine.operator.options = tuple(
+        each.replace("User=omm", "User=root") for each in machine.operator.options
+    )
+
+    refused = machine.operator.agents("deploy", "--bundle", bundle)
+
+    assert refused.code == 2
+    (found,) = refused.document["findings"]
+    assert (found["code"], found["file"]) == ("ROLLOUT_OTHER_SERVICE", "/home/omm/gausscert/etc/agent.toml")
+    assert found["cause"] == f"an agent of the same CM is there already (pid {pid}), installed as omm"
+    assert machine.sh("ls -d /opt/gausscert /etc/gausscert /etc/systemd/system/gausscert* || true") == ""
+    assert (machine.state / "pid").read_text() == pid
+    assert machine.asked() == asked
+    machine.end()
+    (found,) = machine.operator.agents("deploy", "--bundle", bundle).document["findings"]
+    assert ".config/systemd/user/gausscert-agent.service" in found["cause"]  # its next boot starts it
+
+    machine.operator.log_in_as("omm")
+    assert machine.operator.agents("remove", "--yes").code == 0
+    machine.operator.log_in_as("root")
+    moved = machine.operator.agents("deploy", "--bundle", bundle)
+    assert moved.code == 0, moved.out + machine.log()
+    machine.operator.log_in_as("omm")
+    back = machine.operator.agents("deploy", "--bundle", bundle)
+
+    assert back.code == 2
+    (found,) = back.document["findings"]
+    assert (found["code"], found["file"]) == ("ROLLOUT_OTHER_SERVICE", "/etc/gausscert/agent.toml")
+    assert "installed as root" in found["cause"]

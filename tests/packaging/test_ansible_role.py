@@ -11,6 +11,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from gausscert_coordinator.rollout.bundle import load as open_bundle
+from support import software
 
 ROOT = Path(__file__).parents[2]
 ANSIBLE = ROOT / "deploy/ansible"
@@ -58,10 +60,12 @@ def test_no_key_is_shown_and_none_is_readable_by_others():
 
 
 def test_every_variable_without_a_default_is_asked_for_and_in_the_example():
-    defaults = set(re.findall(r"^(gausscert_\w+):", (ROLE / "defaults/main.yml").read_text(), re.MULTILINE))
+    given = "".join((ROLE / each / "main.yml").read_text() for each in ("defaults", "vars"))
+    defaults = set(re.findall(r"^(gausscert_\w+):", given, re.MULTILINE))
     tasks = "".join(path.read_text() for path in sorted(ROLE.rglob("*")) if path.suffix in (".yml", ".j2"))
     used = set(re.findall(r"\b(gausscert_[a-z_]+)\b", tasks)) - {"gausscert_agent"}
-    registered = set(re.findall(r"register: (gausscert_\w+)", tasks))
+    registered = set(re.findall(r"register: (gausscert_\w+)|set_fact:\n +(gausscert_\w+):", tasks))
+    registered = {name for pair in registered for name in pair if name}
     example = (ANSIBLE / "inventory.example.yml").read_text()
 
     needed = used - defaults - registered
@@ -79,7 +83,7 @@ def test_the_units_drop_in_names_all_that_cm_ctl_writes_to_as_a_roll_out_over_ss
         "gausscert_group": "dbgrp",
         "gausscert_software": "/opt/gausscert",
         "gausscert_etc": "/etc/gausscert",
-        "gausscert_installed": {"stdout_lines": ["/opt/gausscert/current is 0.1.0-abc"]},
+        "gausscert_release": "0.1.0-abc",
         "gausscert_cm": {"home": "/home/omm/my app", "log_path": "/var/log/100%", "stopped_for_s": 0.5},
         "gausscert_cm_environment": {"PGHOST": "/home/omm/tmp"},
     }
@@ -100,6 +104,7 @@ def test_the_units_drop_in_names_all_that_cm_ctl_writes_to_as_a_roll_out_over_ss
 
     assert done.returncode == 0, done.stdout + done.stderr
     made = (tmp_path / "made").read_text()
+    assert "ExecStart=/opt/gausscert/releases/0.1.0-abc/bin/gausscert-agent serve" in made
     assert [line for line in made.splitlines() if line.startswith("ReadWritePaths=")] == [
         'ReadWritePaths="-/home/omm/my app"',
         'ReadWritePaths="-/var/log/100%%"',
@@ -107,11 +112,53 @@ def test_the_units_drop_in_names_all_that_cm_ctl_writes_to_as_a_roll_out_over_ss
     ]
 
 
+@pytest.mark.skipif(PLAYBOOK is None, reason="ansible-core is missing")
+@pytest.mark.parametrize("check", [(), ("--check",)], ids=["for real", "in check mode"])
+def test_the_release_is_known_before_it_is_installed(tmp_path: Path, check: tuple[str, ...]):
+    """It was what install.sh had said, which is not run in check mode: `--check` failed at the drop-in."""
+    bundle = software.make(tmp_path / "soft ware")
+    play = [
+        {
+            "hosts": "localhost",
+            "gather_facts": False,
+            "connection": "local",
+            "vars_files": [str(ROLE / "vars/main.yml")],
+            "tasks": [
+                {
+                    "ansible.builtin.copy": {
+                        "content": "{{ gausscert_release }}",
+                        "dest": str(tmp_path / "made"),
+                    },
+                    "check_mode": False,
+                }
+            ],
+        }
+    ]
+    (tmp_path / "play.yml").write_text(json.dumps(play))
+
+    done = subprocess.run(
+        [
+            *(str(PLAYBOOK), str(tmp_path / "play.yml"), "-i", "localhost,", *check),
+            *("-e", json.dumps({"gausscert_bundle": str(bundle)})),
+            *("-e", f"ansible_python_interpreter={sys.executable}"),
+        ],
+        env={**os.environ, "ANSIBLE_HOME": str(tmp_path), "LC_ALL": "C.UTF-8"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / "made").read_text() == open_bundle(bundle).release
+
+
 def refuses(tmp_path: Path, name: str, said: str, variables: dict[str, object]) -> bool:
     """Whether one of the role's own assertions fails."""
     import yaml
 
-    tasks = yaml.safe_load((ROLE / "tasks/main.yml").read_text())
+    tasks = [
+        task for each in ("main", "idle") for task in yaml.safe_load((ROLE / f"tasks/{each}.yml").read_text())
+    ]
     (asserting,) = (task for task in tasks if task["name"] == name)
     play = [{"hosts": "localhost", "gather_facts": False, "connection": "local", "tasks": [asserting]}]
     (tmp_path / "play.yml").write_text(yaml.safe_dump(play))
@@ -175,3 +222,64 @@ def test_a_place_that_is_an_operators_is_not_given_to_the_agents_user(
     }
     name, said = "It is the agent's, and not an operator's", "gausscert_etc: /etc/gausscert/agent"
     assert refuses(tmp_path, name, said, variables) is refused
+
+
+SYSTEMCTL = """\
+#!/bin/sh
+echo "$@" >>{root}/asked
+[ "$1" != show ] || printf 'LoadState=loaded\\nActiveState=active\\n'
+"""
+
+
+@pytest.mark.skipif(PLAYBOOK is None, reason="ansible-core is missing")
+@pytest.mark.parametrize("forced", [(), ("--force-handlers",)], ids=["", "forced"])
+@pytest.mark.parametrize(
+    ("journal", "restarted"), [("phase        NONE", True), ("transaction  t-1", False)], ids=["idle", "busy"]
+)
+def test_right_before_a_restart_it_is_asked_once_more(
+    tmp_path: Path, journal: str, restarted: bool, forced: tuple[str, ...]
+):
+    """It was asked once, before the software was copied and installed. Handlers that are forced run also once
+    the question has failed."""
+    role = tmp_path / "roles" / "gausscert_agent"
+    shutil.copytree(ROLE, role)
+    notifying = {"ansible.builtin.command": {"argv": ["true"]}, "notify": "Restart the agent"}
+    flushing = {"ansible.builtin.meta": "flush_handlers"}
+    (role / "tasks" / "main.yml").write_text(json.dumps([notifying, flushing]))
+    play = [
+        {"hosts": "localhost", "gather_facts": False, "connection": "local", "roles": ["gausscert_agent"]}
+    ]
+    (tmp_path / "play.yml").write_text(json.dumps(play))
+    for name, text in {
+        "runuser": f"#!/bin/sh\necho '{journal}'\n",
+        "systemctl": SYSTEMCTL.format(root=tmp_path),
+    }.items():
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    (tmp_path / "agent.toml").touch()
+    variables = {
+        "ansible_python_interpreter": sys.executable,
+        "gausscert_user": "omm",
+        "gausscert_software": str(tmp_path),
+        "gausscert_etc": str(tmp_path),
+        "gausscert_unit": {"stat": {"exists": True}},
+    }
+    environment = {**os.environ, "ANSIBLE_HOME": str(tmp_path / "home"), "LC_ALL": "C.UTF-8"}
+
+    done = subprocess.run(
+        [
+            *(str(PLAYBOOK), str(tmp_path / "play.yml"), "-i", "localhost,", *forced),
+            *("-e", json.dumps(variables)),
+        ],
+        env=environment | {"PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (done.returncode == 0) is restarted, done.stdout + done.stderr
+    asked = (tmp_path / "asked").read_text() if (tmp_path / "asked").exists() else ""
+    assert ("restart gausscert-agent" in asked) is restarted
+    assert (tmp_path / ".restart-due").exists() is not restarted
+    if not restarted:
+        assert "transaction  t-1" in done.stdout + done.stderr

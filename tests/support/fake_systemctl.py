@@ -90,7 +90,7 @@ def start(unit: str) -> int:
 def main(words: list[str]) -> int:
     with (STATE / "asked").open("a") as asked:
         asked.write(json.dumps(sys.argv[1:]) + "\n")
-    match words:
+    match [f"{word}.service" if word == "gausscert-agent" else word for word in words]:
         case ["show-environment"]:
             return 0 if USER else 1
         case ["daemon-reload"] | ["reset-failed", _]:
@@ -98,15 +98,20 @@ def main(words: list[str]) -> int:
         case ["enable", _]:
             ENABLED.touch()
             return 0
-        case ["is-enabled", _]:
+        case ["show", unit]:  # as Ansible asks (systemd_service)
+            there = "loaded" if (directory() / unit).exists() else "not-found"
+            print(f"LoadState={there}\nActiveState={'active' if running() else 'inactive'}")  # noqa: T201
+            return 0
+        case ["is-enabled", _] | ["is-enabled", _, "-l"]:
             print("enabled" if ENABLED.exists() else "disabled")  # noqa: T201 - what systemctl does
             return 0 if ENABLED.exists() else 1
         case ["is-active", _]:
             active = running() is not None
             print("active" if active else "inactive")  # noqa: T201 - what systemctl does
             return 0 if active else 3
-        case ["restart", unit]:
-            stop()
+        case ["start" | "restart" as how, unit]:
+            if how == "restart":
+                stop()
             return start(unit)
         case ["disable", "--now", _]:
             stop()

@@ -107,7 +107,7 @@ class Machine:
     def asked(self) -> list[Any]:
         """What systemctl was asked to change."""
         lines = (self.state / "asked").read_text().splitlines()
-        quiet = ("is-active", "is-enabled", "show-environment")
+        quiet = ("is-active", "is-enabled", "show-environment", "show")
         return [words for line in lines if not set(quiet) & set(words := json.loads(line))]
 
     def start_by_hand(self, command: str) -> None:

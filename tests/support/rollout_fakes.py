@@ -57,6 +57,7 @@ def look(**changes: Any) -> dict[str, Any]:
         "running": None,
         "journal": None,
         "credential": {"cert": "", "ca": "", "key_fits": False},
+        "others": [],
         **changes,
     }
 

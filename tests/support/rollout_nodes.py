@@ -58,6 +58,7 @@ class Node:
     never_starts: set[str] = field(default_factory=set)
     """Releases whose agents never say READY."""
     masked: bool = False
+    enabled: bool = False
     fails_once: str = ""
     """What systemctl fails at, once."""
     restarts: list[str] = field(default_factory=list)
@@ -84,6 +85,7 @@ class Node:
         self.service.unit.write_text(UNIT.format(release))
         names = f'ExecStart="{home.agent(release)}" serve --config "{home.config}"\n'
         self.service.drop_in.write_text(names)
+        self.enabled = True
         self.start()
         assert self.running is not None
         self.running = self.running._replace(since=time.time() - 60)
@@ -105,7 +107,8 @@ class Node:
     def boot(self) -> None:
         """The machine starts anew."""
         self.up, self.running = True, None
-        self.start()
+        if self.enabled:
+            self.start()
 
     def disk(self) -> dict[str, bytes | str]:
         """What a boot, or an agent that starts by itself, goes by."""
@@ -122,9 +125,13 @@ class Node:
             case "is-active":
                 said = "active" if self.running else "inactive"
             case "is-enabled":
-                said = "masked" if self.masked else "enabled"
+                said = "masked" if self.masked else "enabled" if self.enabled else "disabled"
             case self.fails_once:
                 self.fails_once, code = "", 1
+            case "enable":
+                self.enabled = True
+            case "disable":
+                self.enabled, self.running = False, None
         return subprocess.CompletedProcess(argv, code, said, "systemctl has failed" if code else "")
 
 

@@ -84,7 +84,8 @@ ROLLOUT: Final[Mapping[str, Rule]] = table(
         "ROLLOUT_OTHER_SERVICE",
         ERROR,
         "An agent is installed there in another way",
-        "Two services would start the same agent.",
+        "Two services would start the same agent; or two agents would be there for one CM, the second with an"
+        " empty state, and whichever is started first would have the port.",
         "leave --service out, or run gausscert agents remove first",
     ),
     _Rule(

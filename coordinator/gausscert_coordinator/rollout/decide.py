@@ -11,7 +11,7 @@ from gausscert_common.findings import Finding, errors
 
 from gausscert_coordinator.rollout import revoked
 from gausscert_coordinator.rollout.catalogue import finding
-from gausscert_coordinator.rollout.facts import Facts, Service
+from gausscert_coordinator.rollout.facts import Facts, Other, Service
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -133,7 +133,8 @@ def decide(facts: Facts, wanted: Wanted) -> NodePlan:
     """All that has to be done on a node, and all that speaks against it."""
     service = choose(facts, wanted.service)
     steps = _steps(facts, wanted, service or Service.NONE)
-    found = (*_unfit(facts, wanted, service), *_in_the_way(facts, wanted, service, steps))
+    beside = (_beside(other, facts, wanted.node) for other in facts.others)
+    found = (*_unfit(facts, wanted, service), *beside, *_in_the_way(facts, wanted, service, steps))
     return NodePlan(wanted.node, facts, wanted, service or Service.NONE, steps, found)
 
 
@@ -263,6 +264,16 @@ def _in_the_way(
             yield finding("ROLLOUT_RESTART", f"pid {running.pid}, release {running.release or '?'}", node)
     elif service is not None and facts.service_state not in ("active", "activating", "reloading"):
         yield finding("ROLLOUT_NOT_OURS", f"pid {running.pid}", node)
+
+
+def _beside(other: Other, facts: Facts, node: str) -> Finding:
+    cause = f"an agent of the same CM is there already ({other.how}), installed as {other.login}"
+    remedy = (
+        f"go on with the login and the directory that it was installed with; or gausscert agents remove --ssh"
+        f" --node {node} with these first (by hand: disable and end it, and remove its agent.toml), then move"
+        f" its state, {other.state or 'its state_dir'}, to {facts.state}, owner and modes unchanged"
+    )
+    return finding("ROLLOUT_OTHER_SERVICE", cause, node, file=other.config, remedy=remedy)
 
 
 def start_command(facts: Facts, release: str) -> str:

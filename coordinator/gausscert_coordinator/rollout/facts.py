@@ -48,6 +48,19 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
+class Other:
+    """Another agent of the same CM on the node."""
+
+    config: str
+    how: str
+    """Its process, or what starts it."""
+    login: str
+    """It was installed with."""
+    state: str
+    """Where it keeps it; "" where nobody says."""
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """One node before anything is done."""
 
@@ -91,6 +104,7 @@ class Facts:
     denied: str
     """The agent's deny list, as text; "" for none."""
     held: Held
+    others: tuple[Other, ...] = ()
     agent_says: str = ""
     """What the agent that runs is in the middle of, by its own word; "" for nothing."""
 
@@ -101,9 +115,12 @@ class Facts:
 
     @property
     def closing(self) -> str:
-        """What to do about `open_place` where that is the operators', and the agent's own directory is in it:
-        that one stays its user's. "" where the usual will do."""
-        shared = self.open_place and self.etc == f"{self.open_place}/{OWN_ETC}"
+        """What to do about `open_place` where that is the operators', and the agent's own directory is in it,
+        or where the software's is, beside what may be anybody's. "" where the usual will do."""
+        shared = self.open_place and (
+            self.etc == f"{self.open_place}/{OWN_ETC}"
+            or self.software.startswith(f"{self.open_place.rstrip('/')}/")
+        )
         return f"chown root and chmod go-w {self.open_place}, and nothing that is in it" if shared else ""
 
     @property
@@ -176,11 +193,16 @@ def _read(document: Mapping[str, Any]) -> Facts:
         running=None if running is None else _running(told.part("running")),
         journal=None if document["journal"] is None else told.part("journal").texts(),
         held=Held(credential.text("cert"), credential.text("ca"), credential.flag("key_fits")),
+        others=tuple(_other(_Told(_of_kind(each, dict))) for each in told.listed("others")),
     )
 
 
 def _running(told: _Told) -> Running:
     return Running(_whole(told.raw["pid"]), told.text("release"), told.text("started"), told.flag("stale"))
+
+
+def _other(told: _Told) -> Other:
+    return Other(told.text("config"), told.text("how"), told.text("login"), told.text("state"))
 
 
 class _Told:

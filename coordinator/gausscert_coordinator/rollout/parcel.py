@@ -25,6 +25,7 @@ MODULES: Final = (
     "software",
     "service",
     "look",
+    "others",
     "configuration",
     "removal",
     "main",

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from gausscert_common.errors import (
     GausscertError,
@@ -18,6 +19,7 @@ from gausscert_common.errors import (
 )
 
 from gausscert_coordinator.rollout import parcel, sudo
+from gausscert_coordinator.rollout.heard import Heard
 from gausscert_coordinator.rollout.on_node.main import ANSWER
 
 if TYPE_CHECKING:
@@ -30,9 +32,10 @@ MOST: Final = 8 * 1024 * 1024
 """Bytes of what a command says: an answer has some ten KiB, and a node in the wrong hands no end."""
 LONGEST: Final = 16 * 1024
 """Characters of a cause or remedy: they are shown, and kept in the history."""
-_CHUNK: Final = 64 * 1024
 STEP_S: Final = 900.0
 """The longest that one step may take, an installation on a slow machine included."""
+LINGER_S: Final = 2.0
+"""What a program has said before its end is there at once; more than that is nobody's answer."""
 _SSH_FAILED: Final = 255
 
 
@@ -57,16 +60,25 @@ class Ssh(Protocol):
         """
 
 
+_COMPARE: Final = (
+    "compare the fingerprint with what ssh-keygen -lf tells of /etc/ssh/ssh_host_*_key.pub on the node's own"
+    " console, or with whoever runs it"
+)
 _SAID: Final = (
+    (
+        "REMOTE HOST IDENTIFICATION HAS CHANGED",
+        "the node has another host key than it had: another machine may answer in its place",
+        f"{_COMPARE}; only where it is that one, and it is known why it changed, correct known_hosts",
+    ),
+    (
+        "REVOKED HOST KEY DETECTED",
+        "the node's host key was revoked: whoever has stolen it may answer in its place",
+        "give the node a new host key, on its own console, and make that one known",
+    ),
     (
         "Host key verification failed",
         "the node's host key is not known",
-        "log in once by hand to compare and accept it, or add it to known_hosts",
-    ),
-    (
-        "REMOTE HOST IDENTIFICATION HAS CHANGED",
-        "the node has another host key than it had",
-        "find out why before anything is sent there",
+        f"{_COMPARE}, and only then add the key to known_hosts",
     ),
     (
         "Permission denied",
@@ -78,15 +90,30 @@ _SAID: Final = (
     ("timed out", "the node does not answer", "look at network and firewall"),
     ("No route to host", "the node cannot be reached", "look at network and firewall"),
 )
-"""What OpenSSH says, what it means, and what to do; the first that fits."""
+"""What OpenSSH says, what it means, and what to do; the first that fits. Of a host key that has changed, or
+was revoked, it says last what it says of an unknown one, too (sshconnect.c, verify_host_key)."""
+_DETAIL: Final = re.compile(r"SHA256:[A-Za-z0-9+/]{43}|(?<=Offending )\S+ key in [^\r\n]{1,300}")
+"""Of a host key that has changed: what the node shows, and where the other one stands."""
+
+
+_OURS: Final = (
+    "BatchMode=yes",
+    f"ConnectTimeout={CONNECT_S}",
+    "ServerAliveInterval=15",
+    "LogLevel=ERROR",
+    "ControlMaster=no",
+    "ControlPersist=no",
+)
+"""Before those of the inventory and of ssh's own configuration: ssh takes the first. It must not become a
+master, which would stay behind; one that the operator has opened before, behind a second factor say, is made
+use of: ControlPath is his (ssh_config(5))."""
 
 
 def command_line(node: InventoryNode, program: str = "ssh") -> tuple[str, ...]:
     """The whole argv. It holds names, ports and paths of the inventory, which are checked there, and a remote
     command that is the same for every node."""
     access = node.ssh
-    ours = ("BatchMode=yes", f"ConnectTimeout={CONNECT_S}", "ServerAliveInterval=15", "LogLevel=ERROR")
-    options = [word for each in (*ours, *access.options) for word in ("-o", each)]
+    options = [word for each in (*_OURS, *access.options) for word in ("-o", each)]
     port = ("-p", str(access.port)) if access.port else ()
     user = ("-l", access.user) if access.user else ()
     return (
@@ -144,7 +171,8 @@ def _no_answer(node: InventoryNode, ended: Ended) -> GausscertError:
     if ended.code == _SSH_FAILED:
         for words, cause, remedy in _SAID:
             if words in ended.err:
-                return _unreachable(node, f"{host(node)}: {cause}", remedy)
+                details = "".join(f"; {detail}" for detail in _DETAIL.findall(ended.err))
+                return _unreachable(node, f"{host(node)}: {cause}{details}", remedy)
         return _unreachable(node, f"{host(node)}: ssh: {said or 'no reason given'}", "try ssh by hand")
     return NodeFailure(
         Reason.ROLLOUT_FAILED,
@@ -167,58 +195,35 @@ class SystemSsh:
 
     Args:
         timeout_s: For each command.
+        linger_s: How long its words are waited for once it has ended, while somebody else, whom it has left
+            behind, keeps its output open: a ProxyJump's master of ControlPersist in the background, say.
     """
 
-    def __init__(self, timeout_s: float = STEP_S) -> None:
+    def __init__(self, timeout_s: float = STEP_S, linger_s: float = LINGER_S) -> None:
         self._timeout_s = timeout_s
+        self._linger_s = linger_s
 
     async def __call__(self, argv: Sequence[str], stdin: bytes) -> Ended:
         """See `Ssh`."""
-        process = await asyncio.create_subprocess_exec(
-            *argv,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
+        heard = Heard(MOST)
+        transport, _ = await asyncio.get_running_loop().subprocess_exec(lambda: heard, *argv)
+        listens = cast("asyncio.WriteTransport", transport.get_pipe_transport(0))
         try:
+            listens.write(stdin)  # unless it ends without reading it all: what it says tells why
+            listens.write_eof()
             async with asyncio.timeout(self._timeout_s):
-                out, err, _ = await asyncio.gather(
-                    _said(process.stdout, process),
-                    _said(process.stderr, process),
-                    _tell(process.stdin, stdin),
-                )
-                if len(out) > MOST or len(err) > MOST:
-                    return Ended(1, "", f"it said more than {MOST} bytes")
-                await process.wait()
+                await heard.ended.wait()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(heard.closed.wait(), self._linger_s)
         finally:
-            if process.returncode is None:
-                with contextlib.suppress(ProcessLookupError):
-                    process.kill()
-                await process.wait()
-        return Ended(process.returncode or 0, out.decode(errors="replace"), err.decode(errors="replace"))
-
-
-async def _said(stream: asyncio.StreamReader | None, process: asyncio.subprocess.Process) -> bytes:
-    """To its end, which a program that says more than is taken meets at once."""
-    body = bytearray()
-    while stream is not None and (chunk := await stream.read(_CHUNK)):
-        if len(body) <= MOST:
-            body += chunk
-        elif process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-    return bytes(body)
-
-
-async def _tell(stream: asyncio.StreamWriter | None, body: bytes) -> None:
-    """All of it, unless the program has ended without reading it: what it says tells why."""
-    if stream is None:
-        return
-    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-        stream.write(body)
-        await stream.drain()
-        stream.close()
-        await stream.wait_closed()
+            if listens.get_write_buffer_size():
+                listens.abort()
+            transport.close()  # kills it, if it has not ended
+            await heard.ended.wait()
+        if heard.too_much:
+            return Ended(1, "", f"it said more than {MOST} bytes")
+        out, err = (heard.said[fd].decode(errors="replace") for fd in (Heard.OUT, Heard.ERR))
+        return Ended(transport.get_returncode() or 0, out, err)
 
 
 class Node:

@@ -183,6 +183,7 @@ def test_a_roll_out_is_in_the_history_with_the_releases_of_every_node(desk: Desk
     assert len(history(desk)) == 1
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_what_failed_and_what_was_stopped_is_in_the_history_too(desk: Desk):
     desk.ssh.answers["n2"]["install"] = trouble("no space left")
     assert desk.deploy().code == 2

@@ -54,6 +54,8 @@ def test_a_node_may_be_worked_on_by_sudo_where_others_are_not_and_the_other_way_
         ('ssh.options = "x"', "node[1].ssh.options"),
         ('ssh.options = ["-v"]', "node[1].ssh.options"),
         ('ssh.options = ["BatchMode=no"]', "gausscert's to set"),
+        ('ssh.options = ["ControlMaster=auto"]', "gausscert's to set"),
+        ('ssh.options = ["ControlPersist=60"]', "gausscert's to set"),
         ("ssh.port = 0.5", "node[1].ssh.port"),
         ("ssh.port = 65536", "node[1].ssh.port"),
         ('ssh.pasword = "x"', "unknown key"),

@@ -199,6 +199,54 @@ def test_a_bare_node_has_a_unit_only_once_all_nodes_are_ready(tmp_path: Path, mo
     assert [crew.nodes[name].restarts for name in NAMES] == [[RELEASE]] * 3
 
 
+def test_a_first_agent_that_does_not_start_is_not_left_to_be_started_at_each_boot(
+    tmp_path: Path, monkeypatch
+):
+    """Beside one of another login its unit stayed enabled, and a boot might have given it that one's port."""
+    crew = Crew(tmp_path, monkeypatch)
+    node = crew.nodes["n1"]
+    node.never_starts.add(RELEASE)
+
+    (failed,) = crew.upgrade([crew.nodes.plan("n1")])
+
+    assert failed.failed_at is Step.ACTIVATE
+    assert "its unit is disabled again" in failed.error.message
+    assert not node.enabled
+    node.boot()
+    assert node.restarts == [RELEASE]  # that one attempt
+    node.never_starts.clear()
+
+    (repeated,) = crew.upgrade([crew.nodes.plan("n1")])
+
+    assert repeated.state is State.DEPLOYED
+    assert node.enabled
+
+
+def test_where_it_cannot_be_disabled_both_are_told(tmp_path: Path, monkeypatch):
+    crew = Crew(tmp_path, monkeypatch)
+    node = crew.nodes["n1"]
+    node.never_starts.add(RELEASE)
+    node.fails_once = "disable"
+
+    (failed,) = crew.upgrade([crew.nodes.plan("n1")])
+
+    assert "systemctl --user restart gausscert-agent.service" in failed.error.message
+    assert "could not be disabled again: systemctl --user disable --now" in failed.error.message
+
+
+def test_one_that_was_down_and_does_not_start_is_still_its_boots_to_start(crew: Crew):
+    """It may be needed to recover, and it is nobody's second one."""
+    node = crew.nodes["n1"]
+    node.running = None
+    node.never_starts |= {FORMER, RELEASE}
+
+    (failed,) = crew.upgrade([crew.nodes.plan("n1")])
+
+    assert failed.failed_at is Step.ACTIVATE
+    assert "disabled" not in failed.error.message
+    assert node.enabled
+
+
 CHANGES = 8
 """In an ACTIVATE: unit, drop-in, agent.toml, the link; then systemctl daemon-reload, enable, daemon-reload
 and restart. It may be cut off before each."""

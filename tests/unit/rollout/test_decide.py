@@ -158,6 +158,8 @@ def test_an_operators_place_is_closed_without_the_agents_own_directory_in_it():
 
     assert (found.code, found.file) == ("ROLLOUT_OPEN_PLACE", "/etc/gausscert")
     assert found.remedy == "chown root and chmod go-w /etc/gausscert, and nothing that is in it"
+    (above,) = plan(open_place="/opt").refused  # CM itself may lie below it
+    assert above.remedy == "chown root and chmod go-w /opt, and nothing that is in it"
     (usual,) = plan(**{**theirs, "open_place": "/opt/gausscert"}).refused
     assert "chown -R root" in usual.remedy
 
@@ -204,6 +206,18 @@ def test_what_speaks_against_it_is_an_error_with_its_own_code(changes, wanted, c
 
     assert code in [found.code for found in made.refused]
     assert all(found.node == "n1" and found.remedy for found in made.findings)
+
+
+def test_a_second_agent_for_one_cm_is_refused_whichever_login_the_first_one_has():
+    """It began with an empty state, and would have had the port at the next boot."""
+    first = {"config": "/home/omm/gausscert/etc/agent.toml", "how": "pid 7", "login": "omm"}
+    made = plan(others=[{**first, "state": "/home/omm/gausscert/state"}])
+
+    (found,) = made.refused
+    assert (found.code, found.file) == ("ROLLOUT_OTHER_SERVICE", first["config"])
+    assert found.cause == "an agent of the same CM is there already (pid 7), installed as omm"
+    assert "gausscert agents remove --ssh --node n1" in found.remedy
+    assert "/home/omm/gausscert/state, to /var/lib/gausscert" in found.remedy
 
 
 def test_all_that_is_wrong_is_told_at_once():

@@ -303,6 +303,95 @@ def test_an_idle_one_may_be(journal):
     removal.require_idle(journal)
 
 
+class Removed:
+    """An agent that is removed, and whose journal says in turn what a test says."""
+
+    def __init__(self, places: Layout, kind: str, journals: list, monkeypatch) -> None:
+        self._places, self._kind, self._journals = places, kind, iter(journals)
+        self.running: processes.Running | None = processes.Running(1, "r", 0.0, "boot 1")
+        places.config.write_text("config")
+        monkeypatch.setattr(look, "journal", lambda *_: next(self._journals))
+        monkeypatch.setattr(processes, "agent", lambda _: self.running)
+        monkeypatch.setattr(removal, "_end", lambda _: None)
+
+    def go(self, account: Account, *, with_state: bool = True) -> list[str]:
+        made = Service(self._kind, account)
+        return removal.remove(self._places, made, account, "n1", with_state=with_state)
+
+
+IDLE = {"phase": "NONE", "fence": "epoch 4, step CLEAN"}
+BUSY = {"phase": "PREPARED", "transaction": "t-1", "fence": "epoch 5, step PREPARE"}
+
+
+@pytest.mark.parametrize(
+    ("after", "said"),
+    [
+        (BUSY, "t-1"),
+        ({"phase": "NONE", "operation": "cm_ctl stop", "fence": "epoch 5, step STOP"}, "cm_ctl"),
+        ({"phase": "NONE", "fence": "epoch 5, step ACQUIRE"}, "a coordinator has begun"),
+        ({"unreadable": "no slot is whole"}, "no slot is whole"),
+    ],
+    ids=["prepared", "operation", "acquired", "unreadable"],
+)
+@pytest.mark.parametrize("before", [{}, IDLE], ids=["first", "idle"])
+def test_what_has_begun_while_the_agent_was_ended_keeps_its_participant(
+    places: Layout, account, systemctl, monkeypatch, before, after, said
+):
+    """It was not looked again: the transaction lost a node, with --with-state its journal as well."""
+    install(Service(USER, account), b"[Service]\n", drop_in(places))
+    systemctl.asked.clear()
+    systemctl.enabled = True
+
+    with pytest.raises(Trouble, match=said) as raised:
+        Removed(places, USER, [before, after], monkeypatch).go(account)
+
+    assert "while the agent was being ended" in raised.value.cause
+    unit = "gausscert-agent.service"
+    changes = [each for each in systemctl.asked if not each.startswith(("is-", "daemon-reload", "reset-"))]
+    assert changes == [f"disable --now {unit}", f"enable {unit}", f"restart {unit}"]
+    assert places.config.exists()
+    assert places.state.is_dir()
+    assert Service(USER, account).unit.exists()
+
+
+def test_one_that_was_down_is_not_started_by_a_removal_that_is_refused(
+    places: Layout, account, systemctl, monkeypatch
+):
+    install(Service(USER, account), b"[Service]\n", drop_in(places))
+    systemctl.asked.clear()
+    removed = Removed(places, USER, [IDLE, {"unreadable": "x"}], monkeypatch)
+    removed.running = None
+
+    with pytest.raises(Trouble, match="nothing was removed"):
+        removed.go(account)
+
+    assert not any(each.startswith(("enable", "restart")) for each in systemctl.asked)
+
+
+def test_where_it_does_not_start_again_both_are_told(places: Layout, account, systemctl, monkeypatch):
+    install(Service(USER, account), b"[Service]\n", drop_in(places))
+    systemctl.fails = "restart"
+
+    with pytest.raises(
+        Trouble, match=r"in flight: t-1; and it does not start again: systemctl --user"
+    ) as raised:
+        Removed(places, USER, [IDLE, BUSY], monkeypatch).go(account)
+
+    assert raised.value.remedy.startswith("start the agent on the node")
+
+
+def test_one_that_somebody_else_starts_is_his_to_start_again(places: Layout, monkeypatch):
+    with pytest.raises(Trouble, match="in flight: t-1") as raised:
+        Removed(places, NONE, [IDLE, BUSY], monkeypatch).go(me())
+
+    assert raised.value.remedy.startswith("start the agent again now")
+    assert places.config.exists()
+
+
+def test_a_removal_that_nobody_disturbs_goes_on(places: Layout, monkeypatch):
+    assert str(places.state) in Removed(places, NONE, [IDLE, dict(IDLE)], monkeypatch).go(me())
+
+
 def test_a_removal_leaves_what_is_an_operators_and_the_state(places: Layout):
     configuration.credential(places.pki, *sent(**{"ca.crt": b"1", "node-n1.key": b"2", "node-n1.crt": b"3"}))
     (places.pki / "operator-alice.key").write_text("hers")
@@ -512,12 +601,13 @@ class Systemctl:
     def __init__(self, monkeypatch) -> None:
         self.asked: list[str] = []
         self.fails = ""
+        self.enabled = False
         monkeypatch.setattr(service, "run", self.run)
 
     def run(self, argv, **_) -> subprocess.CompletedProcess[str]:
         words = " ".join(word for word in argv[1:] if word != "--user")
         self.asked.append(words)
-        enabled = any(each.startswith("enable ") for each in self.asked[:-1])
+        enabled = self.enabled or any(each.startswith("enable ") for each in self.asked[:-1])
         said = {"is-enabled": "enabled\n" if enabled else "disabled\n"}.get(words.split()[0], "")
         return subprocess.CompletedProcess(
             argv, int(bool(self.fails) and self.fails in words), said, "cut off"
@@ -757,6 +847,27 @@ def test_an_operators_place_that_lets_nobody_through_or_others_change_it_is_seen
         assert look._open_place(inside) == ""
         theirs.chmod(0o775)
         assert look._open_place(inside) == str(theirs)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="it matters only where root is logged in")
+@pytest.mark.parametrize(
+    ("mode", "owner", "is_open"),
+    [(0o755, 0, False), (0o775, 0, True), (0o1777, 0, False), (0o755, 4242, True)],
+    ids=["root's", "of a group", "sticky", "a user's"],
+)
+def test_a_place_above_in_which_others_may_put_another_directory_is_open_too(
+    tmp_path: Path, mode: int, owner: int, is_open: bool
+):
+    """/opt itself, where the cluster's user has it: he could rename root's /opt/gausscert away."""
+    above = tmp_path / "opt"
+    inside = Layout(above / "deeper" / "gausscert", tmp_path / "etc", tmp_path / "state")
+    inside.software.mkdir(parents=True)
+    for each in (inside.software, inside.software.parent, above):
+        each.chmod(0o755)
+    above.chmod(mode)
+    os.chown(above, owner, -1)
+
+    assert look._open_place(inside) == (str(above) if is_open else "")
 
 
 def test_an_agent_can_be_removed_where_cm_and_its_user_have_gone(places: Layout, monkeypatch):

@@ -6,7 +6,9 @@ import ast
 import asyncio
 import hashlib
 import json
+import os
 import shlex
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -101,6 +103,18 @@ def test_the_command_line_asks_nobody_and_names_no_more_than_the_way():
     assert shlex.split(argv[-1])[:3] == ["exec", "/bin/sh", "-c"]
 
 
+@pytest.mark.parametrize("option", ["ControlMaster=no", "ControlPersist=no"])
+def test_ssh_leaves_no_master_behind_whatever_the_operators_own_configuration_says(option: str):
+    """ControlPersist was refused in the inventory, and set nowhere."""
+    access = SshAccess(options=("ControlPath=~/.ssh/%C",))
+
+    argv = ssh.command_line(InventoryNode("n1", "10.0.0.1:7443", access))
+
+    assert argv.index(option) < argv.index("ControlPath=~/.ssh/%C")
+    assert argv[argv.index(option) - 1] == "-o"
+    assert "ControlPath=none" not in argv
+
+
 def test_the_remote_command_is_the_same_for_every_node():
     other = InventoryNode("n2", "10.0.0.2:7443", SshAccess(user="root"))
 
@@ -133,6 +147,73 @@ def test_what_ssh_says_is_told_with_what_to_do(said, cause):
     assert raised.value.remedy
 
 
+CHANGED = """\
+@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@
+@    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @
+@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@
+IT IS POSSIBLE THAT SOMEONE IS DOING SOMETHING NASTY!
+Someone could be eavesdropping on you right now (man-in-the-middle attack)!
+It is also possible that a host key has just been changed.
+The fingerprint for the ED25519 key sent by the remote host is
+SHA256:/EryEvF18rCSGcUoYMaiUAKskRXCKxlOHP0elHuXpms.
+Please contact your system administrator.
+Add correct host key in /home/ops/.ssh/known_hosts to get rid of this message.
+Offending ED25519 key in /home/ops/.ssh/known_hosts:7
+  remove with:
+  ssh-keygen -f "/home/ops/.ssh/known_hosts" -R "n1"
+Host key for n1 has changed and you have requested strict checking.
+Host key verification failed.
+"""
+"""All that OpenSSH 9.2 says."""
+
+REVOKED = """\
+@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@
+@       WARNING: REVOKED HOST KEY DETECTED!               @
+@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@
+The ED25519 host key for n1 is marked as revoked.
+This could mean that a stolen key is being used to
+impersonate this host.
+ED25519 host key for n1 was revoked and you have requested strict checking.
+Host key verification failed.
+"""
+UNKNOWN = """\
+No ED25519 host key is known for n1 and you have requested strict checking.
+Host key verification failed.
+"""
+
+
+def refusal(said: str) -> GausscertError:
+    with pytest.raises(GausscertError) as raised:
+        ssh.read(NODE, ssh.Ended(255, "", said))
+    assert raised.value.reason is Reason.UNREACHABLE
+    return raised.value
+
+
+@pytest.mark.parametrize(
+    ("said", "cause"),
+    [
+        (CHANGED, "another host key than it had"),
+        (REVOKED, "host key was revoked"),
+        (UNKNOWN, "host key is not known"),
+    ],
+    ids=["changed", "revoked", "unknown"],
+)
+def test_a_host_key_that_changed_is_never_told_as_an_unknown_one_nor_accepted_unseen(said: str, cause: str):
+    """OpenSSH ends with the same line for all of them: a changed key was told as one to be accepted."""
+    error = refusal(said)
+
+    assert cause in error.message
+    assert "accept" not in error.remedy
+    assert "console" in error.remedy
+
+
+def test_a_changed_host_key_is_told_with_what_the_node_shows_and_where_the_other_one_stands():
+    error = refusal(CHANGED)
+
+    assert "SHA256:/EryEvF18rCSGcUoYMaiUAKskRXCKxlOHP0elHuXpms" in error.message
+    assert "ED25519 key in /home/ops/.ssh/known_hosts:7" in error.message
+
+
 def test_a_step_that_failed_is_told_with_file_and_remedy():
     with pytest.raises(GausscertError) as raised:
         ssh.read(NODE, trouble("no space"))
@@ -157,9 +238,9 @@ def test_an_answer_that_was_cut_short_or_makes_no_sense_is_none(cut: str):
     assert raised.value.reason is Reason.UNREACHABLE
 
 
-def told(script: str, stdin: bytes = b"", timeout_s: float = 60.0) -> ssh.Ended:
+def told(script: str, stdin: bytes = b"", timeout_s: float = 60.0, *more: str) -> ssh.Ended:
     """What a program in the place of ssh says."""
-    return asyncio.run(ssh.SystemSsh(timeout_s)([sys.executable, "-c", script], stdin))
+    return asyncio.run(ssh.SystemSsh(timeout_s, 0.5)([sys.executable, "-c", script, *more], stdin))
 
 
 def test_what_ssh_says_comes_whole_and_what_it_is_told_goes_whole():
@@ -185,3 +266,38 @@ def test_a_node_that_does_not_stop_talking_is_cut_off(where: str):
 def test_a_command_that_takes_too_long_is_ended():
     with pytest.raises(TimeoutError):
         told("import time; time.sleep(60)", timeout_s=0.2)
+
+
+LEAVES_ONE_BEHIND = """\
+import os, subprocess, sys
+kept = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+del kept[sys.argv[1]]
+child = subprocess.Popen(["sleep", "600"], start_new_session=True, **kept)
+open(sys.argv[2], "w").write(str(child.pid))
+print("the answer", flush=True)
+print("the reason", file=sys.stderr, flush=True)
+os._exit(255)
+"""
+
+
+@pytest.mark.parametrize("keeps", ["stdin", "stdout", "stderr"])
+def test_whom_ssh_has_left_behind_is_not_waited_for(tmp_path: Path, keeps: str):
+    """A master of ControlPersist kept stderr open, and the step lasted as long as the longest may."""
+    pid = tmp_path / "pid"
+    try:
+        ended = told(LEAVES_ONE_BEHIND, b"x" * 10**6, 60.0, keeps, str(pid))
+        os.kill(int(pid.read_text()), 0)  # it is there still
+    finally:
+        os.kill(int(pid.read_text()), signal.SIGKILL)
+
+    assert ended == ssh.Ended(255, "the answer\n", "the reason\n")
+
+
+def test_a_command_that_takes_too_long_is_ended_also_where_it_leaves_one_behind(tmp_path: Path):
+    pid = tmp_path / "pid"
+    script = LEAVES_ONE_BEHIND.replace("os._exit(255)", "import time; time.sleep(600)")
+    try:
+        with pytest.raises(TimeoutError):
+            told(script, b"", 3.0, "stderr", str(pid))
+    finally:
+        os.kill(int(pid.read_text()), signal.SIGKILL)

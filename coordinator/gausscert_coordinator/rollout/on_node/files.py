@@ -166,6 +166,18 @@ def digest_of(path: Path) -> str:
     return "" if len(body) > _MOST else hashlib.sha256(body).hexdigest()
 
 
+def text_of(path: Path) -> str:
+    """A file's; "" for none, for one that is too large, and for what has no end, a named pipe, say."""
+    try:
+        with os.fdopen(os.open(path, _READ), "rb") as opened:
+            if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
+                return ""
+            body = opened.read(_MOST + 1)
+    except OSError:
+        return ""
+    return body.decode(errors="replace") if len(body) <= _MOST else ""
+
+
 def make_directory(path: Path, mode: int, owner: tuple[int, int] | None = None) -> None:
     """Make a directory that is missing; one that is there is left as it is. It has its name only once it has
     its owner: one that was left half made would be left as it is ever after."""

@@ -103,7 +103,7 @@ def journal(layout: Layout, account: Account | None) -> dict[str, str] | None:
         return {"unreadable": last_words(done)}
     words = (line.split(None, 1) for line in done.stdout.splitlines())
     told = {pair[0]: pair[1].strip() for pair in words if len(pair) > 1}
-    return {key: told[key] for key in ("phase", "transaction", "operation") if key in told}
+    return {key: told[key] for key in ("phase", "transaction", "operation", "fence") if key in told}
 
 
 def _credential(pki: Path, node: str) -> dict[str, Any]:
@@ -151,7 +151,17 @@ def _open_place(layout: Layout) -> str:
             continue
         if found.st_uid != 0 or found.st_mode & 0o022 or not stat.S_ISDIR(found.st_mode):
             return str(path)
-    return ""
+    return next((str(path) for path in layout.software.parents if _lets_exchange(path)), "")
+
+
+def _lets_exchange(directory: Path) -> bool:
+    """Whether others than root may put another file in the place of root's there; where it is sticky, nobody
+    may (unlink(2))."""
+    try:
+        found = directory.stat()
+    except OSError:
+        return False
+    return found.st_uid != 0 or (found.st_mode & 0o022 != 0 and not found.st_mode & stat.S_ISVTX)
 
 
 def _closed_place(layout: Layout, account: Account | None) -> str:

@@ -12,6 +12,7 @@ from gausscert_coordinator.rollout.on_node import (
     configuration,
     files,
     look,
+    others,
     processes,
     ready,
     removal,
@@ -65,7 +66,8 @@ def _carried_out(request: Mapping[str, Any], where: Layout, stream: BinaryIO) ->
 
 
 def _look(request: Mapping[str, Any], where: Layout, _: BinaryIO) -> dict[str, Any]:
-    return look.look(request, where)
+    account = agent_user(request["user"], request["cm_home"])
+    return {**look.look(request, where), "others": others.others(where, account, request["cm_home"])}
 
 
 def _upload(request: Mapping[str, Any], where: Layout, stream: BinaryIO) -> None:
@@ -102,7 +104,8 @@ def _activate(request: Mapping[str, Any], where: Layout, _: BinaryIO) -> None:
     """
     software.require_not_given_up(where, request["attempt"])
     account, service = _account(request), Service(request["service"], me())
-    if processes.agent(where) is not None:
+    running = processes.agent(where) is not None
+    if running:
         removal.require_idle(look.journal(where, account))
     config, units = request["config"], (request["unit"], request["drop_in"])
     with acting_as(account):
@@ -113,10 +116,27 @@ def _activate(request: Mapping[str, Any], where: Layout, _: BinaryIO) -> None:
     with acting_as(account):
         ready.put(where.config, config)
     software.switch(where, request["release"])
+    ran_before = running or service.enabled()
     if any(units):
         service.enable()
     if request["start"]:
+        _start(service, first=not ran_before)
+
+
+def _start(service: Service, *, first: bool) -> None:
+    """One whose very first start has failed is not left to systemd, which would try it again without an end,
+    and at each boot: it might win the port of the one that it came beside."""
+    try:
         service.start()
+    except Trouble as trouble:
+        if not first:
+            raise
+        try:
+            service.stop()
+        except Trouble as another:
+            cause = f"{trouble.cause}; and its unit could not be disabled again: {another.cause}"
+            raise Trouble(cause, another.remedy, trouble.file) from trouble
+        raise Trouble(f"{trouble.cause}; its unit is disabled again", trouble.remedy, trouble.file) from None
 
 
 def _settle(request: Mapping[str, Any], where: Layout, _: BinaryIO) -> None:

@@ -19,6 +19,7 @@ _PROC: Final = Path("/proc")
 _AT_ONCE_S: Final = 0.1
 """What is put there so soon after its start is what the agent reads; times of files and processes are no
 more exact than that."""
+_CONFIG: Final = "--config"
 _PROGRAMS: Final = ("gausscert-agent", "gausscert_agent.cli")
 
 
@@ -48,6 +49,27 @@ def agent(layout: Layout) -> Running | None:
             except (OSError, ValueError, IndexError):
                 continue  # it has ended
     return None
+
+
+def serving(uid: int) -> Iterator[tuple[int, str]]:
+    """Whatever agents serve as that user: process and configuration, "" where its command line names none."""
+    for pid, words in _command_lines():
+        if "serve" in words and _is_agent(words):
+            try:
+                if _runs_as(pid) == {uid} and _runs_python(pid, set()):
+                    yield pid, config_in(words)
+            except (OSError, ValueError):
+                continue  # it has ended
+
+
+def config_in(words: list[str]) -> str:
+    """The configuration that an agent's command line names; "" for none."""
+    for number, word in enumerate(words):
+        if word == _CONFIG:
+            return words[number + 1] if number + 1 < len(words) else ""
+        if word.startswith(f"{_CONFIG}="):
+            return word.partition("=")[2]
+    return ""
 
 
 def older_than(running: Running, files: Iterable[Path]) -> bool:

@@ -60,12 +60,10 @@ def remove(
         What was removed.
 
     Raises:
-        Trouble: A transaction is in flight, or the agent does not end.
+        Trouble: A transaction is in flight, or has begun while the agent was ended, which then is started
+            again; or the agent does not end.
     """
-    require_idle(look.journal(layout, account))
-    service.stop()
-    if service.kind == NONE:
-        _end(layout)
+    _ended(layout, service, account)
     service.of_kind(SYSTEM if os.geteuid() == 0 else USER).clear(layout)
     gone = service.uninstall()
     with acting_as(holder(layout)):
@@ -81,6 +79,45 @@ def remove(
         _remove_empty(files.half_made(path))
     gone += [str(path) for path in (layout.pki, layout.etc, layout.software) if _remove_empty(path)]
     return gone
+
+
+def _ended(layout: Layout, service: Service, account: Account | None) -> None:
+    """It lets calls that run come to their end: it need not be idle any more once it has."""
+    before = look.journal(layout, account)
+    require_idle(before)
+    enabled, running = service.enabled(), processes.agent(layout) is not None
+    service.stop()
+    if service.kind == NONE:
+        _end(layout)
+    try:
+        _require_untouched(before, look.journal(layout, account))
+    except Trouble as trouble:
+        raise _started_again(service, trouble, enabled=enabled, running=running) from None
+
+
+def _require_untouched(before: Mapping[str, str] | None, after: Mapping[str, str] | None) -> None:
+    """An Acquire shows in the fence alone: its coordinator counts on this node from there on."""
+    require_idle(after)
+    if (before or {}).get("fence") != (after or {}).get("fence"):
+        raise Trouble(
+            "a coordinator has begun a transaction",
+            "wait for its end, then run this again; or gausscert recover",
+        )
+
+
+def _started_again(service: Service, trouble: Trouble, *, enabled: bool, running: bool) -> Trouble:
+    meanwhile = f"while the agent was being ended: {trouble.cause}"
+    if service.kind == NONE and running:
+        return Trouble(meanwhile, f"start the agent again now, as it was started before; {trouble.remedy}")
+    try:
+        if enabled:
+            service.enable()
+        if running:
+            service.start()
+    except Trouble as another:
+        cause = f"{meanwhile}; and it does not start again: {another.cause}"
+        return Trouble(cause, f"start the agent on the node; {trouble.remedy}", another.file)
+    return Trouble(f"{meanwhile}; it is as it was, and nothing was removed", trouble.remedy)
 
 
 def _configuration_removed(layout: Layout, node: str) -> list[str]:
