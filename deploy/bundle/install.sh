@@ -4,6 +4,8 @@
 # As `gausscert agents deploy` does it: releases/RELEASE, and the link `current` to it. Starts nothing.
 set -eu
 umask 022
+# OM's libraries, from the profile of the cluster's user. What starts the agent has none of it.
+unset PYTHONPATH PYTHONHOME LD_LIBRARY_PATH
 bundle=$(cd "$(dirname "$0")" && pwd)
 software=${1:-/opt/gausscert}
 python=${PYTHON:-python3}

@@ -56,8 +56,13 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture
 def sshd(tmp_path: Path) -> Iterator[Sshd]:
+    """Whoever logs in has the environment that OM gives to the cluster's user (test_foreign_libraries)."""
     (tmp_path / "ssh").mkdir()
-    with Sshd(tmp_path / "ssh") as running:
+    for name in ("cryptography", "idna", "json"):
+        (tmp_path / "gphome" / "lib" / name).mkdir(parents=True)
+        (tmp_path / "gphome" / "lib" / name / "__init__.py").write_text("raise ImportError('of OM')\n")
+    library = str(tmp_path / "gphome" / "lib")
+    with Sshd(tmp_path / "ssh", {"PYTHONPATH": library, "LD_LIBRARY_PATH": library}) as running:
         yield running
 
 

@@ -46,6 +46,7 @@ def test_projects_made_for_one_machine_have_a_hash_for_each_machine_and_python()
 
 
 FAKE_PYTHON = """#!/bin/sh
+echo "foreign: $PYTHONPATH$PYTHONHOME$LD_LIBRARY_PATH" >>"$log.python"
 for word; do last=$word; done
 case " $* " in *" venv "*) mkdir -p "$last/bin" && cp "$0" "$last/bin/python" ;; esac
 """
@@ -75,6 +76,7 @@ def test_what_is_installed_by_hand_is_durable_before_it_says_that_it_is_complete
         "releases": str(target / "releases"),
         "log": str(log),
         "refused": str(refused),
+        **dict.fromkeys(("PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH"), "/of/om"),  # from omm's profile
     }
 
     subprocess.run(["sh", str(source / "install.sh"), str(target)], env=environment, check=True)
@@ -84,6 +86,7 @@ def test_what_is_installed_by_hand_is_durable_before_it_says_that_it_is_complete
     assert log.read_text().splitlines() == wanted
     assert (release / ".complete").exists()
     assert (target / "current").resolve() == release
+    assert set(Path(f"{log}.python").read_text().splitlines()) == {"foreign: "}
 
 
 @pytest.fixture(scope="module")

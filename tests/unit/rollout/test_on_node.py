@@ -25,6 +25,7 @@ from gausscert_coordinator.rollout.on_node import (
     processes,
     ready,
     removal,
+    running,
     service,
     software,
 )
@@ -114,6 +115,16 @@ def test_an_upload_leaves_nothing_of_an_earlier_one(places: Layout):
     software.upload(places, "r", *sent(**{"new.whl": b"y"}))
 
     assert [path.name for path in (places.uploads / "r").iterdir()] == ["new.whl"]
+
+
+def test_a_program_that_is_run_has_none_of_the_libraries_that_the_login_names(monkeypatch):
+    for name in ("PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "SAID_AT_LOGIN"):
+        monkeypatch.setenv(name, "/of/om")
+
+    done = running.run(["env"], environment={"MORE": "1"})
+
+    assert {line for line in done.stdout.splitlines() if "/of/om" in line} == {"SAID_AT_LOGIN=/of/om"}
+    assert "MORE=1" in done.stdout.splitlines()
 
 
 def test_a_release_that_cannot_be_installed_leaves_nothing(places: Layout):

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from gausscert_coordinator.rollout.on_node.layout import Account
 
 QUICK_S: Final = 60.0
+_FOREIGN: Final = ("PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH")
+"""OM's libraries, from the profile of the cluster's user: no program that is run here is to have them."""
 _LOCK: Final[ContextVar[tuple[tuple[int, ...], int]]] = ContextVar("lock", default=((), -1))
 """Its descriptor, and whose program has taken it."""
 
@@ -45,7 +47,8 @@ def run(
     could keep it."""
     lock, taken_by = _LOCK.get()
     other: dict[str, Any] = {"pass_fds": lock if taken_by == os.geteuid() else ()}
-    env = {**os.environ, **(environment or {})}
+    inherited = {name: value for name, value in os.environ.items() if name not in _FOREIGN}
+    env = {**inherited, **(environment or {})}
     if as_user is not None and as_user.uid != os.geteuid():
         other = {"user": as_user.uid, "group": as_user.gid, "extra_groups": ()}
         env |= {"HOME": as_user.home, "USER": as_user.name, "LOGNAME": as_user.name}
