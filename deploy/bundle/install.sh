@@ -20,7 +20,13 @@ digest=$(sha256sum <"$bundle/requirements.txt" | cut -c 1-12)
 release=$version-$digest
 target=$software/releases/$release
 
-if [ ! -e "$target/.complete" ]; then
+# An upgrade of the operating system may have taken away the Python of a release that is there: 1 is a traceback,
+# 126 and 127 that there is no interpreter.
+runs() {
+    "$target/bin/gausscert-agent" version >/dev/null 2>&1 || case $? in 1 | 126 | 127) return 1 ;; esac
+}
+
+if [ ! -e "$target/.complete" ] || ! runs; then
     mkdir -p "$software/releases"
     rm -rf "$target"
     trap 'rm -rf "$target"' EXIT

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -188,6 +189,49 @@ def test_what_is_wrong_with_any_node_is_told_of_all_before_anything_is_begun(
     told = {name: each["error"]["reason"] for name, each in by_node(refused).items()}
     assert told == {"n1": "NODE_UNFIT", "n2": "UNREACHABLE"}
     assert not any((tmp_path / f"agent-{node}").exists() for node in NODES)
+
+
+def test_an_agent_that_lost_its_python_is_installed_anew_with_the_same_bundle(
+    tmp_path: Path, operator: Operator, bundle: str
+):
+    """The operating system was upgraded. Its journal passed for one that cannot be read, and its release for
+    complete."""
+    deploy = ("--bundle", bundle, "--service", "none", "--node", "n2")
+    assert operator.agents("deploy", *deploy).code == 0
+    release = (tmp_path / "agent-n2" / "current").resolve()
+    agent = release / "bin" / "gausscert-agent"
+    (release / "bin" / "python").unlink()
+    (release / "bin" / "python").symlink_to("/usr/bin/python3.0")
+    shown = by_node(operator.agents("status", "--node", "n2"))["n2"]
+    assert (shown["release"], shown["releases"]) == (release.name, [])
+    assert "cannot be run" in shown["in_flight"]
+    kept = operator.agents("remove", "--yes", "--node", "n2")
+    assert (kept.code, agent.exists()) == (2, True)
+
+    mended = operator.agents("deploy", *deploy)
+
+    assert mended.code == 0, mended.out + mended.err
+    assert by_node(mended)["n2"]["done"] == ["upload", "install"]
+    assert set(findings(mended, "ROLLOUT_CANNOT_RUN")) == {"n2"}
+    assert subprocess.run([agent, "version"], capture_output=True, check=False).returncode == 0
+    # Another Python under the same name has other libraries.
+    (libraries,) = (release / "lib").iterdir()
+    libraries.rename(release / "lib" / "python3.0")
+    planned = operator.agents("deploy", *deploy, "--dry-run")
+    assert by_node(planned)["n2"]["planned"] == ["upload", "install"]
+    (release / "lib" / "python3.0").rename(libraries)
+
+    journal = tmp_path / "agent-n2" / "state" / "journal.json"
+    journal.touch(0o600)
+    journal.write_text("no journal\n" * 1000)
+    settings = operator.root / "n2.toml"
+    settings.write_text(settings.read_text().replace("drain_s = 5.0", "drain_s = 6.0"))
+    damaged = operator.agents("deploy", *deploy)
+
+    assert damaged.code == 2
+    (found,) = (each for each in damaged.document["findings"] if each["code"] == "ROLLOUT_JOURNAL")
+    assert "JOURNAL_DAMAGED" in found["cause"]
+    assert "`A damaged journal`" in found["remedy"]
 
 
 @pytest.mark.soak

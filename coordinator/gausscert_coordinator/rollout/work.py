@@ -36,6 +36,7 @@ class Work:
             Step.SERVICE: {"unit": unit, "drop_in": drop_in},
             Step.ACTIVATE: {
                 "attempt": self.attempt,
+                "unread": plan.unread,
                 **activation(plan.steps, wanted.config, unit, drop_in, start=plan.starts),
             },
             Step.TIDY: {"keep": [wanted.release, plan.facts.release]},

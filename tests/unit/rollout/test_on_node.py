@@ -51,6 +51,13 @@ def sent(**bodies: bytes) -> tuple[list[dict], io.BytesIO]:
     return told, io.BytesIO(b"".join(bodies.values()))
 
 
+def executable(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    path.chmod(0o755)
+    return path
+
+
 def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
@@ -349,9 +356,9 @@ def test_two_installations_at_once_are_one_after_the_other(places: Layout, monke
     def make(target: Path, source: Path) -> None:
         at_work.append("one")
         most.append(len(at_work))
-        target.mkdir(parents=True)
+        (target / "bin").mkdir(parents=True)
         time.sleep(0.3)
-        (target / "installed").touch()
+        executable(target / "bin" / "gausscert-agent", "#!/bin/sh\n")
         at_work.pop()
 
     monkeypatch.setattr(software, "_make", make)
@@ -450,6 +457,86 @@ def test_a_release_is_durable_before_it_says_that_it_is_complete(places: Layout,
 
     assert synced == [("r", True, False)]
     assert software.is_complete(places.releases / "r")
+
+
+GONE = {
+    "no interpreter": "#!/nowhere/python3.11\n",
+    "another version": "#!/bin/sh\necho 'ModuleNotFoundError: gausscert_agent' >&2\nexit 1\n",
+    "a damaged one": "",
+}
+"""What an upgrade of the operating system may leave of an agent's command."""
+
+
+@pytest.mark.parametrize("text", GONE.values(), ids=GONE)
+def test_a_release_that_cannot_be_run_any_more_is_installed_anew(places: Layout, monkeypatch, text: str):
+    def make(target: Path, source: Path) -> None:
+        executable(target / "bin" / "gausscert-agent", "#!/bin/sh\n")
+
+    monkeypatch.setattr(software, "_make", make)
+    software.install(places, "r", me())
+    before = places.agent("r").stat().st_ino
+    software.install(places, "r", me())
+    assert places.agent("r").stat().st_ino == before
+    executable(places.agent("r"), text)
+
+    software.install(places, "r", me())
+
+    assert places.agent("r").read_text() == "#!/bin/sh\n"
+    assert software.is_complete(places.releases / "r")
+
+
+@pytest.mark.parametrize("code", [2, 5, 124])
+def test_one_that_can_be_run_and_says_no_is_none_of_these(places: Layout, code: int):
+    agent = executable(places.agent("r"), f"#!/bin/sh\nexit {code}\n")
+
+    assert software.runs(agent, me())
+
+
+def test_what_cannot_be_run_at_this_moment_is_not_given_up(places: Layout, monkeypatch):
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr(running.subprocess, "run", refuse)
+
+    assert running.run(["true"]).returncode == 125
+    assert software.runs(places.agent("r"), me())
+
+
+def test_a_release_of_which_an_agent_still_runs_is_not_removed_under_it(places: Layout, monkeypatch):
+    agent = executable(places.agent("r"), GONE["no interpreter"])
+    (places.releases / "r" / ".complete").touch()
+    monkeypatch.setattr(processes, "agent", lambda _: processes.Running(4711, "r", 0.0, "boot 1"))
+
+    with pytest.raises(Trouble, match="pid 4711"):
+        software.install(places, "r", me())
+
+    assert agent.exists()
+
+
+@pytest.mark.parametrize("text", GONE.values(), ids=GONE)
+def test_a_look_tells_an_agent_that_cannot_be_run_from_a_journal_that_cannot_be_read(
+    places: Layout, text: str
+):
+    """Both passed for an agent in the middle of a transaction."""
+    places.config.write_text("")
+    for name, said in (("gone", text), ("good", "#!/bin/sh\n"), ("no", "#!/bin/sh\nexit 2\n")):
+        executable(places.agent(name), said)
+        (places.releases / name / ".complete").touch()
+    request = {"node": "n1", "user": me().name, "cm_home": ""}
+    software.switch(places, "gone")
+
+    seen = look.look(request, places)
+
+    assert (seen["releases"], seen["broken"]) == (["good", "no"], ["gone"])
+    assert set(seen["journal"]) == {"unrunnable"}
+    assert look.journal(places, me(), "good") == {}
+    assert set(look.journal(places, me(), "no")) == {"unreadable"}
+    with pytest.raises(Trouble) as caught:
+        removal.require_idle(seen["journal"])
+    assert "installs it anew" in caught.value.remedy
+    with pytest.raises(Trouble) as caught:
+        removal.require_idle(look.journal(places, me(), "no"))
+    assert "`A damaged journal`" in caught.value.remedy
 
 
 def test_what_cannot_be_made_durable_is_no_release(places: Layout):

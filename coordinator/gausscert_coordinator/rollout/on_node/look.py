@@ -24,7 +24,7 @@ from gausscert_coordinator.rollout.on_node.layout import (
 )
 from gausscert_coordinator.rollout.on_node.running import last_words, run
 from gausscert_coordinator.rollout.on_node.service import Service
-from gausscert_coordinator.rollout.on_node.software import is_complete
+from gausscert_coordinator.rollout.on_node.software import is_complete, runs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,6 +49,8 @@ def look(request: Mapping[str, Any], layout: Layout) -> dict[str, Any]:
     running = processes.agent(layout)
     texts = {path.name: _text(path) for path in Service(kind, login).texts}
     watched = (layout.config, *Service(kind, login).texts)
+    complete = [each.name for each in _entries(layout.releases) if is_complete(each)]
+    broken = [each for each in complete if not runs(layout.agent(each), account)]
     with acting_as(account or holder(layout)):
         agents_own = {
             "config": _text(layout.config),
@@ -77,7 +79,8 @@ def look(request: Mapping[str, Any], layout: Layout) -> dict[str, Any]:
         "etc": str(layout.etc),
         "state": str(layout.state),
         "release": layout.release(),
-        "releases": [each.name for each in _entries(layout.releases) if is_complete(each)],
+        "releases": [each for each in complete if each not in broken],
+        "broken": broken,
         **agents_own,
         "running": None
         if running is None
@@ -91,15 +94,25 @@ def look(request: Mapping[str, Any], layout: Layout) -> dict[str, Any]:
     }
 
 
-def journal(layout: Layout, account: Account | None) -> dict[str, str] | None:
+def journal(
+    layout: Layout, account: Account | None, release: str = "", config: Path | None = None
+) -> dict[str, str] | None:
     """What the agent's journal says, word by word; {} where there was never a transaction, None where there
-    is nobody to read it. What keeps it from being read stands under "unreadable"."""
-    agent = layout.agent()
-    if account is None or not agent.exists() or not layout.config.exists() or not layout.state.is_dir():
+    is nobody to read it. What keeps it from being read stands under "unreadable", or under "unrunnable" where
+    it is the software that cannot be run.
+
+    Args:
+        layout: Where it lies.
+        account: Whom the agent runs as.
+        release: That reads it; the current one by default.
+        config: That it reads; the agent's by default.
+    """
+    agent, config = layout.agent(release), config or layout.config
+    if account is None or not agent.exists() or not config.exists() or not layout.state.is_dir():
         return None
-    done = run([str(agent), "status", "--config", str(layout.config)], as_user=account)
+    done = run([str(agent), "status", "--config", str(config)], as_user=account)
     if done.returncode:
-        return {"unreadable": last_words(done)}
+        return {"unreadable" if runs(agent, account) else "unrunnable": last_words(done)}
     words = (line.split(None, 1) for line in done.stdout.splitlines())
     told = {pair[0]: pair[1].strip() for pair in words if len(pair) > 1}
     return {key: told[key] for key in ("phase", "transaction", "operation") if key in told}

@@ -73,7 +73,7 @@ def _upload(request: Mapping[str, Any], where: Layout, stream: BinaryIO) -> None
 
 
 def _install(request: Mapping[str, Any], where: Layout, _: BinaryIO) -> None:
-    software.install(where, request["release"])
+    software.install(where, request["release"], agent_user(request["user"], request["cm_home"]))
 
 
 def _credential(request: Mapping[str, Any], where: Layout, stream: BinaryIO) -> None:
@@ -102,9 +102,11 @@ def _activate(request: Mapping[str, Any], where: Layout, _: BinaryIO) -> None:
     """
     software.require_not_given_up(where, request["attempt"])
     account, service = _account(request), Service(request["service"], me())
-    if processes.agent(where) is not None:
-        removal.require_idle(look.journal(where, account))
     config, units = request["config"], (request["unit"], request["drop_in"])
+    if request["unread"]:
+        removal.require_idle(_journal(request, where, account), anew=True)
+    elif processes.agent(where) is not None:
+        removal.require_idle(look.journal(where, account))
     with acting_as(account):
         ready.require({where.config: config})
     ready.require(service.wanted(*units))
@@ -116,6 +118,15 @@ def _activate(request: Mapping[str, Any], where: Layout, _: BinaryIO) -> None:
         service.enable()
     if request["start"]:
         service.start()
+
+
+def _journal(request: Mapping[str, Any], where: Layout, account: Account) -> dict[str, str] | None:
+    """As the release reads it that is going to be started, from the configuration that it has found good: the
+    look could not have it read, for what was there cannot be run."""
+    fresh = ready.beside(where.config)
+    with acting_as(account):
+        is_ready = bool(request["config"]) and files.digest_of(fresh) == request["config"]
+    return look.journal(where, account, request["release"], fresh if is_ready else None)
 
 
 def _settle(request: Mapping[str, Any], where: Layout, _: BinaryIO) -> None:
