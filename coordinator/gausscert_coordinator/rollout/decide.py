@@ -174,8 +174,15 @@ def _steps(facts: Facts, wanted: Wanted, service: Service) -> tuple[Step, ...]:
 
 
 def _left_over(facts: Facts, wanted: Wanted) -> set[str]:
-    """Releases that are given up: all but the new one and the one before it."""
-    return {*facts.releases, *facts.broken} - {wanted.release, facts.release}
+    """Releases that are given up."""
+    return {*facts.releases, *facts.broken} - kept(facts, wanted)
+
+
+def kept(facts: Facts, wanted: Wanted) -> set[str]:
+    """The new release, the one before it, and the one that runs: with --service none that may be an older
+    one, for nobody has restarted its agent since."""
+    running = facts.running
+    return {wanted.release, facts.release, running.release if running is not None else ""} - {""}
 
 
 def _only_starts(facts: Facts, wanted: Wanted, steps: Collection[Step]) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from gausscert_coordinator.rollout.decide import NodePlan, Step, activation, start_command
+from gausscert_coordinator.rollout.decide import NodePlan, Step, activation, kept, start_command
 from gausscert_coordinator.rollout.parcel import Blob
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Work:
                 "unread": plan.unread,
                 **activation(plan.steps, wanted.config, unit, drop_in, start=plan.starts),
             },
-            Step.TIDY: {"keep": [wanted.release, plan.facts.release]},
+            Step.TIDY: {"keep": sorted(kept(plan.facts, wanted))},
         }
         return {"release": wanted.release, "service": plan.service.value, **more.get(step, {})}
 

@@ -337,6 +337,25 @@ def test_a_node_that_is_still_at_work_after_all_that_time_is_not_waited_for_once
     assert crew.nodes.actions("n1").count("settle") == 1
 
 
+def test_a_release_whose_agent_was_started_since_the_look_is_kept(crew: Crew):
+    node = crew.nodes["n1"]
+    older = node.layout.releases / "older"
+    make_release(older)
+    (older / ".complete").touch()
+    plan = crew.nodes.plan("n1")
+
+    def somebody(action: str) -> None:
+        if action == "tidy":
+            node.running = node.running._replace(release="older")
+
+    node.before_step = somebody
+
+    (done,) = crew.upgrade([plan])
+
+    assert Step.TIDY in done.done
+    assert older.exists()
+
+
 def lose_python(node: Node) -> None:
     """An upgrade of the operating system takes away the Python of the agent, which is down."""
     release = node.layout.release()

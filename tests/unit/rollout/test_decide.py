@@ -7,6 +7,8 @@ from dataclasses import replace
 import pytest
 from gausscert_coordinator.rollout.decide import NodePlan, Step, Wanted, activation, choose, decide
 from gausscert_coordinator.rollout.facts import Service
+from gausscert_coordinator.rollout.outcome import NodeOutcome
+from gausscert_coordinator.rollout.work import Work
 from support.rollout_fakes import FORMER, RELEASE, facts, running
 
 UNITS = {"gausscert-agent.service": "[Unit]", "50-gausscert-node.conf": "[Service]"}
@@ -273,6 +275,21 @@ def test_one_that_can_be_run_has_read_it_already():
     assert not plan(
         **{**INSTALLED, "release": FORMER, "releases": [FORMER], "running": running(FORMER)}
     ).unread
+
+
+def test_the_software_of_an_agent_that_runs_is_never_tidied_away():
+    """--service none: the third release removed the first one's, whose agent nobody had restarted."""
+    by_hand = replace(WANTED, service=Service.NONE, units={})
+    there = {"config": "config", "release": FORMER, "releases": ["0.0.1-x", "0.0.2-x", FORMER, RELEASE]}
+
+    made = plan(by_hand, **there, running=running("0.0.2-x"))
+
+    assert Step.TIDY in made.steps
+    work = Work(made, NodeOutcome("n1"), None, None, "")
+    assert work.request(Step.TIDY)["keep"] == ["0.0.2-x", FORMER, RELEASE]
+    there["releases"] = ["0.0.2-x", FORMER, RELEASE]
+    assert Step.TIDY not in plan(by_hand, **there, running=running("0.0.2-x")).steps
+    assert Step.TIDY in plan(by_hand, **there).steps
 
 
 def test_what_cannot_be_run_is_tidied_away_too():

@@ -134,7 +134,9 @@ def _settle(request: Mapping[str, Any], where: Layout, _: BinaryIO) -> None:
 
 
 def _tidy(request: Mapping[str, Any], where: Layout, _: BinaryIO) -> list[str]:
-    return software.tidy(where, request["keep"])
+    """What runs now is kept, too: whoever starts it may have started any of them since the look."""
+    running = processes.agent(where)
+    return software.tidy(where, [*request["keep"], *([running.release] if running is not None else [])])
 
 
 def _remove(request: Mapping[str, Any], where: Layout, _: BinaryIO) -> list[str]:
