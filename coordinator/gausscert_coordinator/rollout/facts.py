@@ -40,7 +40,7 @@ class Running:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """The credential that lies there; of the key only whether it fits."""
+    """The credential that the agent serves with, or would; of the key only whether it fits."""
 
     cert: str
     ca: str

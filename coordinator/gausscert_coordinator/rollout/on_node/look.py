@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import shutil
 import ssl
 import stat
@@ -12,7 +13,7 @@ import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from gausscert_coordinator.rollout.on_node import processes, service
+from gausscert_coordinator.rollout.on_node import files, processes, service
 from gausscert_coordinator.rollout.on_node.layout import (
     OWN_ETC,
     Account,
@@ -31,6 +32,10 @@ if TYPE_CHECKING:
 
 
 _READ: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
+_RENEWED: Final = "credential.pem"
+"""In the state directory: key and certificate together."""
+_CERTIFICATE: Final = re.compile("-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
+"""All of that file that leaves the node."""
 _MOST: Final = 1024 * 1024
 """Characters; the operator's machine takes no more than some of that."""
 
@@ -55,7 +60,7 @@ def look(request: Mapping[str, Any], layout: Layout) -> dict[str, Any]:
         agents_own = {
             "config": _text(layout.config),
             **_configured(layout.config),
-            "credential": _credential(layout.pki, request["node"]),
+            "credential": _credential(layout, request["node"]),
         }
     return {
         "login": login.name,
@@ -118,10 +123,17 @@ def journal(
     return {key: told[key] for key in ("phase", "transaction", "operation") if key in told}
 
 
-def _credential(pki: Path, node: str) -> dict[str, Any]:
-    """The certificates are no secret; of the key only whether it belongs to its certificate."""
-    cert, key = pki / f"node-{node}.crt", pki / f"node-{node}.key"
-    return {"cert": _text(cert), "ca": _text(pki / "ca.crt"), "key_fits": _fits(cert, key)}
+def _credential(layout: Layout, node: str) -> dict[str, Any]:
+    """What the agent serves with: what was renewed over the wire, as long as the configured certificate is
+    the one that this followed, else the configured files (`gausscert_agent.renewed`). The certificates are no
+    secret; of the key only whether it belongs to its certificate."""
+    cert, key = layout.pki / f"node-{node}.crt", layout.pki / f"node-{node}.key"
+    ca, renewed = _text(layout.pki / "ca.crt"), layout.state / _RENEWED
+    first, _, rest = _text(renewed).partition("\n")
+    configured = files.digest_of(cert)
+    if configured and first.strip() == f"follows {configured}" and _fits(renewed, renewed):
+        return {"cert": "\n".join(_CERTIFICATE.findall(rest)), "ca": ca, "key_fits": True}
+    return {"cert": _text(cert), "ca": ca, "key_fits": _fits(cert, key)}
 
 
 def _fits(cert: Path, key: Path) -> bool:
