@@ -596,6 +596,37 @@ def test_a_unit_without_a_release_is_the_services_too_and_goes_with_the_agent(pl
     assert "disable --now gausscert-agent.service" in systemctl.asked
 
 
+@pytest.mark.parametrize("fails", ["", "stop"], ids=["systemd knows it", "it does not"])
+def test_an_agent_whose_unit_is_gone_is_ended_all_the_same(
+    places: Layout, account: Account, systemctl: Systemctl, monkeypatch: pytest.MonkeyPatch, fails: str
+):
+    """Its drop-in was still there: the software was removed under the agent that ran."""
+    made = Service(USER, account)
+    install(made, b"[Service]\n", drop_in(places))
+    made.unit.unlink()
+    systemctl.fails = fails
+    runs = [processes.Running(4711, "r", 0.0, "boot 1")]
+    ended: list[int] = []
+
+    def agent(_: Layout) -> processes.Running | None:
+        if not fails and "stop gausscert-agent.service" in systemctl.asked:
+            runs.clear()
+        return runs[0] if runs else None
+
+    def kill(pid: int, _: int) -> None:
+        ended.append(pid)
+        runs.clear()
+
+    monkeypatch.setattr(processes, "agent", agent)
+    monkeypatch.setattr(removal.os, "kill", kill)
+
+    gone = removal.remove(places, made, None, "n1", with_state=True)
+
+    assert "stop gausscert-agent.service" in systemctl.asked
+    assert ended == ([4711] if fails else [])
+    assert str(made.drop_in) in gone
+
+
 def test_the_unit_of_an_agent_elsewhere_is_not_taken_for_this_ones(places, account, systemctl, tmp_path):
     """Two agents of one user: removing the one must not end the other."""
     other = layout(str(tmp_path / "other"))

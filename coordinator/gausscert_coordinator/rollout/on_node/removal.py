@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from gausscert_coordinator.rollout.on_node import files, look, processes
 from gausscert_coordinator.rollout.on_node.layout import acting_as, holder
-from gausscert_coordinator.rollout.on_node.service import NONE, SYSTEM, USER, Service
+from gausscert_coordinator.rollout.on_node.service import SYSTEM, USER, Service
 from gausscert_coordinator.rollout.on_node.trouble import Trouble
 
 if TYPE_CHECKING:
@@ -75,8 +75,7 @@ def remove(
         Trouble: A transaction is in flight, or the agent does not end.
     """
     require_idle(look.journal(layout, account))
-    service.stop()
-    if service.kind == NONE:
+    if not service.stop():
         _end(layout)
     service.of_kind(SYSTEM if os.geteuid() == 0 else USER).clear(layout)
     gone = service.uninstall()
