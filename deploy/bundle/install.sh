@@ -27,6 +27,11 @@ runs() {
 }
 
 if [ ! -e "$target/.complete" ] || ! runs; then
+    # The pattern is not an argument: grep would find itself.
+    if printf '%s\n' "$target/bin/" | grep -qsaF -f - /proc/[0-9]*/cmdline; then
+        echo "something runs of $target, which has to be installed anew: end it, or restart the machine; then run this again" >&2
+        exit 2
+    fi
     mkdir -p "$software/releases"
     rm -rf "$target"
     trap 'rm -rf "$target"' EXIT

@@ -103,3 +103,11 @@ def test_a_bare_node_gets_an_agent_and_a_second_run_changes_nothing(machine: Mac
     assert (again["changed"], again["failed"]) == (0, 0)
     shown = machine.operator.agents("status").document["nodes"][0]
     assert shown["release"] == shown["running"]["release"]
+
+    machine.end()
+    machine.sh("ln -sf /usr/bin/python3.0 /opt/gausscert/current/bin/python")  # the system was upgraded
+    after = play(machine, inventory)
+
+    assert after["changed"] > 0
+    shown = machine.operator.agents("status").document["nodes"][0]
+    assert (shown["releases"], shown["in_flight"]) == ([shown["release"]], "")

@@ -98,6 +98,17 @@ def test_what_is_installed_by_hand_is_durable_before_it_says_that_it_is_complete
         ).stdout
         assert (b"installed " in said) is anew  # only where its Python has gone
 
+    gone = release / "bin" / "gausscert-agent"
+    gone.write_text("#!/nowhere/python3.11\n")
+    agent = subprocess.Popen([f"{release}/bin/python", "60"], executable="/bin/sleep")
+    try:
+        told = subprocess.run(["sh", str(source / "install.sh"), str(target)], env=environment, check=False)
+        assert told.returncode == 2
+        assert gone.exists()
+    finally:
+        agent.kill()
+        agent.wait()
+
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
