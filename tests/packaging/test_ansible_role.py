@@ -140,6 +140,10 @@ def refuses(tmp_path: Path, name: str, said: str, variables: dict[str, object]) 
         ({"rc": 0, "stdout": "phase        NONE\n", "stderr": ""}, False),
         ({"rc": 0, "stdout": "skipped, since /etc/gausscert/agent.toml does not exist", "stderr": ""}, False),
         ({"rc": 127, "stdout": "", "stderr": "runuser: failed to execute: No such file"}, False),
+        (
+            {"rc": 1, "stdout": "", "stderr": "runuser: failed to execute /opt/x: No such file or directory"},
+            False,
+        ),
         ({"rc": 126, "stdout": "", "stderr": "runuser: failed to execute: Permission denied"}, False),
         ({"rc": 1, "stdout": "", "stderr": "ModuleNotFoundError: No module named 'gausscert_agent'"}, False),
         ({"rc": 2, "stdout": "", "stderr": "error CONFIG_INVALID there is no state directory"}, False),
