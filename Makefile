@@ -39,7 +39,7 @@ faults: $(VENV)/.development
 soak: $(VENV)/.development
 	$(BIN)/pytest -n $(WORKERS) --dist loadgroup -m soak $(ARGS)
 
-## virtual: the agent under a real systemd, on a machine under qemu; needs root, qemu-system-x86, debootstrap, a network
+## virtual: under a real systemd, in containers, on another processor: needs root, qemu-system-x86, qemu-user-static, debootstrap, a network
 virtual: $(VENV)/.development
 	GAUSSCERT_TESTS_ON_DISK=1 $(BIN)/pytest -n0 -m virtual tests/virtual $(ARGS)
 

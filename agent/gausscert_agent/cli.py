@@ -28,6 +28,9 @@ def main() -> NoReturn:
         telling.tell(error)
         refused = isinstance(error, InvalidInput | NodeRefusal) or error.reason is Reason.AUDIT_BROKEN
         sys.exit(telling.REFUSED if refused else telling.FAILED)
+    except Exception:  # noqa: BLE001 - the outermost loop: a bug ends with the code for one
+        telling.bug()
+        sys.exit(telling.FAILED)
 
 
 def _run() -> int:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
-from contextlib import suppress
+from contextlib import redirect_stdout, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -179,14 +180,24 @@ def run() -> int:
     """What `gausscert-agent` was asked for, whatever it is; answers the exit code.
 
     Raises:
-        GausscertError: It failed, or was refused.
+        GausscertError: It failed, or was refused, or there is no room for what it has to say.
     """
+    said = io.StringIO()
+    try:
+        with redirect_stdout(said):
+            return _run()
+    finally:
+        telling.say_all(said.getvalue())
+
+
+def _run() -> int:
     try:
         cli.main(standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message())
     except click.ClickException as error:
-        error.show()
+        with suppress(OSError):  # the exit code says so, too
+            error.show()
         return REFUSED
     except click.Abort:
         return REFUSED

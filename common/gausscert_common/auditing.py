@@ -111,6 +111,10 @@ def as_head(text: str) -> Head | None:
 def verify(lines: Iterable[str], heads: Mapping[int, str] | None = None) -> Verified:
     """Follow the chain from the first line that is kept to its end.
 
+    Where heads are known, one of them must be a line that is kept, or the one right before these: a chain
+    that begins later is as easily made anew as one from the first line. An agent gives lines up only for
+    megabytes of newer ones, but so many can be made, too; so nothing less than a line that was seen counts.
+
     Args:
         lines: In order, without their ends.
         heads: Hashes by number that were kept elsewhere; those of lines that are kept no more do not count.
@@ -127,6 +131,12 @@ def verify(lines: Iterable[str], heads: Mapping[int, str] | None = None) -> Veri
             first, head = number, Head(number - 1, before)
             if number == 1 and before != FIRST:
                 return Verified(first, NOTHING, Fault(1, "it is not the first line that was ever written"))
+            if known.get(number - 1, before) != before:
+                return Verified(
+                    first,
+                    head,
+                    Fault(number, "it does not follow the line that a history has seen"),
+                )
             expected = number
         if number != expected:
             return Verified(first, head, Fault(expected, f"line {number} stands in its place"))
@@ -135,12 +145,20 @@ def verify(lines: Iterable[str], heads: Mapping[int, str] | None = None) -> Veri
         if known.get(number, digest) != digest:
             return Verified(first, head, Fault(number, "it is not the line that a history has seen"))
         head = Head(number, digest)
-    ahead = [number for number in known if number > head.number]
-    if ahead:
-        return Verified(
-            first, head, Fault(head.number + 1, f"the end is missing: line {max(ahead)} was seen")
+    return Verified(first, head, _unseen(first, head, known))
+
+
+def _unseen(first: int, head: Head, known: Mapping[int, str]) -> Fault | None:
+    """Of lines that all fit: what a history has seen, and these do not show."""
+    last = max(known, default=0)
+    if last > head.number:
+        return Fault(head.number + 1, f"the end is missing: line {last} was seen")
+    if known and last < first - 1:
+        return Fault(
+            first,
+            f"nothing that a history has seen is kept: line {last} was the last of it",
         )
-    return Verified(first, head, None)
+    return None
 
 
 def _read(text: str) -> tuple[int, str, str] | str:

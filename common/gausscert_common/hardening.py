@@ -23,6 +23,17 @@ TLS12_CIPHERS: Final = ("GRPC_SSL_CIPHER_SUITES", "ECDHE-RSA-AES256-GCM-SHA384")
 1.2 and of no newer version (SSL_CTX_set_cipher_list(3)); this one needs an RSA key, and credentials of the
 control plane have none."""
 
+GRPC_VERBOSITY: Final = ("GRPC_VERBOSITY", "ERROR")
+"""By default gRPC writes a line of its own on standard error for each handshake that fails: anybody who can
+connect fills an agent's log past its format and its budget, and a live board is smeared. What a failed
+handshake means is told by us."""
+
+
+def hush() -> None:
+    """No word of gRPC's own below an error, unless the environment asks for more. To be called before grpc is
+    imported."""
+    os.environ.setdefault(*GRPC_VERBOSITY)
+
 
 def harden() -> None:
     """No core, no ptrace and no /proc/PID/mem for others of the same user, no swap where the limit allows it,
@@ -34,6 +45,7 @@ def harden() -> None:
     """
     for name in TELLTALES:
         os.environ.pop(name, None)
+    hush()
     os.environ[TLS12_CIPHERS[0]] = TLS12_CIPHERS[1]
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     libc = ctypes.CDLL(None, use_errno=True)

@@ -14,6 +14,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Final
 
+from gausscert_common import hardening
+
 if TYPE_CHECKING:
     from gausscert_common.bundle import Bundle, FactorFiles
     from gausscert_common.errors import (
@@ -91,6 +93,9 @@ __all__ = [
     "InDoubt",
     "InternalError",
 ]
+
+# Here, because every way to what imports grpc leads through here: a library writes on no terminal.
+hardening.hush()
 
 _HOMES: Final = {
     "gausscert_common.bundle": ("Bundle", "FactorFiles"),

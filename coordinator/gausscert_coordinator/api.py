@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from gausscert_common.bundle import Bundle
-from gausscert_common.errors import InternalError, InvalidInput, Reason
-from gausscert_common.findings import errors
+from gausscert_common.errors import InternalError, Reason
 from gausscert_common.model import WatchEvent
 from gausscert_common.protocol.recovery import Choice
 
@@ -81,13 +80,7 @@ def read_bundle(
             that cannot be read.
     """
     found = bundle_files.read_directory(Path(directory))
-    wrong = errors(found.findings)
-    if wrong:
-        causes = "; ".join(f"{finding.file}: {finding.cause}" for finding in wrong)
-        remedy = "; ".join(dict.fromkeys(finding.remedy for finding in wrong))
-        raise InvalidInput(
-            Reason.BUNDLE_INVALID, causes, file=str(directory), remedy=remedy, findings=found.findings
-        )
+    bundle_files.require_readable(Path(directory), found.findings)
     given = server_password is not None or client_password is not None
     factor_files = None if given else found.factor_files
     return Bundle(found.pem, server_password, client_password, factor_files)
@@ -244,6 +237,7 @@ class Cluster:
         take_over: bool = False,
         restart: RestartScope | None = None,
         bundle: Bundle | None = None,
+        exclude: tuple[str, ...] = (),
         accept_state: bool = False,
         watch: Callable[[Progress], None] = _ignore,
         interrupt: Interrupt | None = None,
@@ -255,6 +249,7 @@ class Cluster:
             take_over: Also from a coordinator that still holds the nodes, which you know to be dead.
             restart: None for the transaction's own way.
             bundle: For excluded nodes that are back: that of the committed transaction.
+            exclude: Nodes that died in the middle, left out where the others' answers make that safe.
             accept_state: Where the cluster cannot become Normal.
             watch: Told what happens, on the event loop.
             interrupt: Stops a finishing.
@@ -264,6 +259,7 @@ class Cluster:
             take_over,
             restart,
             bundle=bundle,
+            exclude=exclude,
             accept_state=accept_state,
             watch=watch,
             interrupt=interrupt,

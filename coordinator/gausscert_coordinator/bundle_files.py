@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Final
 from gausscert_common import certset
 from gausscert_common.bundle import FactorFiles
 from gausscert_common.errors import InvalidInput, Reason
+from gausscert_common.findings import errors
 from gausscert_common.validate.catalogue import finding
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from gausscert_common.bundle import Bundle
@@ -83,6 +84,25 @@ def with_contents(lying: Iterable[Finding], contents: Iterable[Finding]) -> tupl
     unread = {each.file for each in lying if each.code in {"FILE_NOT_REGULAR", "FILE_UNREADABLE"}}
     rest = (each for each in contents if each.code != "FILE_MISSING" or each.file not in unread)
     return (*lying, *rest)
+
+
+def require_readable(path: Path, lying: Sequence[Finding]) -> None:
+    """Refuse files that cannot be read, where nobody judges the bundle before it is used.
+
+    Args:
+        path: The directory.
+        lying: The findings of `read_directory`.
+
+    Raises:
+        InvalidInput: BUNDLE_INVALID, with all of them.
+    """
+    wrong = errors(lying)
+    if wrong:
+        causes = "; ".join(f"{finding.file}: {finding.cause}" for finding in wrong)
+        remedy = "; ".join(dict.fromkeys(finding.remedy for finding in wrong))
+        raise InvalidInput(
+            Reason.BUNDLE_INVALID, causes, file=str(path), remedy=remedy, findings=tuple(lying)
+        )
 
 
 def _open_directory(path: Path) -> int:

@@ -93,6 +93,24 @@ class Audited:
     error: GausscertError | None
 
 
+def require_same_cluster(cluster: str, inventory: Inventory) -> None:
+    """Refuse a CA whose identities nobody in the inventory's cluster knows.
+
+    Args:
+        cluster: The CA's.
+        inventory: Whose agents are asked.
+
+    Raises:
+        InvalidInput: ARGUMENT_INVALID.
+    """
+    if cluster != inventory.cluster:
+        raise InvalidInput(
+            Reason.ARGUMENT_INVALID,
+            f"the CA is that of cluster {cluster}, the inventory of {inventory.cluster}",
+            remedy="name the CA of this cluster with --dir, or another --inventory",
+        )
+
+
 async def _audit(client: ControlPlaneClient, heads: Mapping[int, str]) -> auditing.Verified:
     """An agent that begins a new file meanwhile gives its oldest one up: what was read of that no longer
     leads to the rest, and all is read anew. A gap that stays is one of the log."""
@@ -193,12 +211,17 @@ class ControlPlane:
         answers = await ask(chosen, lambda client: self._renew(client, signer), concurrency=AT_ONCE)
         return tuple(Renewed(node, answers.good.get(node), answers.bad.get(node)) for node in wanted)
 
-    async def deny(self, entries: bytes) -> tuple[Denial, ...]:
+    async def deny(self, entries: bytes, cluster: str) -> tuple[Denial, ...]:
         """Have every agent let certificates in no more. Raises nothing that nodes do; harmless to repeat.
 
         Args:
             entries: Lines of a deny list.
+            cluster: Whose CA has issued what they deny; the lines themselves do not say.
+
+        Raises:
+            InvalidInput: ARGUMENT_INVALID: it is another cluster's.
         """
+        require_same_cluster(cluster, self._inventory)
         answers = await ask(self._open(), lambda client: client.extend_deny_list(entries))
         return tuple(
             Denial(node.name, *answers.good.get(node.name, (0, 0)), answers.bad.get(node.name))
@@ -263,12 +286,7 @@ class ControlPlane:
                 f"the inventory has no node {', '.join(unknown)}",
                 remedy=f"it has {', '.join(sorted(known))}",
             )
-        if signer.cluster != self._inventory.cluster:
-            raise InvalidInput(
-                Reason.ARGUMENT_INVALID,
-                f"the CA is that of cluster {signer.cluster}, the inventory of {self._inventory.cluster}",
-                remedy="name the CA of this cluster with --dir, or another --inventory",
-            )
+        require_same_cluster(signer.cluster, self._inventory)
 
     def _open(self) -> tuple[ControlPlaneClient, ...]:
         if not self._clients:

@@ -17,7 +17,7 @@ from gausscert_coordinator import running, takeover
 from gausscert_coordinator.gathered import Gathered
 from gausscert_coordinator.hands import Hands
 from gausscert_coordinator.heartbeat import Heartbeat
-from gausscert_coordinator.interrupt import unless
+from gausscert_coordinator.interrupt import answer, unless
 from gausscert_coordinator.job import STARTS, STOPS
 from gausscert_coordinator.objections import (
     as_finding,
@@ -110,6 +110,9 @@ class Engine:
         """Follow the course to its end. Raises nothing that nodes do: it is in the result."""
         recovering, self._outside = course.recovering, course.outside
         self._hands.start_follows = course.ensure_up and self._job.restart is not RestartScope.NONE
+        self._forward = course.may_turn_back
+        if self._interrupt.requested:  # before anybody listened
+            self._note_interrupt(self._interrupt.count)
         self._interrupt.listen(self._note_interrupt)
         try:
             while isinstance(course.now, Stage) and not self._abandoned:
@@ -161,14 +164,7 @@ class Engine:
         return course.interrupted()
 
     def _note_interrupt(self, count: int) -> None:
-        if self._interrupt.abandoned:
-            text = "interrupted for the third time: abandoned"
-        elif self._forward:
-            text = "interrupted: what runs now ends first, then everything is turned back"
-        else:
-            text = "interrupted: put off, there is no way back from here; a third time abandons"
-        if count == 1 or not self._forward:
-            self._reporter.tell(Mark.NOTE, detail=text)
+        self._reporter.answer(answer(count, forward=self._forward))
 
     async def _ask_how_it_stands(self) -> TakenOver:
         read = await self._hands.read()

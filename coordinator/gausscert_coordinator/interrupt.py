@@ -13,6 +13,13 @@ T = TypeVar("T")
 ABANDON_AFTER: Final = 3
 """The first request turns back, the second is noted, the third leaves everything as it is, in doubt."""
 
+_DOES: Final = {
+    True: "what runs now ends first, then everything is turned back",
+    False: "put off, there is no way back from here",
+    None: "noted, it takes effect with the next step",
+}
+_THIRD: Final = "a third time abandons it as it is, in doubt and perhaps with CM down"
+
 
 class Interrupt:
     """Set from a signal handler of the event loop (`loop.add_signal_handler`), read by the engine.
@@ -28,14 +35,24 @@ class Interrupt:
         """Set by the request that abandons."""
         self._listeners: list[Callable[[int], None]] = []
 
-    def request(self) -> None:
-        """Ask once more to stop."""
+    def request(self) -> bool:
+        """Ask once more to stop.
+
+        Returns:
+            Whether anybody heard it; else it is answered as soon as somebody listens.
+        """
         self._count += 1
         self.first.set()
         if self._count >= ABANDON_AFTER:
             self.third.set()
         for listener in tuple(self._listeners):
             listener(self._count)
+        return bool(self._listeners)
+
+    @property
+    def count(self) -> int:
+        """Requests so far."""
+        return self._count
 
     @property
     def requested(self) -> bool:
@@ -54,6 +71,20 @@ class Interrupt:
     def forget(self, listener: Callable[[int], None]) -> None:
         """Undo `listen`."""
         self._listeners.remove(listener)
+
+
+def answer(count: int, *, forward: bool | None = None) -> str:
+    """What the operator is told of a request: what it does, and from the first one on what the next ones do.
+
+    Args:
+        count: Requests so far, at least one.
+        forward: Whether there is still a way back; None: nothing is under way at this moment.
+    """
+    if count >= ABANDON_AFTER:
+        return "interrupted for the third time: abandoned as it is"
+    if count > 1:
+        return f"interrupted again, which changes nothing: {_DOES[forward]}; {_THIRD}"
+    return f"interrupted: {_DOES[forward]}; a second time changes nothing, {_THIRD}"
 
 
 async def unless(event: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:

@@ -64,7 +64,7 @@ async def refusal(
         return None
     wrong = InvalidInput(
         Reason.ARGUMENT_INVALID,
-        f"{len(found)} findings speak against leaving out {', '.join(exclude)}",
+        f"{', '.join(exclude)} cannot be left out",
         remedy="mend them, then recover again; without --exclude for a node that is back",
         findings=found,
     )

@@ -107,7 +107,7 @@ def _unknown(doubtful: list[Entry], why: str) -> InvalidInput:
         Reason.ARGUMENT_INVALID,
         f"{which}{name}'s credentials with serial {serials} {why}",
         remedy=f"look which one {name} uses (openssl x509 -noout -serial -in CERT), then run:"
-        f" gausscert pki revoke {name} --keep SERIAL",
+        f" gausscert pki revoke {name} --keep SERIAL --dir DIR",
     )
 
 

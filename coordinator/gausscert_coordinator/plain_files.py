@@ -39,7 +39,8 @@ def write(path: Path, body: bytes, *, force: bool) -> None:
             path, "it is there already", "choose another name, or write over it with --force"
         ) from None
     except OSError as error:
-        raise _refused(path, f"it cannot be written: {error.strerror}") from None
+        cause = f"it cannot be written: {error.strerror}"
+        raise _refused(path, cause, "name a file in a directory that you may write to") from None
 
 
 def _create(path: Path, body: bytes) -> None:
@@ -62,5 +63,5 @@ def _move(first: Path, path: Path) -> None:
         raise
 
 
-def _refused(path: Path, message: str, remedy: str = "") -> InvalidInput:
+def _refused(path: Path, message: str, remedy: str) -> InvalidInput:
     return InvalidInput(Reason.ARGUMENT_INVALID, message, file=str(path), remedy=remedy)

@@ -83,7 +83,7 @@ def objections_to(plan: Plan) -> list[GausscertError]:
         found.append(
             InvalidInput(
                 Reason.BUNDLE_INVALID,
-                f"{len(plan.errors)} findings speak against it",
+                "it cannot be carried out",
                 remedy="mend them, then plan again",
                 findings=plan.errors,
             )

@@ -37,7 +37,7 @@ def check_writable(path: Path) -> None:
         try:
             _load(path)
         except InvalidInput as error:
-            message = "it is there already and is no plan, and only a plan is ever written over"
+            message = "it is there already and is no plan of your own, and only a plan is ever written over"
             raise _refused(path, message, "name another file") from error
     if not os.access(path.parent, os.W_OK | os.X_OK):
         raise _refused(path, "its directory is missing, or you may not write to it", "name another place")
@@ -66,7 +66,7 @@ def read(path: Path) -> PlanRecord:
     """The plan that a file holds.
 
     Raises:
-        InvalidInput: ARGUMENT_INVALID; it cannot be read, others may write to it, or it is no plan.
+        InvalidInput: ARGUMENT_INVALID; it cannot be read, others may write to it or own it, or it is no plan.
     """
     try:
         return plan_document.from_document(_load(path))
@@ -118,6 +118,9 @@ def _check_kept(path: Path, status: os.stat_result) -> None:
         mode = f"{stat.S_IMODE(status.st_mode):04o}"
         message = f"others may write to the plan (mode {mode}): it may not say what was agreed to"
         raise _refused(path, message, f"look at it again, then chmod 600 {path}; or plan again")
+    if status.st_uid not in (0, os.geteuid()):
+        message = "the plan belongs to another user, who may write to it: it may not say what was agreed to"
+        raise _refused(path, message, "look at it, then copy it to a file of your own; or plan again")
 
 
 def _no_plan(path: Path, why: str) -> InvalidInput:

@@ -78,16 +78,7 @@ def write_new(files: Mapping[Path, bytes], shared: Mapping[Path, bytes] | None =
     for path in files:
         if os.path.lexists(path):
             raise _refused(path, "it is there already, and nothing is ever written over", "move it away")
-    made: list[Path] = []
-    try:
-        for path, body in wanted.items():
-            _create(path, body, made)
-        for directory in {path.parent for path in wanted}:
-            sync_directory(directory)
-    except OSError as error:
-        for path in made:
-            path.unlink()
-        raise _refused(path, f"it cannot be written: {error.strerror}", _SEE_TO) from None
+    _create_all(wanted)
 
 
 def _body(path: Path) -> bytes:
@@ -145,6 +136,21 @@ def alone_in(directory: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def _create_all(files: Mapping[Path, bytes]) -> None:
+    made: list[Path] = []
+    try:
+        for path, body in files.items():
+            _create(path, body, made)
+        for directory in {path.parent for path in files}:
+            sync_directory(directory)
+    except (OSError, KeyboardInterrupt) as error:
+        for each in made:
+            each.unlink()
+        if isinstance(error, KeyboardInterrupt):
+            raise
+        raise _refused(path, f"it cannot be written: {error.strerror}", _SEE_TO) from None
 
 
 def _create(path: Path, body: bytes, made: list[Path], mode: int = FILE_MODE) -> None:

@@ -197,6 +197,8 @@ class Progress:
     node: str = ""
     """"" when it concerns the whole stage."""
     detail: str = ""
+    urgent: bool = False
+    """The answer to an interruption: whoever pressed Ctrl-C must see it, even with --quiet."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,6 +57,12 @@ class Reporter:
         self.recorder.told(Told(progress, reason))
         self._show(progress)
 
+    def answer(self, detail: str) -> None:
+        """Answer the operator, who sees it even if nothing else is to be seen."""
+        progress = Progress(self.elapsed_s, self.stage, Mark.NOTE, detail=detail, urgent=True)
+        self.recorder.told(Told(progress))
+        self._show(progress)
+
     def relay(self, node: str, activity: str) -> None:
         """Say what a node says it is about. For who waits alone: it is no answer, and no record is made."""
         self._show(Progress(self.elapsed_s, self.stage, Mark.NOTE, node, activity))

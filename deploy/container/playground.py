@@ -4,7 +4,7 @@
 
 Makes simulated homes with a first set, the control plane's identities, the inventory and one agent.toml for
 each node, in a directory that is empty or was a playground. Then runs the simulated CM until SIGTERM.
-It is no openGauss.
+It is no openGauss, but takes the time that one would, so that on slow machines nothing is turned back.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ def lay_out(root: Path) -> SimulatedCluster:
     (root / MARK).touch()
     homes = root / "nodes"
     homes.mkdir(mode=0o700)
-    cluster = SimulatedCluster.create(homes, NODES, base_port=BASE_PORT)
+    cluster = SimulatedCluster.create(homes, NODES, base_port=BASE_PORT, time_scale=1.0)
     first = demo_files.first_set()
     demo_files.issue_credentials(root, [node.name for node in cluster.nodes])
-    demo_files.write_inventory(root, cluster.nodes)
+    demo_files.write_inventory(root, cluster.nodes, tenfold=False)
     for node in cluster.nodes:
         node.install(first)
         demo_files.write_agent_config(root, node)

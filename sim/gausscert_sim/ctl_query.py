@@ -22,6 +22,8 @@ FAILED: Final = 255
 _UNREACHED: Final = (
     "can't connect to cm_server.\nMaybe cm_server is not running, or timeout expired. Please try again."
 )
+_ANSWER_S: Final = 60.0
+"""For one answer: one that is slow is no refusal, and is waited for."""
 _ROLE_WIDTH: Final = 8
 _INSTANCE_WIDTH: Final = 9
 
@@ -81,6 +83,7 @@ def ask(settings: Settings, target: NodeRecord, output: Output, *, postmaster: b
         return Answer({})
     output.ssl_worked()
     with connection:
+        connection.settimeout(_ANSWER_S)
         try:
             return Answer(client.ask(connection))
         except client.RefusedLater as cause:

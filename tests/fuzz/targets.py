@@ -24,7 +24,7 @@ from gausscert_common.wire import commands, errors, nodes, values
 from gausscert_coordinator import imported_view, imported_xml, inventory_file, pki_requests, plan_document
 from gausscert_coordinator.imported import Problems
 from gausscert_coordinator.inventory import InventoryNode, SshAccess
-from gausscert_coordinator.rollout import facts, ssh
+from gausscert_coordinator.rollout import facts, revoked, ssh
 from gausscert_coordinator.rollout.on_node.main import ANSWER
 from google.protobuf.message import DecodeError
 from support.edges import NODE, FakeNode
@@ -211,7 +211,10 @@ def told(data: bytes) -> None:
             assert plan_document.from_document(plan_document.to_document(kept)) == kept
     node = InventoryNode("n1", "127.0.0.1:1")
     with suppress(GausscertError):
-        facts.of(ssh.read(node, ssh.Ended(0, ANSWER + data.decode("utf-8", "replace"), "")))
+        seen = facts.of(ssh.read(node, ssh.Ended(0, ANSWER + data.decode("utf-8", "replace"), "")))
+        somebody = denylist.parse("serial aa\n").entries
+        lacks = revoked.lacking(seen.denied, somebody)
+        assert not (lacks and revoked.lacking(revoked.extended(seen.denied, lacks), somebody))
     text = data.decode("utf-8", "replace")
     with suppress(GausscertError):
         ssh.read(replace(node, ssh=SshAccess(sudo=True)), ssh.Ended(1, text, text))

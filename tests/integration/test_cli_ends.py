@@ -7,6 +7,7 @@ import pty
 import signal
 import subprocess
 import time
+from contextlib import suppress
 
 import pytest
 from gausscert_coordinator.cli.demo_cluster import GAUSSCERT
@@ -26,6 +27,14 @@ def read_until(descriptor: int, words: bytes, within_s: float = 120.0) -> bytes:
     while words not in shown:
         assert time.monotonic() < deadline, shown.decode(errors="replace")
         shown += os.read(descriptor, 4096)
+    return shown
+
+
+def read_to_the_end(descriptor: int) -> bytes:
+    shown = b""
+    with suppress(OSError):  # EIO: nobody has the other end any more
+        while chunk := os.read(descriptor, 4096):
+            shown += chunk
     return shown
 
 
@@ -203,3 +212,33 @@ def test_expiry_lists_every_certificate_of_every_node_soonest_first(steady: Loca
     assert len(lines) == 4 * len(steady.nodes)
     assert len(control_plane) == 2 * len(steady.nodes)
     assert [line["not_after"] for line in lines] == sorted(line["not_after"] for line in lines)
+
+
+def test_at_a_terminal_a_held_ctrl_c_turns_back_and_ctrl_z_does_not_stand_it_still(steady: LocalCluster):
+    """The keys themselves, as a job of a shell: what has no job control cannot be stopped by a key. `steady`
+    sees to it that all is as before."""
+    parent, child = pty.openpty()
+    job = ["setsid", "--ctty", "--wait", "sh", "-mc", '"$@"; exit $?', "sh"]
+    process = subprocess.Popen(
+        [*job, *GAUSSCERT, "replace", "fresh", "--yes", *steady.passwords],
+        cwd=steady.root,
+        stdin=child,
+        stdout=child,
+        stderr=child,
+        start_new_session=True,
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "200", "LINES": "40"},
+    )
+    os.close(child)
+    read_until(parent, b"\x1b[1mstart (")
+    os.write(parent, b"\x1a")
+    for _ in range(5):
+        os.write(parent, b"\x03")
+        time.sleep(0.05)  # as a held key repeats; what comes faster the kernel makes one of
+    shown = read_to_the_end(parent)
+    code = process.wait(60)
+    os.close(parent)
+
+    assert code == 1, shown.decode()
+    assert b"interrupted: what runs now ends first, then everything is turned back" in shown
+    assert b"a third time abandons it as it is, in doubt and perhaps with CM down" in shown
+    assert b"interrupted again" not in shown

@@ -53,6 +53,8 @@ def test_an_interruption_during_the_rollback_is_put_off(steady: LocalCluster):
 
     assert len(done.acted) == 2
     assert done.code == 1, done.err
+    assert "interrupted: what runs now ends first" in done.err
+    assert "interrupted again, which changes nothing: put off" in done.err
 
 
 def test_an_interruption_after_commit_was_sent_only_finishes(cluster: LocalCluster):

@@ -12,7 +12,7 @@ from cryptography import x509
 from gausscert.v1 import agent_service_pb2 as pb
 from gausscert.v1 import agent_service_pb2_grpc
 from gausscert_agent import peer
-from gausscert_common.errors import Reason
+from gausscert_common.errors import InvalidInput, Reason
 from gausscert_common.identity import ALLOWED, Role
 from gausscert_coordinator import pki, pki_register
 from gausscert_coordinator.control_plane import ControlPlane
@@ -228,7 +228,10 @@ def test_the_coordinator_sends_what_the_directory_of_the_ca_has(edge, operator, 
 
     async def send():
         async with ControlPlane(edge.inventory(operator)) as control:
-            return await control.deny(lines), await control.deny(lines)
+            with pytest.raises(InvalidInput, match="the CA is that of cluster other"):
+                await control.deny(lines, "other")
+            cluster = edge.inventory(operator).cluster
+            return await control.deny(lines, cluster), await control.deny(lines, cluster)
 
     (first,), (again,) = asyncio.run(send())
 

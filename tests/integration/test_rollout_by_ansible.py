@@ -70,6 +70,9 @@ def test_a_bare_node_gets_an_agent_and_a_second_run_changes_nothing(machine: Mac
     bundle = software.make(tmp_path / "software")
     shutil.copy(ANSIBLE.parent / "bundle" / "install.sh", bundle)
     pki.issue(machine.operator.root / "pki", Role.NODE, "n1", out=tmp_path / "n1")
+    machine.operator.revoke("bob")
+    denied = tmp_path / "deny.list"
+    shutil.copy(machine.operator.root / "pki" / "deny.list", denied)
     listen = machine.operator.address
     inventory = tmp_path / "inventory.json"
     node = {
@@ -82,6 +85,7 @@ def test_a_bare_node_gets_an_agent_and_a_second_run_changes_nothing(machine: Mac
         "gausscert_group": "dbgrp",
         "gausscert_bundle": str(bundle),
         "gausscert_credential": str(tmp_path / "n1"),
+        "gausscert_deny_list": str(denied),
         "gausscert_listen": listen,
         "gausscert_python": machine.python,
         "gausscert_cm": {"home": "/opt/cm", "stopped_for_s": 0.5},
@@ -93,10 +97,14 @@ def test_a_bare_node_gets_an_agent_and_a_second_run_changes_nothing(machine: Mac
 
     assert first["changed"] > 0
     assert machine.sh("stat -c '%U %a' /etc/gausscert/pki/node-n1.key").strip() == "omm 400"
+    assert machine.sh("stat -c '%U %a' /var/lib/gausscert/deny.list").strip() == "omm 600"
     machine.start_by_hand(
         "/opt/gausscert/current/bin/gausscert-agent serve --config /etc/gausscert/agent.toml"
     )
     assert machine.operator.gausscert("status").code == 0, machine.log()
+
+    assert machine.operator.status_as("bob").document["nodes"][0]["error"]["reason"] == "REVOKED"
+    denied.write_text("serial ff somebody else\n")  # the agent's own list is not written over
 
     again = play(machine, inventory)
 

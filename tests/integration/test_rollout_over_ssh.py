@@ -24,6 +24,7 @@ from support.rolling import (
     bare_place,
     by_node,
     findings,
+    refused,
     simulated_place,
 )
 from support.sshd import Sshd, needs_namespaces, needs_sshd
@@ -104,6 +105,7 @@ def test_from_a_bare_directory_to_a_healthy_agent_an_upgrade_and_back(
     places = [simulated_place(node, PORT, tmp_path / f"agent-{node.name}") for node in simulated.nodes]
     operator = operator_of(tmp_path, sshd, places)
     deploy = ("--bundle", bundle, "--service", "none")
+    operator.revoke("bob")  # before any of the nodes is there
 
     planned = operator.agents("deploy", *deploy, "--dry-run")
 
@@ -125,6 +127,7 @@ def test_from_a_bare_directory_to_a_healthy_agent_an_upgrade_and_back(
         "etc/pki/node-n1.crt": "0o400",
         "etc/pki/node-n1.key": "0o400",
         "state": "0o700",
+        "state/deny.list": "0o600",
         "uploads": "0o700",
     }
     for node, command in findings(first, "ROLLOUT_START").items():
@@ -140,6 +143,19 @@ def test_from_a_bare_directory_to_a_healthy_agent_an_upgrade_and_back(
     assert again.document["findings"] == []
     status = operator.gausscert("status")
     assert status.code == 0, status.out
+    assert refused(operator.status_as("bob")) == dict.fromkeys(NODES, "REVOKED")
+
+    operator.revoke("carol")  # and nobody tells the nodes
+    assert refused(operator.status_as("carol")) == {}
+    told = operator.agents("deploy", *deploy)
+    assert told.code == 0, told.out + told.err
+    done = [(each["done"], each["lacked"]) for each in by_node(told).values()]
+    assert done == [(["health"], 1)] * len(NODES)
+    assert refused(operator.status_as("carol")) == dict.fromkeys(NODES, "REVOKED")
+    seen = by_node(operator.agents("status"))
+    assert {name: (each["denies"], each["lacks"]) for name, each in seen.items()} == dict.fromkeys(
+        NODES, (2, 0)
+    )
 
     newer = ("--bundle", str(software.make(tmp_path / "newer", "0.1.1")), "--service", "none", "--node", "n1")
     upgraded = operator.agents("upgrade", *newer)

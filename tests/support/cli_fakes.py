@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import json
+import time
 from contextlib import AbstractAsyncContextManager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -279,9 +280,9 @@ class FakeControlPlane(AbstractAsyncContextManager["FakeControlPlane"]):
         self._given.asked.append(("held",))
         return self._given.held
 
-    async def deny(self, entries):
-        self._given.asked.append(("deny", entries))
-        return self._given.denials
+    async def deny(self, entries, cluster):
+        self._given.asked.append(("deny", entries, cluster))
+        return self._answer(self._given.denials)
 
     async def audits(self, heads):
         self._given.asked.append(("audits", heads))
@@ -289,7 +290,12 @@ class FakeControlPlane(AbstractAsyncContextManager["FakeControlPlane"]):
 
     async def renew(self, nodes, signer):
         self._given.asked.append(("renew", tuple(nodes), signer.cluster))
-        return self._given.renewed
+        return self._answer(self._given.renewed)
+
+    def _answer(self, value):
+        if self._given.raises is not None:
+            raise self._given.raises
+        return value
 
 
 class Tty(io.StringIO):
@@ -317,7 +323,7 @@ def inventory(path=None, cluster=None):
     return Inventory("prod", nodes, Credentials(Path("ca"), Path("cert"), Path("key")))
 
 
-def cli(*args, given=None, typed=None, hidden=(), terminal_out=False, out=None):
+def cli(*args, given=None, typed=None, hidden=(), terminal_out=False, out=None, clock=time.monotonic):
     """Run a command line against a fake cluster.
 
     Args:
@@ -327,6 +333,7 @@ def cli(*args, given=None, typed=None, hidden=(), terminal_out=False, out=None):
         hidden: Answers to prompts without echo, in order.
         terminal_out: Standard output and error are terminals.
         out: Stands in for standard output.
+        clock: Seconds, between one press of Ctrl-C and the next.
     """
     answers = iter(hidden)
     made = Tty if terminal_out else io.StringIO
@@ -337,6 +344,7 @@ def cli(*args, given=None, typed=None, hidden=(), terminal_out=False, out=None):
         open_control_plane=lambda inventory: FakeControlPlane(given or Given()),
         load_inventory=inventory,
         open_terminal=lambda: Terminal(stdin, err, lambda prompt: next(answers)),
+        clock=clock,
     )
     with redirect_stdout(out), redirect_stderr(err):
         code = run_command(args, invocation)

@@ -116,6 +116,21 @@ class Operator:
             code = run_command([*arguments, "--output", "json", "--inventory", str(self.inventory)])
         return Ended(code, out.getvalue(), err.getvalue())
 
+    def revoke(self, name: str) -> None:
+        """Issue somebody an operator's credential, and write down that it is revoked; no node is told."""
+        pki.issue(self.root / "pki", Role.OPERATOR, name)
+        told = self.gausscert("pki", "revoke", name, "--dir", str(self.root / "pki"), "--no-send")
+        assert told.code == 0, told.err
+
+    def status_as(self, name: str) -> Ended:
+        """`gausscert status` with somebody else's credential."""
+        inventory = self.inventory.with_name(f"as-{name}.toml")
+        inventory.write_text(self.inventory.read_text().replace("operator-alice", f"operator-{name}"))
+        out, err = io.StringIO(), io.StringIO()
+        with redirect_stdout(out), redirect_stderr(err):
+            code = run_command(["status", "--output", "json", "--inventory", str(inventory)])
+        return Ended(code, out.getvalue(), err.getvalue())
+
     def agents(self, verb: str, *arguments: str) -> Ended:
         """`gausscert agents VERB --ssh`."""
         return self.gausscert("agents", verb, "--ssh", *arguments)
@@ -158,6 +173,12 @@ class Supervisor:
 def by_node(ended: Ended) -> Mapping[str, Any]:
     """What a document says of each node."""
     return {each["node"]: each for each in ended.document["nodes"]}
+
+
+def refused(status: Ended) -> dict[str, str]:
+    """By node, why."""
+    errors = {each["node"]: each["error"] for each in status.document["nodes"]}
+    return {node: error["reason"] for node, error in errors.items() if error is not None}
 
 
 def findings(ended: Ended, code: str) -> dict[str, str]:

@@ -50,6 +50,7 @@ def look(**changes: Any) -> dict[str, Any]:
         "release": "",
         "releases": [],
         "broken": [],
+        "denied": "",
         "config": "",
         "configured_state": "",
         "configured_cluster": "",
@@ -144,6 +145,15 @@ class FakeDoctor:
     """Of the first agent that is asked there; the next one is well."""
     busy: dict[str, str] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
+    denied: dict[str, bytes] = field(default_factory=dict)
+    """What each was told to deny."""
+    deaf: dict[str, GausscertError] = field(default_factory=dict)
+    """Agents that do not take it."""
+
+    async def deny(self, node: InventoryNode, entries: bytes) -> None:
+        if node.name in self.deaf:
+            raise self.deaf[node.name]
+        self.denied[node.name] = entries
 
     async def in_flight(self, node: InventoryNode) -> str:
         return self.busy.get(node.name, "")

@@ -127,6 +127,35 @@ def test_a_log_whose_first_lines_are_kept_no_more_is_followed_from_where_it_begi
     assert verify([*kept[:1], *kept[2:]]).fault.number == 5
 
 
+def test_a_chain_made_anew_that_begins_after_all_that_was_seen_is_found():
+    seen = {3: HEADS[2].hash}
+    forged, _ = chain(4, Head(9, "f" * 64))
+
+    assert verify(forged).fault is None  # by itself it is as good as any
+    found = verify(forged, seen)
+    assert (found.first, found.head.number, found.fault.number) == (10, 13, 10)
+    assert "nothing that a history has seen is kept: line 3 was the last of it" in found.fault.cause
+
+
+def test_a_chain_made_anew_right_after_the_last_line_that_was_seen_is_found():
+    seen = {3: HEADS[2].hash}
+    forged, _ = chain(4, Head(3, "f" * 64))
+
+    found = verify(forged, seen)
+
+    assert (found.first, found.head.number, found.fault.number) == (4, 3, 4)
+    assert "does not follow" in found.fault.cause
+    assert verify(LINES[3:], seen).fault is None
+
+
+def test_what_was_altered_is_named_before_what_was_not_seen():
+    kept = [LINES[3], altered(LINES[4]), LINES[5]]
+
+    assert verify(kept, {1: HEADS[0].hash}).fault.number == 5
+    assert verify(LINES[3:], {1: HEADS[0].hash}).fault.number == 4
+    assert "the end is missing" in verify(LINES[3:], {1: HEADS[0].hash, 9: "9" * 64}).fault.cause
+
+
 def test_heads_are_written_and_read():
     assert auditing.as_head(auditing.written(HEADS[2])) == HEADS[2]
     none = ("", "3", ":", "x:" + "0" * 64, "3:abc", "-1:" + "0" * 64)

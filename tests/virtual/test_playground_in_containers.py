@@ -50,6 +50,19 @@ def operator(machine: VirtualMachine, command: str) -> Any:
     return json.loads(machine.sh(f"{COMPOSE} exec -T operator {command} --output json"))
 
 
+def replaced(machine: VirtualMachine) -> Any:
+    """The replacement; again where nothing was changed: an emulated cm_ctl may take too long."""
+    for _ in range(3):
+        done = machine.run(
+            f"{COMPOSE} exec -T operator gausscert replace new-bundle --yes {PASSWORDS} --output json",
+            timeout_s=1500,
+        )
+        if done.returncode != 2:
+            break
+    assert done.returncode == 0, done.stdout + done.stderr
+    return json.loads(done.stdout)
+
+
 def test_the_playground_is_brought_up_and_a_set_is_replaced(machine: VirtualMachine):
     up = machine.run(f"{COMPOSE} up --build --detach --wait", timeout_s=1500)
     assert up.returncode == 0, up.stderr + machine.run(f"{COMPOSE} logs").stdout
@@ -60,8 +73,7 @@ def test_the_playground_is_brought_up_and_a_set_is_replaced(machine: VirtualMach
     ]
     machine.sh(f"{COMPOSE} exec -T operator sh -c 'umask 377; echo Playground-9 >pw'")
     operator(machine, f"gausscert bundle new new-bundle {PASSWORDS}")
-    done = operator(machine, f"gausscert replace new-bundle --yes {PASSWORDS}")
-    assert done["result"]["verdict"] == "committed"
+    assert replaced(machine)["result"]["verdict"] == "committed"
     states = {line.split()[0] for line in machine.sh(f"{COMPOSE} ps --format '{{{{.State}}}}'").splitlines()}
     assert states == {"running"}
 

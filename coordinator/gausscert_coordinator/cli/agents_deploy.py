@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from gausscert_common.errors import InvalidInput
 
-from gausscert_coordinator.cli import rolling_out
+from gausscert_coordinator.cli import agents_revoked, rolling_out
 from gausscert_coordinator.cli.group import Verb, pass_invocation
 from gausscert_coordinator.cli.places import Place
 from gausscert_coordinator.cli.settings import Invocation
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Sequence
 
+    from gausscert_common.denylist import Denied
     from gausscert_common.findings import Finding
 
     from gausscert_coordinator.cli.rolling_out import Opened
@@ -104,7 +105,9 @@ def command(invocation: Invocation, /, **options: Any) -> int:  # noqa: ANN401 -
     All nodes are looked at first, and nothing is begun while anything speaks against it. Whatever is there
     already is left alone, so it may be run again at any time, and is what upgrades, too. Agents that run are
     restarted one after the other, never in the middle of a transaction. A node gets a new credential only
-    where its own is missing, is of another CA, or ends within 90 days.
+    where its own is missing, is of another CA, or ends within 90 days. Who is revoked is laid down before an
+    agent starts for the first time, and told to one that runs and does not know it; that stands in deny.list
+    beside the CA, and its key is not needed for it.
     """
     return run(invocation, "agents deploy", **options)
 
@@ -136,26 +139,36 @@ def run(
         looked = runner.run(opened.rollout.look())
         now = datetime.now(UTC)
         own = own_credential(opened.inventory, now)
-        plans = _plans(opened, looked, software, service, own, now)
+        revoked, unsure = agents_revoked.known(opened.inventory, pki_directory, own)
+        plans = _plans(opened, looked, software, service, own, now, revoked)
         if looked.errors or any(plan.refused for plan in plans) or dry_run:
-            return _tell(invocation, verb, opened, looked, plans, ())
+            return _tell(invocation, verb, opened, looked, plans, (), unsure)
         issue = _issuer(invocation, opened, plans, own, pki_directory, passphrase_file)
+        invocation.stopped = rolling_out.stopped()
         recording = _recording(runner, opened, verb, plans)
         with recording.half_done() if recording else rolling_out.half_done():
             outcomes = runner.run(opened.rollout.carry_out(plans, software, issue))
         late = _recorded(recording, plans, outcomes) if recording else ()
     _confirm(invocation, opened, plans, outcomes, issue, pki_directory)
-    return _tell(invocation, verb, opened, looked, plans, outcomes, late)
+    return _tell(invocation, verb, opened, looked, plans, outcomes, (*unsure, *late))
 
 
 def _plans(
-    opened: Opened, looked: Looked, software: Software, service: str, own: Own, now: datetime
+    opened: Opened,
+    looked: Looked,
+    software: Software,
+    service: str,
+    own: Own,
+    now: datetime,
+    revoked: Sequence[Denied],
 ) -> list[NodePlan]:
     from gausscert_coordinator.rollout.facts import Service
     from gausscert_coordinator.rollout.planning import plans
 
     wish = Service(service)
-    return plans(opened.inventory, opened.nodes, looked.facts, software, opened.settings, wish, own, now)
+    return plans(
+        opened.inventory, opened.nodes, looked.facts, software, opened.settings, wish, own, now, revoked
+    )
 
 
 def _issuer(
@@ -187,7 +200,9 @@ def _issuer(
             wrong.append(error)
     if wrong:
         raise at_once.joined(wrong)
-    pki.register(home, signed.values())
+    if signed:
+        invocation.stopped = rolling_out.stopped()
+        pki.register(home, signed.values())
     return lambda name: signed[name]
 
 
@@ -196,9 +211,8 @@ def _recording(
 ) -> rolling_out.Recording | None:
     """Begun; None where nothing is going to be changed."""
     from gausscert_coordinator.history_rollouts import Change
-    from gausscert_coordinator.rollout.decide import Step
 
-    if all(set(plan.steps) <= {Step.HEALTH} for plan in plans):
+    if not any(plan.changes for plan in plans):
         return None
     recording = rolling_out.Recording(runner, opened.inventory, verb)
     recording.begin(Change(plan.node, plan.facts.release, plan.wanted.release, "begun") for plan in plans)

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     is_flag=True,
     help="The agents' journals, too: the nodes then know of no transaction any more.",
 )
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 @pass_invocation
 def command(
     invocation: Invocation,
@@ -81,6 +81,7 @@ def command(
         if not failed:
             recording = rolling_out.Recording(runner, opened.inventory, "agents remove")
             recording.begin(Change(name, facts.release, "", "begun") for name, facts in looked.facts.items())
+            invocation.stopped = rolling_out.stopped()
             with recording.half_done():
                 removed, failed = runner.run(opened.rollout.remove(looked, with_state=with_state))
             late = recording.end(_changes(looked, removed), (), failed)

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gausscert_coordinator.cli import rolling_out
+from gausscert_coordinator.cli import agents_revoked, rolling_out
 from gausscert_coordinator.cli.group import Verb, pass_invocation
 from gausscert_coordinator.cli.settings import Invocation
 from gausscert_coordinator.cli.verbs import AGENTS
 from gausscert_coordinator.exit_codes import ExitCode
 
 if TYPE_CHECKING:
+    from gausscert_coordinator.cli.agents_revoked import Compared
     from gausscert_coordinator.rollout.facts import Facts
 
 
@@ -27,17 +28,26 @@ if TYPE_CHECKING:
     ),
     exits={
         ExitCode.DONE: "every node was looked at",
-        ExitCode.REFUSED: "no usable inventory or settings, or a node without Python 3.11",
+        ExitCode.REFUSED: "no usable inventory, settings or deny list, or a node without Python 3.11",
         ExitCode.UNREACHABLE: "ssh does not reach some node",
     },
 )
+@agents_revoked.directory_option
 @rolling_out.ssh_options
 @pass_invocation
 def command(
-    invocation: Invocation, ssh: bool, sudo: bool, only: tuple[str, ...], settings_file: Path | None
+    invocation: Invocation,
+    ssh: bool,
+    sudo: bool,
+    only: tuple[str, ...],
+    settings_file: Path | None,
+    directory: Path | None,
 ) -> int:
     """Show what is installed on the nodes, what starts it, and whether it runs, as ssh sees it. Whether an
     agent is healthy, and the cluster itself, is for `gausscert status`.
+
+    Also how many credentials each agent denies, and how many it lacks of those that are revoked by deny.list
+    beside the CA, where that is at hand.
     """
     del ssh  # the only way so far
     import asyncio
@@ -47,28 +57,32 @@ def command(
     from gausscert_coordinator.exit_codes import gravest
 
     opened = rolling_out.open_rollout(invocation, only, settings_file, sudo=sudo)
+    revoked = agents_revoked.told(opened.inventory, directory)
     looked = asyncio.run(opened.rollout.look())
+    seen = looked.facts.items()
+    denials = {name: agents_revoked.compared(facts, revoked) for name, facts in seen}
     document = {
         "cluster": opened.inventory.cluster,
-        "nodes": [{"node": name, **_document(facts)} for name, facts in looked.facts.items()],
+        "nodes": [{"node": name, **_document(facts), **denials[name]._asdict()} for name, facts in seen],
         "errors": [documents.error(error) for error in looked.errors.values()],
     }
     render = invocation.render
-    headings = ("node", "release", "service", "runs", "transaction", "user", "Python", "machine")
-    rows = [[cell(name), *map(cell, _row(facts))] for name, facts in looked.facts.items()]
+    headings = ("node", "release", "service", "runs", "transaction", "user", "Python", "machine", "denies")
+    rows = [[cell(name), *map(cell, _row(facts, denials[name]))] for name, facts in seen]
     render.result(
         "agents status",
         document,
         lambda: [
             cell(f"agents of cluster {opened.inventory.cluster}", STRONG),
             *([fitted(headings, rows, render.width)] if rows else []),
+            *agents_revoked.remedy(looked.facts, denials),
             *tables.failures(tuple(looked.errors.values())),
         ],
     )
     return gravest(looked.errors.values())
 
 
-def _row(facts: Facts) -> list[str]:
+def _row(facts: Facts, denial: Compared) -> list[str]:
     running = facts.running
     runs = "no" if running is None else f"pid {running.pid}" + (", to be restarted" if running.stale else "")
     return [
@@ -79,6 +93,7 @@ def _row(facts: Facts) -> list[str]:
         facts.account or "-",
         ".".join(map(str, facts.target.python)),
         facts.target.machine,
+        denial.said,
     ]
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 from gausscert_common.errors import InvalidInput, Reason
 
+from gausscert_coordinator.cli import stopped
 from gausscert_coordinator.cli.group import Verb, pass_invocation
 from gausscert_coordinator.cli.passwords import (
     PasswordFiles,
@@ -48,7 +49,11 @@ KEY_TYPES = ("rsa-2048", "rsa-3072", "rsa-4096", "ec-p256", "ec-p384")
             "gausscert bundle new new-bundle --server-password-file s.pw --client-password-file c.pw",
         ),
     ),
-    exits={ExitCode.DONE: "made", ExitCode.REFUSED: "refused; nothing was written"},
+    exits={
+        ExitCode.DONE: "made",
+        ExitCode.REFUSED: "refused; nothing was written",
+        ExitCode.OWN_ERROR: stopped.WRITING,
+    },
 )
 @click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("--days", default=1095, show_default=True, help="Validity of the two certificates.")
@@ -135,6 +140,7 @@ def _make(
     from gausscert_coordinator import bundle_files, issue
 
     issued = issue.issue_bundle(options, passwords.server, passwords.client, ca_passphrase=passphrase)
+    invocation.stopped = stopped.while_writing(directory)
     bundle_files.write_directory(directory, issued.bundle, issued.ca_key_pem)
     _tell(invocation, directory, certificates.describe(issued.bundle.pem), issued.ca_key_pem is not None)
 

@@ -61,7 +61,9 @@ key = "pki/operator-demo.key"
 # What was done in the demo is of no interest beside what was done for real.
 [history]
 file = "history.db"
+"""
 
+_TENFOLD: Final = """
 # The simulated CM runs ten times as fast as a real one, so its cm_ctl waits a tenth of these.
 [timeouts]
 stop_s = 30.0
@@ -97,9 +99,18 @@ def issue_credentials(root: Path, names: Iterable[str]) -> None:
     pki.issue(directory, Role.OPERATOR, "demo")
 
 
-def write_inventory(root: Path, nodes: Sequence[SimulatedNode], port: int = AGENT_PORT) -> None:
-    """`gausscert.toml` in the demo's directory, where the command finds it."""
-    text = _INVENTORY.format(cluster=CLUSTER)
+def write_inventory(
+    root: Path, nodes: Sequence[SimulatedNode], port: int = AGENT_PORT, *, tenfold: bool = True
+) -> None:
+    """`gausscert.toml` in the demo's directory, where the command finds it.
+
+    Args:
+        root: The demo's directory.
+        nodes: Those of the simulated cluster.
+        port: Of the agents.
+        tenfold: Whether the simulated CM is ten times as fast as a real one.
+    """
+    text = _INVENTORY.format(cluster=CLUSTER) + (_TENFOLD if tenfold else "")
     for node in nodes:
         text += _NODE.format(name=node.name, address=node.address, port=port)
     write_private(root / "gausscert.toml", text)

@@ -78,10 +78,8 @@ def _verdict(shown: Result, generation: str | None, ssl_wish: SslWish | None) ->
     text.append(cell(sentence.format(generation or ssl_wish), style))
     if without := _without(shown):
         text.append(cell(f", but for {', '.join(without)} (excluded)", DOUBTFUL))
-    stage = f", turned back at {shown.last_stage.value}" if _turned(shown) and shown.last_stage else ""
-    asked = ", as you asked" if shown.interrupted and _turned(shown) else ""
     name = f"transaction {shown.transaction_id}, " if shown.transaction_id else ""
-    text.append(cell(f" ({name}{shown.duration_s:.1f} s{stage}{asked})"))
+    text.append(cell(f" ({name}{shown.duration_s:.1f} s{_where(shown)})"))
     return text
 
 
@@ -96,8 +94,14 @@ def _without(shown: Result) -> tuple[str, ...]:
     return shown.waiting or tuple(unknown)
 
 
-def _turned(shown: Result) -> bool:
-    return shown.verdict is not Verdict.COMMITTED
+def _where(shown: Result) -> str:
+    """Where it went no further, and whether that was wished for; what is in doubt was not turned back."""
+    if shown.verdict is Verdict.COMMITTED:
+        return ""
+    in_doubt = shown.verdict is Verdict.IN_DOUBT
+    how, asked = ("stopped", "interrupted") if in_doubt else ("turned back", "as you asked")
+    stage = f", {how} at {shown.last_stage.value}" if shown.last_stage else ""
+    return f"{stage}, {asked}" if shown.interrupted else stage
 
 
 def nodes(seen: Sequence[NodeRecovery], width: int) -> RenderableType:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 from gausscert_common.errors import InvalidInput, Reason
 
+from gausscert_coordinator.cli import stopped
 from gausscert_coordinator.cli.group import Verb, pass_invocation
 from gausscert_coordinator.cli.settings import Invocation
 from gausscert_coordinator.cli.verbs import INVENTORY
@@ -47,6 +48,7 @@ PORT = 7443
     exits={
         ExitCode.DONE: "written; it says what it could not know",
         ExitCode.REFUSED: "nothing was written: the file is not usable, or --out is there already",
+        ExitCode.OWN_ERROR: stopped.WRITING,
     },
 )
 @click.argument("file", type=click.Path(path_type=Path, allow_dash=True), metavar="FILE")
@@ -106,6 +108,7 @@ def command(
     if out is not None:
         from gausscert_coordinator import plain_files
 
+        invocation.stopped = stopped.while_writing(out)
         plain_files.write(out, written.text.encode(), force=force)
     invocation.render.result(
         "inventory import",
@@ -133,7 +136,7 @@ def _body(file: Path) -> bytes:
     from gausscert_coordinator.inventory_import import LARGEST
 
     if str(file) == "-":
-        return sys.stdin.buffer.read(LARGEST + 1)
+        return _piped(LARGEST + 1)
     try:
         return regular_files.read(file, pipes=True)
     except OSError as error:
@@ -143,6 +146,14 @@ def _body(file: Path) -> bytes:
             file=str(file),
             remedy="name a file that you can read, or - for standard input",
         ) from None
+
+
+def _piped(longest: int) -> bytes:
+    if sys.stdin is None:  # Python's way of saying that the caller has closed it
+        raise InvalidInput(
+            Reason.ARGUMENT_INVALID, "standard input is closed", remedy="name a file, or pipe it in"
+        )
+    return sys.stdin.buffer.read(longest)
 
 
 def _document(written: Written, out: Path | None) -> dict[str, object]:

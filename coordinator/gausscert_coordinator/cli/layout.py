@@ -20,6 +20,8 @@ FAINT: Final = "dim"
 STRONG: Final = "bold"
 
 GAP: Final = 2
+BESIDE: Final = 16
+"""Columns for values below which each stands under its heading: beside it they would fold within words."""
 SHORT: Final = 12
 """Hex digits of a fingerprint that tell two certificates apart for a person; documents have all 64."""
 
@@ -70,7 +72,7 @@ def fitted(
         widths[-1] = min(widths[-1], flexible)
     if sum(widths) + GAP * (len(widths) - 1) <= width:
         return _table(headings, rows, flexible=bool(flexible))
-    return _blocks(headings, rows)
+    return _blocks(headings, rows, width)
 
 
 def _longest(cells: Sequence[Text]) -> int:
@@ -87,18 +89,33 @@ def _table(headings: Sequence[str], rows: Sequence[Sequence[Text]], *, flexible:
     return table
 
 
-def _blocks(headings: Sequence[str], rows: Sequence[Sequence[Text]]) -> Table:
+def _blocks(headings: Sequence[str], rows: Sequence[Sequence[Text]], width: int) -> Table:
     blocks = Table.grid(padding=0)
     blocks.add_column(overflow="fold")
+    labels = max(map(len, headings[1:]), default=0)
+    beside = width - GAP - labels - GAP >= BESIDE
     for row in rows:
         title = row[0].copy()
         title.stylize(STRONG)
-        fields = Table.grid(padding=(0, GAP, 0, 0))
-        fields.add_column(no_wrap=True, style=FAINT)
-        fields.add_column(overflow="fold")
-        for head, value in zip(headings[1:], row[1:], strict=True):
-            if value.plain:
-                fields.add_row(head, value)
+        fields = [(head, value) for head, value in zip(headings[1:], row[1:], strict=True) if value.plain]
         blocks.add_row(title)
-        blocks.add_row(Padding(fields, (0, 0, 0, GAP)))
+        blocks.add_row(Padding((_beside if beside else _below)(fields), (0, 0, 0, GAP)))
     return blocks
+
+
+def _beside(fields: Sequence[tuple[str, Text]]) -> Table:
+    shown = Table.grid(padding=(0, GAP, 0, 0))
+    shown.add_column(no_wrap=True, style=FAINT)
+    shown.add_column(overflow="fold")
+    for head, value in fields:
+        shown.add_row(head, value)
+    return shown
+
+
+def _below(fields: Sequence[tuple[str, Text]]) -> Table:
+    shown = Table.grid(padding=0)
+    shown.add_column(overflow="fold")
+    for head, value in fields:
+        shown.add_row(cell(head, FAINT))
+        shown.add_row(Padding(value, (0, 0, 0, GAP)))
+    return shown

@@ -121,6 +121,8 @@ def _stopped(invocation: Invocation) -> int:
             Reason.INTERNAL, "stopped while the result was being told", remedy="look at gausscert status"
         )
         return invocation.render.failure(late, ExitCode.OWN_ERROR)
+    if invocation.stopped is not None:
+        return invocation.render.failure(invocation.stopped, exit_code(invocation.stopped))
     stopped = InvalidInput(Reason.USAGE, "stopped by the operator; nothing was changed")
     return invocation.render.failure(stopped, ExitCode.REFUSED)
 
@@ -131,6 +133,6 @@ def _help_instead(invocation: Invocation, error: click.exceptions.NoArgsIsHelpEr
 
 
 def _sentence(text: str) -> str:
-    """In the form of all our messages: lower case, no full stop."""
-    text = text.strip().removesuffix(".")
+    """In the form of all our messages: lower case, no full stop, one line; click lists choices on more."""
+    text = " ".join(text.split()).removesuffix(".")
     return text[:1].lower() + text[1:]

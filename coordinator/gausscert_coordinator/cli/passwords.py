@@ -180,7 +180,16 @@ def _from_stdin(what: str, terminal: Terminal) -> str:
             "standard input is a terminal, which would show the password",
             remedy="leave the option out to be asked without echo",
         )
-    return _decoded(terminal.piped_line(LONGEST + 1), f"standard input ({what})")
+    where = f"standard input ({what})"
+    line = terminal.piped_line(LONGEST + 1)
+    if not line:
+        raise InvalidInput(
+            Reason.ARGUMENT_INVALID,
+            "it has ended, or is closed",
+            file=where,
+            remedy="write the password to it, one line for each",
+        )
+    return _decoded(line, where)
 
 
 def _from_file(file: Path, terminal: Terminal) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 from gausscert_common.errors import InvalidInput, Reason
 
+from gausscert_coordinator.cli import stopped
 from gausscert_coordinator.cli.group import Verb, pass_invocation
 from gausscert_coordinator.cli.passwords import read_one
 from gausscert_coordinator.cli.places import Place
@@ -27,7 +28,11 @@ from gausscert_coordinator.exit_codes import ExitCode
             "gausscert pki init --dir pki --cluster production --no-passphrase",
         ),
     ),
-    exits={ExitCode.DONE: "made", ExitCode.REFUSED: "refused; nothing was written"},
+    exits={
+        ExitCode.DONE: "made",
+        ExitCode.REFUSED: "refused; nothing was written",
+        ExitCode.OWN_ERROR: stopped.WRITING,
+    },
 )
 @click.option(
     "--dir",
@@ -76,6 +81,7 @@ def command(
 
     from gausscert_coordinator import pki
 
+    invocation.stopped = stopped.while_writing(directory)
     made = pki.init(directory, cluster, passphrase, days)
     key = directory / pki.CA_KEY
     document = {"cluster": cluster, "ca": str(made), "key": str(key), "encrypted": passphrase is not None}

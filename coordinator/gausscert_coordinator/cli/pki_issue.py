@@ -9,7 +9,7 @@ import click
 from gausscert_common.errors import InvalidInput, Reason
 from gausscert_common.identity import Role
 
-from gausscert_coordinator.cli import ca_key
+from gausscert_coordinator.cli import ca_key, stopped
 from gausscert_coordinator.cli.group import Verb, pass_invocation
 from gausscert_coordinator.cli.places import Place
 from gausscert_coordinator.cli.settings import Invocation
@@ -37,7 +37,11 @@ from gausscert_coordinator.exit_codes import ExitCode
         ("Monitoring, which may only look:", "gausscert pki issue observer nagios --dir pki --out issued"),
         ("Emergencies: may look and recover:", "gausscert pki issue recoverer oncall --dir pki --out issued"),
     ),
-    exits={ExitCode.DONE: "issued", ExitCode.REFUSED: "refused; nothing was written"},
+    exits={
+        ExitCode.DONE: "issued",
+        ExitCode.REFUSED: "refused; nothing was written",
+        ExitCode.OWN_ERROR: stopped.WRITING,
+    },
 )
 @click.argument("role", type=click.Choice(Role, case_sensitive=False), metavar="ROLE")
 @click.argument("name", metavar="NAME")
@@ -73,11 +77,28 @@ def command(
     from gausscert_coordinator import pki
     from gausscert_coordinator.cli import tables_pki
 
+    invocation.stopped = stopped.while_writing(out)
     issued = pki.issue(directory, role, name, [*dns_names, *addresses], passphrase, days, out)
     document, lines, place = tables_pki.issued(issued)
     invocation.render.result("pki issue", document, lambda: lines)
     invocation.render.note(f"next: move the three files to {place}; the key is a secret")
+    if role is Role.NODE and (revoked := _revoked(directory)):
+        invocation.render.note(
+            f"and {revoked} to its state directory, before it starts for the first time: it would let in who"
+            " is revoked; gausscert agents deploy does that by itself"
+        )
     return ExitCode.DONE
+
+
+def _revoked(directory: Path) -> Path | None:
+    """The deny list of the CA, if anybody is on it."""
+    from gausscert_coordinator import pki_register
+
+    try:
+        denies = bool(pki_register.deny_list(directory).entries)
+    except InvalidInput:
+        denies = True  # issued is issued; what is wrong with it, pki list tells
+    return directory / pki_register.DENY_LIST if denies else None
 
 
 def _refuse_confused(dns_names: tuple[str, ...], addresses: tuple[str, ...]) -> None:

@@ -9,7 +9,7 @@ import click
 from gausscert_common.errors import InvalidInput, Reason
 
 from gausscert_coordinator import regular_files
-from gausscert_coordinator.cli import ca_key, completing
+from gausscert_coordinator.cli import ca_key, completing, stopped
 from gausscert_coordinator.cli.group import Verb, pass_invocation
 from gausscert_coordinator.cli.places import Place
 from gausscert_coordinator.cli.settings import Invocation
@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     exits={
         ExitCode.DONE: "renewed",
         ExitCode.REFUSED: "refused, here or by a node; what is not told as renewed has what it had",
-        ExitCode.UNREACHABLE: "some node did not answer; the others are renewed",
+        ExitCode.UNREACHABLE: "some node did not answer, or it was stopped: run it again; others are renewed",
+        ExitCode.OWN_ERROR: f"with CERT: {stopped.WRITING}",
     },
 )
 @click.argument("certificate", metavar="[CERT]", required=False, type=Place())
@@ -71,7 +72,8 @@ def command(
     replaced by its files: gausscert pki issue node NAME. An operator's credential is needed.
 
     With CERT, the certificate of a person or of a node, the new files go to --out; nothing is written over.
-    The former one stays valid until it ends: gausscert pki revoke --keep-newest NAME denies it sooner.
+    The former one stays valid until it ends: gausscert pki revoke NAME --keep-newest --dir DIR denies it
+    sooner.
     """
     by_wire = bool(nodes) or all_nodes
     if by_wire == (certificate is not None) or (nodes and all_nodes):
@@ -103,6 +105,7 @@ def _files(
     from gausscert_coordinator import pki
     from gausscert_coordinator.cli import tables_pki
 
+    invocation.stopped = stopped.while_writing(out)
     document, lines, place = tables_pki.issued(pki.renew(directory, certificate, out, passphrase, days))
     invocation.render.result("pki renew", {**document, "nodes": []}, lambda: lines)
     invocation.render.note(f"next: move the files to {place}, over the former ones; the key is a secret")
@@ -122,6 +125,7 @@ def _agents(
 
     inventory = invocation.inventory()
     signer = Signer(directory, passphrase, _trusted(inventory), days)
+    invocation.stopped = stopped.while_telling_nodes("agents may have been renewed, and serve with it")
     wanted = nodes or tuple(node.name for node in inventory.nodes)
     shown = control_session.ask(invocation, inventory, lambda control: control.renew(wanted, signer))
     invocation.render.result(

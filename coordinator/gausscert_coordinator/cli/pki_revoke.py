@@ -9,7 +9,7 @@ import click
 from gausscert_common.errors import InvalidInput, Reason
 from gausscert_common.identity import Role
 
-from gausscert_coordinator.cli import ca_key
+from gausscert_coordinator.cli import ca_key, stopped
 from gausscert_coordinator.cli.group import Verb, pass_invocation
 from gausscert_coordinator.cli.settings import Invocation
 from gausscert_coordinator.cli.verbs import PKI
@@ -43,8 +43,9 @@ _PERSONS = [role.value for role in Role if role is not Role.NODE]
     ),
     exits={
         ExitCode.DONE: "revoked, and every node refuses it",
-        ExitCode.REFUSED: "nobody of that name, your own credential, or a node that refuses",
-        ExitCode.UNREACHABLE: "revoked here, but some node did not answer: run it again",
+        ExitCode.REFUSED: "nobody of that name, your own credential, a CA of another cluster than the"
+        " inventory's, or a node that refuses",
+        ExitCode.UNREACHABLE: "revoked here, but some node did not answer, or it was stopped: run it again",
     },
 )
 @click.argument("name", metavar="NAME")
@@ -88,12 +89,16 @@ def command(
     found = _found(pki_register.entries(directory), name, role)
     kept = _kept(found, keep, keep_newest=keep_newest)
     chosen = tuple(each for each in found if each not in kept)
-    inventory = None if no_send else _spared(invocation, chosen)
+    inventory = None if no_send else _told(invocation, found, chosen)
+    invocation.stopped = stopped.while_telling_nodes(
+        "deny.list beside the CA may have what was revoked, and nodes may know"
+    )
     listed = pki_register.revoke(directory, chosen, "revoked")
     shown: tuple[Denial, ...] = ()
     if inventory is not None:
         lines = "".join(f"{one.line}\n" for one in listed.entries).encode()
-        shown = control_session.ask(invocation, inventory, lambda control: control.deny(lines))
+        cluster = inventory.cluster
+        shown = control_session.ask(invocation, inventory, lambda control: control.deny(lines, cluster))
     invocation.render.result(
         "pki revoke",
         tables_pki.revoked_document(chosen, shown),
@@ -144,13 +149,18 @@ def _kept(found: Sequence[Entry], serial: str | None, *, keep_newest: bool) -> t
     return tuple(each for each in newest if each is not None)
 
 
-def _spared(invocation: Invocation, chosen: Sequence[Entry]) -> Inventory:
-    """Whoever revokes himself could tell nobody."""
+def _told(invocation: Invocation, found: Sequence[Entry], chosen: Sequence[Entry]) -> Inventory:
+    """Whose agents are told. Those of another cluster would take the list, and refuse nobody by it whom they
+    let in; and whoever revokes himself could tell nobody."""
     from datetime import UTC, datetime
 
     from gausscert_common import credentials
 
+    from gausscert_coordinator.control_plane import require_same_cluster
+
     inventory = invocation.inventory()
+    for each in found:
+        require_same_cluster(each.identity.cluster, inventory)
     own = credentials.load_person(inventory.credentials, cluster=inventory.cluster, now=datetime.now(UTC))
     if any(each.fingerprint == own.own.fingerprint for each in chosen):
         raise InvalidInput(

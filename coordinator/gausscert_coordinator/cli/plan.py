@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 from gausscert_common.protocol.words import RestartScope, SslWish
 
+from gausscert_coordinator.cli import stopped
 from gausscert_coordinator.cli.group import Verb, pass_invocation
 from gausscert_coordinator.cli.passwords import PasswordFiles
 from gausscert_coordinator.cli.planned import out_of, out_options
@@ -45,6 +46,7 @@ from gausscert_coordinator.exit_codes import ExitCode, exit_code
         ExitCode.REFUSED: "it would be refused; the findings say why",
         ExitCode.IN_DOUBT: "a transaction is in doubt: run gausscert recover",
         ExitCode.UNREACHABLE: "nodes are unreachable or locked",
+        ExitCode.OWN_ERROR: f"with --out: {stopped.WRITING}",
     },
 )
 @bundle_argument
@@ -77,9 +79,9 @@ def command(
     from gausscert_coordinator.cli.session import Session
 
     keeping = out_of(out, valid_days)
-    given = read_bundle(invocation, directory, server_password_file, client_password_file)
     options = options_of(enable_ssl, restart, drop_crls, take_over, accept_state, exclude)
     with Session(invocation) as session:
+        given = read_bundle(invocation, directory, server_password_file, client_password_file)
         made = with_findings_of(given, session.ask(lambda cluster: cluster.plan(given.bundle, options)))
     kept = keeping if made.feasible else None
     if kept is not None:

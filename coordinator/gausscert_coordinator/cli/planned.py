@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -11,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 import click
 from gausscert_common.errors import InvalidInput, Reason
 
+from gausscert_coordinator import inventory_clusters
 from gausscert_coordinator.plan_record import LONGEST_DAYS, VALID_DAYS, Origin, record
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gausscert_coordinator.cli.passwords import PasswordFiles
-    from gausscert_coordinator.cli.settings import Invocation
+    from gausscert_coordinator.cli.settings import Invocation, Settings
     from gausscert_coordinator.plan_record import PlanRecord
     from gausscert_coordinator.report import Plan, ReplaceOptions
 
@@ -67,10 +69,12 @@ class Out:
             InvalidInput: It cannot be written there.
         """
         from gausscert_coordinator import naming, plan_file
+        from gausscert_coordinator.cli import stopped
 
         made_at = invocation.now()
         until = made_at + timedelta(days=self.days)
         origin = Origin(str(directory.absolute()), made_at, naming.person(), until)
+        invocation.stopped = stopped.while_writing(self.path)
         plan_file.write(self.path, record(plan, origin))
 
     def command_line(self, invocation: Invocation, files: PasswordFiles) -> str:
@@ -114,6 +118,11 @@ class Agreed:
     def directory(self) -> Path:
         """Of the bundle, as the plan has it."""
         return Path(self.kept.origin.directory)
+
+    def choose_cluster(self, settings: Settings) -> None:
+        """Where nobody has said which cluster is meant, the plan has."""
+        if settings.cluster is None and not os.environ.get(inventory_clusters.VARIABLE):
+            settings.cluster = self.kept.cluster
 
     def options(self, asked: ReplaceOptions, context: click.Context) -> ReplaceOptions:
         """Those of the plan.
@@ -160,7 +169,7 @@ def source(directory: Path | None, path: Path | None, context: click.Context) ->
     """Where the bundle lies, and the plan on file, if there is one.
 
     Raises:
-        InvalidInput: ARGUMENT_INVALID; the file is no plan.
+        InvalidInput: ARGUMENT_INVALID, the file is no plan; USAGE, its bundle has gone.
         click.UsageError: Neither is named.
     """
     if path is None:
@@ -170,6 +179,13 @@ def source(directory: Path | None, path: Path | None, context: click.Context) ->
     from gausscert_coordinator import plan_file
 
     agreed = Agreed(path, plan_file.read(path))
+    if directory is None and not os.path.isdir(agreed.directory):
+        raise InvalidInput(
+            Reason.USAGE,
+            "the plan's bundle does not lie there any more, or you may not look",
+            file=str(agreed.directory),
+            remedy=f"say where it lies now: gausscert replace DIR --plan {shlex.quote(str(path))}",
+        )
     return directory or agreed.directory, agreed
 
 

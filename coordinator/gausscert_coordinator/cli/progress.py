@@ -259,5 +259,10 @@ class LineProgress(_NothingToSetUp):
 class Silent(_NothingToSetUp):
     """--quiet: nothing but what the operator must know."""
 
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
     def __call__(self, progress: Progress) -> None:
-        """Nothing."""
+        """What an interruption does; of everything else nothing."""
+        if progress.urgent:
+            self._console.print(cell(progress.detail), soft_wrap=True)

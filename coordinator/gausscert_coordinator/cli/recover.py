@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from gausscert_common.errors import InvalidInput, Reason
@@ -11,16 +12,14 @@ from gausscert_common.protocol.words import RestartScope
 
 from gausscert_coordinator.cli import completing
 from gausscert_coordinator.cli.group import Verb, pass_invocation
-from gausscert_coordinator.cli.passwords import password_options
-from gausscert_coordinator.cli.replacing import (
-    accept_state_option,
-    read_bundle,
-    restart_option,
-    yes_option,
-)
+from gausscert_coordinator.cli.passwords import PasswordFiles, complete, password_options
+from gausscert_coordinator.cli.replacing import accept_state_option, restart_option, yes_option
 from gausscert_coordinator.cli.settings import Invocation
 from gausscert_coordinator.cli.verbs import ROOT
 from gausscert_coordinator.exit_codes import ExitCode, exit_code
+
+if TYPE_CHECKING:
+    from gausscert_common.bundle import Bundle
 
 
 @click.command(
@@ -116,10 +115,10 @@ def command(
     from gausscert_coordinator.cli.session import Session
 
     prefer = Choice.FINISH if finish else Choice.ROLL_BACK
-    bundle = None
-    if directory is not None:
-        bundle = read_bundle(invocation, directory, server_password_file, client_password_file).bundle
+    files = PasswordFiles(server_password_file, client_password_file)
+    _require_bundle(directory, files)
     with Session(invocation) as session:
+        bundle = _read_bundle(invocation, directory, files) if directory is not None else None
         if not (
             yes
             or asking.recovery_agreed(invocation, session, prefer, restart, exclude, joins=bundle is not None)
@@ -141,3 +140,27 @@ def command(
     render = invocation.render
     render.result("recover", documents.result(result), lambda: ending.result(result, render.width))
     return exit_code(result)
+
+
+def _require_bundle(directory: Path | None, files: PasswordFiles) -> None:
+    """A password that opens nothing was meant for something."""
+    if directory is None and files != PasswordFiles():
+        named = " and ".join(files.words()[::2])
+        raise InvalidInput(
+            Reason.USAGE, f"{named} without --bundle", remedy="name the bundle, or leave the password out"
+        )
+
+
+def _read_bundle(invocation: Invocation, directory: Path, files: PasswordFiles) -> Bundle:
+    """What is wrong with its files is said before anybody is asked for a password: no node judges them here,
+    and a key that is not read would only make it another bundle."""
+    from gausscert_common.bundle import Bundle
+
+    from gausscert_coordinator import bundle_files
+    from gausscert_coordinator.cli import tables
+
+    read = bundle_files.read_directory(directory)
+    bundle_files.require_readable(directory, read.findings)
+    if read.findings:
+        invocation.render.note(tables.findings(read.findings, invocation.render.err_width))
+    return complete(Bundle(read.pem, factor_files=read.factor_files), files, invocation.terminal)

@@ -120,7 +120,7 @@ class Renderer:
     def progress(self, nodes: tuple[str, ...]) -> Watcher:
         """How a transaction is shown while it runs: a board on a terminal, lines elsewhere."""
         if self._settings.quiet:
-            return Silent()
+            return Silent(self._err)
         if self._err.is_terminal and not self._err.is_dumb_terminal:
             return LiveProgress(self._err, nodes, verbose=self._settings.verbose)
         return LineProgress(self._err, verbose=self._settings.verbose)

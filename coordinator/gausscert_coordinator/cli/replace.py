@@ -76,7 +76,8 @@ def command(
     A node that does not answer refuses it, too. With --exclude it is done without that node; what that means
     is in the plan and in docs/runbook.md.
 
-    Ctrl-C and SIGTERM turn back as long as that is possible. A closed terminal does not stop it.
+    Ctrl-C and SIGTERM turn back as long as that is possible. A third Ctrl-C abandons it, in doubt. A closed
+    terminal and Ctrl-Z do not stop it.
     """
     context = click.get_current_context()
     where, agreed = planned.source(directory, plan_file, context)
@@ -86,9 +87,10 @@ def command(
     options = options_of(enable_ssl, restart, drop_crls, take_over, accept_state, exclude)
     if agreed is not None:
         options = agreed.options(options, context)
+        agreed.choose_cluster(invocation.settings)
         invocation.render.note(agreed.introduced())
-    given = read_bundle(invocation, where, server_password_file, client_password_file)
     with Session(invocation) as session:
+        given = read_bundle(invocation, where, server_password_file, client_password_file)
         plan = with_findings_of(given, session.ask(lambda cluster: cluster.plan(given.bundle, options)))
         if agreed is not None:
             plan = agreed.held_to(plan, invocation)

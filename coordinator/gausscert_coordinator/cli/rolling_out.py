@@ -192,11 +192,16 @@ def half_done() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        raise NodeFailure(
-            Reason.ROLLOUT_FAILED,
-            "stopped by the operator; steps that were begun on nodes may have been done",
-            remedy="run it again: what is done already is not done twice",
-        ) from None
+        raise stopped() from None
+
+
+def stopped() -> NodeFailure:
+    """What that Ctrl-C is told as, and one that comes while the result is told."""
+    return NodeFailure(
+        Reason.ROLLOUT_FAILED,
+        "stopped by the operator; steps that were begun on nodes may have been done",
+        remedy="run it again: what is done already is not done twice",
+    )
 
 
 def once_begun(error: GausscertError) -> GausscertError:

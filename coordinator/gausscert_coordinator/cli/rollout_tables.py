@@ -9,13 +9,15 @@ from gausscert_common.errors import GausscertError, NodeRefusal, Reason
 from gausscert_common.findings import Finding, errors
 
 from gausscert_coordinator.cli import documents, rolling_out, tables
-from gausscert_coordinator.cli.layout import BAD, DOUBTFUL, FAINT, GOOD, STRONG, cell, fitted
+from gausscert_coordinator.cli.layout import BAD, DOUBTFUL, FAINT, GOOD, STRONG, cell, counted, fitted
 from gausscert_coordinator.exit_codes import ExitCode, gravest
 from gausscert_coordinator.rollout.decide import BEFORE_ANY_START, DOING, NodePlan, Step
 from gausscert_coordinator.rollout.deploying import Looked
 from gausscert_coordinator.rollout.outcome import NodeOutcome, State
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from rich.console import RenderableType
     from rich.text import Text
 
@@ -32,7 +34,7 @@ class Told:
     outcomes: tuple[NodeOutcome, ...]
     """() where nothing was begun."""
     late: tuple[Finding, ...] = ()
-    """What kept it from being recorded."""
+    """Of no node: what kept it from being recorded, and of whom it is not known who is revoked."""
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -80,7 +82,8 @@ def document(told: Told) -> dict[str, Any]:
 
 def _unseen(node: str, error: GausscertError) -> dict[str, Any]:
     unknown = dict.fromkeys(("state", "release", "former_release", "service", "user", "restarts"))
-    nothing: dict[str, Any] = {"planned": [], "done": [], "failed_at": None, "put_back": None}
+    nothing: dict[str, Any] = {"planned": [], "done": []}
+    unknown |= dict.fromkeys(("failed_at", "put_back", "lacked"))
     return {"node": node, **unknown, **nothing, "error": documents.error(error)}
 
 
@@ -99,6 +102,7 @@ def _node(plan: NodePlan, outcome: NodeOutcome | None) -> dict[str, Any]:
         "done": [] if outcome is None else [step.value for step in outcome.done],
         "failed_at": failed_at,
         "put_back": None if outcome is None else outcome.put_back,
+        "lacked": len(plan.lacks),
         "error": error,
     }
 
@@ -113,6 +117,7 @@ def text(told: Told, width: int) -> list[RenderableType]:
         parts.append(fitted(("node", "user", "service", "release", "steps", "state"), rows, width))
     if not told.outcomes:
         parts += _explained(told.plans)
+    parts += [cell(line) for plan in told.plans for line in _denied(plan, outcomes.get(plan.node))]
     if told.findings:
         parts.append(tables.findings(told.findings, width))
     return [*parts, *tables.failures(told.failures)]
@@ -135,6 +140,15 @@ def _row(plan: NodePlan, outcome: NodeOutcome | None) -> list[Text]:
         cell(", ".join(step.value for step in steps) or "none"),
         cell(state, style),
     ]
+
+
+def _denied(plan: NodePlan, outcome: NodeOutcome | None) -> Iterator[str]:
+    """Whom its agent lacks, or has got; where that failed, a finding or the failure says so."""
+    many = f"{counted(len(plan.lacks), 'credential')} more, which are revoked"
+    if plan.lacks and outcome is None:
+        yield f"{plan.node}: is to deny {many}"
+    elif plan.lacks and outcome is not None and outcome.state is State.DEPLOYED and not outcome.findings:
+        yield f"{plan.node}: denies {many}"
 
 
 def _explained(plans: tuple[NodePlan, ...]) -> list[RenderableType]:

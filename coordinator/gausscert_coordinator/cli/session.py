@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import signal
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Self, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Final, Self, TypeVar
 
 from gausscert_coordinator import own_credential
 from gausscert_coordinator.cli import tables
-from gausscert_coordinator.interrupt import Interrupt
+from gausscert_coordinator.cli.layout import cell
+from gausscert_coordinator.cli.presses import Presses
+from gausscert_coordinator.interrupt import Interrupt, answer
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -23,6 +26,9 @@ if TYPE_CHECKING:
     from gausscert_coordinator.report import Progress, Result
 
 T = TypeVar("T")
+
+_IGNORED: Final = (signal.SIGHUP, signal.SIGTSTP, signal.SIGTTOU)
+"""While a transaction runs."""
 
 
 class Session:
@@ -86,8 +92,17 @@ class Session:
     ) -> Result:
         interrupt = Interrupt()
         self._invocation.transaction_begun = True
-        with self._invocation.render.progress(nodes) as watcher, _signals_turn_back(interrupt):
+        ask = partial(self._ask_to_stop, interrupt)
+        with (
+            self._invocation.render.progress(nodes) as watcher,
+            _signals_turn_back(interrupt, ask, self._invocation.clock),
+        ):
             return await transaction(self._open(), watcher, interrupt)
+
+    def _ask_to_stop(self, interrupt: Interrupt) -> None:
+        """The engine answers; before there is one, and between two, nobody else would."""
+        if not interrupt.request():
+            self._invocation.render.important(cell(answer(interrupt.count)))
 
     def _warn(self) -> None:
         if self.warnings:
@@ -105,24 +120,28 @@ async def _leave(opened: AbstractAsyncContextManager[Cluster]) -> None:
 
 
 @contextmanager
-def _signals_turn_back(interrupt: Interrupt) -> Iterator[None]:
+def _signals_turn_back(
+    interrupt: Interrupt, ask: Callable[[], None], clock: Callable[[], float]
+) -> Iterator[None]:
     """What an interruption does at that moment is the engine's to say; it tells the watcher.
 
-    A closed terminal is no wish to stop: the transaction goes on without anybody to see it.
+    A closed terminal is no wish to stop: the transaction goes on without anybody to see it. Nor does it stand
+    still, perhaps with CM down, for a Ctrl-Z or for `stty tostop` in the background.
     """
     loop = asyncio.get_running_loop()
 
     def terminate() -> None:
         # Service managers repeat SIGTERM; only a person at the keyboard may insist until abandoned.
         if not interrupt.requested:
-            interrupt.request()
+            ask()
 
-    loop.add_signal_handler(signal.SIGINT, interrupt.request)
+    loop.add_signal_handler(signal.SIGINT, Presses(ask, clock).pressed)
     loop.add_signal_handler(signal.SIGTERM, terminate)
-    hangup = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in _IGNORED}
     try:
         yield
     finally:
-        signal.signal(signal.SIGHUP, hangup)
+        for number, handler in before.items():
+            signal.signal(number, handler)
         loop.remove_signal_handler(signal.SIGTERM)
         loop.remove_signal_handler(signal.SIGINT)

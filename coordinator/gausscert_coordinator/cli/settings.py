@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sys
+import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
+
+    from gausscert_common.errors import GausscertError
 
     from gausscert_coordinator.cli.ports import Cluster
     from gausscert_coordinator.cli.render import Renderer
@@ -87,7 +90,7 @@ def _doctor(inventory: Inventory) -> Doctor:
 def _controlling_terminal() -> Terminal:
     from gausscert_coordinator.cli.terminal import Terminal
 
-    return Terminal(sys.stdin or io.StringIO(), sys.stderr or io.StringIO())
+    return Terminal(sys.stdin or io.TextIOWrapper(io.BytesIO()), sys.stderr or io.StringIO())
 
 
 @dataclass
@@ -101,10 +104,15 @@ class Invocation:
     open_control_plane: Callable[[Inventory], AbstractAsyncContextManager[ControlPlane]] = _open_control_plane
     open_terminal: Callable[[], Terminal] = _controlling_terminal
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    clock: Callable[[], float] = time.monotonic
+    """Seconds, for what lies between two moments."""
     open_ssh: Callable[[], Ssh] = _system_ssh
     open_doctor: Callable[[Inventory], Doctor] = _doctor
     transaction_begun: bool = False
     """From here on nobody may say any more that nothing was changed."""
+    stopped: GausscertError | None = None
+    """What a Ctrl-C is told as from here on, by a verb that is no transaction and may have changed something
+    (`cli.stopped`); None where nothing was changed yet."""
 
     @cached_property
     def render(self) -> Renderer:

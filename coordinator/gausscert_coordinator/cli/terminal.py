@@ -63,7 +63,11 @@ class Terminal:
                     remedy="give it in a file that only you can read",
                 ) from warning
             except EOFError as end:
-                raise InvalidInput(Reason.ARGUMENT_INVALID, "no password was given") from end
+                raise InvalidInput(
+                    Reason.ARGUMENT_INVALID,
+                    "no password was given",
+                    remedy="type it, or give it in a file that only you can read",
+                ) from end
             except UnicodeDecodeError as error:
                 error.object = b""  # what was typed is in there, and goes no further
                 raise _no_text() from None

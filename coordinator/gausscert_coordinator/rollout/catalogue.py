@@ -184,6 +184,32 @@ ROLLOUT: Final[Mapping[str, Rule]] = table(
         "look at its log on the node (journalctl -u gausscert-agent), then deploy the release that is to run",
     ),
     _Rule(
+        "ROLLOUT_DENY_LIST_UNUSABLE",
+        ERROR,
+        "The agent's deny list cannot be used",
+        "It keeps everybody out, because nobody knows whom it denies, or it would with those who are revoked"
+        " since.",
+        "mend that file on the node: docs/runbook.md, `Somebody has left, or a key is lost`; then run this"
+        " again",
+    ),
+    _Rule(
+        "ROLLOUT_NOT_DENIED",
+        ERROR,
+        "The agent lets in who is revoked",
+        "It is healthy, but did not take the credentials that it lacks on its deny list.",
+        "see the cause, then run this again, or gausscert pki revoke",
+    ),
+    _Rule(
+        "ROLLOUT_REVOKED_UNKNOWN",
+        WARNING,
+        "Whom the nodes have to deny is not known here",
+        "An agent that starts without a deny list lets in everybody whom its CA has issued a credential,"
+        " those who are revoked included. Who is revoked stands in deny.list beside the CA.",
+        "name the CA's directory with --pki, or copy its deny.list beside the inventory's ca.crt, then run"
+        " this again; or run gausscert pki revoke again, where the CA is, for one who is revoked: it sends"
+        " all",
+    ),
+    _Rule(
         "ROLLOUT_CONFIG",
         WARNING,
         "The agent has something to say of its configuration",

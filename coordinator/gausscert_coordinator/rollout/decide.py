@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from gausscert_common.findings import Finding, errors
 
-from gausscert_coordinator.rollout import journal_findings
+from gausscert_coordinator.rollout import journal_findings, revoked
 from gausscert_coordinator.rollout.catalogue import finding
 from gausscert_coordinator.rollout.facts import Facts, Service
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
+
+    from gausscert_common.denylist import Denied
 
 SPACE_BYTES: Final = 300 * 1024 * 1024
 """A release is about 110 MB, its wheels 20; two releases are kept."""
@@ -31,9 +33,10 @@ class Step(StrEnum):
     SERVICE = "service"
     """Lay the unit ready."""
     ACTIVATE = "activate"
-    """Put in their place what lies ready, make the release the current one, and start the agent, or start it
-    anew."""
+    """Put in their place what lies ready, and whom an agent that is down has to deny; make the release the
+    current one, and start the agent, or start it anew."""
     HEALTH = "health"
+    """And tell an agent that ran before whom it has to deny, if it lacks any of them."""
     TIDY = "tidy"
 
 
@@ -73,6 +76,8 @@ class Wanted:
     user: str = ""
     """Named in the inventory."""
     directory: str = ""
+    revoked: tuple[Denied, ...] = ()
+    """Who is to be let in no more, as far as that is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +95,16 @@ class NodePlan:
     def refused(self) -> tuple[Finding, ...]:
         """What speaks against it."""
         return errors(self.findings)
+
+    @property
+    def lacks(self) -> tuple[Denied, ...]:
+        """Whom its agent does not deny yet, and is to."""
+        return revoked.lacking(self.facts.denied, self.wanted.revoked)
+
+    @property
+    def changes(self) -> bool:
+        """Whether anything is done there but to ask."""
+        return bool(set(self.steps) - {Step.HEALTH}) or bool(self.lacks)
 
     @property
     def restarts(self) -> bool:
@@ -168,6 +183,7 @@ def _steps(facts: Facts, wanted: Wanted, service: Service) -> tuple[Step, ...]:
         facts.release != wanted.release
         or needed[Step.CONFIGURE]
         or (service is not Service.NONE and (needed[Step.SERVICE] or _not_up_to_date(facts, wanted)))
+        or (facts.running is None and bool(revoked.lacking(facts.denied, wanted.revoked)))
     )
     needed[Step.HEALTH] = service is not Service.NONE or facts.running is not None
     return tuple(step for step in Step if needed[step])
@@ -237,11 +253,17 @@ def _no_service(facts: Facts, asked: Service) -> str:
     return f"there is no systemd such as asked for: {whose}"
 
 
+def _spoilt(facts: Facts, wanted: Wanted) -> Iterator[Finding]:
+    if cause := revoked.unusable(facts.denied, wanted.revoked):
+        yield finding("ROLLOUT_DENY_LIST_UNUSABLE", cause, wanted.node, file=f"{facts.state}/deny.list")
+
+
 def _in_the_way(
     facts: Facts, wanted: Wanted, service: Service | None, steps: tuple[Step, ...]
 ) -> Iterator[Finding]:
     """What is there already and must not be run over."""
     node = wanted.node
+    yield from _spoilt(facts, wanted)
     if facts.service not in (Service.NONE, service) and service is not None:
         yield finding("ROLLOUT_OTHER_SERVICE", f"the agent is started by systemd ({facts.service})", node)
     if another := facts.is_another(wanted.cluster, node):

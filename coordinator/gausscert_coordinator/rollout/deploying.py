@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from gausscert_common.errors import GausscertError, InternalError, Reason, Unreachable
 
 from gausscert_coordinator.rollout import facts as facts_of
-from gausscert_coordinator.rollout import putting_back
+from gausscert_coordinator.rollout import putting_back, revoked
 from gausscert_coordinator.rollout.catalogue import finding
 from gausscert_coordinator.rollout.decide import BEFORE_ANY_START, NodePlan, Step
 from gausscert_coordinator.rollout.outcome import NodeOutcome, State
@@ -231,11 +231,23 @@ class Rollout:
         node = self._nodes[work.plan.node]
         if step is Step.HEALTH:
             await self._doctor.healthy(node.inventory)
+            await self._tell_revoked(work, node)
             return
         request = self._request(node, step.value, **work.request(step))
         said = await node.ask({**request, "user": work.plan.facts.account}, work.blobs(step))
         if step is Step.CONFIGURE and said:
             work.outcome.findings.append(finding("ROLLOUT_CONFIG", str(said), work.plan.node))
+
+    async def _tell_revoked(self, work: Work, node: Node) -> None:
+        """An agent that is healthy and does not take it is not put back for that: it would lack them, too."""
+        lacks = work.plan.lacks
+        if not lacks or work.plan.facts.running is None:
+            return
+        try:
+            await self._doctor.deny(node.inventory, revoked.lines(lacks).encode())
+        except GausscertError as error:
+            name = node.inventory.name
+            work.outcome.findings.append(finding("ROLLOUT_NOT_DENIED", error.message, name, file=error.file))
 
     def _request(self, node: Node, action: str, **more: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
         install = node.inventory.install
@@ -263,7 +275,7 @@ def _state(work: Work) -> State:
         return State.FAILED
     if work.outcome.state is State.UNTOUCHED:
         return State.UNTOUCHED
-    return State.UNCHANGED if set(work.plan.steps) <= {Step.HEALTH} else State.DEPLOYED
+    return State.UNCHANGED if not work.plan.changes else State.DEPLOYED
 
 
 async def _side_by_side(do: Callable[[Any], Awaitable[None]], each: Iterable[Any]) -> None:

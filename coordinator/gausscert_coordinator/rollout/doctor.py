@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -18,6 +19,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc  # type: ignore[import-un
 from gausscert_coordinator import agents
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from gausscert_common.findings import Finding
     from gausscert_common.model import NodeReport
 
@@ -40,6 +43,17 @@ class Doctor(Protocol):
 
         Raises:
             GausscertError: It does not, with what it says of itself; or it cannot be reached.
+        """
+
+    async def deny(self, node: InventoryNode, entries: bytes) -> None:
+        """Have an agent let certificates in no more.
+
+        Args:
+            node: Whose agent.
+            entries: Lines of a deny list.
+
+        Raises:
+            GausscertError: It refuses, or cannot be reached.
         """
 
 
@@ -74,6 +88,11 @@ class GrpcDoctor:
                 raise await self._why(node)
             await asyncio.sleep(_AGAIN_S)
 
+    async def deny(self, node: InventoryNode, entries: bytes) -> None:
+        """See `Doctor`."""
+        async with self._client(node) as client:
+            await client.extend_deny_list(entries)
+
     async def _serving(self, node: InventoryNode) -> bool:
         own = credentials.load_person(
             self.inventory.credentials, cluster=self.inventory.cluster, now=datetime.now(UTC)
@@ -100,11 +119,16 @@ class GrpcDoctor:
         return not_serving(node.name, found)
 
     async def _report(self, node: InventoryNode, *, preflight: bool = False) -> NodeReport:
+        async with self._client(node) as client:
+            return await client.get_node(preflight=preflight)
+
+    @asynccontextmanager
+    async def _client(self, node: InventoryNode) -> AsyncIterator[agents.GrpcAgent]:
         timeouts = replace(self.inventory.timeouts, connect_s=_CALL_S, retry_s=_CALL_S)
         alone = replace(self.inventory, nodes=(node,), timeouts=timeouts)
         client = agents.connect(alone)[node.name]
         try:
-            return await client.get_node(preflight=preflight)
+            yield client
         finally:
             await client.close()
 

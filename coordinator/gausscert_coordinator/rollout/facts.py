@@ -90,6 +90,8 @@ class Facts:
     running: Running | None
     journal: Mapping[str, str] | None
     """As the agent tells it; None where nobody can."""
+    denied: str
+    """The agent's deny list, as text; "" for none."""
     held: Held
     agent_says: str = ""
     """What the agent that runs is in the middle of, by its own word; "" for nothing."""
@@ -190,6 +192,7 @@ def _read(document: Mapping[str, Any]) -> Facts:
         configured_state=told.text("configured_state"),
         configured_cluster=told.text("configured_cluster"),
         configured_node=told.text("configured_node"),
+        denied=told.text("denied"),
         running=None if running is None else _running(told.part("running")),
         journal=None if document["journal"] is None else told.part("journal").texts(),
         held=Held(credential.text("cert"), credential.text("ca"), credential.flag("key_fits")),

@@ -14,8 +14,10 @@ from gausscert_coordinator.rollout.decide import NodePlan, Wanted, choose, decid
 from gausscert_coordinator.rollout.facts import Facts, Service
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
+
+    from gausscert_common.denylist import Denied
 
     from gausscert_coordinator.inventory import Inventory, InventoryNode
     from gausscert_coordinator.rollout.bundle import Software
@@ -41,6 +43,7 @@ def plans(
     service: Service,
     own: credential.Own,
     now: datetime,
+    revoked: Sequence[Denied] = (),
 ) -> list[NodePlan]:
     """What has to be done on every node that was looked at.
 
@@ -51,7 +54,7 @@ def plans(
     for node in (node for node in nodes if node.name in facts):
         try:
             seen, said = facts[node.name], settings[node.name]
-            made.append(plan(inventory, node, seen, software, said, service, own, now))
+            made.append(plan(inventory, node, seen, software, said, service, own, now, revoked))
         except InvalidInput as error:
             wrong.append(at_once.of_node(node.name, error))
     if wrong:
@@ -68,6 +71,7 @@ def plan(
     service: Service,
     own: credential.Own,
     now: datetime,
+    revoked: Sequence[Denied] = (),
 ) -> NodePlan:
     """What has to be done on a node.
 
@@ -93,5 +97,6 @@ def plan(
         missing=missing,
         user=node.install.user,
         directory=node.install.directory,
+        revoked=tuple(revoked),
     )
     return decide(facts, wanted)

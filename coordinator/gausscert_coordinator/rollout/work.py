@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from gausscert_coordinator.rollout.decide import NodePlan, Step, activation, kept, start_command
 from gausscert_coordinator.rollout.parcel import Blob
+from gausscert_coordinator.rollout.revoked import laid
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -38,6 +39,7 @@ class Work:
                 "attempt": self.attempt,
                 "unread": plan.unread,
                 **activation(plan.steps, wanted.config, unit, drop_in, start=plan.starts),
+                **(laid(plan.facts.denied, plan.lacks) if plan.facts.running is None else {}),
             },
             Step.TIDY: {"keep": sorted(kept(plan.facts, wanted))},
         }

@@ -62,6 +62,9 @@ _ROLLED_OUT: Final[dict[str, Schema]] = {
                     " too; null: it was not tried."
                 )
             ),
+            lacked=maybe(
+                whole("How many credentials that are revoked its agent did not deny before; null: unknown.")
+            ),
             error=maybe(part("error")),
         )
     ),
@@ -219,6 +222,12 @@ DOCUMENTS: Final[dict[str, tuple[str, dict[str, Schema]]]] = {
                     software=text("Where it lies."),
                     etc=text("Likewise."),
                     state=text("Likewise."),
+                    denies=maybe(
+                        whole("How many certificates its deny list has; null: it cannot be understood.")
+                    ),
+                    lacks=maybe(
+                        whole("How many are revoked that it does not deny; null where that is not known.")
+                    ),
                 )
             ),
             "errors": every(part("error")),

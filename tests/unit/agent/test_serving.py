@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -55,6 +56,58 @@ def test_an_agent_that_serves_has_loaded_neither_click_nor_cryptography(tmp_path
     done = run(code, "serve", "--config", tmp_path / "none.toml")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("gausscert-agent: CONFIG_INVALID: ")
+
+
+FULL = pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+
+
+def told_to(out: object, *arguments: object) -> subprocess.CompletedProcess[str]:
+    argv = [sys.executable, "-c", CLI + "cli.main()", *map(str, arguments)]
+    return subprocess.run(argv, check=False, stdout=out, stderr=subprocess.PIPE, text=True)
+
+
+@FULL
+@pytest.mark.parametrize("argument", ["version", "--help"])
+def test_what_finds_no_room_is_no_success(argument):
+    with open("/dev/full", "w") as full:
+        done = told_to(full, argument)
+
+    assert done.returncode == 5
+    assert "standard output cannot be written: No space left on device" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("argument", ["version", "--help"])
+def test_a_reader_that_goes_away_is_no_failure(argument):
+    reader, writer = os.pipe()
+    os.close(reader)
+
+    done = told_to(writer, argument)
+
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@FULL
+@pytest.mark.parametrize("config", ["none.toml", ""], ids=["refused by us", "refused by the parser"])
+def test_a_refusal_that_cannot_be_told_keeps_its_code(tmp_path, config):
+    argv = [sys.executable, "-c", CLI + "cli.main()", "check-config", "--config", str(tmp_path / config)]
+
+    with open("/dev/full", "w") as full:
+        assert subprocess.run(argv, check=False, stderr=full).returncode == 2
+    closed = subprocess.run(
+        ["sh", "-c", 'exec "$@" 2>&-', "sh", *argv], check=False, stdout=subprocess.DEVNULL
+    )
+    assert closed.returncode == 2
+
+
+def test_a_bug_ends_with_the_code_for_one():
+    broken = "from gausscert_agent import serving\nserving.as_order = lambda _: 1 / 0\n"
+
+    done = run(broken + CLI + "cli.main()", "version")
+
+    assert done.returncode == 5
+    assert "ZeroDivisionError" in done.stderr
 
 
 @pytest.mark.parametrize(("arguments", "code"), [([], 0), (["--help"], 0), (["serve"], 2), (["dance"], 2)])

@@ -5,14 +5,17 @@ from __future__ import annotations
 import io
 import json
 import re
+import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cryptography import x509
+from gausscert_common import denylist
+from gausscert_common.denylist import Denied
 from gausscert_common.errors import NodeFailure, Reason, Unreachable
 from gausscert_common.identity import Role
 from gausscert_coordinator import history_reader, inventory_file, naming, pki, pki_register
@@ -47,9 +50,11 @@ class Desk:
             text += f'[[node]]\nname = "{name}"\naddress = "{name}:7443"\n'
         (root / "gausscert.toml").write_text(text)
 
-    def run(self, verb: str, *arguments: str, typed: str | None = None) -> Run:
+    def run(
+        self, verb: str, *arguments: str, typed: str | None = None, out: io.StringIO | None = None
+    ) -> Run:
         stdin = Tty(typed) if typed is not None else io.TextIOWrapper(io.BytesIO(b""))
-        out, err = io.StringIO(), io.StringIO()
+        out, err = out or io.StringIO(), io.StringIO()
         invocation = Invocation(
             load_inventory=lambda path, cluster: inventory_file.load(
                 path or Path("nowhere"), cluster=cluster
@@ -72,9 +77,9 @@ class Desk:
             code = run_command([*arguments, "--inventory", str(self.root / "gausscert.toml")])
         return Run(code, out.getvalue(), err.getvalue())
 
-    def deploy(self, *arguments: str) -> Run:
+    def deploy(self, *arguments: str, out: io.StringIO | None = None) -> Run:
         passphrase = ("--passphrase-file", str(self.root / "ca.pass"))
-        return self.run("deploy", "--bundle", self.bundle, *passphrase, *arguments)
+        return self.run("deploy", "--bundle", self.bundle, *passphrase, *arguments, out=out)
 
 
 def cli_history(desk: Desk, *arguments: str) -> Run:
@@ -501,7 +506,7 @@ def test_the_question_before_a_removal_says_what_goes(desk: Desk, arguments: tup
     assert "CM goes on" in done.err
 
 
-@pytest.mark.parametrize(("arguments", "typed"), [(("--yes",), None), ((), "y\n")])
+@pytest.mark.parametrize(("arguments", "typed"), [(("--yes",), None), (("-y",), None), ((), "y\n")])
 def test_a_removal_tells_what_went(desk: Desk, arguments: tuple[str, ...], typed: str | None):
     for name in NODES:
         desk.ssh.answers[name]["remove"] = ["/opt/gausscert/current"]
@@ -589,3 +594,125 @@ def test_a_ctrl_c_in_the_middle_does_not_say_that_nothing_was_changed(desk: Desk
     assert done.code == 2
     assert "may have been done" in done.err
     assert "run it again" in done.err
+
+
+class CtrlC(io.StringIO):
+    """Standard output, at which the operator has had enough."""
+
+    def write(self, text: str) -> int:
+        raise KeyboardInterrupt
+
+
+def test_nor_does_one_while_the_result_is_told(desk: Desk):
+    told = [desk.deploy(out=CtrlC()), desk.run("remove", "--yes", out=CtrlC())]
+
+    assert [(run.code, "may have been done" in run.err) for run in told] == [(2, True), (2, True)]
+    assert {action for _, action in desk.ssh.asked} >= {"activate", "remove"}
+
+
+# ---- who is revoked
+
+
+def installed(name: str) -> dict[str, Any]:
+    """A node on which a former release serves."""
+    former = "0.0.9-old"
+    return here(
+        service="system",
+        service_state="active",
+        release=former,
+        releases=[former],
+        running=running(former),
+        configured_state="/var/lib/gausscert",
+        configured_cluster="prod",
+        configured_node=name,
+        journal={"phase": "NONE"},
+    )
+
+
+def revoke(desk: Desk, name: str) -> Sequence[Denied]:
+    pki_register.revoke(
+        desk.root / "pki",
+        [each for each in pki_register.entries(desk.root / "pki") if each.identity.name == name],
+        "left",
+    )
+    return pki_register.deny_list(desk.root / "pki").entries
+
+
+def test_a_node_that_is_deployed_later_denies_who_was_revoked_before(desk: Desk):
+    pki.issue(desk.root / "pki", Role.OPERATOR, "bob", passphrase=b"a passphrase")
+    revoked = revoke(desk, "bob")
+    desk.ssh.answers["n2"]["look"] = installed("n2")
+
+    done = desk.deploy("--output", "json")
+
+    assert done.code == 0, done.out + done.err
+    (laid,) = [each for each in desk.ssh.requests if each.get("deny_list")]
+    assert (laid["node"], laid["action"]) == ("n1", "activate")
+    assert denylist.parse(laid["deny_list"]).entries == revoked
+    assert {name: denylist.read(sent).entries for name, sent in desk.doctor.denied.items()} == {"n2": revoked}
+    document = json.loads(done.out)
+    assert [each["lacked"] for each in document["nodes"]] == [1, 1]
+    assert document["findings"] == []
+    shown = desk.run("deploy", "--bundle", desk.bundle, "--dry-run")
+    assert "n1: is to deny 1 credential more, which are revoked" in shown.out
+
+
+def test_an_agent_that_goes_on_letting_them_in_is_no_success(desk: Desk):
+    pki.issue(desk.root / "pki", Role.OPERATOR, "bob", passphrase=b"a passphrase")
+    revoke(desk, "bob")
+    desk.ssh.answers["n2"]["look"] = installed("n2")
+    desk.doctor.deaf["n2"] = Unreachable(Reason.UNREACHABLE, "no answer")
+
+    done = desk.deploy()
+
+    assert done.code == 2
+    assert "ROLLOUT_NOT_DENIED" in done.out
+    assert "n1: denies 1 credential more" in done.out
+    assert "n2: denies" not in done.out
+
+
+def test_without_the_register_that_is_told_and_no_failure(desk: Desk):
+    register = desk.root / "elsewhere"
+    revoke(desk, "nobody")
+    (desk.root / "pki").rename(register)
+    (desk.root / "pki").mkdir()
+    for name in ("ca.crt", "operator-alice.crt", "operator-alice.key"):
+        shutil.copy2(register / name, desk.root / "pki" / name)
+
+    alone = desk.run("deploy", "--bundle", desk.bundle, "--dry-run", "--output", "json")
+    named = desk.deploy("--pki", str(register), "--output", "json")
+
+    (found,) = json.loads(alone.out)["findings"]
+    assert (alone.code, found["code"], found["severity"]) == (0, "ROLLOUT_REVOKED_UNKNOWN", "warning")
+    assert "--pki" in found["remedy"]
+    assert (named.code, json.loads(named.out)["findings"]) == (0, [])
+
+
+def test_whoever_is_revoked_himself_deploys_nothing(desk: Desk):
+    revoke(desk, "alice")
+
+    done = desk.deploy()
+
+    assert done.code == 2
+    assert "this credential is revoked" in done.err
+    assert {action for _, action in desk.ssh.asked} == {"look"}
+
+
+def test_status_shows_how_many_each_denies_and_that_some_lack(desk: Desk):
+    for name in ("bob", "carol"):
+        pki.issue(desk.root / "pki", Role.OPERATOR, name, passphrase=b"a passphrase")
+        revoke(desk, name)
+    there = {**installed("n1"), "denied": (desk.root / "pki" / "deny.list").read_text()}
+    desk.ssh.answers["n1"] = {"look": there}
+    desk.ssh.answers["n2"] = {"look": {**installed("n2"), "denied": there["denied"].rpartition("serial")[0]}}
+
+    shown = json.loads(desk.run("status", "--output", "json").out)["nodes"]
+
+    assert [(each["denies"], each["lacks"]) for each in shown] == [(2, 0), (1, 1)]
+    text = " ".join(desk.run("status").out.split())
+    assert "1, lacks 1" in text
+    assert "let in who is revoked: n2; gausscert pki revoke again" in text
+    desk.ssh.answers["n2"] = {"look": {**installed("n2"), "denied": "alice"}}
+    (desk.root / "pki" / "deny.list").unlink()
+    again = json.loads(desk.run("status", "--output", "json").out)["nodes"]
+    assert [(each["denies"], each["lacks"]) for each in again] == [(2, 0), (None, None)]

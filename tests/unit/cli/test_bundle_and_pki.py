@@ -308,6 +308,20 @@ def test_issue_without_a_ca_says_how_to_make_one(here):
     assert "gausscert pki init" in run.err
 
 
+def test_who_is_revoked_goes_with_the_credential_of_a_node(here):
+    init("--no-passphrase")
+    issue("operator", "alice")
+    before = issue("node", "n1")
+    cli("pki", "revoke", "alice", "--dir", "pki", "--no-send")
+
+    after, person = issue("node", "n2"), issue("operator", "bob")
+
+    assert [("deny.list" in run.err) for run in (before, after, person)] == [False, True, False]
+    (here / "pki" / "deny.list").write_text("alice")
+    spoilt = issue("node", "n3")
+    assert (spoilt.code, "deny.list" in spoilt.err) == (0, True)
+
+
 def test_the_issued_document_names_the_identity(here):
     init("--no-passphrase")
 

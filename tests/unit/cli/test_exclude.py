@@ -197,6 +197,43 @@ def test_recover_without_a_readable_bundle_asks_the_cluster_nothing(tmp_path, pa
     assert [each[0] for each in given.asked if each[0] == "recover"] == []
 
 
+def test_recover_names_what_is_wrong_with_the_files_before_it_asks_for_a_password(bundle):
+    given = Given(result=result())
+    key = bundle / "server.key"
+    key.rename(bundle / "elsewhere")
+    key.symlink_to("elsewhere")
+    (bundle / "client.key").unlink()
+    (bundle / "client.key").mkdir()
+
+    run = cli("recover", "--bundle", str(bundle), given=given, typed="")
+
+    assert run.code == 2
+    assert "BUNDLE_INVALID" in run.err
+    assert "server.key: it is a symbolic link" in run.err
+    assert "client.key: it is no regular file" in run.err
+    assert "password" not in run.err
+    assert [each[0] for each in given.asked if each[0] == "recover"] == []
+
+
+def test_recover_warns_of_a_key_that_others_can_read_and_goes_on(bundle, passwords):
+    (bundle / "server.key").chmod(0o444)
+
+    run = cli("recover", "--bundle", str(bundle), *passwords, given=Given(result=result()))
+
+    assert run.code == 0
+    assert "KEY_FILE_READABLE" in run.err
+
+
+def test_passwords_without_a_bundle_are_refused_and_not_dropped(passwords):
+    given = Given(result=result())
+
+    run = cli("recover", *passwords[:2], given=given)
+
+    assert run.code == 2
+    assert "--server-password-file without --bundle" in run.err
+    assert given.asked == []
+
+
 def test_recover_that_still_waits_ends_with_the_code_of_what_is_away():
     given = Given(result=result(failures=(unreachable("n4"),), waiting=("n4",)))
 

@@ -54,11 +54,26 @@ def test_what_was_issued_to_somebody_is_written_down_and_sent(here):
     assert sorted(denied()) == sorted([serial(one), serial(other)])
     assert [kind for kind, *_ in given.asked] == ["deny", "close"]
     assert denylist.read(given.asked[0][1]) == pki_register.deny_list(CA)
+    assert given.asked[0][2] == "prod"
     assert {each["identity"] for each in run.document["revoked"]} == {
         "gausscert://prod/operator/alice",
         "gausscert://prod/observer/alice",
     }
     assert Path("pki/deny.list").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("args", [(), ("--keep-newest",)])  # of which nothing is chosen, but all is sent
+def test_the_ca_of_another_cluster_is_never_told_to_this_ones_nodes(here, args):
+    pki.init(Path("other"), "other", None)
+    pki.issue(Path("other"), Role.OPERATOR, "alice", out=Path("a"))
+    given = Given(denials=(Denial("n1", 1, 1, None),))
+
+    run = cli("pki", "revoke", "--dir", "other", "alice", *args, given=given)
+
+    assert run.code == 2
+    assert "the CA is that of cluster other, the inventory of prod" in " ".join(run.err.split())
+    assert (given.asked, Path("other/deny.list").exists()) == ([], False)
+    assert cli("pki", "revoke", "--dir", "other", "alice", "--no-send").code == 0
 
 
 def test_one_role_alone(here):

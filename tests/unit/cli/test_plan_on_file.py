@@ -314,6 +314,20 @@ def test_a_transaction_in_doubt_is_still_all_that_is_said(passwords, answer, kep
     assert "PLAN_DRIFTED" not in run.err
 
 
+def test_where_the_plans_bundle_has_gone_it_may_be_said_where_it_lies_now(bundle, passwords, answer, kept):
+    moved = bundle.rename(bundle.parent / "moved")
+    given = Given(plan=answer, result=result())
+
+    gone = carry_out(kept, passwords, given=given)
+    assert gone.code == 2
+    assert str(bundle) in gone.err
+    assert f"gausscert replace DIR --plan {kept}" in gone.err
+    assert "bundle new" not in gone.err
+    assert given.asked == []
+
+    assert carry_out(kept, passwords, str(moved), given=given).code == 0
+
+
 def test_a_file_that_is_no_plan_is_refused_before_anybody_is_asked(bundle, passwords, answer):
     given = Given(plan=answer)
 

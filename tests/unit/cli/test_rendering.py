@@ -101,6 +101,18 @@ def test_findings_fit_a_narrow_terminal_and_lose_nothing(monkeypatch):
         assert f"remedy for CODE_{number}" in " ".join(run.out.split())
 
 
+@pytest.mark.parametrize(("columns", "below"), [(30, True), (44, False)])
+def test_where_headings_leave_no_room_a_value_stands_below_its_own(monkeypatch, columns, below):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    code = "FILE_NOT_REGULAR"
+    given = Given(status=ClusterStatus("prod", (status_of("n1", findings=(finding(code),)),)))
+
+    lines = [line.split() for line in cli("status", given=given).out.splitlines()]
+
+    assert (["code"] in lines and lines[lines.index(["code"]) + 1] == [code]) is below
+    assert (["code", code] in lines) is not below
+
+
 def test_colours_on_a_terminal_only():
     assert ESCAPE in cli("status", given=healthy(), terminal_out=True).out
     assert ESCAPE not in cli("status", given=healthy()).out

@@ -336,6 +336,12 @@ FAILED = (
         (result(Verdict.NOTHING_DONE, failures=FAILED), 2, "nothing was changed"),
         (result(Verdict.NOTHING_DONE, failures=(unreachable("n2"),)), 4, "nothing was changed"),
         (result(Verdict.NOTHING_DONE, interrupted=True), 1, "as you asked"),
+        (result(Verdict.ROLLED_BACK, last_stage=Stage.STOP, interrupted=True), 1, "turned back at stop, as"),
+        (
+            result(Verdict.IN_DOUBT, last_stage=Stage.STOP, interrupted=True),
+            3,
+            "stopped at stop, interrupted",
+        ),
     ],
 )
 def test_every_way_to_end_has_its_code_its_word_and_each_cause(bundle, passwords, ended, code, word):

@@ -54,6 +54,28 @@ def test_a_refusal_keeps_its_code_without_a_reader(tmp_path):
     assert done.returncode == 2
 
 
+PASSWORDS = ("--server-password-file", "-", "--client-password-file", "-")
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (("inventory", "import", "-"), "standard input is closed"),
+        (("bundle", "new", "made", *PASSWORDS), "standard input (password of server.key)"),
+    ],
+    ids=["inventory import", "passwords"],
+)
+def test_a_closed_standard_input_is_refused_and_no_bug(args, said, tmp_path):
+    argv = ["sh", "-c", 'exec "$@" <&-', "sh", *COMMAND, *args]
+
+    done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "bug" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 @FULL
 @pytest.mark.parametrize(
     ("args", "code"), [(("version",), 5), (("--help",), 5), (("version", "--output", "json"), 5)], ids=str

@@ -87,6 +87,16 @@ def test_global_options_stand_before_or_after_the_verb(before):
     assert cli(*args, given=given).document["schema"] == "gausscert/status/v1"
 
 
+@pytest.mark.parametrize("verb", [("completion",), ("pki", "issue")], ids=" ".join)
+def test_choices_that_are_missing_are_told_in_one_line(verb):
+    run = cli(*verb)
+
+    first, _ = run.err.splitlines()
+    assert run.code == 2
+    assert "Choose from: " in first
+    assert "\\t" not in run.err
+
+
 def test_the_later_of_two_global_options_wins():
     given = Given(status=cluster_status())
 

@@ -12,10 +12,10 @@ from functools import partial
 import pytest
 from gausscert_common.errors import InternalError, InvalidInput, Reason, Unreachable
 from gausscert_common.model import WatchEvent
-from gausscert_coordinator import Choice, Coordinator, Verdict, api, node_events
+from gausscert_coordinator import Choice, Coordinator, ReplaceOptions, RestartScope, Verdict, api, node_events
 from gausscert_coordinator.api import Cluster
 from support import fake_node
-from support.fake_cluster import FakeCluster
+from support.fake_cluster import FakeCluster, until_death
 
 INVENTORY = """
 [clusters.prod.credentials]
@@ -73,6 +73,24 @@ async def test_it_looks_plans_replaces_and_recovers(fake, capfd):
     assert seen
     assert again.verdict is Verdict.NOTHING_DONE
     assert capfd.readouterr() == ("", "")
+
+
+async def test_it_recovers_without_a_machine_that_died_in_the_middle(fake):
+    new = fake_node.bundle("new")
+    async with fake.coordinator() as coordinator:
+        plan = await coordinator.plan(new, ReplaceOptions(restart=RestartScope.NODE))
+        fake.die_after(7)
+        assert await until_death(fake, coordinator.replace(plan, new)) is None
+    fake.bring_back()
+    fake.power_off("node-c")
+
+    async with opened(fake) as cluster:
+        with_all = await cluster.recover(take_over=True)
+        without = await cluster.recover(take_over=True, exclude=("node-c",))
+
+    assert with_all.verdict is not Verdict.ROLLED_BACK
+    assert [each.node for each in with_all.failures] == ["node-c"]
+    assert without.verdict is Verdict.ROLLED_BACK
 
 
 async def test_what_nodes_do_is_told_and_not_raised(fake):

@@ -186,6 +186,38 @@ async def test_three_times_at_once_abandons_wherever_it_is(rpc, verdict):
     assert cluster.calls[-1][0] == rpc, "nothing more may be sent"
 
 
+def answers(told: list[Progress]) -> list[str]:
+    return [each.detail for each in told if each.urgent]
+
+
+@pytest.mark.parametrize("rpc", ["stop", "commit"])
+async def test_every_press_is_answered_and_says_what_the_next_one_does(rpc):
+    cluster, interrupt, told = FakeCluster(), Interrupt(), []
+    request_at(cluster, interrupt, rpc, "node-a", times=3)
+
+    result = await run(cluster, interrupt, told)
+
+    assert result.verdict is Verdict.IN_DOUBT
+    first, second, third = answers(told)
+    abandons = "a third time abandons it as it is, in doubt and perhaps with CM down"
+    assert ("turned back" if rpc == "stop" else "no way back") in first
+    assert "a second time changes nothing" in first
+    assert abandons in first
+    assert "changes nothing" in second
+    assert abandons in second
+    assert third == "interrupted for the third time: abandoned as it is"
+
+
+async def test_a_press_before_the_transaction_begins_is_answered_when_it_does():
+    cluster, interrupt, told = FakeCluster(), Interrupt(), []
+    assert not interrupt.request(), "nobody listens yet"
+
+    await run(cluster, interrupt, told)
+
+    (answered,) = answers(told)
+    assert "turned back" in answered
+
+
 async def test_a_failure_beside_an_interruption_is_told():
     cluster, interrupt = FakeCluster(), Interrupt()
     request_at(cluster, interrupt, "swap", "node-a")

@@ -94,6 +94,34 @@ def test_a_plan_that_others_may_write_to_is_not_read(tmp_path, mode):
     assert f"{mode:04o}" in error.message
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give away a file")
+def test_a_plan_of_another_user_is_neither_read_nor_written_over(tmp_path):
+    """Who owns it can change it, whatever its mode is."""
+    path = tmp_path / "plan.json"
+    plan_file.write(path, KEPT)
+    os.chown(path, 1500, 1500)
+
+    error = refused(plan_file.read, path)
+
+    assert "another user" in error.message
+    assert "copy it" in error.remedy
+    assert "no plan of your own" in refused(plan_file.write, path, KEPT).message
+    os.chown(path, 0, 0)
+    assert plan_file.read(path) == KEPT
+
+
+def test_roots_plan_may_be_read_by_whoever_can(tmp_path, monkeypatch):
+    path = tmp_path / "plan.json"
+    plan_file.write(path, KEPT)
+    mine = os.geteuid()
+    monkeypatch.setattr(plan_file.os, "geteuid", lambda: mine + 1)
+
+    if mine == 0:
+        assert plan_file.read(path) == KEPT
+    else:
+        assert "another user" in refused(plan_file.read, path).message
+
+
 def test_a_plan_that_others_may_read_is_read(tmp_path):
     """It holds no secret: it may be looked at by whoever has to agree."""
     path = tmp_path / "plan.json"

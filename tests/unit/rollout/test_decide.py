@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 
 import pytest
+from gausscert_common import denylist
+from gausscert_coordinator.rollout import revoked
 from gausscert_coordinator.rollout.decide import NodePlan, Step, Wanted, activation, choose, decide
 from gausscert_coordinator.rollout.facts import Service
 from gausscert_coordinator.rollout.outcome import NodeOutcome
@@ -26,6 +29,9 @@ INSTALLED = {
     "running": running(),
     "journal": {"phase": "NONE"},
 }
+
+
+REVOKED = denylist.parse("serial aa alice\nsha256 " + "bb" * 32 + " bob\n").entries
 
 
 def plan(wanted: Wanted = WANTED, **changes) -> NodePlan:
@@ -332,3 +338,73 @@ def test_without_a_service_manager_the_operator_is_told_what_to_start_and_what_t
 )
 def test_what_starts_the_agent_is_what_is_there_else_what_could(there, asked, chosen):
     assert choose(facts(**there), asked) is chosen
+
+
+# ---- who is revoked
+
+HAS = "# by hand\nserial 00AA somebody\nsha256 " + "BB" * 32
+DENYING = replace(WANTED, revoked=REVOKED)
+
+
+def test_an_agent_that_runs_is_told_and_not_restarted():
+    made = plan(DENYING, **INSTALLED, denied="serial aa\n")
+
+    assert made.steps == (Step.HEALTH,)
+    assert made.lacks == REVOKED[1:]
+    assert (made.changes, made.restarts, made.findings) == (True, False, ())
+
+
+@pytest.mark.parametrize("service", [Service.AUTO, Service.NONE])
+def test_an_agent_that_is_down_finds_the_list_when_it_is_started(service):
+    down = {**INSTALLED, "running": None, "service_state": "failed"}
+    if service is Service.NONE:
+        down |= {"service": "none", "service_state": "", "units": {}}
+
+    made = plan(replace(DENYING, service=service), **down)
+
+    assert Step.ACTIVATE in made.steps
+    assert set(made.steps) <= {Step.ACTIVATE, Step.HEALTH}
+    assert made.lacks == REVOKED
+
+
+def test_a_node_that_denies_them_all_is_left_alone_however_its_list_is_written():
+    for wanted, denied in ((DENYING, HAS), (WANTED, "serial ff\n"), (WANTED, "alice\n")):
+        made = plan(wanted, **INSTALLED, denied=denied)
+        assert (made.steps, made.lacks, made.changes) == ((Step.HEALTH,), (), False)
+        assert not made.findings
+
+
+@pytest.mark.parametrize("running_now", [running(), None], ids=["runs", "is down"])
+def test_a_transaction_is_no_reason_to_let_them_in(running_now):
+    in_flight = {"running": running_now, "journal": {"phase": "SWAPPED", "transaction": "tx"}}
+
+    made = plan(DENYING, **{**INSTALLED, **in_flight})
+
+    assert not made.findings
+    assert made.lacks == REVOKED
+
+
+def test_a_list_that_nobody_understands_is_not_added_to():
+    spoilt = plan(DENYING, **INSTALLED, denied="alice\n")
+    too_long = plan(DENYING, **INSTALLED, denied="#" * (denylist.MAX_BYTES - 10))
+
+    for made in (spoilt, too_long):
+        assert (codes(made), made.steps) == (["ROLLOUT_DENY_LIST_UNUSABLE"], (Step.HEALTH,))
+        assert made.refused[0].file == "/var/lib/gausscert/deny.list"
+
+
+def test_what_is_added_stands_after_what_is_there():
+    made = revoked.extended(HAS, REVOKED[:1])
+
+    assert made == HAS + "\nserial aa alice\n"
+    assert denylist.parse(revoked.extended("", REVOKED)).entries == REVOKED
+    assert revoked.extended("", REVOKED).startswith("# ")
+
+
+def test_a_node_is_told_all_of_its_list_and_which_one_was_looked_at():
+    assert revoked.laid("serial aa\n", ()) == {}
+    assert revoked.laid("", REVOKED)["former_deny_list"] == ""
+    assert revoked.laid(HAS, REVOKED[:1]) == {
+        "deny_list": HAS + "\nserial aa alice\n",
+        "former_deny_list": hashlib.sha256(HAS.encode()).hexdigest(),
+    }

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from gausscert_common.errors import NodeFailure, Reason
+from gausscert_common import denylist
+from gausscert_common.denylist import Denied
+from gausscert_common.errors import NodeFailure, Reason, Unreachable
+from gausscert_common.findings import errors
 from gausscert_common.identity import Identity, Role
 from gausscert_coordinator.inventory import AgentInstall, InventoryNode
 from gausscert_coordinator.pki import Signed
@@ -53,6 +57,7 @@ class Crew:
         self.doctor = FakeDoctor()
         self.software = software(root)
         self.told: list[str] = []
+        self.revoked: tuple[Denied, ...] = ()
         nodes = [InventoryNode(name, f"{name}:7443", install=AgentInstall()) for name in NAMES]
         self.rollout = Rollout(
             nodes, self.ssh, self.doctor, lambda _: "/opt/cm", lambda told: self.told.append(told.node)
@@ -60,7 +65,14 @@ class Crew:
 
     def plan(self, name: str, **changes) -> NodePlan:
         wanted = Wanted(
-            name, "prod", RELEASE, Service.AUTO, "config", {"unit": "u", "more": "d"}, credential_good=False
+            name,
+            "prod",
+            RELEASE,
+            Service.AUTO,
+            "config",
+            {"unit": "u", "more": "d"},
+            credential_good=False,
+            revoked=self.revoked,
         )
         return decide(facts(**changes), wanted)
 
@@ -182,3 +194,68 @@ def test_a_node_that_answers_nonsense_does_not_hide_what_the_others_are(crew: Cr
     assert {error.node: error.reason for error in seen.errors.values()} == {"n1": Reason.ROLLOUT_FAILED}
     assert removed == {"n3": ["/opt/gausscert"]}
     assert [(error.node, error.reason) for error in failed] == [("n2", Reason.INTERNAL)]
+
+
+# ---- who is revoked
+
+ALICE = denylist.parse("serial aa alice\n").entries
+
+
+def test_whom_a_new_agent_has_to_deny_goes_along_with_its_start(crew: Crew):
+    crew.revoked = ALICE
+
+    outcomes = crew.carry_out(denied="# by hand\n")
+
+    (request,) = [r for r in crew.ssh.requests if (r["action"], r["node"]) == ("activate", "n2")]
+    assert request["deny_list"] == "# by hand\nserial aa alice\n"
+    assert request["former_deny_list"] == hashlib.sha256(b"# by hand\n").hexdigest()
+    assert crew.doctor.denied == {}
+    assert outcomes["n2"].state is State.DEPLOYED
+
+
+def test_an_agent_that_ran_before_is_told_by_itself_once_it_is_healthy(crew: Crew):
+    crew.revoked = ALICE
+
+    outcomes = crew.carry_out(**INSTALLED)
+
+    assert crew.doctor.denied == dict.fromkeys(NAMES, b"serial aa alice\n")
+    assert not any("deny_list" in request for request in crew.ssh.requests)
+    assert outcomes["n1"].state is State.DEPLOYED
+
+
+def test_one_that_needs_nothing_else_is_told_and_counts_as_changed(crew: Crew):
+    crew.revoked = ALICE
+    plans = [
+        decide(
+            facts(**{**INSTALLED, "release": RELEASE, "releases": [RELEASE], "running": running()}),
+            Wanted(name, "prod", RELEASE, Service.AUTO, "", {}, credential_good=True, revoked=ALICE),
+        )
+        for name in NAMES
+    ]
+
+    done = asyncio.run(crew.rollout.carry_out(plans, crew.software, signed))
+
+    assert [(each.done, each.state) for each in done] == [([Step.HEALTH], State.DEPLOYED)] * 3
+    assert crew.ssh.asked == []
+    assert len(crew.doctor.denied) == 3
+
+
+def test_an_agent_that_does_not_take_it_is_told_of_and_not_put_back(crew: Crew):
+    crew.revoked = ALICE
+    crew.doctor.deaf["n1"] = Unreachable(Reason.UNREACHABLE, "no answer")
+
+    outcomes = crew.carry_out(**INSTALLED)
+
+    assert [(found.code, found.node) for found in outcomes["n1"].findings] == [("ROLLOUT_NOT_DENIED", "n1")]
+    assert errors(outcomes["n1"].findings)
+    assert (outcomes["n1"].error, outcomes["n1"].put_back) == (None, None)
+    assert set(crew.doctor.denied) == {"n2", "n3"}
+
+
+def test_an_agent_that_is_not_healthy_is_told_nothing(crew: Crew):
+    crew.revoked = ALICE
+    crew.doctor.ill["n1"] = NodeFailure(Reason.ROLLOUT_FAILED, "not healthy")
+
+    crew.carry_out(**INSTALLED)
+
+    assert crew.doctor.denied == {}

@@ -107,6 +107,66 @@ def test_a_credential_that_arrives_cut_short_changes_nothing(places: Layout):
     assert (places.pki / "node-n1.key").read_bytes() == b"OLD"
 
 
+def test_a_deny_list_is_for_the_agent_alone_and_replaces_the_one_that_was_looked_at(
+    places: Layout, open_umask
+):
+    configuration.deny(places.deny_list, "", b"serial aa\n")
+    configuration.deny(places.deny_list, digest(b"serial aa\n"), b"serial aa\nserial bb\n")
+
+    assert places.deny_list.read_bytes() == b"serial aa\nserial bb\n"
+    assert mode(places.deny_list) == 0o600
+    assert [path.name for path in places.state.iterdir()] == ["deny.list"]
+
+
+def test_an_empty_deny_list_is_as_good_as_none(places: Layout):
+    places.deny_list.touch()
+
+    configuration.deny(places.deny_list, "", b"serial aa\n")
+
+    assert places.deny_list.read_bytes() == b"serial aa\n"
+
+
+@pytest.mark.parametrize("former", ["", "00" * 32])
+def test_a_deny_list_that_was_changed_meanwhile_is_not_lost(places: Layout, former: str):
+    places.deny_list.write_bytes(b"serial cc\n")
+
+    with pytest.raises(Trouble, match="changed since"):
+        configuration.deny(places.deny_list, former, b"serial aa\n")
+
+    assert places.deny_list.read_bytes() == b"serial cc\n"
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, lambda path: path.symlink_to("nowhere")])
+def test_what_is_no_file_is_no_deny_list_and_stays(places: Layout, make):
+    make(places.deny_list)
+
+    with pytest.raises(Trouble, match="no regular file"):
+        configuration.deny(places.deny_list, "", b"serial aa\n")
+
+    assert os.path.lexists(places.deny_list)
+
+
+def test_a_deny_list_is_laid_down_only_where_no_agent_runs(places: Layout, monkeypatch):
+    request = {"former_deny_list": "", "deny_list": "serial aa\n"}
+    monkeypatch.setattr(processes, "agent", lambda _: processes.Running(4711, "1.0", 0, "boot 1"))
+
+    main._deny({}, places, me())
+    with pytest.raises(Trouble, match="started meanwhile"):
+        main._deny(request, places, me())
+    assert not places.deny_list.exists()
+    monkeypatch.setattr(processes, "agent", lambda _: None)
+    main._deny(request, places, me())
+    assert places.deny_list.read_text() == "serial aa\n"
+
+
+def test_a_deny_list_is_laid_down_also_where_the_state_was_lost(places: Layout):
+    places.state.rmdir()
+
+    main._deny({"former_deny_list": "", "deny_list": "serial aa\n"}, places, me())
+
+    assert (mode(places.state), mode(places.deny_list)) == (0o700, 0o600)
+
+
 def test_a_wheel_that_arrives_changed_has_no_name(places: Layout):
     told, _ = sent(**{"a.whl": b"abc"})
 

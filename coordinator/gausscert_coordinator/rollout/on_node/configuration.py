@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from gausscert_coordinator.rollout.on_node import files
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 _PRIVATE: Final = 0o700
 _SECRET: Final = 0o400
 _CONFIG: Final = 0o600
+_EMPTY: Final = hashlib.sha256(b"").hexdigest()
 _MOST: Final = 64 * 1024
 """Bytes of one file of a credential."""
 
@@ -51,6 +53,25 @@ def credential(pki: Path, sent: Sequence[Mapping[str, Any]], stream: BinaryIO) -
         bodies[each["name"]] = body
     for name, body in bodies.items():
         files.replace(pki / name, body, _SECRET)
+
+
+def deny(path: Path, former: str, body: bytes) -> None:
+    """Put a deny list in its place; it counts from the agent's start on.
+
+    Args:
+        path: Of the list.
+        former: SHA-256 of what was looked at, hex; "" for none.
+        body: All of it.
+
+    Raises:
+        Trouble: Something else is there by now: it would be lost.
+    """
+    there = files.digest_of(path)
+    unusable = os.path.lexists(path) and not there
+    if unusable or there not in ({former} if former else {"", _EMPTY}):
+        cause = "it is no regular file" if unusable else "it was changed since it was looked at"
+        raise Trouble(cause, "look at it on the node, then run it again", str(path))
+    files.replace(path, body, _CONFIG)
 
 
 def configure(layout: Layout, release: str, config: bytes) -> str:

@@ -67,6 +67,11 @@ class Layout:
         """The agent's credential."""
         return self.etc / "pki"
 
+    @property
+    def deny_list(self) -> Path:
+        """Whom the agent lets in no more."""
+        return self.state / "deny.list"
+
     def release(self) -> str:
         """The release that `current` names; "" for none."""
         try:

@@ -58,6 +58,7 @@ def look(request: Mapping[str, Any], layout: Layout) -> dict[str, Any]:
     broken = [each for each in complete if not runs(layout.agent(each), account)]
     with acting_as(account or holder(layout)):
         agents_own = {
+            "denied": _text(layout.deny_list),
             "config": _text(layout.config),
             **_configured(layout.config),
             "credential": _credential(layout, request["node"]),

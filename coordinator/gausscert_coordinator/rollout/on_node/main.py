@@ -110,6 +110,7 @@ def _activate(request: Mapping[str, Any], where: Layout, _: BinaryIO) -> None:
     with acting_as(account):
         ready.require({where.config: config})
     ready.require(service.wanted(*units))
+    _deny(request, where, account)
     service.install(*units)
     with acting_as(account):
         ready.put(where.config, config)
@@ -131,6 +132,17 @@ def _journal(request: Mapping[str, Any], where: Layout, account: Account) -> dic
 
 def _settle(request: Mapping[str, Any], where: Layout, _: BinaryIO) -> None:
     software.give_up(where, request["attempt"])
+
+
+def _deny(request: Mapping[str, Any], where: Layout, account: Account) -> None:
+    """Only for an agent that is down: one that runs adds to its list by itself, and might just do so."""
+    if not request.get("deny_list"):
+        return
+    if processes.agent(where) is not None:
+        raise Trouble("its agent was started meanwhile", "run it again: the agent itself is told then")
+    configuration.make_places(where, account)
+    with acting_as(account):
+        configuration.deny(where.deny_list, request["former_deny_list"], request["deny_list"].encode())
 
 
 def _tidy(request: Mapping[str, Any], where: Layout, _: BinaryIO) -> list[str]:
