@@ -1,4 +1,5 @@
-"""`gausscert-agent`: the entry point. What is heavy is imported where it is needed."""
+"""`gausscert-agent`: the entry point. What is heavy is imported where it is needed; nothing but
+`import_path` before that has done its work."""
 
 from __future__ import annotations
 
@@ -6,10 +7,7 @@ import os
 import sys
 from typing import Final, NoReturn
 
-from gausscert_common import hardening
-from gausscert_common.errors import GausscertError, InvalidInput, NodeRefusal, Reason
-
-from gausscert_agent import serving, telling
+from gausscert_common import import_path
 
 _UMASK: Final = 0o077
 """No file for others, whatever it is."""
@@ -17,6 +15,11 @@ _UMASK: Final = 0o077
 
 def main() -> NoReturn:
     """The outermost loop, nothing escapes it as a traceback."""
+    import_path.keep_own()
+    from gausscert_common.errors import GausscertError, InvalidInput, NodeRefusal, Reason
+
+    from gausscert_agent import telling
+
     try:
         sys.exit(_run())
     except KeyboardInterrupt:
@@ -31,6 +34,10 @@ def main() -> NoReturn:
 
 
 def _run() -> int:
+    from gausscert_common import hardening
+
+    from gausscert_agent import serving
+
     os.umask(_UMASK)
     hardening.harden()
     order = serving.as_order(sys.argv[1:])

@@ -4,6 +4,8 @@
 # As `gausscert agents deploy` does it: releases/RELEASE, and the link `current` to it. Starts nothing.
 set -eu
 umask 022
+# OM's libraries, from the profile of the cluster's user. What starts the agent has none of it.
+unset PYTHONPATH PYTHONHOME LD_LIBRARY_PATH
 bundle=$(cd "$(dirname "$0")" && pwd)
 software=${1:-/opt/gausscert}
 python=${PYTHON:-python3}
@@ -18,7 +20,18 @@ digest=$(sha256sum <"$bundle/requirements.txt" | cut -c 1-12)
 release=$version-$digest
 target=$software/releases/$release
 
-if [ ! -e "$target/.complete" ]; then
+# An upgrade of the operating system may have taken away the Python of a release that is there: 1 is a traceback,
+# 126 and 127 that there is no interpreter.
+runs() {
+    "$target/bin/gausscert-agent" version >/dev/null 2>&1 || case $? in 1 | 126 | 127) return 1 ;; esac
+}
+
+if [ ! -e "$target/.complete" ] || ! runs; then
+    # The pattern is not an argument: grep would find itself.
+    if printf '%s\n' "$target/bin/" | grep -qsaF -f - /proc/[0-9]*/cmdline; then
+        echo "something runs of $target, which has to be installed anew: end it, or restart the machine; then run this again" >&2
+        exit 2
+    fi
     mkdir -p "$software/releases"
     rm -rf "$target"
     trap 'rm -rf "$target"' EXIT

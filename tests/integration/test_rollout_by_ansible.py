@@ -135,6 +135,14 @@ def test_a_bare_node_gets_an_agent_and_a_second_run_changes_nothing(
     shown = machine.operator.agents("status").document["nodes"][0]
     assert shown["release"] == shown["running"]["release"]
 
+    machine.end()
+    machine.sh("ln -sf /usr/bin/python3.0 /opt/gausscert/current/bin/python")  # the system was upgraded
+    after = site.done()
+
+    assert after["changed"] > 0
+    shown = machine.operator.agents("status").document["nodes"][0]
+    assert (shown["releases"], shown["in_flight"]) == ([shown["release"]], "")
+
 
 def test_check_mode_tells_what_would_be_done_and_does_nothing(site: Site, machine: Machine):
     """It failed at the drop-in, whose release only an installation had told."""

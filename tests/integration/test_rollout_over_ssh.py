@@ -60,8 +60,13 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture
 def sshd(tmp_path: Path) -> Iterator[Sshd]:
+    """Whoever logs in has the environment that OM gives to the cluster's user (test_foreign_libraries)."""
     (tmp_path / "ssh").mkdir()
-    with Sshd(tmp_path / "ssh") as running:
+    for name in ("cryptography", "idna", "json"):
+        (tmp_path / "gphome" / "lib" / name).mkdir(parents=True)
+        (tmp_path / "gphome" / "lib" / name / "__init__.py").write_text("raise ImportError('of OM')\n")
+    library = str(tmp_path / "gphome" / "lib")
+    with Sshd(tmp_path / "ssh", {"PYTHONPATH": library, "LD_LIBRARY_PATH": library}) as running:
         yield running
 
 
@@ -260,6 +265,49 @@ def test_no_connection_stays_behind_and_one_that_the_operator_has_opened_is_made
         finally:
             master.terminate()
     assert len(operator.agents("status").document["errors"]) == len(NODES)
+
+
+def test_an_agent_that_lost_its_python_is_installed_anew_with_the_same_bundle(
+    tmp_path: Path, operator: Operator, bundle: str
+):
+    """The operating system was upgraded. Its journal passed for one that cannot be read, and its release for
+    complete."""
+    deploy = ("--bundle", bundle, "--service", "none", "--node", "n2")
+    assert operator.agents("deploy", *deploy).code == 0
+    release = (tmp_path / "agent-n2" / "current").resolve()
+    agent = release / "bin" / "gausscert-agent"
+    (release / "bin" / "python").unlink()
+    (release / "bin" / "python").symlink_to("/usr/bin/python3.0")
+    shown = by_node(operator.agents("status", "--node", "n2"))["n2"]
+    assert (shown["release"], shown["releases"]) == (release.name, [])
+    assert "cannot be run" in shown["in_flight"]
+    kept = operator.agents("remove", "--yes", "--node", "n2")
+    assert (kept.code, agent.exists()) == (2, True)
+
+    mended = operator.agents("deploy", *deploy)
+
+    assert mended.code == 0, mended.out + mended.err
+    assert by_node(mended)["n2"]["done"] == ["upload", "install"]
+    assert set(findings(mended, "ROLLOUT_CANNOT_RUN")) == {"n2"}
+    assert subprocess.run([agent, "version"], capture_output=True, check=False).returncode == 0
+    # Another Python under the same name has other libraries.
+    (libraries,) = (release / "lib").iterdir()
+    libraries.rename(release / "lib" / "python3.0")
+    planned = operator.agents("deploy", *deploy, "--dry-run")
+    assert by_node(planned)["n2"]["planned"] == ["upload", "install"]
+    (release / "lib" / "python3.0").rename(libraries)
+
+    journal = tmp_path / "agent-n2" / "state" / "journal.json"
+    journal.touch(0o600)
+    journal.write_text("no journal\n" * 1000)
+    settings = operator.root / "n2.toml"
+    settings.write_text(settings.read_text().replace("drain_s = 5.0", "drain_s = 6.0"))
+    damaged = operator.agents("deploy", *deploy)
+
+    assert damaged.code == 2
+    (found,) = (each for each in damaged.document["findings"] if each["code"] == "ROLLOUT_JOURNAL")
+    assert "JOURNAL_DAMAGED" in found["cause"]
+    assert "`A damaged journal`" in found["remedy"]
 
 
 @pytest.mark.soak

@@ -8,6 +8,7 @@ text in test_deploy_files.
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -135,6 +136,55 @@ def test_an_agent_that_is_not_healthy_after_an_upgrade_gets_its_former_release_b
         "health",
     )
     assert machine.operator.gausscert("history", "--verify", "--no-nodes").code == 0
+
+
+SWAPPED = """
+from pathlib import Path
+from gausscert_agent.journal import Journal
+from gausscert_common.protocol.state import NodeState, Transaction
+from gausscert_common.protocol.words import Phase, RestartScope, SslWish
+begun = Transaction("t-1", ("n1",), "old", SslWish.KEEP, RestartScope.CLUSTER, 0.0, "new")
+with Journal(Path("/var/lib/gausscert")) as journal:
+    journal.lock()
+    journal.save(NodeState(owner="t-1", phase=Phase.SWAPPED, transaction=begun))
+"""
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("machine", [("root",)], indirect=True)
+def test_an_agent_that_lost_its_python_in_the_middle_of_a_transaction_comes_back_as_it_was_and_only_so(
+    machine: Machine, bundle: str, tmp_path: Path
+):
+    """The operating system was upgraded, with a transaction in doubt. See the same in test_activation."""
+    first = machine.operator.agents("deploy", "--bundle", bundle)
+    assert first.code == 0, first.out + first.err + machine.log()
+    former = by_node(first)["n1"]["release"]
+    machine.end()
+    as_agent = "setpriv --reuid=4242 --regid=4242 --clear-groups /opt/gausscert/current/bin/python -c"
+    machine.sh(f"{as_agent} {shlex.quote(SWAPPED)}")
+    machine.sh("ln -sf /usr/bin/python3.0 /opt/gausscert/current/bin/python")
+    units = "cat /etc/systemd/system/gausscert-agent.service.d/*.conf /etc/gausscert/agent.toml"
+    before = machine.sh(units)
+    newer = software.make(tmp_path / "newer", "0.1.1")
+
+    upgraded = machine.operator.agents("upgrade", "--bundle", str(newer))
+
+    assert upgraded.code == 2, upgraded.out
+    node = by_node(upgraded)["n1"]
+    assert (node["failed_at"], node["put_back"]) == ("activate", None)
+    assert "t-1" in node["error"]["message"]
+    assert "deploy the bundle that the agent had" in node["error"]["remedy"]
+    assert machine.sh(units) == before
+    assert machine.sh("readlink /opt/gausscert/current").strip() == f"releases/{former}"
+
+    restored = machine.operator.agents("deploy", "--bundle", bundle)
+
+    assert restored.code == 0, restored.out + restored.err + machine.log()
+    assert by_node(restored)["n1"]["done"] == ["upload", "install", "activate", "health"]
+    shown = by_node(machine.operator.agents("status"))["n1"]
+    assert shown["running"]["release"] == former
+    assert "t-1" in shown["in_flight"]
+    assert machine.operator.agents("upgrade", "--bundle", str(newer)).code == 4  # it is waited for as ever
 
 
 @pytest.mark.parametrize("machine", [("deploy", SUDO)], indirect=True)

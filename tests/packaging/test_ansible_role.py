@@ -187,6 +187,12 @@ def refuses(tmp_path: Path, name: str, said: str, variables: dict[str, object]) 
         ({"rc": 0, "stdout": "phase        NONE\n", "stderr": ""}, False),
         ({"rc": 0, "stdout": "skipped, since /etc/gausscert/agent.toml does not exist", "stderr": ""}, False),
         ({"rc": 127, "stdout": "", "stderr": "runuser: failed to execute: No such file"}, False),
+        (
+            {"rc": 1, "stdout": "", "stderr": "runuser: failed to execute /opt/x: No such file or directory"},
+            False,
+        ),
+        ({"rc": 126, "stdout": "", "stderr": "runuser: failed to execute: Permission denied"}, False),
+        ({"rc": 1, "stdout": "", "stderr": "ModuleNotFoundError: No module named 'gausscert_agent'"}, False),
         ({"rc": 2, "stdout": "", "stderr": "error CONFIG_INVALID there is no state directory"}, False),
         ({"rc": 0, "stdout": "phase        SWAPPED\ntransaction  t-1\n", "stderr": ""}, True),
         ({"rc": 0, "stdout": "phase        NONE\noperation    cm_ctl stop, pid 4\n", "stderr": ""}, True),
@@ -199,6 +205,39 @@ def test_an_agent_of_which_nobody_knows_what_it_is_in_the_middle_of_is_not_resta
 ):
     name, said = "It is not in the middle of a transaction", "run gausscert recover"
     assert refuses(tmp_path, name, said, {"gausscert_journal": journal}) is refused
+
+
+@pytest.mark.skipif(PLAYBOOK is None, reason="ansible-core is missing")
+@pytest.mark.parametrize(
+    ("journal", "refused"),
+    [
+        ({"skipped": True, "changed": False}, False),
+        ({"rc": 0, "stdout": "phase        NONE\n", "stderr": ""}, False),
+        ({"rc": 2, "stdout": "", "stderr": "error CONFIG_INVALID there is no state directory"}, False),
+        ({"rc": 0, "stdout": "phase        SWAPPED\ntransaction  t-1\n", "stderr": ""}, True),
+        ({"rc": 5, "stdout": "", "stderr": "error JOURNAL_DAMAGED"}, True),
+        ({"rc": 127, "stdout": "", "stderr": "runuser: failed to execute: No such file"}, True),
+    ],
+)
+def test_where_what_was_there_cannot_be_run_the_new_software_reads_the_journal(
+    tmp_path: Path, journal: dict[str, object], refused: bool
+):
+    """An upgrade of the operating system had taken its Python away: nobody read it."""
+    name, said = "It is not in the middle of a transaction either", "start the agent, then gausscert recover"
+    assert refuses(tmp_path, name, said, {"gausscert_journal_anew": journal}) is refused
+
+
+def test_and_that_is_before_anything_but_software_is_changed():
+    tasks = (ROLE / "tasks/main.yml").read_text()
+    order = [
+        "Install it, by hash",
+        "where only the new software can tell",
+        "transaction either",
+        "The credential;",
+    ]
+
+    places = [tasks.index(name) for name in order]
+    assert places == sorted(places)
 
 
 @pytest.mark.skipif(PLAYBOOK is None, reason="ansible-core is missing")

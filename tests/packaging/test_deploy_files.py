@@ -21,6 +21,8 @@ from gausscert_coordinator import inventory_file, pki
 from gausscert_coordinator.rollout import units
 from gausscert_coordinator.rollout.bundle import SYSTEM_UNIT, USER_UNIT
 from gausscert_coordinator.rollout.facts import Service
+from gausscert_coordinator.rollout.on_node import files, service
+from gausscert_coordinator.rollout.ssh import STEP_S
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from support.rollout_fakes import facts
 
@@ -112,6 +114,18 @@ def test_the_unit_gives_the_agent_longer_to_stop_than_it_takes_to_drain():
     stop = next(line for line in unit_lines() if line.startswith("TimeoutStopSec="))
 
     assert config.drain_s < float(stop.removeprefix("TimeoutStopSec=").rstrip("s"))
+
+
+@pytest.mark.parametrize("unit", ["gausscert-agent.service", "user/gausscert-agent.service"])
+def test_a_roll_out_waits_for_the_longest_restart(unit: str):
+    """It is the end of the one agent, and then the start of the next."""
+    text = (ROOT / "deploy/systemd" / unit).read_text()
+    stop, start = (
+        float(re.search(rf"^Timeout{each}Sec=(\d+)s$", text, re.MULTILINE)[1]) for each in ("Stop", "Start")
+    )
+
+    assert stop + start < service.START_S
+    assert service.START_S < files._OTHER_S < STEP_S
 
 
 def test_the_sample_agent_configuration_loads():

@@ -46,8 +46,12 @@ def test_projects_made_for_one_machine_have_a_hash_for_each_machine_and_python()
 
 
 FAKE_PYTHON = """#!/bin/sh
+echo "foreign: $PYTHONPATH$PYTHONHOME$LD_LIBRARY_PATH" >>"$log.python"
 for word; do last=$word; done
-case " $* " in *" venv "*) mkdir -p "$last/bin" && cp "$0" "$last/bin/python" ;; esac
+case " $* " in *" venv "*)
+    mkdir -p "$last/bin" && cp "$0" "$last/bin/python"
+    printf '#!/bin/sh\\n' >"$last/bin/gausscert-agent" && chmod 755 "$last/bin/gausscert-agent" ;;
+esac
 """
 FAKE_SYNC = """#!/bin/sh
 echo "sync $* $(ls -A "$releases"/*)" >>"$log"
@@ -75,6 +79,7 @@ def test_what_is_installed_by_hand_is_durable_before_it_says_that_it_is_complete
         "releases": str(target / "releases"),
         "log": str(log),
         "refused": str(refused),
+        **dict.fromkeys(("PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH"), "/of/om"),  # from omm's profile
     }
 
     subprocess.run(["sh", str(source / "install.sh"), str(target)], env=environment, check=True)
@@ -84,6 +89,25 @@ def test_what_is_installed_by_hand_is_durable_before_it_says_that_it_is_complete
     assert log.read_text().splitlines() == wanted
     assert (release / ".complete").exists()
     assert (target / "current").resolve() == release
+    assert set(Path(f"{log}.python").read_text().splitlines()) == {"foreign: "}
+
+    for text, anew in (("#!/bin/sh\nexit 2\n", False), ("#!/nowhere/python3.11\n", True)):
+        (release / "bin" / "gausscert-agent").write_text(text)
+        said = subprocess.run(
+            ["sh", str(source / "install.sh"), str(target)], env=environment, check=True, capture_output=True
+        ).stdout
+        assert (b"installed " in said) is anew  # only where its Python has gone
+
+    gone = release / "bin" / "gausscert-agent"
+    gone.write_text("#!/nowhere/python3.11\n")
+    agent = subprocess.Popen([f"{release}/bin/python", "60"], executable="/bin/sleep")
+    try:
+        told = subprocess.run(["sh", str(source / "install.sh"), str(target)], env=environment, check=False)
+        assert told.returncode == 2
+        assert gone.exists()
+    finally:
+        agent.kill()
+        agent.wait()
 
 
 @pytest.fixture(scope="module")

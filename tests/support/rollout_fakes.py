@@ -49,6 +49,7 @@ def look(**changes: Any) -> dict[str, Any]:
         "state": "/var/lib/gausscert",
         "release": "",
         "releases": [],
+        "broken": [],
         "denied": "",
         "config": "",
         "configured_state": "",

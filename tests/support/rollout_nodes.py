@@ -63,6 +63,8 @@ class Node:
     """What systemctl fails at, once."""
     restarts: list[str] = field(default_factory=list)
     """The release of each."""
+    journal: Callable[..., dict[str, str]] = lambda *_: {"phase": "NONE"}
+    """Of the agent there; given what `look.journal` is."""
     on_break: Callable[[], Any] = lambda: None
     """When ssh breaks there."""
     before_step: Callable[[str], Any] = lambda _: None
@@ -233,7 +235,7 @@ class Nodes:
                 patched.setattr(module, "agent_user", lambda *_: node.account)
             patched.setattr(main, "layout", lambda _: node.layout)
             patched.setattr(files, "alone", partial(files.alone, pause=lambda _: self.waits(node)))
-            patched.setattr(look, "journal", lambda *_: {"phase": "NONE"})
+            patched.setattr(look, "journal", node.journal)
             patched.setattr(processes, "agent", lambda _: node.running)
             patched.setattr(service, "run", node.systemctl)
             patched.setattr(service, "managers", lambda _: {"system": False, "user": True, "linger": True})

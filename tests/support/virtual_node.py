@@ -171,7 +171,7 @@ class VirtualNode:
 
     def launch_replace(self, bundle: Path) -> subprocess.Popen[str]:
         """The same in a process of its own; its progress is on standard error."""
-        command = [sys.executable, "-m", "gausscert_coordinator.cli.main", "replace", str(bundle), "--yes"]
+        command = [sys.executable, "-m", "gausscert_coordinator.cli.entry", "replace", str(bundle), "--yes"]
         return subprocess.Popen(
             [*command, *self.passwords(), "--inventory", str(self.operator.inventory)],
             stdin=subprocess.DEVNULL,

@@ -21,7 +21,7 @@ from support.canaries import Canaries
 from support.local_cluster import Act, Done, LocalCluster, Run
 from support.witness import Witness
 
-# What `python -m gausscert_coordinator.cli.main` does, with everything logged that anybody logs.
+# What `python -m gausscert_coordinator.cli.entry` does, with everything logged that anybody logs.
 _VERBOSE_COMMAND = """
 import logging, sys
 logging.basicConfig(level=logging.DEBUG)

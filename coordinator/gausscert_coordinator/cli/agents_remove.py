@@ -91,7 +91,9 @@ def command(
 
 
 def _in_the_way(opened: Opened, looked: Looked) -> Iterator[NodeRefusal]:
-    """Agents that are others than meant, or at work."""
+    """Agents that are others than meant, at work, or of which nobody can tell."""
+    from gausscert_coordinator.rollout import journal_findings
+
     for name, facts in looked.facts.items():
         if another := facts.is_another(opened.inventory.cluster, name):
             yield NodeRefusal(
@@ -106,6 +108,20 @@ def _in_the_way(opened: Opened, looked: Looked) -> Iterator[NodeRefusal]:
                 f"the agent is in the middle of something: {facts.in_flight}",
                 node=name,
                 remedy="wait for its end, or run gausscert recover; then run this again",
+            )
+        elif facts.unrunnable:
+            yield NodeRefusal(
+                Reason.NODE_UNFIT,
+                f"whether the agent is in the middle of something cannot be told: {facts.untold}",
+                node=name,
+                remedy="deploy the bundle that it had: that installs it anew; then run this again",
+            )
+        elif facts.unreadable:
+            yield NodeRefusal(
+                Reason.NODE_UNFIT,
+                f"whether the agent is in the middle of something cannot be told: {facts.untold}",
+                node=name,
+                remedy=journal_findings.remedy(facts.unreadable),
             )
 
 

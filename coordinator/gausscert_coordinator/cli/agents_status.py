@@ -89,7 +89,7 @@ def _row(facts: Facts, denial: Compared) -> list[str]:
         facts.release or "none",
         facts.service.value + (f" ({facts.service_state})" if facts.service_state else ""),
         runs,
-        facts.in_flight or "-",
+        facts.in_flight or facts.untold or "-",
         facts.account or "-",
         ".".join(map(str, facts.target.python)),
         facts.target.machine,
@@ -106,7 +106,7 @@ def _document(facts: Facts) -> dict[str, Any]:
         "running": None
         if facts.running is None
         else {"pid": facts.running.pid, "release": facts.running.release, "stale": facts.running.stale},
-        "in_flight": facts.in_flight,
+        "in_flight": facts.in_flight or facts.untold,
         "user": facts.account,
         "login": facts.login,
         "python": list(facts.target.python),

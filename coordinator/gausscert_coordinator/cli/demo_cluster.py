@@ -25,7 +25,7 @@ AGENT_STOP_S: Final = 15.0
 COMMAND_S: Final = 120.0
 POLL_S: Final = 0.05
 
-GAUSSCERT: Final = (sys.executable, "-m", "gausscert_coordinator.cli.main")
+GAUSSCERT: Final = (sys.executable, "-m", "gausscert_coordinator.cli.entry")
 AGENT: Final = (sys.executable, "-m", "gausscert_agent.cli")
 
 

@@ -90,7 +90,7 @@ def _told(error: GausscertError) -> list[RenderableType]:
 
 
 def main() -> NoReturn:
-    """The entry point."""
+    """One command line of this process's own."""
     sys.exit(_hardened(sys.argv[1:]))
 
 
@@ -136,7 +136,3 @@ def _sentence(text: str) -> str:
     """In the form of all our messages: lower case, no full stop, one line; click lists choices on more."""
     text = " ".join(text.split()).removesuffix(".")
     return text[:1].lower() + text[1:]
-
-
-if __name__ == "__main__":
-    main()

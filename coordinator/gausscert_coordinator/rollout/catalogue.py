@@ -128,6 +128,30 @@ ROLLOUT: Final[Mapping[str, Rule]] = table(
         "wait for its end, or run gausscert recover; then run this again",
     ),
     _Rule(
+        "ROLLOUT_JOURNAL",
+        ERROR,
+        "The agent's journal cannot be read",
+        "Nobody can tell whether it is in the middle of a transaction; it is neither replaced nor restarted.",
+        "mend what the cause names, most often the agent's agent.toml; then run this again",
+    ),
+    _Rule(
+        "ROLLOUT_CANNOT_RUN",
+        WARNING,
+        "The agent that is installed cannot be run any more",
+        "Most often an upgrade of the operating system has taken away the Python that it was installed for."
+        " It is installed anew, or the new release beside it; that one reads the journal before anything else"
+        " is changed. An agent in the middle of a transaction is only started, as the release that it was.",
+        "go on: this is what mends it",
+    ),
+    _Rule(
+        "ROLLOUT_RUNS_ON",
+        ERROR,
+        "The agent that runs is of a release that has to be installed anew",
+        "It would lose its software in the middle of its work. Most often it still runs on a Python that an"
+        " upgrade of the operating system has taken away.",
+        "end it, or restart the machine, whatever is in flight; then run this again",
+    ),
+    _Rule(
         "ROLLOUT_RESTART",
         WARNING,
         "The agent that runs has to be restarted by what started it",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from gausscert_common.findings import Finding, errors
 
-from gausscert_coordinator.rollout import revoked
+from gausscert_coordinator.rollout import journal_findings, revoked
 from gausscert_coordinator.rollout.catalogue import finding
 from gausscert_coordinator.rollout.facts import Facts, Other, Service
 
@@ -112,6 +112,12 @@ class NodePlan:
         return Step.ACTIVATE in self.steps and self.facts.running is not None and self.starts
 
     @property
+    def unread(self) -> bool:
+        """Whether the journal still has to be read before anything of the agent's is changed, by the release
+        that is going to be started: the one that is there cannot be run."""
+        return bool(self.facts.unrunnable) and not _only_starts(self.facts, self.wanted, self.steps)
+
+    @property
     def starts(self) -> bool:
         """Whether it is gausscert's to start the agent."""
         return self.service is not Service.NONE
@@ -185,8 +191,24 @@ def _steps(facts: Facts, wanted: Wanted, service: Service) -> tuple[Step, ...]:
 
 
 def _left_over(facts: Facts, wanted: Wanted) -> set[str]:
-    """Releases that are given up: all but the new one and the one before it."""
-    return set(facts.releases) - {wanted.release, facts.release}
+    """Releases that are given up."""
+    return {*facts.releases, *facts.broken} - kept(facts, wanted)
+
+
+def kept(facts: Facts, wanted: Wanted) -> set[str]:
+    """The new release, the one before it, and the one that runs: with --service none that may be an older
+    one, for nobody has restarted its agent since."""
+    running = facts.running
+    return {wanted.release, facts.release, running.release if running is not None else ""} - {""}
+
+
+def _only_starts(facts: Facts, wanted: Wanted, steps: Collection[Step]) -> bool:
+    """Whether an agent that is down is started as it was, and nothing else is done; its software may have to
+    be installed anew for that."""
+    aside = {Step.HEALTH, Step.TIDY}
+    if wanted.release == facts.release and wanted.release in facts.broken:
+        aside |= {Step.UPLOAD, Step.INSTALL}
+    return set(steps) - aside == {Step.ACTIVATE} and facts.running is None
 
 
 def _not_up_to_date(facts: Facts, wanted: Wanted) -> bool:
@@ -250,10 +272,8 @@ def _in_the_way(
     if facts.configured_state not in ("", facts.state):
         cause = f"in {facts.configured_state}, and not in {facts.state}"
         yield finding("ROLLOUT_STATE_MOVED", cause, node, file=f"{facts.etc}/agent.toml")
-    changes = set(steps) - {Step.HEALTH, Step.TIDY}
-    only_a_start = changes == {Step.ACTIVATE} and facts.running is None
-    if facts.in_flight and changes and not only_a_start:
-        yield finding("ROLLOUT_IN_FLIGHT", facts.in_flight, node)
+    if set(steps) - {Step.HEALTH, Step.TIDY}:
+        yield from journal_findings.found(facts, wanted, only_starts=_only_starts(facts, wanted, steps))
     running = facts.running
     if running is None:
         if service is Service.NONE:

@@ -40,7 +40,7 @@ class Running:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """The credential that lies there; of the key only whether it fits."""
+    """The credential that the agent serves with, or would; of the key only whether it fits."""
 
     cert: str
     ca: str
@@ -93,6 +93,8 @@ class Facts:
     release: str
     """Installed and current; "" for none."""
     releases: tuple[str, ...]
+    broken: tuple[str, ...]
+    """Releases that are there and cannot be run."""
     config: str
     configured_state: str
     configured_cluster: str
@@ -125,15 +127,32 @@ class Facts:
 
     @property
     def in_flight(self) -> str:
-        """What the agent is in the middle of; "" for nothing."""
+        """What the agent is in the middle of; "" for nothing, and where nobody can tell (`untold`)."""
         if self.agent_says:
             return self.agent_says
         journal = self.journal or {}
-        if "unreadable" in journal:
-            return f"its journal cannot be read: {journal['unreadable']}"
+        if self.untold:
+            return ""
         if journal.get("phase", "NONE") == "NONE" and not {"transaction", "operation"} & set(journal):
             return ""
         return f"transaction {journal.get('transaction', '(unnamed)')}, phase {journal.get('phase', '?')}"
+
+    @property
+    def unreadable(self) -> str:
+        """Why an agent that can be run cannot read its journal; "" where it can."""
+        return (self.journal or {}).get("unreadable", "")
+
+    @property
+    def unrunnable(self) -> str:
+        """Why the agent that is there cannot even be run; "" where it can."""
+        return (self.journal or {}).get("unrunnable", "")
+
+    @property
+    def untold(self) -> str:
+        """Why nobody can tell what the agent is in the middle of; "" where somebody can."""
+        if self.unrunnable:
+            return f"its software cannot be run: {self.unrunnable}"
+        return self.unreadable and f"its journal cannot be read: {self.unreadable}"
 
 
 def of(document: Mapping[str, Any]) -> Facts:
@@ -185,6 +204,7 @@ def _read(document: Mapping[str, Any]) -> Facts:
         state=told.text("state"),
         release=told.text("release"),
         releases=tuple(_text(each) for each in told.listed("releases")),
+        broken=tuple(_text(each) for each in told.listed("broken")),
         config=told.text("config"),
         configured_state=told.text("configured_state"),
         configured_cluster=told.text("configured_cluster"),

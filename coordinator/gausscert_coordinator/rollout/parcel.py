@@ -40,6 +40,9 @@ FOUND: Final = "gausscert-python: "
 """Before the Python that sudo is asked to run; it is told, for sudoers must name that one."""
 PYTHONS: Final = ("python3", "python3.13", "python3.12", "python3.11", "/usr/local/bin/python3")
 _READ: Final = "import sys;b=sys.stdin.buffer;exec(b.read(int(b.readline())))"
+_FOREIGN: Final = "unset PYTHONPATH PYTHONHOME LD_LIBRARY_PATH; "
+"""OM and openGauss name their own libraries there, in the profile of the cluster's user. The service that is
+going to start the agent has none of it, so a Python that needs them would be no use."""
 _NEW_ENOUGH: Final = "import sys;sys.exit(sys.version_info<(3,11))"
 
 _LOADER: Final = """\
@@ -81,7 +84,7 @@ def command(python: str = "", *, sudo: bool = False) -> str:
     """
     choices = " ".join(shlex.quote(each) for each in ((python,) if python else PYTHONS))
     script = (
-        f'for p in {choices}; do "$p" -c "{_NEW_ENOUGH}" </dev/null 2>/dev/null'
+        f'{_FOREIGN}for p in {choices}; do "$p" -c "{_NEW_ENOUGH}" </dev/null 2>/dev/null'
         f' && {_AS_ROOT if sudo else ""}exec "$p" -I -c "{_READ}"; done;'
         f' for p in {choices}; do "$p" --version </dev/null; done 2>&1 | head -n 3; exit {NO_PYTHON}'
     )

@@ -80,7 +80,10 @@ def request(plan: NodePlan, step: Step, back: WayBack) -> dict[str, Any]:
     more: dict[Step, dict[str, Any]] = {
         Step.CONFIGURE: {"config": config},
         Step.SERVICE: {"unit": unit, "drop_in": drop_in},
-        Step.ACTIVATE: activation(back.steps, config, unit, drop_in, start=back.starts),
+        Step.ACTIVATE: {
+            "unread": False,
+            **activation(back.steps, config, unit, drop_in, start=back.starts),
+        },
     }
     return {"release": former(plan), "service": plan.service.value, **more.get(step, {})}
 

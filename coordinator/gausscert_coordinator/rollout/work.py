@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from gausscert_coordinator.rollout.decide import NodePlan, Step, activation, start_command
+from gausscert_coordinator.rollout.decide import NodePlan, Step, activation, kept, start_command
 from gausscert_coordinator.rollout.parcel import Blob
 from gausscert_coordinator.rollout.revoked import laid
 
@@ -37,10 +37,11 @@ class Work:
             Step.SERVICE: {"unit": unit, "drop_in": drop_in},
             Step.ACTIVATE: {
                 "attempt": self.attempt,
+                "unread": plan.unread,
                 **activation(plan.steps, wanted.config, unit, drop_in, start=plan.starts),
                 **(laid(plan.facts.denied, plan.lacks) if plan.facts.running is None else {}),
             },
-            Step.TIDY: {"keep": [wanted.release, plan.facts.release]},
+            Step.TIDY: {"keep": sorted(kept(plan.facts, wanted))},
         }
         return {"release": wanted.release, "service": plan.service.value, **more.get(step, {})}
 

@@ -211,7 +211,9 @@ DOCUMENTS: Final[dict[str, tuple[str, dict[str, Schema]]]] = {
                     service=word(Service),
                     service_state=text(),
                     running=maybe(obj(pid=whole(""), release=text(), stale=flag("It runs another release."))),
-                    in_flight=text('The transaction it is in the middle of; "" for none.'),
+                    in_flight=text(
+                        'The transaction it is in the middle of, or why nobody can tell; "" for none.'
+                    ),
                     user=text(),
                     login=text(),
                     python=every(whole("")),

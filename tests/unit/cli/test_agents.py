@@ -540,6 +540,31 @@ def test_nothing_is_removed_anywhere_while_one_node_is_in_a_transaction(desk: De
     assert {action for _, action in desk.ssh.asked} == {"look"}
 
 
+@pytest.mark.parametrize(
+    ("journal", "said"),
+    [
+        (
+            {"unreadable": "gausscert-agent: JOURNAL_DAMAGED: slot 1"},
+            "`A damaged journal` in docs/runbook.md",
+        ),
+        ({"unreadable": "gausscert-agent: CONFIG_INVALID: agent.toml"}, "mend what the cause names"),
+        ({"unrunnable": "gausscert-agent: No such file or directory"}, "deploy the bundle that it had"),
+    ],
+)
+def test_an_agent_of_which_nobody_can_tell_is_not_removed_and_nobody_is_told_to_wait(
+    desk: Desk, journal: dict[str, str], said: str
+):
+    desk.ssh.answers["n2"]["look"] = here(journal=journal)
+
+    done, shown = desk.run("remove", "--yes"), desk.run("status", "--output", "json")
+
+    assert done.code == 2
+    assert said in " ".join(done.out.split())
+    assert "gausscert recover" not in done.out
+    assert {action for _, action in desk.ssh.asked} == {"look"}
+    assert next(iter(journal.values())) in shown.document["nodes"][1]["in_flight"]
+
+
 def test_the_agent_of_another_node_is_neither_taken_over_nor_removed(desk: Desk):
     """Two hosts that were mixed up in the inventory."""
     desk.ssh.answers["n2"]["look"] = here(configured_cluster="prod", configured_node="n1")

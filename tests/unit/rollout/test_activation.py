@@ -19,7 +19,7 @@ from gausscert_coordinator.rollout.deploying import AGAIN_S, TRIES, Rollout
 from gausscert_coordinator.rollout.on_node import files, main
 from gausscert_coordinator.rollout.outcome import NodeOutcome, State
 from support.rollout_fakes import FORMER, RELEASE, FakeDoctor, software
-from support.rollout_nodes import Nodes, make_release
+from support.rollout_nodes import Node, Nodes, make_release
 
 NAMES = ("n1", "n2", "n3")
 ILL = NodeFailure(Reason.ROLLOUT_FAILED, "the agent answers, but is not healthy")
@@ -383,6 +383,87 @@ def test_a_node_that_is_still_at_work_after_all_that_time_is_not_waited_for_once
     assert (one.put_back, crew.paused) == (False, [])
     assert [each.code for each in one.findings] == ["ROLLOUT_NOT_PUT_BACK"]
     assert crew.nodes.actions("n1").count("settle") == 1
+
+
+def test_a_release_whose_agent_was_started_since_the_look_is_kept(crew: Crew):
+    node = crew.nodes["n1"]
+    older = node.layout.releases / "older"
+    make_release(older)
+    (older / ".complete").touch()
+    plan = crew.nodes.plan("n1")
+
+    def somebody(action: str) -> None:
+        if action == "tidy":
+            node.running = node.running._replace(release="older")
+
+    node.before_step = somebody
+
+    (done,) = crew.upgrade([plan])
+
+    assert Step.TIDY in done.done
+    assert older.exists()
+
+
+def lose_python(node: Node) -> None:
+    """An upgrade of the operating system takes away the Python of the agent, which is down."""
+    release = node.layout.release()
+    node.running = None
+    node.layout.agent(release).write_text("#!/nowhere/python3.11\n")
+    node.journal = lambda place, account, reader="", config=None: (
+        {"phase": "NONE"} if reader not in ("", release) else {"unrunnable": "No such file or directory"}
+    )
+
+
+@pytest.fixture
+def lost(crew: Crew) -> Crew:
+    """On n1."""
+    lose_python(crew.nodes["n1"])
+    return crew
+
+
+def test_an_agent_that_lost_its_python_gets_a_release_that_can_be_run(lost: Crew):
+    (done,) = lost.upgrade([lost.nodes.plan("n1")])
+
+    assert (done.state, done.error) == (State.DEPLOYED, None)
+    assert lost.nodes["n1"].running.release == RELEASE
+
+
+@pytest.mark.parametrize(
+    "journal", [{"phase": "SWAPPED", "transaction": "t-1"}, {"unreadable": "JOURNAL_DAMAGED"}]
+)
+def test_but_not_before_that_one_has_read_that_nothing_is_in_flight(lost: Crew, journal: dict[str, str]):
+    node, asked = lost.nodes["n1"], []
+    before = node.disk()
+    cannot = node.journal
+
+    def read(place, account, release="", config=None):
+        asked.append((release, config.read_text() if config else ""))
+        return journal if release == RELEASE else cannot(place, account)
+
+    node.journal = read
+
+    (failed,) = lost.upgrade([lost.nodes.plan("n1")])
+
+    assert failed.failed_at is Step.ACTIVATE
+    assert asked == [("", ""), (RELEASE, "new")]  # from the configuration that it has found good
+    assert node.disk() == before
+    assert node.running is None
+    if "transaction" in journal:
+        assert "t-1" in failed.error.message
+        assert "deploy the bundle that the agent had" in failed.error.remedy
+
+
+def test_in_the_middle_of_a_transaction_it_is_installed_anew_as_it_was_and_started(crew: Crew):
+    node = crew.nodes["n1"]
+    crew.upgrade([crew.nodes.plan("n1")])
+    lose_python(node)
+    plan = crew.nodes.plan("n1")
+
+    (done,) = crew.upgrade([plan])
+
+    assert [found.code for found in plan.findings] == ["ROLLOUT_CANNOT_RUN"]
+    assert done.done == [Step.UPLOAD, Step.INSTALL, Step.ACTIVATE, Step.HEALTH]
+    assert node.running.release == RELEASE
 
 
 def test_where_no_agent_ran_there_is_nothing_to_wait_for(tmp_path: Path, monkeypatch):

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from cryptography import x509
+from gausscert_agent import renewed
+from gausscert_agent.config import AgentConfig, CmSettings, TlsFiles
 from gausscert_common.errors import InvalidInput, Reason
 from gausscert_common.identity import Role
 from gausscert_coordinator import pki, pki_trust
 from gausscert_coordinator.rollout import credential
 from gausscert_coordinator.rollout.facts import Held
+from gausscert_coordinator.rollout.on_node import configuration, look
+from gausscert_coordinator.rollout.on_node.layout import layout, me
 
 NOW = datetime(2026, 11, 2, tzinfo=UTC)
 
@@ -86,6 +91,72 @@ def test_what_is_signed_is_what_would_be_written(home: Path, tmp_path: Path):
     assert signed.identity == issued.identity
     assert signed.not_after == issued.not_after == NOW + timedelta(days=pki.NODE_DAYS)
     assert signed.key_pem.decode() not in repr(signed)
+
+
+class Renewed:
+    """A node whose agent got a new credential over the wire, when its files had two months left."""
+
+    def __init__(self, root: Path, home: Path) -> None:
+        self.then = NOW + timedelta(days=pki.NODE_DAYS - 60)
+        self.places = layout(str(root))
+        configuration.make_places(self.places, me())
+        first = pki.issue(home, Role.NODE, "n1", out=self.places.pki, now=NOW)
+        tls = TlsFiles(first.ca, first.cert, first.key)
+        self.config = AgentConfig(
+            "n1", "prod", "127.0.0.1:1", self.places.state, tls, CmSettings(Path("/opt/cm"))
+        )
+        self.signed = pki.sign(home, Role.NODE, "n1", now=self.then)
+        renewed.install(self.config, self.signed.key_pem, self.signed.cert_pem, self.then)
+        self.file = renewed.path_of(self.config)
+
+    def look(self) -> Held:
+        told = look._credential(self.places, "n1")
+        assert "PRIVATE" not in str(told)
+        return Held(**told)
+
+
+@pytest.fixture
+def node(tmp_path: Path, home: Path) -> Renewed:
+    return Renewed(tmp_path, home)
+
+
+def test_one_that_was_renewed_over_the_wire_counts_and_needs_no_key_of_the_ca(node: Renewed, home: Path):
+    """An upgrade asked for the CA's passphrase, and took away what had two years left."""
+    held = node.look()
+
+    assert held.cert.strip() == node.signed.cert_pem.decode().strip()
+    assert credential.is_good(held, own(home), "prod", "n1", node.then)
+
+
+def test_it_does_not_where_other_files_were_put_there_since(node: Renewed, home: Path):
+    anew = pki.sign(home, Role.NODE, "n1", now=node.then)
+    node.config.tls.cert.chmod(0o600)
+    node.config.tls.cert.write_bytes(anew.cert_pem)
+
+    assert node.look().cert == anew.cert_pem.decode()
+    node.config.tls.cert.unlink()
+    assert node.look().cert == ""
+
+
+@pytest.mark.parametrize("spoilt", ["mode", "key", "pipe"])
+def test_nor_where_it_is_spoilt_for_then_the_agent_serves_with_its_files(
+    node: Renewed, home: Path, spoilt: str
+):
+    body = node.file.read_bytes()
+    if spoilt == "mode":
+        node.file.chmod(0o644)
+    elif spoilt == "key":
+        other = pki.sign(home, Role.NODE, "n1", now=node.then).key_pem
+        node.file.chmod(0o600)
+        node.file.write_bytes(body.replace(node.signed.key_pem, other))
+    else:
+        node.file.unlink()
+        os.mkfifo(node.file, 0o600)
+
+    held = node.look()
+
+    assert held.cert == node.config.tls.cert.read_text()
+    assert not credential.is_good(held, own(home), "prod", "n1", node.then)
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,8 @@ from gausscert_common import denylist
 from gausscert_coordinator.rollout import revoked
 from gausscert_coordinator.rollout.decide import NodePlan, Step, Wanted, activation, choose, decide
 from gausscert_coordinator.rollout.facts import Service
+from gausscert_coordinator.rollout.outcome import NodeOutcome
+from gausscert_coordinator.rollout.work import Work
 from support.rollout_fakes import FORMER, RELEASE, facts, running
 
 UNITS = {"gausscert-agent.service": "[Unit]", "50-gausscert-node.conf": "[Service]"}
@@ -198,7 +200,9 @@ def test_an_operators_place_is_closed_without_the_agents_own_directory_in_it():
             {},
             "ROLLOUT_IN_FLIGHT",
         ),
-        ({**INSTALLED, "config": "x", "journal": {"unreadable": "damaged"}}, {}, "ROLLOUT_IN_FLIGHT"),
+        # Not ROLLOUT_IN_FLIGHT: no end can be waited for, and no recovery mends that.
+        ({**INSTALLED, "config": "x", "journal": {"unreadable": "damaged"}}, {}, "ROLLOUT_JOURNAL"),
+        ({**INSTALLED, "releases": [], "broken": [RELEASE]}, {}, "ROLLOUT_RUNS_ON"),
     ],
 )
 def test_what_speaks_against_it_is_an_error_with_its_own_code(changes, wanted, code):
@@ -238,6 +242,80 @@ def test_an_agent_that_is_down_in_the_middle_of_a_transaction_is_started_and_not
 
     assert not plan(**busy).refused
     assert plan(**{**busy, "config": "another"}).refused
+
+
+def test_a_damaged_journal_has_its_own_page_and_what_else_keeps_it_from_being_read_is_to_be_mended():
+    def remedy(said: str) -> str:
+        (found,) = plan(**{**INSTALLED, "config": "x", "journal": {"unreadable": said}}).refused
+        return found.remedy
+
+    assert "`A damaged journal`" in remedy("gausscert-agent: JOURNAL_DAMAGED: slot 1")
+    assert "agent.toml" in remedy("gausscert-agent: CONFIG_INVALID: stoped_for_s")
+
+
+GONE = {
+    **INSTALLED,
+    "releases": [],
+    "broken": [RELEASE],
+    "running": None,
+    "service_state": "activating",
+    "journal": {"unrunnable": "/opt/.../gausscert-agent: No such file or directory"},
+}
+"""Debian 12 became 13, and Python 3.11 went with it."""
+
+
+def test_software_that_lost_its_python_is_installed_anew_and_started_whatever_is_in_flight():
+    made = plan(**GONE)
+
+    assert made.steps == (Step.UPLOAD, Step.INSTALL, Step.ACTIVATE, Step.HEALTH)
+    assert codes(made) == ["ROLLOUT_CANNOT_RUN"]
+    assert not made.refused
+    assert not made.unread
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"release": FORMER, "broken": [FORMER]},
+        {"config": "another"},
+        {"units": {}},
+        {"release": FORMER, "broken": [FORMER], "running": running(FORMER), "service_state": "active"},
+    ],
+    ids=["another release", "another configuration", "another unit", "it still runs"],
+)
+def test_where_more_is_done_than_that_the_journal_has_to_be_read_first(change):
+    """What was there cannot do it, and the new release can only once it is installed."""
+    made = plan(**{**GONE, **change})
+
+    assert codes(made) == ["ROLLOUT_CANNOT_RUN"]
+    assert made.unread
+
+
+def test_one_that_can_be_run_has_read_it_already():
+    assert not plan(
+        **{**INSTALLED, "release": FORMER, "releases": [FORMER], "running": running(FORMER)}
+    ).unread
+
+
+def test_the_software_of_an_agent_that_runs_is_never_tidied_away():
+    """--service none: the third release removed the first one's, whose agent nobody had restarted."""
+    by_hand = replace(WANTED, service=Service.NONE, units={})
+    there = {"config": "config", "release": FORMER, "releases": ["0.0.1-x", "0.0.2-x", FORMER, RELEASE]}
+
+    made = plan(by_hand, **there, running=running("0.0.2-x"))
+
+    assert Step.TIDY in made.steps
+    work = Work(made, NodeOutcome("n1"), None, None, "")
+    assert work.request(Step.TIDY)["keep"] == ["0.0.2-x", FORMER, RELEASE]
+    there["releases"] = ["0.0.2-x", FORMER, RELEASE]
+    assert Step.TIDY not in plan(by_hand, **there, running=running("0.0.2-x")).steps
+    assert Step.TIDY in plan(by_hand, **there).steps
+
+
+def test_what_cannot_be_run_is_tidied_away_too():
+    made = plan(**{**BEFORE, "broken": ["0.0.1-x"]})
+
+    assert Step.TIDY in made.steps
 
 
 def test_an_agent_in_the_middle_of_a_transaction_that_lacks_nothing_is_only_asked_for_its_health():

@@ -25,6 +25,7 @@ from gausscert_coordinator.rollout.on_node import (
     processes,
     ready,
     removal,
+    running,
     service,
     software,
 )
@@ -48,6 +49,13 @@ def sent(**bodies: bytes) -> tuple[list[dict], io.BytesIO]:
         for name, body in bodies.items()
     ]
     return told, io.BytesIO(b"".join(bodies.values()))
+
+
+def executable(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    path.chmod(0o755)
+    return path
 
 
 def mode(path: Path) -> int:
@@ -174,6 +182,16 @@ def test_an_upload_leaves_nothing_of_an_earlier_one(places: Layout):
     software.upload(places, "r", *sent(**{"new.whl": b"y"}))
 
     assert [path.name for path in (places.uploads / "r").iterdir()] == ["new.whl"]
+
+
+def test_a_program_that_is_run_has_none_of_the_libraries_that_the_login_names(monkeypatch):
+    for name in ("PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "SAID_AT_LOGIN"):
+        monkeypatch.setenv(name, "/of/om")
+
+    done = running.run(["env"], environment={"MORE": "1"})
+
+    assert {line for line in done.stdout.splitlines() if "/of/om" in line} == {"SAID_AT_LOGIN=/of/om"}
+    assert "MORE=1" in done.stdout.splitlines()
 
 
 def test_a_release_that_cannot_be_installed_leaves_nothing(places: Layout):
@@ -487,9 +505,9 @@ def test_two_installations_at_once_are_one_after_the_other(places: Layout, monke
     def make(target: Path, source: Path) -> None:
         at_work.append("one")
         most.append(len(at_work))
-        target.mkdir(parents=True)
+        (target / "bin").mkdir(parents=True)
         time.sleep(0.3)
-        (target / "installed").touch()
+        executable(target / "bin" / "gausscert-agent", "#!/bin/sh\n")
         at_work.pop()
 
     monkeypatch.setattr(software, "_make", make)
@@ -590,6 +608,86 @@ def test_a_release_is_durable_before_it_says_that_it_is_complete(places: Layout,
     assert software.is_complete(places.releases / "r")
 
 
+GONE = {
+    "no interpreter": "#!/nowhere/python3.11\n",
+    "another version": "#!/bin/sh\necho 'ModuleNotFoundError: gausscert_agent' >&2\nexit 1\n",
+    "a damaged one": "",
+}
+"""What an upgrade of the operating system may leave of an agent's command."""
+
+
+@pytest.mark.parametrize("text", GONE.values(), ids=GONE)
+def test_a_release_that_cannot_be_run_any_more_is_installed_anew(places: Layout, monkeypatch, text: str):
+    def make(target: Path, source: Path) -> None:
+        executable(target / "bin" / "gausscert-agent", "#!/bin/sh\n")
+
+    monkeypatch.setattr(software, "_make", make)
+    software.install(places, "r", me())
+    before = places.agent("r").stat().st_ino
+    software.install(places, "r", me())
+    assert places.agent("r").stat().st_ino == before
+    executable(places.agent("r"), text)
+
+    software.install(places, "r", me())
+
+    assert places.agent("r").read_text() == "#!/bin/sh\n"
+    assert software.is_complete(places.releases / "r")
+
+
+@pytest.mark.parametrize("code", [2, 5, 124])
+def test_one_that_can_be_run_and_says_no_is_none_of_these(places: Layout, code: int):
+    agent = executable(places.agent("r"), f"#!/bin/sh\nexit {code}\n")
+
+    assert software.runs(agent, me())
+
+
+def test_what_cannot_be_run_at_this_moment_is_not_given_up(places: Layout, monkeypatch):
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr(running.subprocess, "run", refuse)
+
+    assert running.run(["true"]).returncode == 125
+    assert software.runs(places.agent("r"), me())
+
+
+def test_a_release_of_which_an_agent_still_runs_is_not_removed_under_it(places: Layout, monkeypatch):
+    agent = executable(places.agent("r"), GONE["no interpreter"])
+    (places.releases / "r" / ".complete").touch()
+    monkeypatch.setattr(processes, "agent", lambda _: processes.Running(4711, "r", 0.0, "boot 1"))
+
+    with pytest.raises(Trouble, match="pid 4711"):
+        software.install(places, "r", me())
+
+    assert agent.exists()
+
+
+@pytest.mark.parametrize("text", GONE.values(), ids=GONE)
+def test_a_look_tells_an_agent_that_cannot_be_run_from_a_journal_that_cannot_be_read(
+    places: Layout, text: str
+):
+    """Both passed for an agent in the middle of a transaction."""
+    places.config.write_text("")
+    for name, said in (("gone", text), ("good", "#!/bin/sh\n"), ("no", "#!/bin/sh\nexit 2\n")):
+        executable(places.agent(name), said)
+        (places.releases / name / ".complete").touch()
+    request = {"node": "n1", "user": me().name, "cm_home": ""}
+    software.switch(places, "gone")
+
+    seen = look.look(request, places)
+
+    assert (seen["releases"], seen["broken"]) == (["good", "no"], ["gone"])
+    assert set(seen["journal"]) == {"unrunnable"}
+    assert look.journal(places, me(), "good") == {}
+    assert set(look.journal(places, me(), "no")) == {"unreadable"}
+    with pytest.raises(Trouble) as caught:
+        removal.require_idle(seen["journal"])
+    assert "installs it anew" in caught.value.remedy
+    with pytest.raises(Trouble) as caught:
+        removal.require_idle(look.journal(places, me(), "no"))
+    assert "`A damaged journal`" in caught.value.remedy
+
+
 def test_what_cannot_be_made_durable_is_no_release(places: Layout):
     with pytest.raises(OSError, match="No such file"):
         files.sync_file_system(places.releases / "none")
@@ -646,6 +744,37 @@ def test_a_unit_without_a_release_is_the_services_too_and_goes_with_the_agent(pl
 
     assert {str(made.unit), str(made.drop_in)} <= set(gone)
     assert "disable --now gausscert-agent.service" in systemctl.asked
+
+
+@pytest.mark.parametrize("fails", ["", "stop"], ids=["systemd knows it", "it does not"])
+def test_an_agent_whose_unit_is_gone_is_ended_all_the_same(
+    places: Layout, account: Account, systemctl: Systemctl, monkeypatch: pytest.MonkeyPatch, fails: str
+):
+    """Its drop-in was still there: the software was removed under the agent that ran."""
+    made = Service(USER, account)
+    install(made, b"[Service]\n", drop_in(places))
+    made.unit.unlink()
+    systemctl.fails = fails
+    runs = [processes.Running(4711, "r", 0.0, "boot 1")]
+    ended: list[int] = []
+
+    def agent(_: Layout) -> processes.Running | None:
+        if not fails and "stop gausscert-agent.service" in systemctl.asked:
+            runs.clear()
+        return runs[0] if runs else None
+
+    def kill(pid: int, _: int) -> None:
+        ended.append(pid)
+        runs.clear()
+
+    monkeypatch.setattr(processes, "agent", agent)
+    monkeypatch.setattr(removal.os, "kill", kill)
+
+    gone = removal.remove(places, made, None, "n1", with_state=True)
+
+    assert "stop gausscert-agent.service" in systemctl.asked
+    assert ended == ([4711] if fails else [])
+    assert str(made.drop_in) in gone
 
 
 def test_the_unit_of_an_agent_elsewhere_is_not_taken_for_this_ones(places, account, systemctl, tmp_path):

@@ -63,6 +63,24 @@ def test_it_runs_and_looks_at_a_bare_directory(tmp_path: Path):
     assert not (tmp_path / "agent").exists()
 
 
+def test_libraries_that_a_login_names_are_nobodys_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """OM names its own in the profile of the cluster's user."""
+    seen = tmp_path / "python3"
+    seen.write_text(f'#!/bin/sh\nenv >>"{tmp_path}/seen"\nexec "{sys.executable}" "$@"\n')
+    seen.chmod(0o755)
+    for name in ("PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH"):
+        monkeypatch.setenv(name, "/opt/huawei/wisequery/lib")
+    request = {"action": "look", "node": "n1", "user": "", "cm_home": "/nowhere", "directory": str(tmp_path)}
+
+    done = run(parcel.command(str(seen)), parcel.pack(request))
+
+    assert done.returncode == 0, done.stderr
+    assert ANSWER in done.stdout.decode()
+    lines = (tmp_path / "seen").read_text().splitlines()
+    assert sum(line.startswith("PATH=") for line in lines) == 2  # whether it is new enough, and the program
+    assert not any("wisequery" in line for line in lines)
+
+
 def test_a_python_that_is_too_old_is_told_with_what_there_is(tmp_path: Path):
     old = tmp_path / "python3"
     old.write_text('#!/bin/sh\n[ "$1" = --version ] && echo Python 3.9.9 && exit 0\nexit 1\n')

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import shutil
 import ssl
 import stat
@@ -12,7 +13,7 @@ import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from gausscert_coordinator.rollout.on_node import processes, service
+from gausscert_coordinator.rollout.on_node import files, processes, service
 from gausscert_coordinator.rollout.on_node.layout import (
     OWN_ETC,
     Account,
@@ -24,13 +25,19 @@ from gausscert_coordinator.rollout.on_node.layout import (
 )
 from gausscert_coordinator.rollout.on_node.running import last_words, run
 from gausscert_coordinator.rollout.on_node.service import Service
-from gausscert_coordinator.rollout.on_node.software import is_complete
+from gausscert_coordinator.rollout.on_node.software import is_complete, runs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
 _READ: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
+_RENEWED: Final = "credential.pem"
+"""In the state directory: key and certificate together."""
+_CERTIFICATE: Final = re.compile(
+    ".*?".join(f"-----{word} CERTIFICATE-----" for word in ("BEGIN", "END")), re.DOTALL
+)
+"""All of that file that leaves the node. Whoever looks for certificates in what is sent finds none here."""
 _MOST: Final = 1024 * 1024
 """Characters; the operator's machine takes no more than some of that."""
 
@@ -49,12 +56,14 @@ def look(request: Mapping[str, Any], layout: Layout) -> dict[str, Any]:
     running = processes.agent(layout)
     texts = {path.name: _text(path) for path in Service(kind, login).texts}
     watched = (layout.config, *Service(kind, login).texts)
+    complete = [each.name for each in _entries(layout.releases) if is_complete(each)]
+    broken = [each for each in complete if not runs(layout.agent(each), account)]
     with acting_as(account or holder(layout)):
         agents_own = {
             "denied": _text(layout.deny_list),
             "config": _text(layout.config),
             **_configured(layout.config),
-            "credential": _credential(layout.pki, request["node"]),
+            "credential": _credential(layout, request["node"]),
         }
     return {
         "login": login.name,
@@ -78,7 +87,8 @@ def look(request: Mapping[str, Any], layout: Layout) -> dict[str, Any]:
         "etc": str(layout.etc),
         "state": str(layout.state),
         "release": layout.release(),
-        "releases": [each.name for each in _entries(layout.releases) if is_complete(each)],
+        "releases": [each for each in complete if each not in broken],
+        "broken": broken,
         **agents_own,
         "running": None
         if running is None
@@ -92,24 +102,41 @@ def look(request: Mapping[str, Any], layout: Layout) -> dict[str, Any]:
     }
 
 
-def journal(layout: Layout, account: Account | None) -> dict[str, str] | None:
+def journal(
+    layout: Layout, account: Account | None, release: str = "", config: Path | None = None
+) -> dict[str, str] | None:
     """What the agent's journal says, word by word; {} where there was never a transaction, None where there
-    is nobody to read it. What keeps it from being read stands under "unreadable"."""
-    agent = layout.agent()
-    if account is None or not agent.exists() or not layout.config.exists() or not layout.state.is_dir():
+    is nobody to read it. What keeps it from being read stands under "unreadable", or under "unrunnable" where
+    it is the software that cannot be run.
+
+    Args:
+        layout: Where it lies.
+        account: Whom the agent runs as.
+        release: That reads it; the current one by default.
+        config: That it reads; the agent's by default.
+    """
+    agent, config = layout.agent(release), config or layout.config
+    if account is None or not agent.exists() or not config.exists() or not layout.state.is_dir():
         return None
-    done = run([str(agent), "status", "--config", str(layout.config)], as_user=account)
+    done = run([str(agent), "status", "--config", str(config)], as_user=account)
     if done.returncode:
-        return {"unreadable": last_words(done)}
+        return {"unreadable" if runs(agent, account) else "unrunnable": last_words(done)}
     words = (line.split(None, 1) for line in done.stdout.splitlines())
     told = {pair[0]: pair[1].strip() for pair in words if len(pair) > 1}
     return {key: told[key] for key in ("phase", "transaction", "operation", "fence") if key in told}
 
 
-def _credential(pki: Path, node: str) -> dict[str, Any]:
-    """The certificates are no secret; of the key only whether it belongs to its certificate."""
-    cert, key = pki / f"node-{node}.crt", pki / f"node-{node}.key"
-    return {"cert": _text(cert), "ca": _text(pki / "ca.crt"), "key_fits": _fits(cert, key)}
+def _credential(layout: Layout, node: str) -> dict[str, Any]:
+    """What the agent serves with: what was renewed over the wire, as long as the configured certificate is
+    the one that this followed, else the configured files (`gausscert_agent.renewed`). The certificates are no
+    secret; of the key only whether it belongs to its certificate."""
+    cert, key = layout.pki / f"node-{node}.crt", layout.pki / f"node-{node}.key"
+    ca, renewed = _text(layout.pki / "ca.crt"), layout.state / _RENEWED
+    first, _, rest = _text(renewed).partition("\n")
+    configured = files.digest_of(cert)
+    if configured and first.strip() == f"follows {configured}" and _fits(renewed, renewed):
+        return {"cert": "\n".join(_CERTIFICATE.findall(rest)), "ca": ca, "key_fits": True}
+    return {"cert": _text(cert), "ca": ca, "key_fits": _fits(cert, key)}
 
 
 def _fits(cert: Path, key: Path) -> bool:

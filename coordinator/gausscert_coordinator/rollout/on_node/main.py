@@ -75,7 +75,7 @@ def _upload(request: Mapping[str, Any], where: Layout, stream: BinaryIO) -> None
 
 
 def _install(request: Mapping[str, Any], where: Layout, _: BinaryIO) -> None:
-    software.install(where, request["release"])
+    software.install(where, request["release"], agent_user(request["user"], request["cm_home"]))
 
 
 def _credential(request: Mapping[str, Any], where: Layout, stream: BinaryIO) -> None:
@@ -105,9 +105,11 @@ def _activate(request: Mapping[str, Any], where: Layout, _: BinaryIO) -> None:
     software.require_not_given_up(where, request["attempt"])
     account, service = _account(request), Service(request["service"], me())
     running = processes.agent(where) is not None
-    if running:
-        removal.require_idle(look.journal(where, account))
     config, units = request["config"], (request["unit"], request["drop_in"])
+    if request["unread"]:
+        removal.require_idle(_journal(request, where, account), anew=True)
+    elif running:
+        removal.require_idle(look.journal(where, account))
     with acting_as(account):
         ready.require({where.config: config})
     ready.require(service.wanted(*units))
@@ -139,6 +141,15 @@ def _start(service: Service, *, first: bool) -> None:
         raise Trouble(f"{trouble.cause}; its unit is disabled again", trouble.remedy, trouble.file) from None
 
 
+def _journal(request: Mapping[str, Any], where: Layout, account: Account) -> dict[str, str] | None:
+    """As the release reads it that is going to be started, from the configuration that it has found good: the
+    look could not have it read, for what was there cannot be run."""
+    fresh = ready.beside(where.config)
+    with acting_as(account):
+        is_ready = bool(request["config"]) and files.digest_of(fresh) == request["config"]
+    return look.journal(where, account, request["release"], fresh if is_ready else None)
+
+
 def _settle(request: Mapping[str, Any], where: Layout, _: BinaryIO) -> None:
     software.give_up(where, request["attempt"])
 
@@ -155,7 +166,9 @@ def _deny(request: Mapping[str, Any], where: Layout, account: Account) -> None:
 
 
 def _tidy(request: Mapping[str, Any], where: Layout, _: BinaryIO) -> list[str]:
-    return software.tidy(where, request["keep"])
+    """What runs now is kept, too: whoever starts it may have started any of them since the look."""
+    running = processes.agent(where)
+    return software.tidy(where, [*request["keep"], *([running.release] if running is not None else [])])
 
 
 def _remove(request: Mapping[str, Any], where: Layout, _: BinaryIO) -> list[str]:

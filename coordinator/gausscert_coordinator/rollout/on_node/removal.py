@@ -22,23 +22,35 @@ _IDLE: Final = ("", "NONE")
 _END_S: Final = 90.0
 """As TimeoutStopSec of the unit: running calls end first."""
 
+_RECOVER_FIRST: Final = (
+    "deploy the bundle that the agent had: that installs it anew, and starts it; then gausscert recover, and"
+    " this again"
+)
+_UNREAD: Final = {
+    "unrunnable": "deploy the bundle that the agent had: that installs it anew; then run this again",
+    "unreadable": "mend what is named; a damaged journal: see `A damaged journal` in docs/runbook.md",
+}
 
-def require_idle(journal: Mapping[str, str] | None) -> None:
+
+def require_idle(journal: Mapping[str, str] | None, *, anew: bool = False) -> None:
     """Refuse to end an agent that is in the middle of something.
+
+    Args:
+        journal: As `look.journal`.
+        anew: Whether the software that was there cannot be run, so that nobody could recover with it.
 
     Raises:
         Trouble: It is, or its journal cannot be read.
     """
     if journal is None:
         return
-    if "unreadable" in journal:
-        raise Trouble(
-            f"the agent's journal cannot be read: {journal['unreadable']}", "look at gausscert status first"
-        )
+    for why, remedy in _UNREAD.items():
+        if why in journal:
+            raise Trouble(f"the agent's journal cannot be read: {journal[why]}", remedy)
     if journal.get("phase", "") not in _IDLE or "transaction" in journal or "operation" in journal:
         raise Trouble(
             f"a transaction is in flight: {journal.get('transaction', 'an operation of cm_ctl')}",
-            "wait for its end, or run gausscert recover; then run this again",
+            _RECOVER_FIRST if anew else "wait for its end, or run gausscert recover; then run this again",
         )
 
 
@@ -86,8 +98,7 @@ def _ended(layout: Layout, service: Service, account: Account | None) -> None:
     before = look.journal(layout, account)
     require_idle(before)
     enabled, running = service.enabled(), processes.agent(layout) is not None
-    service.stop()
-    if service.kind == NONE:
+    if not service.stop():
         _end(layout)
     try:
         _require_untouched(before, look.journal(layout, account))

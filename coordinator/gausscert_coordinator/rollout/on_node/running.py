@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 from contextlib import contextmanager
@@ -14,6 +15,20 @@ if TYPE_CHECKING:
     from gausscert_coordinator.rollout.on_node.layout import Account
 
 QUICK_S: Final = 60.0
+NOT_THERE: Final = 127
+"""Exit code, as a shell has it, where there is no such program, or no interpreter that it names."""
+NO_PROGRAM: Final = 126
+"""Where it is none."""
+_NOT_NOW: Final = 125
+"""Where it could not be run at this moment."""
+_TOO_LONG: Final = 124
+"""Where it has not ended in time."""
+_CODES: Final[Mapping[int | None, int]] = {
+    **dict.fromkeys((errno.ENOENT, errno.ENOTDIR, errno.ELOOP), NOT_THERE),
+    **dict.fromkeys((errno.EACCES, errno.ENOEXEC, errno.ELIBBAD), NO_PROGRAM),
+}
+_FOREIGN: Final = ("PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH")
+"""OM's libraries, from the profile of the cluster's user: no program that is run here is to have them."""
 _LOCK: Final[ContextVar[tuple[tuple[int, ...], int]]] = ContextVar("lock", default=((), -1))
 """Its descriptor, and whose program has taken it."""
 
@@ -40,12 +55,13 @@ def run(
     timeout_s: float = QUICK_S,
     environment: Mapping[str, str] | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Run a program to its end; its output is in the answer. 127 where it is not there, 124 where it has not
-    ended in time. It holds the lock of the roll-out (`sharing`), but as another user than has taken that: he
+    """Run a program to its end; its output is in the answer, and one of the codes above where it has none of
+    its own. It holds the lock of the roll-out (`sharing`), but as another user than has taken that: he
     could keep it."""
     lock, taken_by = _LOCK.get()
     other: dict[str, Any] = {"pass_fds": lock if taken_by == os.geteuid() else ()}
-    env = {**os.environ, **(environment or {})}
+    inherited = {name: value for name, value in os.environ.items() if name not in _FOREIGN}
+    env = {**inherited, **(environment or {})}
     if as_user is not None and as_user.uid != os.geteuid():
         other = {"user": as_user.uid, "group": as_user.gid, "extra_groups": ()}
         env |= {"HOME": as_user.home, "USER": as_user.name, "LOGNAME": as_user.name}
@@ -63,9 +79,11 @@ def run(
             **other,
         )
     except subprocess.TimeoutExpired:
-        return subprocess.CompletedProcess(argv, 124, "", f"{argv[0]} has not ended in {timeout_s:.0f} s")
+        said = f"{argv[0]} has not ended in {timeout_s:.0f} s"
+        return subprocess.CompletedProcess(argv, _TOO_LONG, "", said)
     except OSError as error:
-        return subprocess.CompletedProcess(argv, 127, "", f"{argv[0]}: {error.strerror}")
+        code = _CODES.get(error.errno, _NOT_NOW)
+        return subprocess.CompletedProcess(argv, code, "", f"{argv[0]}: {error.strerror}")
 
 
 def last_words(done: subprocess.CompletedProcess[str], lines: int = 4) -> str:

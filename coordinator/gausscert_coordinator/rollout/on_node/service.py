@@ -20,8 +20,8 @@ USER: Final = "user"
 NONE: Final = "none"
 DROP_IN: Final = "50-gausscert-node.conf"
 _LINGER: Final = Path("/var/lib/systemd/linger")
-_START_S: Final = 330.0
-"""Longer than TimeoutStartSec of the unit."""
+START_S: Final = 420.0
+"""Longer than a restart may take: TimeoutStopSec and TimeoutStartSec of the unit, one after the other."""
 
 
 class Service:
@@ -110,12 +110,20 @@ class Service:
         if self.kind != NONE:
             self._must("daemon-reload")  # whoever put the unit there may have been cut off before that
             self._systemctl("reset-failed", UNIT)
-            self._must("restart", UNIT, timeout_s=_START_S)
+            self._must("restart", UNIT, timeout_s=START_S)
 
-    def stop(self) -> None:
-        """End the agent, and have it start no more. Does nothing for NONE, or without the unit."""
-        if self.kind != NONE and self.unit.exists():
-            self._must("disable", "--now", UNIT, timeout_s=_START_S)
+    def stop(self) -> bool:
+        """End the agent, and have it start no more; answers whether its manager has done that. It has not for
+        NONE, nor where the unit's file is gone: it may have started an agent by it before, and not know that
+        unit any more."""
+        if self.kind == NONE:
+            return False
+        if self.unit.exists():
+            self._must("disable", "--now", UNIT, timeout_s=START_S)
+            return True
+        if self.drop_in.exists():
+            self._systemctl("stop", UNIT, timeout_s=START_S)
+        return False
 
     def clear(self, layout: Layout) -> None:
         """Remove what lies ready for the agent of these places; of another one it stays. Nothing for NONE."""

@@ -7,17 +7,20 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
-from gausscert_coordinator.rollout.on_node import files
-from gausscert_coordinator.rollout.on_node.running import last_words, run
+from gausscert_coordinator.rollout.on_node import files, processes
+from gausscert_coordinator.rollout.on_node.running import NO_PROGRAM, NOT_THERE, last_words, run
 from gausscert_coordinator.rollout.on_node.trouble import Trouble
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from gausscert_coordinator.rollout.on_node.layout import Layout
+    from gausscert_coordinator.rollout.on_node.layout import Account, Layout
 
 REQUIREMENTS: Final = "requirements.txt"
 _COMPLETE: Final = ".complete"
+_GONE: Final = (1, NO_PROGRAM, NOT_THERE)
+"""Exit codes of a command whose Python is not there, or has other libraries; 1 is a traceback, and never how
+an agent itself ends (`gausscert_agent.telling`)."""
 _INSTALL_S: Final = 600.0
 _SOFTWARE_MODE: Final = 0o755
 
@@ -25,6 +28,18 @@ _SOFTWARE_MODE: Final = 0o755
 def is_complete(release: Path) -> bool:
     """Whether it was installed to its end."""
     return (release / _COMPLETE).exists()
+
+
+def runs(agent: Path, account: Account | None) -> bool:
+    """Whether an agent's command can be executed. An upgrade of the operating system may have taken away the
+    Python that it was installed for, or have put another version in its place, which finds nothing there.
+
+    Args:
+        agent: The command.
+        account: Whom it runs as, which is who runs it here: others may have put there what they like. Nobody
+            is asked where there is no such user.
+    """
+    return account is None or run([str(agent), "version"], as_user=account).returncode not in _GONE
 
 
 def make_place(layout: Layout) -> None:
@@ -53,15 +68,28 @@ def upload(layout: Layout, release: str, sent: Sequence[Mapping[str, Any]], stre
             left.unlink()
 
 
-def install(layout: Layout, release: str) -> None:
-    """Make the release from what was uploaded, by hash and without a network. Nothing uses it yet.
+def install(layout: Layout, release: str, account: Account | None = None) -> None:
+    """Make the release from what was uploaded, by hash and without a network. Nothing uses it yet; one that
+    is there and cannot be run any more is made anew.
+
+    Args:
+        layout: Where.
+        release: Its name.
+        account: Whom the agent runs as; None where nobody can tell whether it could.
 
     Raises:
-        Trouble: Python or pip refused; what was begun is removed.
+        Trouble: Python or pip refused; what was begun is removed. Or an agent of that release still runs.
     """
     target = layout.releases / release
-    if is_complete(target):
+    if is_complete(target) and runs(layout.agent(release), account):
         return
+    running = processes.agent(layout)
+    if running is not None and running.release == release:
+        raise Trouble(
+            f"an agent (pid {running.pid}) runs of this release, which has to be installed anew",
+            "end it, or restart the machine; then run this again",
+            str(target),
+        )
     source = layout.uploads / release
     files.make_directory(layout.releases, _SOFTWARE_MODE)
     files.remove_tree(target)
