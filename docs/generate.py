@@ -226,9 +226,9 @@ refusals and errors included.
 
 With `--output json` a verb writes exactly one document to standard output, however it ends; progress and
 notes stay on standard error. Its field `schema` says what it is and in which version:
-What could not be done at all (wrong usage, no inventory, a bug) is `gausscert/error/v1` instead of the
-verb's own; `check` always writes its own. The exit code says the same as without
-`--output json`.
+`gausscert/status/v1`. What could not be done at all (wrong usage, no inventory, a bug) is
+`gausscert/error/v1` instead of the verb's own; `check` always writes its own. The exit code says the same
+as without `--output json`.
 
 Within a version fields may be added, so pass over those that you do not know. None is taken away, renamed
 or given another meaning, every field that is described is always there, and words in an `enum` stay those

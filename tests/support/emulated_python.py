@@ -66,10 +66,9 @@ def _unpack(root: Path, architecture: str) -> None:
         *("bookworm", str(root)),
     )
     for package in sorted((root / "var/cache/apt/archives").glob("*.deb")):
-        with subprocess.Popen(["dpkg-deb", "--fsys-tarfile", str(package)], stdout=subprocess.PIPE) as read:
-            subprocess.run(
-                ["tar", "-x", "-C", str(root), "--keep-directory-symlink"], stdin=read.stdout, check=True
-            )
+        read = subprocess.run(["dpkg-deb", "--fsys-tarfile", str(package)], capture_output=True, check=True)
+        unpack = ["tar", "-x", "-C", str(root), "--keep-directory-symlink"]
+        subprocess.run(unpack, input=read.stdout, check=True)
 
 
 def _run(*words: str) -> None:

@@ -51,16 +51,18 @@ def operator(machine: VirtualMachine, command: str) -> Any:
 
 
 def replaced(machine: VirtualMachine) -> Any:
-    """The replacement; again where nothing was changed: an emulated cm_ctl may take too long."""
+    """The replacement; again only where all that spoke against it was an emulated cm_ctl that took too long."""
+    command = f"gausscert replace new-bundle --yes {PASSWORDS} --output json"
     for _ in range(3):
-        done = machine.run(
-            f"{COMPOSE} exec -T operator gausscert replace new-bundle --yes {PASSWORDS} --output json",
-            timeout_s=1500,
-        )
-        if done.returncode != 2:
+        done = machine.run(f"{COMPOSE} exec -T operator {command}", timeout_s=1500)
+        if done.returncode != 2 or not _was_too_slow(json.loads(done.stdout)["error"]["findings"]):
             break
     assert done.returncode == 0, done.stdout + done.stderr
     return json.loads(done.stdout)
+
+
+def _was_too_slow(findings: list[dict[str, str]]) -> bool:
+    return all("`cm_ctl query -Cv` did not end within" in each["cause"] for each in findings)
 
 
 def test_the_playground_is_brought_up_and_a_set_is_replaced(machine: VirtualMachine):
