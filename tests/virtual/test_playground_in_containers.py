@@ -51,7 +51,7 @@ def operator(machine: VirtualMachine, command: str) -> Any:
 
 
 def replaced(machine: VirtualMachine) -> Any:
-    """The replacement; again only where all that spoke against it was an emulated cm_ctl that took too long."""
+    """The replacement; again only where nothing spoke against it but a cm_ctl that took too long."""
     command = f"gausscert replace new-bundle --yes {PASSWORDS} --output json"
     for _ in range(3):
         done = machine.run(f"{COMPOSE} exec -T operator {command}", timeout_s=1500)
