@@ -154,7 +154,7 @@ def _tell(
     failed: list[GausscertError],
     late: tuple[Finding, ...],
 ) -> None:
-    from gausscert_coordinator.cli import documents, tables
+    from gausscert_coordinator.cli import documents, tables, tables_errors
     from gausscert_coordinator.cli.layout import cell
 
     document = {
@@ -168,4 +168,6 @@ def _tell(
         for name, gone in removed.items()
     ]
     told = [tables.findings(late, invocation.render.width)] if late else []
-    invocation.render.result("agents remove", document, lambda: [*lines, *told, *tables.failures(failed)])
+    invocation.render.result(
+        "agents remove", document, lambda: [*lines, *told, *tables_errors.failures(failed)]
+    )

@@ -52,7 +52,7 @@ def command(
     del ssh  # the only way so far
     import asyncio
 
-    from gausscert_coordinator.cli import documents, tables
+    from gausscert_coordinator.cli import documents, tables_errors
     from gausscert_coordinator.cli.layout import STRONG, cell, fitted
     from gausscert_coordinator.exit_codes import gravest
 
@@ -76,7 +76,7 @@ def command(
             cell(f"agents of cluster {opened.inventory.cluster}", STRONG),
             *([fitted(headings, rows, render.width)] if rows else []),
             *agents_revoked.remedy(looked.facts, denials),
-            *tables.failures(tuple(looked.errors.values())),
+            *tables_errors.failures(tuple(looked.errors.values())),
         ],
     )
     return gravest(looked.errors.values())

@@ -9,7 +9,7 @@ from gausscert_common.protocol.recovery import Choice
 from gausscert_common.protocol.words import RestartScope
 
 from gausscert_coordinator import plan as planning
-from gausscert_coordinator.cli import judge, tables
+from gausscert_coordinator.cli import judge, tables_plan
 from gausscert_coordinator.cli.layout import counted, harmless
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def recovery_agreed(
     if not flights:
         return True
     render = invocation.render
-    render.important(*tables.in_flight(flights, recovering=True))
+    render.important(*tables_plan.in_flight(flights, recovering=True))
     outage = _OF_JOINING
     if not all(each.waits for each in flights):
         outage = planning.outage(restart or _own_restart(status), invocation.inventory().timeouts)

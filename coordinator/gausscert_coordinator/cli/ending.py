@@ -8,7 +8,7 @@ from gausscert_common.model import ServedState
 from gausscert_common.protocol.coordinator import Verdict
 
 from gausscert_coordinator import objections
-from gausscert_coordinator.cli import tables
+from gausscert_coordinator.cli import tables, tables_errors
 from gausscert_coordinator.cli.layout import BAD, DOUBTFUL, GOOD, cell, first_line, fitted, short
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def result(
         parts.append(cell(f"cluster: {state.cluster_state or f'unknown: {first_line(state.cause)}'}"))
     if shown.findings:
         parts.append(tables.findings(shown.findings, width))
-    parts.extend(tables.of_result(shown.failures))
+    parts.extend(tables_errors.of_result(shown.failures))
     parts.append(_verdict(shown, generation, ssl_wish))
     return parts
 

@@ -10,7 +10,7 @@ from gausscert_common.errors import InvalidInput, Reason
 from gausscert_coordinator import history_verify
 from gausscert_coordinator.cli import control_session, documents
 from gausscert_coordinator.cli.layout import BAD, DOUBTFUL, GOOD, cell, counted
-from gausscert_coordinator.cli.tables import failures
+from gausscert_coordinator.cli.tables_errors import failures
 from gausscert_coordinator.exit_codes import ExitCode, gravest
 
 if TYPE_CHECKING:

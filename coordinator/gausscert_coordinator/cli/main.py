@@ -84,9 +84,9 @@ def _unless_lost(invocation: Invocation, code: int) -> int:
 
 
 def _told(error: GausscertError) -> list[RenderableType]:
-    from gausscert_coordinator.cli import tables
+    from gausscert_coordinator.cli import tables_errors
 
-    return tables.failure(error)
+    return tables_errors.failure(error)
 
 
 def main() -> NoReturn:

@@ -75,7 +75,7 @@ def command(
     refuses if the bundle, a live set, enable_ssl, the nodes, their roles or the cluster's state are no longer
     as it says, or there is a warning that it did not have.
     """
-    from gausscert_coordinator.cli import documents, tables
+    from gausscert_coordinator.cli import documents, tables_plan
     from gausscert_coordinator.cli.session import Session
 
     keeping = out_of(out, valid_days)
@@ -88,7 +88,7 @@ def command(
         kept.keep(invocation, made, directory)
     render = invocation.render
     document = {**documents.plan(made), "plan_file": str(kept.path) if kept is not None else None}
-    render.result("plan", document, lambda: tables.plan(made, render.width))
+    render.result("plan", document, lambda: tables_plan.plan(made, render.width))
     if made.feasible:
         files = PasswordFiles(server_password_file, client_password_file)
         line = command_line(invocation, directory, options, files)

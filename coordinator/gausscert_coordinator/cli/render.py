@@ -16,7 +16,7 @@ from gausscert_common.errors import InternalError, Reason
 from rich.console import Console
 from rich.text import Text
 
-from gausscert_coordinator.cli import documents, tables
+from gausscert_coordinator.cli import documents, tables, tables_errors
 from gausscert_coordinator.cli.progress import LineProgress, LiveProgress, Silent
 from gausscert_coordinator.cli.settings import OutputFormat
 from gausscert_coordinator.cli.streams import Enduring
@@ -95,8 +95,8 @@ class Renderer:
         if self._settings.output is OutputFormat.JSON and not self._documented:
             self._document({"schema": documents.schema("error"), "error": documents.error(error)})
             return code
-        self.important(*tables.failure(error))
-        if error.findings and not tables.says_its_findings(error):
+        self.important(*tables_errors.failure(error))
+        if error.findings and not tables_errors.says_its_findings(error):
             self.important(tables.findings(error.findings, self.err_width))
         return code
 

@@ -67,7 +67,7 @@ def command(
     """
     if not dry_run:
         transacting.require_somebody(invocation, yes)
-    from gausscert_coordinator.cli import documents, tables
+    from gausscert_coordinator.cli import documents, tables_plan
     from gausscert_coordinator.cli.session import Session
 
     options = options_of(enable_ssl, restart, drop_crls, take_over, accept_state)
@@ -82,6 +82,6 @@ def command(
             return transacting.go(invocation, session, plan, errand, confirmed=yes)
     render = invocation.render
     document = {"plan": documents.plan(plan), "result": None, "error": None}
-    render.result("rollback", document, lambda: tables.plan(plan, render.width))
+    render.result("rollback", document, lambda: tables_plan.plan(plan, render.width))
     render.note("nothing was changed" if plan.feasible else "a rollback would be refused")
     return exit_code(plan)

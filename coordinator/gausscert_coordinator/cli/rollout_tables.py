@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from gausscert_common.errors import GausscertError, NodeRefusal, Reason
 from gausscert_common.findings import Finding, errors
 
-from gausscert_coordinator.cli import documents, rolling_out, tables
+from gausscert_coordinator.cli import documents, rolling_out, tables, tables_errors
 from gausscert_coordinator.cli.layout import BAD, DOUBTFUL, FAINT, GOOD, STRONG, cell, counted, fitted
 from gausscert_coordinator.exit_codes import ExitCode, gravest
 from gausscert_coordinator.rollout.decide import BEFORE_ANY_START, DOING, NodePlan, Step
@@ -120,7 +120,7 @@ def text(told: Told, width: int) -> list[RenderableType]:
     parts += [cell(line) for plan in told.plans for line in _denied(plan, outcomes.get(plan.node))]
     if told.findings:
         parts.append(tables.findings(told.findings, width))
-    return [*parts, *tables.failures(told.failures)]
+    return [*parts, *tables_errors.failures(told.failures)]
 
 
 def _row(plan: NodePlan, outcome: NodeOutcome | None) -> list[Text]:

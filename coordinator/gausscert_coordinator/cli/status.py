@@ -34,7 +34,7 @@ def command(invocation: Invocation) -> int:
 
     Drift means that a cm_server serves another certificate than the one on its disk: it was not restarted.
     """
-    from gausscert_coordinator.cli import documents, judge, tables
+    from gausscert_coordinator.cli import documents, judge, tables_status
     from gausscert_coordinator.cli.session import Session
 
     with Session(invocation) as session:
@@ -42,6 +42,6 @@ def command(invocation: Invocation) -> int:
     render = invocation.render
     verbose = invocation.settings.verbose
     render.result(
-        "status", documents.status(found), lambda: tables.status(found, render.width, verbose=verbose)
+        "status", documents.status(found), lambda: tables_status.status(found, render.width, verbose=verbose)
     )
     return judge.status_code(found)

@@ -40,7 +40,7 @@ def switch(
     """Plan it, ask, carry it out; answers the exit code."""
     if not dry_run:
         transacting.require_somebody(invocation, yes)
-    from gausscert_coordinator.cli import documents, tables
+    from gausscert_coordinator.cli import documents, tables_plan
     from gausscert_coordinator.cli.session import Session
 
     verb = f"ssl {wish}"
@@ -56,6 +56,6 @@ def switch(
             return transacting.go(invocation, session, plan, errand, confirmed=yes)
     render = invocation.render
     document = {"plan": documents.plan(plan), "result": None, "error": None}
-    render.result(verb, document, lambda: tables.plan(plan, render.width))
+    render.result(verb, document, lambda: tables_plan.plan(plan, render.width))
     render.note("nothing was changed" if plan.feasible else f"{verb} would be refused")
     return exit_code(plan)

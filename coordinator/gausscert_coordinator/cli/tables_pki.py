@@ -10,7 +10,7 @@ from gausscert_common.identity import CREDENTIAL_WARNED_DAYS, Role
 
 from gausscert_coordinator.cli import documents, judge
 from gausscert_coordinator.cli.layout import BAD, DOUBTFUL, FAINT, GOOD, cell, fitted, short
-from gausscert_coordinator.cli.tables import failures
+from gausscert_coordinator.cli.tables_errors import failures
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -49,12 +49,12 @@ def require_somebody(invocation: Invocation, yes: bool) -> None:
 
 def go(invocation: Invocation, session: Session, plan: Plan, errand: Errand, *, confirmed: bool) -> int:
     """Carry out a plan if nothing speaks against it and the operator agrees; answers the exit code."""
-    from gausscert_coordinator.cli import tables
+    from gausscert_coordinator.cli import tables_plan
 
     if not plan.feasible:
         return _refuse(invocation, plan, errand.verb)
     render = invocation.render
-    render.note(*tables.plan(plan, render.err_width))
+    render.note(*tables_plan.plan(plan, render.err_width))
     if not (confirmed or invocation.terminal.confirmed(_question(invocation, plan, errand.asks))):
         declined = InvalidInput(Reason.USAGE, "not confirmed; nothing was changed")
         return _report(invocation, plan, errand.verb, None, declined, ExitCode.REFUSED)
@@ -76,10 +76,10 @@ def _question(invocation: Invocation, plan: Plan, asks: str) -> str:
 
 
 def _refuse(invocation: Invocation, plan: Plan, verb: str) -> int:
-    from gausscert_coordinator.cli import tables
+    from gausscert_coordinator.cli import tables_plan
 
     if not invocation.wants_json:
-        invocation.render.important(*tables.plan(plan, invocation.render.err_width))
+        invocation.render.important(*tables_plan.plan(plan, invocation.render.err_width))
     return _report(invocation, plan, verb, None, refusal(plan), exit_code(plan))
 
 
@@ -161,7 +161,7 @@ def _report(
     error: GausscertError | None,
     code: int,
 ) -> int:
-    from gausscert_coordinator.cli import documents, tables
+    from gausscert_coordinator.cli import documents, tables_errors
 
     render = invocation.render
     document = {
@@ -170,7 +170,7 @@ def _report(
         "error": documents.error(error) if error is not None else None,
     }
     if error is not None and not invocation.wants_json:
-        render.important(*tables.verdict(error))
+        render.important(*tables_errors.verdict(error))
     else:
         render.result(
             verb,

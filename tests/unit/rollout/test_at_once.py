@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gausscert_common.errors import InvalidInput, Reason
-from gausscert_coordinator.cli import tables
+from gausscert_coordinator.cli import tables_errors
 from gausscert_coordinator.rollout import at_once
 
 
@@ -36,9 +36,9 @@ def test_each_is_told_with_its_node_and_file_and_what_to_do_once():
 def test_people_are_told_node_and_file_of_each_but_not_again_what_all_have():
     both = [wrong("too old", "renew it", node="n1"), wrong("missing", "make it", node="n2", file="/x/ca.crt")]
 
-    lines = [str(line) for line in tables.failure(at_once.joined(both))]
+    lines = [str(line) for line in tables_errors.failure(at_once.joined(both))]
 
     assert [line.strip() for line in lines[1::2]] == ["n1: too old", "n2: /x/ca.crt: missing"]
     of_one = at_once.joined([wrong("a", "r", file="/f"), wrong("b", "r", file="/f")])
     of_one.file = "/f"
-    assert [str(line).strip() for line in tables.failure(of_one)[1::2]] == ["a", "b"]
+    assert [str(line).strip() for line in tables_errors.failure(of_one)[1::2]] == ["a", "b"]
