@@ -689,6 +689,26 @@ def test_without_the_register_that_is_told_and_no_failure(desk: Desk):
     assert (named.code, json.loads(named.out)["findings"]) == (0, [])
 
 
+def test_a_copy_beside_the_inventory_does_not_overrule_the_register_that_is_named(desk: Desk):
+    register = desk.root / "register"
+    for name in ("bob", "carol"):
+        pki.issue(desk.root / "pki", Role.OPERATOR, name, passphrase=b"a passphrase")
+    revoke(desk, "bob")
+    (desk.root / "pki").rename(register)
+    (desk.root / "pki").mkdir()
+    for name in ("ca.crt", "deny.list", "operator-alice.crt", "operator-alice.key"):
+        shutil.copy2(register / name, desk.root / "pki" / name)
+    carol = [each for each in pki_register.entries(register) if each.identity.name == "carol"]
+    revoked = pki_register.revoke(register, carol, "left").entries
+
+    done = desk.deploy("--pki", str(register), "--output", "json")
+
+    assert done.code == 0, done.out + done.err
+    laid = [each["deny_list"] for each in desk.ssh.requests if each.get("deny_list")]
+    assert len(revoked) == 2
+    assert [set(denylist.parse(each).entries) for each in laid] == [set(revoked)] * 2
+
+
 def test_whoever_is_revoked_himself_deploys_nothing(desk: Desk):
     revoke(desk, "alice")
 
