@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -148,10 +148,16 @@ class FakeDoctor:
     asked: list[str] = field(default_factory=list)
     denied: dict[str, bytes] = field(default_factory=dict)
     """What each was told to deny."""
-    deaf: dict[str, GausscertError] = field(default_factory=dict)
+    deaf: dict[str, Exception] = field(default_factory=dict)
     """Agents that do not take it."""
+    deaf_once: dict[str, Exception] = field(default_factory=dict)
+    """Agents that take it the second time."""
+    before_denying: Callable[[], object] = lambda: None
 
     async def deny(self, node: InventoryNode, entries: bytes) -> None:
+        self.before_denying()
+        if node.name in self.deaf_once:
+            raise self.deaf_once.pop(node.name)
         if node.name in self.deaf:
             raise self.deaf[node.name]
         self.denied[node.name] = entries

@@ -147,7 +147,7 @@ def _denied(plan: NodePlan, outcome: NodeOutcome | None) -> Iterator[str]:
     many = f"{counted(len(plan.lacks), 'credential')} more, which are revoked"
     if plan.lacks and outcome is None:
         yield f"{plan.node}: is to deny {many}"
-    elif plan.lacks and outcome is not None and outcome.state is State.DEPLOYED and not outcome.findings:
+    elif plan.lacks and outcome is not None and outcome.denied:
         yield f"{plan.node}: denies {many}"
 
 

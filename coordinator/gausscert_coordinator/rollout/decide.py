@@ -36,7 +36,7 @@ class Step(StrEnum):
     """Put in their place what lies ready, and whom an agent that is down has to deny; make the release the
     current one, and start the agent, or start it anew."""
     HEALTH = "health"
-    """And tell an agent that ran before whom it has to deny, if it lacks any of them."""
+    """And tell an agent whom it has to deny, if it still lacks any of them (`telling`)."""
     TIDY = "tidy"
 
 
