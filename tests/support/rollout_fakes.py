@@ -104,7 +104,8 @@ class FakeSsh:
         self.asked.append((host, request["action"]))
         self.requests.append(request)
         self.sent.append((argv, stdin))
-        answer = self.answers.get(host, {}).get(request["action"])
+        usual = {"denied": True} if request["action"] == "activate" else None
+        answer = self.answers.get(host, {}).get(request["action"], usual)
         if isinstance(answer, signal.Signals):
             os.kill(os.getpid(), answer)
             await asyncio.sleep(60)

@@ -243,7 +243,7 @@ class Rollout:
         request = self._request(node, step.value, **work.request(step))
         said = await node.ask({**request, "user": work.plan.facts.account}, work.blobs(step))
         if step is Step.ACTIVATE:
-            telling.laid(work)
+            telling.laid(work, said)
         if step is Step.CONFIGURE and said:
             work.outcome.findings.append(finding("ROLLOUT_CONFIG", str(said), work.plan.node))
 

@@ -45,10 +45,15 @@ async def tell(work: Work, doctor: Doctor, node: InventoryNode) -> None:
         work.outcome.denied, work.not_denied = True, None
 
 
-def laid(work: Work) -> None:
-    """Its ACTIVATE is done, and with it the list of an agent that was down (`work`)."""
-    if work.plan.facts.running is None:
-        work.outcome.denied = lacks(work)
+def laid(work: Work, said: object) -> None:
+    """Its ACTIVATE is done, and with it the list of an agent that was down (`work`), unless it ran by then.
+
+    Args:
+        work: Of the node.
+        said: What that answered (`on_node.main`).
+    """
+    if not runs_and_lacks(work) and lacks(work):
+        work.outcome.denied = isinstance(said, dict) and said.get("denied") is True
 
 
 def left(work: Work) -> Iterator[Finding]:
@@ -64,4 +69,6 @@ def left(work: Work) -> Iterator[Finding]:
 def _why(work: Work) -> str:
     if work.outcome.failed_at is Step.ACTIVATE:
         return "its start has failed; whether they were added to its list is not known"
+    if Step.ACTIVATE in work.outcome.done:
+        return "it was down, was started meanwhile, and was not told"
     return "it was down, and was not reached in this run"
