@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import os
 import signal
@@ -26,6 +27,7 @@ FORMER = "0.1.0-ba9876543210"
 
 def look(**changes: Any) -> dict[str, Any]:
     """What a bare node answers to a look; root is logged in, and systemd is there."""
+    denied = changes.get("denied", "").encode()
     return {
         "login": "root",
         "home": "/root",
@@ -51,6 +53,7 @@ def look(**changes: Any) -> dict[str, Any]:
         "releases": [],
         "broken": [],
         "denied": "",
+        "denied_sha256": hashlib.sha256(denied).hexdigest() if denied else "",
         "config": "",
         "configured_state": "",
         "configured_cluster": "",

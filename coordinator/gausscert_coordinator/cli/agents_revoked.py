@@ -114,10 +114,10 @@ def told(inventory: Inventory, directory: Path | None) -> Revoked:
 
 def compared(facts: Facts, revoked: Revoked) -> Compared:
     """What an agent denies, and what it should."""
-    from gausscert_common import denylist
+    from gausscert_coordinator.rollout.revoked import understood
 
     try:
-        there = denylist.parse(facts.denied)
+        there = understood(facts)
     except InvalidInput:
         return Compared(None, None)
     lacks = len(there.lacks(revoked.entries))

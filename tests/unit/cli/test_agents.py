@@ -737,3 +737,7 @@ def test_status_shows_how_many_each_denies_and_that_some_lack(desk: Desk):
     (desk.root / "pki" / "deny.list").unlink()
     again = json.loads(desk.run("status", "--output", "json").out)["nodes"]
     assert [(each["denies"], each["lacks"]) for each in again] == [(2, 0), (None, None)]
+    garbled = {"denied": "serial ff M\ufffdller\n", "denied_sha256": "00" * 32}
+    desk.ssh.answers["n2"] = {"look": {**installed("n2"), **garbled}}
+    (_, one) = json.loads(desk.run("status", "--output", "json").out)["nodes"]
+    assert (one["denies"], one["lacks"]) == (None, None)

@@ -15,7 +15,7 @@ import pytest
 from gausscert_common import denylist
 from gausscert_common.errors import NodeFailure, Reason
 from gausscert_coordinator.inventory import AgentInstall, InventoryNode
-from gausscert_coordinator.rollout.decide import NodePlan, Step
+from gausscert_coordinator.rollout.decide import NodePlan, Step, decide
 from gausscert_coordinator.rollout.deploying import AGAIN_S, TRIES, Rollout
 from gausscert_coordinator.rollout.on_node import files, main
 from gausscert_coordinator.rollout.outcome import NodeOutcome, State
@@ -524,3 +524,21 @@ def test_and_where_that_does_not_make_it_healthy_it_is_told_that_it_denies_nobod
     assert (done.failed_at, done.denied, crew.doctor.denied) == (Step.HEALTH, False, {})
     (found,) = done.findings
     assert (found.code, "started meanwhile" in found.cause) == ("ROLLOUT_NOT_DENIED", True)
+
+
+def test_a_list_that_is_no_utf_8_refuses_the_node_before_anything_is_done(crew: Crew):
+    """Each ACTIVATE said that it was changed since it was looked at."""
+    node = crew.nodes["n1"]
+    node.layout.deny_list.write_bytes(b"serial ff M\xfcller\n")
+
+    plan = down(node, crew)
+    seen = decide(plan.facts, plan.wanted)
+
+    assert [found.code for found in seen.refused] == ["ROLLOUT_DENY_LIST_UNUSABLE"]
+    assert seen.refused[0].cause == "it is no UTF-8"
+    node.layout.deny_list.write_text("serial ff Müller\n")
+    mended = decide(crew.nodes.look("n1"), plan.wanted)
+    assert (mended.refused, mended.lacks) == ((), ALICE)
+    (done,) = crew.upgrade([mended])
+    assert (done.state, done.denied) == (State.DEPLOYED, True)
+    assert node.layout.deny_list.read_text() == "serial ff Müller\nserial aa alice\n"
