@@ -683,6 +683,8 @@ def test_without_the_register_that_is_told_and_no_failure(desk: Desk):
     alone = desk.run("deploy", "--bundle", desk.bundle, "--dry-run", "--output", "json")
     named = desk.deploy("--pki", str(register), "--output", "json")
 
+    assert [each["lacked"] for each in json.loads(alone.out)["nodes"]] == [None, None]
+    assert [each["lacked"] for each in json.loads(named.out)["nodes"]] == [0, 0]
     (found,) = json.loads(alone.out)["findings"]
     assert (alone.code, found["code"], found["severity"]) == (0, "ROLLOUT_REVOKED_UNKNOWN", "warning")
     assert "--pki" in found["remedy"]
@@ -707,6 +709,27 @@ def test_a_copy_beside_the_inventory_does_not_overrule_the_register_that_is_name
     laid = [each["deny_list"] for each in desk.ssh.requests if each.get("deny_list")]
     assert len(revoked) == 2
     assert [set(denylist.parse(each).entries) for each in laid] == [set(revoked)] * 2
+
+
+def test_how_many_an_agent_lacked_is_null_where_nobody_can_tell(desk: Desk):
+    """Its list is not understood. Where one register is missing, what the others tell is the least."""
+    pki.issue(desk.root / "pki", Role.OPERATOR, "bob", passphrase=b"a passphrase")
+    revoke(desk, "bob")
+    desk.ssh.answers["n2"]["look"] = {**installed("n2"), "denied": "bob\n"}
+
+    spoilt = json.loads(desk.deploy("--output", "json").out)
+
+    assert [each["lacked"] for each in spoilt["nodes"]] == [1, None]
+    assert [each["code"] for each in spoilt["findings"]] == ["ROLLOUT_DENY_LIST_UNUSABLE"]
+    pki.init(desk.root / "new", "prod", None)
+    both = desk.root / "pki" / "ca.crt"
+    both.chmod(0o600)
+    both.write_bytes(both.read_bytes() + (desk.root / "new" / "ca.crt").read_bytes())
+    there = (desk.root / "pki" / "deny.list").read_text()
+    desk.ssh.answers["n1"]["look"] = {**installed("n1"), "denied": there}
+    desk.ssh.answers["n2"]["look"] = installed("n2")
+    shown = desk.run("deploy", "--bundle", desk.bundle, "--dry-run", "--output", "json")
+    assert [each["lacked"] for each in json.loads(shown.out)["nodes"]] == [None, 1]
 
 
 def test_whoever_is_revoked_himself_deploys_nothing(desk: Desk):
