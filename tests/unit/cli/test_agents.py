@@ -672,6 +672,22 @@ def test_an_agent_that_goes_on_letting_them_in_is_no_success(desk: Desk):
     assert "n2: denies" not in done.out
 
 
+def test_who_runs_is_told_also_where_the_upgrade_of_another_one_fails(desk: Desk):
+    pki.issue(desk.root / "pki", Role.OPERATOR, "bob", passphrase=b"a passphrase")
+    revoke(desk, "bob")
+    for name in NODES:
+        desk.ssh.answers[name]["look"] = installed(name)
+    desk.doctor.ill["n1"] = NodeFailure(Reason.ROLLOUT_FAILED, "not healthy")
+
+    done = desk.deploy()
+
+    assert done.code != 0
+    assert set(desk.doctor.denied) == set(NODES)
+    for name in NODES:
+        assert f"{name}: denies 1 credential more" in done.out
+    assert "ROLLOUT_NOT_DENIED" not in done.out
+
+
 def test_without_the_register_that_is_told_and_no_failure(desk: Desk):
     register = desk.root / "elsewhere"
     revoke(desk, "nobody")
