@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ FORMER = "0.1.0-ba9876543210"
 
 def look(**changes: Any) -> dict[str, Any]:
     """What a bare node answers to a look; root is logged in, and systemd is there."""
+    denied = changes.get("denied", "").encode()
     return {
         "login": "root",
         "home": "/root",
@@ -51,6 +53,7 @@ def look(**changes: Any) -> dict[str, Any]:
         "releases": [],
         "broken": [],
         "denied": "",
+        "denied_sha256": hashlib.sha256(denied).hexdigest() if denied else "",
         "config": "",
         "configured_state": "",
         "configured_cluster": "",
@@ -104,7 +107,8 @@ class FakeSsh:
         self.asked.append((host, request["action"]))
         self.requests.append(request)
         self.sent.append((argv, stdin))
-        answer = self.answers.get(host, {}).get(request["action"])
+        usual = {"denied": True} if request["action"] == "activate" else None
+        answer = self.answers.get(host, {}).get(request["action"], usual)
         if isinstance(answer, signal.Signals):
             os.kill(os.getpid(), answer)
             await asyncio.sleep(60)
@@ -148,10 +152,16 @@ class FakeDoctor:
     asked: list[str] = field(default_factory=list)
     denied: dict[str, bytes] = field(default_factory=dict)
     """What each was told to deny."""
-    deaf: dict[str, GausscertError] = field(default_factory=dict)
+    deaf: dict[str, Exception] = field(default_factory=dict)
     """Agents that do not take it."""
+    deaf_once: dict[str, Exception] = field(default_factory=dict)
+    """Agents that take it the second time."""
+    before_denying: Callable[[], object] = lambda: None
 
     async def deny(self, node: InventoryNode, entries: bytes) -> None:
+        self.before_denying()
+        if node.name in self.deaf_once:
+            raise self.deaf_once.pop(node.name)
         if node.name in self.deaf:
             raise self.deaf[node.name]
         self.denied[node.name] = entries

@@ -87,3 +87,69 @@ def test_a_list_that_is_not_understood_denies_nobody_knows_whom(old):
 
     with pytest.raises(InvalidInput, match="line 1"):
         pki_revoked.at_hand([old.directory], old.cas)
+
+
+def copy_of(old, place):
+    """As an operator has it beside the inventory's ca.crt: not the register itself."""
+    place.mkdir()
+    for name in ("ca.crt", "deny.list"):
+        (place / name).write_bytes((old.directory / name).read_bytes())
+    return place
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_copy_of_former_days_does_not_hide_who_was_revoked_since(old, tmp_path, turned):
+    copy = copy_of(old, tmp_path / "mine")
+    pki.issue(old.directory, Role.OPERATOR, "carol")
+    since = pki_register.revoke(old.directory, pki_register.entries(old.directory), "left").entries
+    places = [old.directory, copy]
+
+    found = pki_revoked.at_hand(reversed(places) if turned else places, old.cas)
+
+    assert len(since) == 2
+    assert (set(found.entries), found.unknown) == (set(since), ())
+
+
+def replaced(directory, *bodies):
+    (directory / "ca.crt").chmod(0o600)
+    (directory / "ca.crt").write_bytes(b"".join(bodies))
+
+
+def test_the_old_register_with_the_new_ca_in_it_does_not_stand_for_the_new_one(old, new):
+    """Between steps 5 and 6 of the rotation the new CA is alone in the place of the old one."""
+    replaced(old.directory, (new.directory / "ca.crt").read_bytes())
+
+    both = pki_revoked.at_hand([new.directory, old.directory], new.cas)
+    alone = pki_revoked.at_hand([old.directory], new.cas)
+
+    assert (set(both.entries), both.unknown) == ({*new.entries, *old.entries}, ())
+    assert (alone.entries, len(alone.unknown)) == (old.entries, 1)
+
+
+def test_nor_does_it_where_the_new_ca_stands_first(old, new):
+    bodies = [(each.directory / "ca.crt").read_bytes() for each in (new, old)]
+    replaced(old.directory, *bodies)
+
+    both = pki_revoked.at_hand([new.directory, old.directory], (*new.cas, *old.cas))
+    alone = pki_revoked.at_hand([old.directory], (*new.cas, *old.cas))
+
+    assert (set(both.entries), both.unknown) == ({*new.entries, *old.entries}, ())
+    (unknown,) = alone.unknown
+    assert f"{new.cas[0].not_valid_before_utc:%Y-%m-%d}" in unknown
+    assert alone.entries == old.entries
+
+
+def test_a_register_tells_of_the_ca_that_has_issued_there_whatever_its_ca_crt_says(old, new):
+    replaced(old.directory, (new.directory / "ca.crt").read_bytes())
+
+    assert pki_revoked.at_hand([old.directory], old.cas) == pki_revoked.Revoked(old.entries, ())
+
+
+def test_a_copy_tells_of_the_ca_that_stands_first_in_it_alone(old, new, tmp_path):
+    copy = copy_of(old, tmp_path / "mine")
+    bodies = [(each.directory / "ca.crt").read_bytes() for each in (old, new)]
+    replaced(copy, *bodies)
+
+    found = pki_revoked.at_hand([copy], (*old.cas, *new.cas))
+
+    assert (found.entries, len(found.unknown)) == (old.entries, 1)

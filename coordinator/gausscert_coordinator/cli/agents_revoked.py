@@ -11,7 +11,7 @@ from gausscert_coordinator import regular_files
 from gausscert_coordinator.cli.places import Place
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from gausscert_common.denylist import Denied
@@ -112,16 +112,22 @@ def told(inventory: Inventory, directory: Path | None) -> Revoked:
     return pki_revoked.at_hand(_places(inventory, directory), trusted)
 
 
-def compared(facts: Facts, revoked: Revoked) -> Compared:
-    """What an agent denies, and what it should."""
-    from gausscert_common import denylist
+def compared(facts: Facts, revoked: Sequence[Denied], *, all_known: bool) -> Compared:
+    """What an agent denies, and what it should.
+
+    Args:
+        facts: Of its node.
+        revoked: Who is.
+        all_known: Whether there are no more of them.
+    """
+    from gausscert_coordinator.rollout.revoked import understood
 
     try:
-        there = denylist.parse(facts.denied)
+        there = understood(facts)
     except InvalidInput:
         return Compared(None, None)
-    lacks = len(there.lacks(revoked.entries))
-    return Compared(len(there.entries), None if revoked.unknown and not lacks else lacks)
+    lacks = len(there.lacks(revoked))
+    return Compared(len(there.entries), lacks if lacks or all_known else None)
 
 
 def remedy(facts: Mapping[str, Facts], denials: Mapping[str, Compared]) -> Iterator[RenderableType]:

@@ -60,7 +60,10 @@ def command(
     revoked = agents_revoked.told(opened.inventory, directory)
     looked = asyncio.run(opened.rollout.look())
     seen = looked.facts.items()
-    denials = {name: agents_revoked.compared(facts, revoked) for name, facts in seen}
+    denials = {
+        name: agents_revoked.compared(facts, revoked.entries, all_known=not revoked.unknown)
+        for name, facts in seen
+    }
     document = {
         "cluster": opened.inventory.cluster,
         "nodes": [{"node": name, **_document(facts), **denials[name]._asdict()} for name, facts in seen],

@@ -82,23 +82,29 @@ def command(
     document, lines, place = tables_pki.issued(issued)
     invocation.render.result("pki issue", document, lambda: lines)
     invocation.render.note(f"next: move the three files to {place}; the key is a secret")
-    if role is Role.NODE and (revoked := _revoked(directory)):
-        invocation.render.note(
-            f"and {revoked} to its state directory, before it starts for the first time: it would let in who"
-            " is revoked; gausscert agents deploy does that by itself"
-        )
+    if role is Role.NODE and (more := _of_the_revoked(directory)):
+        invocation.render.note(more)
     return ExitCode.DONE
 
 
-def _revoked(directory: Path) -> Path | None:
-    """The deny list of the CA, if anybody is on it."""
+def _of_the_revoked(directory: Path) -> str:
+    """What to do with the deny list of the CA, if anybody is on it. Issued is issued, whatever is wrong with
+    that list."""
     from gausscert_coordinator import pki_register
 
+    path = directory / pki_register.DENY_LIST
     try:
-        denies = bool(pki_register.deny_list(directory).entries)
+        if not pki_register.deny_list(directory).entries:
+            return ""
     except InvalidInput:
-        denies = True  # issued is issued; what is wrong with it, pki list tells
-    return directory / pki_register.DENY_LIST if denies else None
+        return (
+            f"{path} cannot be used: mend it first (gausscert pki list); without it the agent would let in"
+            " who is revoked"
+        )
+    return (
+        f"and {path} to its state directory, before it starts for the first time: it would let in who is"
+        " revoked; gausscert agents deploy does that by itself"
+    )
 
 
 def _refuse_confused(dns_names: tuple[str, ...], addresses: tuple[str, ...]) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from gausscert_common.errors import GausscertError, NodeRefusal, Reason
 from gausscert_common.findings import Finding, errors
 
-from gausscert_coordinator.cli import documents, rolling_out, tables, tables_errors
+from gausscert_coordinator.cli import agents_revoked, documents, rolling_out, tables, tables_errors
 from gausscert_coordinator.cli.layout import BAD, DOUBTFUL, FAINT, GOOD, STRONG, cell, counted, fitted
 from gausscert_coordinator.exit_codes import ExitCode, gravest
 from gausscert_coordinator.rollout.decide import BEFORE_ANY_START, DOING, NodePlan, Step
@@ -43,6 +43,11 @@ class Told:
         return (*(found for plan in self.plans for found in plan.findings), *later, *self.late)
 
     @property
+    def all_known(self) -> bool:
+        """Whether a register of each CA was at hand: nobody else is revoked."""
+        return not any(found.code == "ROLLOUT_REVOKED_UNKNOWN" for found in self.late)
+
+    @property
     def failures(self) -> tuple[GausscertError, ...]:
         """Of all nodes."""
         failed = [outcome.error for outcome in self.outcomes if outcome.error is not None]
@@ -73,7 +78,7 @@ def document(told: Told) -> dict[str, Any]:
         "cluster": told.cluster,
         "begun": bool(told.outcomes),
         "nodes": [
-            *(_node(plan, outcomes.get(plan.node)) for plan in told.plans),
+            *(_node(plan, outcomes.get(plan.node), all_known=told.all_known) for plan in told.plans),
             *(_unseen(name, error) for name, error in told.looked.errors.items()),
         ],
         "findings": [documents.finding(found) for found in told.findings],
@@ -87,7 +92,7 @@ def _unseen(node: str, error: GausscertError) -> dict[str, Any]:
     return {"node": node, **unknown, **nothing, "error": documents.error(error)}
 
 
-def _node(plan: NodePlan, outcome: NodeOutcome | None) -> dict[str, Any]:
+def _node(plan: NodePlan, outcome: NodeOutcome | None, *, all_known: bool) -> dict[str, Any]:
     error = None if outcome is None or outcome.error is None else documents.error(outcome.error)
     failed_at = None if outcome is None or outcome.failed_at is None else outcome.failed_at.value
     return {
@@ -102,7 +107,7 @@ def _node(plan: NodePlan, outcome: NodeOutcome | None) -> dict[str, Any]:
         "done": [] if outcome is None else [step.value for step in outcome.done],
         "failed_at": failed_at,
         "put_back": None if outcome is None else outcome.put_back,
-        "lacked": len(plan.lacks),
+        "lacked": agents_revoked.compared(plan.facts, plan.wanted.revoked, all_known=all_known).lacks,
         "error": error,
     }
 
@@ -147,7 +152,7 @@ def _denied(plan: NodePlan, outcome: NodeOutcome | None) -> Iterator[str]:
     many = f"{counted(len(plan.lacks), 'credential')} more, which are revoked"
     if plan.lacks and outcome is None:
         yield f"{plan.node}: is to deny {many}"
-    elif plan.lacks and outcome is not None and outcome.state is State.DEPLOYED and not outcome.findings:
+    elif plan.lacks and outcome is not None and outcome.denied:
         yield f"{plan.node}: denies {many}"
 
 

@@ -197,7 +197,7 @@ ROLLOUT: Final[Mapping[str, Rule]] = table(
         "ROLLOUT_NOT_DENIED",
         ERROR,
         "The agent lets in who is revoked",
-        "It is healthy, but did not take the credentials that it lacks on its deny list.",
+        "It did not take the credentials that it lacks on its deny list, or was not reached with them.",
         "see the cause, then run this again, or gausscert pki revoke",
     ),
     _Rule(

@@ -36,7 +36,7 @@ class Step(StrEnum):
     """Put in their place what lies ready, and whom an agent that is down has to deny; make the release the
     current one, and start the agent, or start it anew."""
     HEALTH = "health"
-    """And tell an agent that ran before whom it has to deny, if it lacks any of them."""
+    """And tell an agent whom it has to deny, if it still lacks any of them (`telling`)."""
     TIDY = "tidy"
 
 
@@ -99,7 +99,7 @@ class NodePlan:
     @property
     def lacks(self) -> tuple[Denied, ...]:
         """Whom its agent does not deny yet, and is to."""
-        return revoked.lacking(self.facts.denied, self.wanted.revoked)
+        return revoked.lacking(self.facts, self.wanted.revoked)
 
     @property
     def changes(self) -> bool:
@@ -184,7 +184,7 @@ def _steps(facts: Facts, wanted: Wanted, service: Service) -> tuple[Step, ...]:
         facts.release != wanted.release
         or needed[Step.CONFIGURE]
         or (service is not Service.NONE and (needed[Step.SERVICE] or _not_up_to_date(facts, wanted)))
-        or (facts.running is None and bool(revoked.lacking(facts.denied, wanted.revoked)))
+        or (facts.running is None and bool(revoked.lacking(facts, wanted.revoked)))
     )
     needed[Step.HEALTH] = service is not Service.NONE or facts.running is not None
     return tuple(step for step in Step if needed[step])
@@ -255,7 +255,7 @@ def _no_service(facts: Facts, asked: Service) -> str:
 
 
 def _spoilt(facts: Facts, wanted: Wanted) -> Iterator[Finding]:
-    if cause := revoked.unusable(facts.denied, wanted.revoked):
+    if cause := revoked.unusable(facts, wanted.revoked):
         yield finding("ROLLOUT_DENY_LIST_UNUSABLE", cause, wanted.node, file=f"{facts.state}/deny.list")
 
 

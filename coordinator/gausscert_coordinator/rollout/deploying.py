@@ -1,8 +1,8 @@
 """Agents brought onto all nodes: everybody is looked at first, and nothing is begun while anything speaks
-against it. Then what no agent notices, on all nodes at once, agent.toml and unit laid ready among it; only
-when that has worked everywhere are they put in their place and agents started, and those that run anew, one
-after the other, up to the first that is unhealthy; that one gets back what it had, and those after it still
-have it."""
+against it. Agents that run are told who is revoked (`telling`). Then what no agent notices, on all nodes at
+once, agent.toml and unit laid ready among it; only when that has worked everywhere are they put in their
+place and agents started, and those that run anew, one after the other, up to the first that is unhealthy;
+that one gets back what it had, and those after it still have it."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ import uuid
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from gausscert_common.errors import GausscertError, InternalError, Reason, Unreachable
+from gausscert_common.errors import GausscertError, Reason, Unreachable
 
 from gausscert_coordinator.rollout import facts as facts_of
-from gausscert_coordinator.rollout import putting_back, revoked
+from gausscert_coordinator.rollout import putting_back, telling
 from gausscert_coordinator.rollout.catalogue import finding
 from gausscert_coordinator.rollout.decide import BEFORE_ANY_START, NodePlan, Step
-from gausscert_coordinator.rollout.outcome import NodeOutcome, State
+from gausscert_coordinator.rollout.outcome import NodeOutcome, State, unforeseen
+from gausscert_coordinator.rollout.side_by_side import on_each
 from gausscert_coordinator.rollout.ssh import Node
 from gausscert_coordinator.rollout.work import Work
 
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
     from gausscert_coordinator.rollout.putting_back import WayBack
     from gausscert_coordinator.rollout.ssh import Ssh
 
-AT_ONCE: Final = 8
-"""Nodes; each has a copy of the software in flight."""
 TRIES: Final = 6
 AGAIN_S: Final = 5.0
 """Where ssh has broken off in the middle of a start, it may take a while to come back."""
@@ -104,9 +103,9 @@ class Rollout:
                 error.node = error.node or name
                 bad[name] = error
             except Exception as raised:  # noqa: BLE001 - as in `_do`
-                bad[name] = _unforeseen(name, "look", raised)
+                bad[name] = unforeseen(name, "look", raised)
 
-        await _side_by_side(one, self._nodes)
+        await on_each(one, self._nodes)
         return Looked(
             {name: good[name] for name in self._nodes if name in good},
             {name: bad[name] for name in self._nodes if name in bad},
@@ -123,15 +122,17 @@ class Rollout:
             issue: Makes a node's credential.
         """
         work = [Work(plan, NodeOutcome(plan.node), software, issue, self._attempt()) for plan in plans]
-        await _side_by_side(lambda each: self._do(each, BEFORE_ANY_START), work)
+        await on_each(self._tell_revoked, [each for each in work if telling.runs_and_lacks(each)])
+        await on_each(lambda each: self._do(each, BEFORE_ANY_START), work)
         if not any(each.outcome.error for each in work):
             after = tuple(step for step in Step if step not in BEFORE_ANY_START)
-            await _side_by_side(lambda each: self._do(each, after), [w for w in work if not w.plan.restarts])
+            await on_each(lambda each: self._do(each, after), [w for w in work if not w.plan.restarts])
             for each in work:
                 if each.plan.restarts and not any(other.outcome.error for other in work):
                     await self._do(each, after)
         for each in work:
-            each.outcome.state = _state(each)
+            each.outcome.state = each.state
+            each.outcome.findings.extend(telling.left(each))
         return tuple(each.outcome for each in work)
 
     async def remove(
@@ -150,10 +151,13 @@ class Rollout:
             except GausscertError as error:
                 failed.append(error)
             except Exception as raised:  # noqa: BLE001 - as in `_do`
-                failed.append(_unforeseen(name, "remove", raised))
+                failed.append(unforeseen(name, "remove", raised))
 
-        await _side_by_side(one, looked.facts)
+        await on_each(one, looked.facts)
         return {name: removed[name] for name in looked.facts if name in removed}, failed
+
+    async def _tell_revoked(self, work: Work) -> None:
+        await telling.tell(work, self._doctor, self._nodes[work.plan.node].inventory)
 
     async def _do(self, work: Work, steps: Sequence[Step]) -> None:
         plan, outcome = work.plan, work.outcome
@@ -165,7 +169,7 @@ class Rollout:
                 error.node = error.node or plan.node
                 outcome.error, outcome.failed_at = error, step
             except Exception as raised:  # noqa: BLE001 - a bug at one node must not hide what became of the others
-                outcome.error, outcome.failed_at = _unforeseen(plan.node, step, raised), step
+                outcome.error, outcome.failed_at = unforeseen(plan.node, step, raised), step
             if outcome.error is not None:
                 self._watch(Told(plan.node, step, ended=True, text=f"failed: {outcome.error.message}"))
                 await self._put_back(work)
@@ -192,9 +196,11 @@ class Rollout:
         except GausscertError as raised:
             error = raised
         except Exception as raised:  # noqa: BLE001 - as in `_do`
-            error = _unforeseen(plan.node, "the way back", raised)
+            error = unforeseen(plan.node, "the way back", raised)
         outcome.put_back = error is None
         outcome.findings.append(putting_back.told(plan, back, error))
+        if outcome.put_back and telling.lacks(work):
+            await self._tell_revoked(work)
 
     async def _step_back(self, plan: NodePlan, step: Step, back: WayBack) -> None:
         node = self._nodes[plan.node]
@@ -231,23 +237,15 @@ class Rollout:
         node = self._nodes[work.plan.node]
         if step is Step.HEALTH:
             await self._doctor.healthy(node.inventory)
-            await self._tell_revoked(work, node)
+            if telling.lacks(work):
+                await telling.tell(work, self._doctor, node.inventory)
             return
         request = self._request(node, step.value, **work.request(step))
         said = await node.ask({**request, "user": work.plan.facts.account}, work.blobs(step))
+        if step is Step.ACTIVATE:
+            telling.laid(work, said)
         if step is Step.CONFIGURE and said:
             work.outcome.findings.append(finding("ROLLOUT_CONFIG", str(said), work.plan.node))
-
-    async def _tell_revoked(self, work: Work, node: Node) -> None:
-        """An agent that is healthy and does not take it is not put back for that: it would lack them, too."""
-        lacks = work.plan.lacks
-        if not lacks or work.plan.facts.running is None:
-            return
-        try:
-            await self._doctor.deny(node.inventory, revoked.lines(lacks).encode())
-        except GausscertError as error:
-            name = node.inventory.name
-            work.outcome.findings.append(finding("ROLLOUT_NOT_DENIED", error.message, name, file=error.file))
 
     def _request(self, node: Node, action: str, **more: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
         install = node.inventory.install
@@ -259,30 +257,3 @@ class Rollout:
             "cm_home": self._cm_home(node.inventory),
             **more,
         }
-
-
-def _unforeseen(node: str, doing: str, raised: Exception) -> InternalError:
-    return InternalError(
-        Reason.INTERNAL,
-        f"{doing} ended with {type(raised).__name__}: {raised}",
-        node=node,
-        remedy="run it again; if it stays, report it",
-    )
-
-
-def _state(work: Work) -> State:
-    if work.outcome.error is not None:
-        return State.FAILED
-    if work.outcome.state is State.UNTOUCHED:
-        return State.UNTOUCHED
-    return State.UNCHANGED if not work.plan.changes else State.DEPLOYED
-
-
-async def _side_by_side(do: Callable[[Any], Awaitable[None]], each: Iterable[Any]) -> None:
-    gate = asyncio.Semaphore(AT_ONCE)
-
-    async def one(what: Any) -> None:  # noqa: ANN401 - whatever `do` takes
-        async with gate:
-            await do(what)
-
-    await asyncio.gather(*(one(what) for what in each))

@@ -105,6 +105,8 @@ class Facts:
     """As the agent tells it; None where nobody can."""
     denied: str
     """The agent's deny list, as text; "" for none."""
+    denied_sha256: str
+    """Of its bytes, hex; "" where it could not be read, or is too long."""
     held: Held
     others: tuple[Other, ...] = ()
     agent_says: str = ""
@@ -210,6 +212,7 @@ def _read(document: Mapping[str, Any]) -> Facts:
         configured_cluster=told.text("configured_cluster"),
         configured_node=told.text("configured_node"),
         denied=told.text("denied"),
+        denied_sha256=told.text("denied_sha256"),
         running=None if running is None else _running(told.part("running")),
         journal=None if document["journal"] is None else told.part("journal").texts(),
         held=Held(credential.text("cert"), credential.text("ca"), credential.flag("key_fits")),

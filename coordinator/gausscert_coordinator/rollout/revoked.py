@@ -11,32 +11,47 @@ from gausscert_common.errors import InvalidInput
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gausscert_common.denylist import Denied
+    from gausscert_common.denylist import Denied, DenyList
+
+    from gausscert_coordinator.rollout.facts import Facts
 
 _HEADER: Final = "# certificates of the control plane that may call nothing here; see gausscert pki revoke\n"
 
 
-def lacking(there: str, revoked: Sequence[Denied]) -> tuple[Denied, ...]:
+def understood(facts: Facts) -> DenyList:
+    """A node's list.
+
+    Raises:
+        InvalidInput: DENY_LIST_INVALID: no agent would understand it.
+    """
+    text = facts.denied
+    # What is no UTF-8 was told with this mark in its place; a list may have the mark itself, too.
+    if "\ufffd" in text and hashlib.sha256(text.encode()).hexdigest() != facts.denied_sha256:
+        raise denylist.invalid("it is no UTF-8")
+    return denylist.parse(text)
+
+
+def lacking(facts: Facts, revoked: Sequence[Denied]) -> tuple[Denied, ...]:
     """What a node does not deny and should; () also where its list cannot be added to (`unusable`).
 
     Args:
-        there: Its deny list; "" for none.
+        facts: Of the node.
         revoked: Whom it should.
     """
-    return () if not revoked or unusable(there, revoked) else denylist.parse(there).lacks(revoked)
+    return () if not revoked or unusable(facts, revoked) else understood(facts).lacks(revoked)
 
 
-def unusable(there: str, revoked: Sequence[Denied]) -> str:
+def unusable(facts: Facts, revoked: Sequence[Denied]) -> str:
     """Why a node's list cannot be added to: it is not understood, or would become too long. "" where it can
     be, or need not.
 
     Args:
-        there: As `lacking`.
+        facts: As `lacking`.
         revoked: As `lacking`; () to leave the list alone.
     """
     try:
-        if lacks := denylist.parse(there).lacks(revoked) if revoked else ():
-            denylist.read(extended(there, lacks).encode())
+        if lacks := understood(facts).lacks(revoked) if revoked else ():
+            denylist.read(extended(facts.denied, lacks).encode())
     except InvalidInput as error:
         return error.message
     return ""

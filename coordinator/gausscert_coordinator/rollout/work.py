@@ -6,11 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gausscert_coordinator.rollout.decide import NodePlan, Step, activation, kept, start_command
+from gausscert_coordinator.rollout.outcome import State
 from gausscert_coordinator.rollout.parcel import Blob
 from gausscert_coordinator.rollout.revoked import laid
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from gausscert_common.errors import GausscertError
 
     from gausscert_coordinator.pki import Signed
     from gausscert_coordinator.rollout.bundle import Software
@@ -27,6 +30,17 @@ class Work:
     issue: Callable[[str], Signed]
     attempt: str
     """Names its ACTIVATE, as no other was ever named."""
+    not_denied: GausscertError | None = None
+    """Why its agent did not take whom it has to deny."""
+
+    @property
+    def state(self) -> State:
+        """How it ended, when everything has."""
+        if self.outcome.error is not None:
+            return State.FAILED
+        if self.outcome.state is State.UNTOUCHED:
+            return State.UNTOUCHED
+        return State.UNCHANGED if not self.plan.changes else State.DEPLOYED
 
     def request(self, step: Step) -> dict[str, Any]:
         """What a step is told beside what all are told."""

@@ -672,6 +672,22 @@ def test_an_agent_that_goes_on_letting_them_in_is_no_success(desk: Desk):
     assert "n2: denies" not in done.out
 
 
+def test_who_runs_is_told_also_where_the_upgrade_of_another_one_fails(desk: Desk):
+    pki.issue(desk.root / "pki", Role.OPERATOR, "bob", passphrase=b"a passphrase")
+    revoke(desk, "bob")
+    for name in NODES:
+        desk.ssh.answers[name]["look"] = installed(name)
+    desk.doctor.ill["n1"] = NodeFailure(Reason.ROLLOUT_FAILED, "not healthy")
+
+    done = desk.deploy()
+
+    assert done.code != 0
+    assert set(desk.doctor.denied) == set(NODES)
+    for name in NODES:
+        assert f"{name}: denies 1 credential more" in done.out
+    assert "ROLLOUT_NOT_DENIED" not in done.out
+
+
 def test_without_the_register_that_is_told_and_no_failure(desk: Desk):
     register = desk.root / "elsewhere"
     revoke(desk, "nobody")
@@ -683,10 +699,53 @@ def test_without_the_register_that_is_told_and_no_failure(desk: Desk):
     alone = desk.run("deploy", "--bundle", desk.bundle, "--dry-run", "--output", "json")
     named = desk.deploy("--pki", str(register), "--output", "json")
 
+    assert [each["lacked"] for each in json.loads(alone.out)["nodes"]] == [None, None]
+    assert [each["lacked"] for each in json.loads(named.out)["nodes"]] == [0, 0]
     (found,) = json.loads(alone.out)["findings"]
     assert (alone.code, found["code"], found["severity"]) == (0, "ROLLOUT_REVOKED_UNKNOWN", "warning")
     assert "--pki" in found["remedy"]
     assert (named.code, json.loads(named.out)["findings"]) == (0, [])
+
+
+def test_a_copy_beside_the_inventory_does_not_overrule_the_register_that_is_named(desk: Desk):
+    register = desk.root / "register"
+    for name in ("bob", "carol"):
+        pki.issue(desk.root / "pki", Role.OPERATOR, name, passphrase=b"a passphrase")
+    revoke(desk, "bob")
+    (desk.root / "pki").rename(register)
+    (desk.root / "pki").mkdir()
+    for name in ("ca.crt", "deny.list", "operator-alice.crt", "operator-alice.key"):
+        shutil.copy2(register / name, desk.root / "pki" / name)
+    carol = [each for each in pki_register.entries(register) if each.identity.name == "carol"]
+    revoked = pki_register.revoke(register, carol, "left").entries
+
+    done = desk.deploy("--pki", str(register), "--output", "json")
+
+    assert done.code == 0, done.out + done.err
+    laid = [each["deny_list"] for each in desk.ssh.requests if each.get("deny_list")]
+    assert len(revoked) == 2
+    assert [set(denylist.parse(each).entries) for each in laid] == [set(revoked)] * 2
+
+
+def test_how_many_an_agent_lacked_is_null_where_nobody_can_tell(desk: Desk):
+    """Its list is not understood. Where one register is missing, what the others tell is the least."""
+    pki.issue(desk.root / "pki", Role.OPERATOR, "bob", passphrase=b"a passphrase")
+    revoke(desk, "bob")
+    desk.ssh.answers["n2"]["look"] = {**installed("n2"), "denied": "bob\n"}
+
+    spoilt = json.loads(desk.deploy("--output", "json").out)
+
+    assert [each["lacked"] for each in spoilt["nodes"]] == [1, None]
+    assert [each["code"] for each in spoilt["findings"]] == ["ROLLOUT_DENY_LIST_UNUSABLE"]
+    pki.init(desk.root / "new", "prod", None)
+    both = desk.root / "pki" / "ca.crt"
+    both.chmod(0o600)
+    both.write_bytes(both.read_bytes() + (desk.root / "new" / "ca.crt").read_bytes())
+    there = (desk.root / "pki" / "deny.list").read_text()
+    desk.ssh.answers["n1"]["look"] = {**installed("n1"), "denied": there}
+    desk.ssh.answers["n2"]["look"] = installed("n2")
+    shown = desk.run("deploy", "--bundle", desk.bundle, "--dry-run", "--output", "json")
+    assert [each["lacked"] for each in json.loads(shown.out)["nodes"]] == [None, 1]
 
 
 def test_whoever_is_revoked_himself_deploys_nothing(desk: Desk):
@@ -717,3 +776,7 @@ def test_status_shows_how_many_each_denies_and_that_some_lack(desk: Desk):
     (desk.root / "pki" / "deny.list").unlink()
     again = json.loads(desk.run("status", "--output", "json").out)["nodes"]
     assert [(each["denies"], each["lacks"]) for each in again] == [(2, 0), (None, None)]
+    garbled = {"denied": "serial ff M\ufffdller\n", "denied_sha256": "00" * 32}
+    desk.ssh.answers["n2"] = {"look": {**installed("n2"), **garbled}}
+    (_, one) = json.loads(desk.run("status", "--output", "json").out)["nodes"]
+    assert (one["denies"], one["lacks"]) == (None, None)

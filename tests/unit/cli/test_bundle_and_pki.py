@@ -320,6 +320,9 @@ def test_who_is_revoked_goes_with_the_credential_of_a_node(here):
     (here / "pki" / "deny.list").write_text("alice")
     spoilt = issue("node", "n3")
     assert (spoilt.code, "deny.list" in spoilt.err) == (0, True)
+    assert "cannot be used: mend it first (gausscert pki list)" in spoilt.err
+    assert "to its state directory" in after.err
+    assert "to its state directory" not in spoilt.err  # an agent with that list would keep everybody out
 
 
 def test_the_issued_document_names_the_identity(here):

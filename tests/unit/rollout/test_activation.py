@@ -12,9 +12,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from gausscert_common import denylist
 from gausscert_common.errors import NodeFailure, Reason
 from gausscert_coordinator.inventory import AgentInstall, InventoryNode
-from gausscert_coordinator.rollout.decide import NodePlan, Step
+from gausscert_coordinator.rollout.decide import NodePlan, Step, decide
 from gausscert_coordinator.rollout.deploying import AGAIN_S, TRIES, Rollout
 from gausscert_coordinator.rollout.on_node import files, main
 from gausscert_coordinator.rollout.outcome import NodeOutcome, State
@@ -475,3 +476,69 @@ def test_where_no_agent_ran_there_is_nothing_to_wait_for(tmp_path: Path, monkeyp
     assert (one.failed_at, one.put_back, one.findings) == (Step.ACTIVATE, None, [])
     assert "settle" not in crew.nodes.actions("n1")
     assert {each.state for each in crew.upgrade()} <= {State.DEPLOYED, State.UNCHANGED}
+
+
+# ---- who is revoked
+
+ALICE = denylist.parse("serial aa alice\n").entries
+
+
+def down(node: Node, crew: Crew) -> NodePlan:
+    """One that is down when it is looked at."""
+    node.running = None
+    made = crew.nodes.plan(node.name)
+    return replace(made, wanted=replace(made.wanted, revoked=ALICE))
+
+
+def test_an_agent_that_is_down_finds_its_list_when_it_starts(crew: Crew):
+    node = crew.nodes["n1"]
+
+    (done,) = crew.upgrade([down(node, crew)])
+
+    assert (done.state, done.denied, done.findings) == (State.DEPLOYED, True, [])
+    assert denylist.read(node.layout.deny_list.read_bytes()).entries == ALICE
+    assert crew.doctor.denied == {}
+
+
+def test_one_that_crashes_again_and_again_is_mended_whenever_it_runs_and_told_then(crew: Crew):
+    node = crew.nodes["n1"]
+    plan = down(node, crew)
+    node.before_step = lambda action: node.start() if action == "activate" else None
+
+    (done,) = crew.upgrade([plan])
+
+    assert (done.state, done.error, done.findings) == (State.DEPLOYED, None, [])
+    assert node.restarts == [FORMER, FORMER, RELEASE]
+    assert not node.layout.deny_list.exists()
+    assert (done.denied, set(crew.doctor.denied)) == (True, {"n1"})
+
+
+def test_and_where_that_does_not_make_it_healthy_it_is_told_that_it_denies_nobody(crew: Crew):
+    node = crew.nodes["n1"]
+    plan = down(node, crew)
+    node.before_step = lambda action: node.start() if action == "activate" else None
+    crew.doctor.ill["n1"] = ILL
+
+    (done,) = crew.upgrade([plan])
+
+    assert (done.failed_at, done.denied, crew.doctor.denied) == (Step.HEALTH, False, {})
+    (found,) = done.findings
+    assert (found.code, "started meanwhile" in found.cause) == ("ROLLOUT_NOT_DENIED", True)
+
+
+def test_a_list_that_is_no_utf_8_refuses_the_node_before_anything_is_done(crew: Crew):
+    """Each ACTIVATE said that it was changed since it was looked at."""
+    node = crew.nodes["n1"]
+    node.layout.deny_list.write_bytes(b"serial ff M\xfcller\n")
+
+    plan = down(node, crew)
+    seen = decide(plan.facts, plan.wanted)
+
+    assert [found.code for found in seen.refused] == ["ROLLOUT_DENY_LIST_UNUSABLE"]
+    assert seen.refused[0].cause == "it is no UTF-8"
+    node.layout.deny_list.write_text("serial ff Müller\n")
+    mended = decide(crew.nodes.look("n1"), plan.wanted)
+    assert (mended.refused, mended.lacks) == ((), ALICE)
+    (done,) = crew.upgrade([mended])
+    assert (done.state, done.denied) == (State.DEPLOYED, True)
+    assert node.layout.deny_list.read_text() == "serial ff Müller\nserial aa alice\n"

@@ -407,6 +407,28 @@ def test_a_list_that_nobody_understands_is_not_added_to():
         assert made.refused[0].file == "/var/lib/gausscert/deny.list"
 
 
+GARBLED = b"serial ff M\xfcller\n"
+
+
+def test_a_list_that_is_no_utf_8_is_told_as_such_and_not_as_changed_each_time():
+    """It arrives as text; its lines alone would be understood."""
+    seen = {"denied": GARBLED.decode(errors="replace"), "denied_sha256": hashlib.sha256(GARBLED).hexdigest()}
+
+    made = plan(DENYING, **INSTALLED, **seen)
+
+    assert (codes(made), made.lacks) == (["ROLLOUT_DENY_LIST_UNUSABLE"], ())
+    assert made.refused[0].cause == "it is no UTF-8"
+    assert codes(plan(WANTED, **INSTALLED, **seen)) == []
+
+
+def test_a_list_may_have_the_mark_of_what_is_not_known_in_it():
+    text = "serial ff M\ufffdller\n"
+
+    made = plan(DENYING, **INSTALLED, denied=text)
+
+    assert (codes(made), made.lacks) == ([], REVOKED)
+
+
 def test_what_is_added_stands_after_what_is_there():
     made = revoked.extended(HAS, REVOKED[:1])
 

@@ -213,14 +213,18 @@ def test_whom_a_new_agent_has_to_deny_goes_along_with_its_start(crew: Crew):
     assert outcomes["n2"].state is State.DEPLOYED
 
 
-def test_an_agent_that_ran_before_is_told_by_itself_once_it_is_healthy(crew: Crew):
+def test_an_agent_that_runs_is_told_by_itself_before_anything_else_is_done(crew: Crew):
     crew.revoked = ALICE
+    crew.doctor.before_denying = lambda: order.append(len(crew.ssh.asked))
+    order: list[int] = []
 
     outcomes = crew.carry_out(**INSTALLED)
 
+    assert order == [0, 0, 0]
     assert crew.doctor.denied == dict.fromkeys(NAMES, b"serial aa alice\n")
     assert not any("deny_list" in request for request in crew.ssh.requests)
     assert outcomes["n1"].state is State.DEPLOYED
+    assert [outcome.denied for outcome in outcomes.values()] == [True] * 3
 
 
 def test_one_that_needs_nothing_else_is_told_and_counts_as_changed(crew: Crew):
@@ -249,13 +253,96 @@ def test_an_agent_that_does_not_take_it_is_told_of_and_not_put_back(crew: Crew):
     assert [(found.code, found.node) for found in outcomes["n1"].findings] == [("ROLLOUT_NOT_DENIED", "n1")]
     assert errors(outcomes["n1"].findings)
     assert (outcomes["n1"].error, outcomes["n1"].put_back) == (None, None)
+    assert (outcomes["n1"].denied, outcomes["n1"].findings[0].cause) == (False, "no answer")
     assert set(crew.doctor.denied) == {"n2", "n3"}
 
 
-def test_an_agent_that_is_not_healthy_is_told_nothing(crew: Crew):
+def test_one_that_takes_it_only_once_it_is_healthy_again_is_none_of_them(crew: Crew):
+    crew.revoked = ALICE
+    crew.doctor.deaf_once["n1"] = Unreachable(Reason.UNREACHABLE, "no answer")
+
+    outcomes = crew.carry_out(**INSTALLED)
+
+    assert crew.doctor.denied == dict.fromkeys(NAMES, b"serial aa alice\n")
+    assert outcomes["n1"].findings == []
+
+
+def test_all_that_run_are_told_whatever_becomes_of_the_upgrade_of_one(crew: Crew):
+    """It was: an agent that is not healthy is told nothing. That was asked after its upgrade, and let in who
+    is revoked at every other node, too, and for good where nobody mended the one."""
     crew.revoked = ALICE
     crew.doctor.ill["n1"] = NodeFailure(Reason.ROLLOUT_FAILED, "not healthy")
 
-    crew.carry_out(**INSTALLED)
+    outcomes = crew.carry_out(**INSTALLED)
 
-    assert crew.doctor.denied == {}
+    assert crew.doctor.denied == dict.fromkeys(NAMES, b"serial aa alice\n")
+    assert [outcomes[name].state for name in NAMES] == [State.FAILED, State.UNTOUCHED, State.UNTOUCHED]
+    assert not any(
+        found.code == "ROLLOUT_NOT_DENIED" for each in outcomes.values() for found in each.findings
+    )
+
+
+def test_one_that_is_deaf_and_then_not_healthy_is_not_asked_again_and_told_of_once(crew: Crew):
+    crew.revoked = ALICE
+    crew.doctor.ill["n1"] = NodeFailure(Reason.ROLLOUT_FAILED, "not healthy")
+    crew.doctor.deaf_once["n1"] = Unreachable(Reason.UNREACHABLE, "no answer")
+
+    outcomes = crew.carry_out(**INSTALLED)
+
+    assert set(crew.doctor.denied) == {"n2", "n3"}
+    told = [found.cause for found in outcomes["n1"].findings if found.code == "ROLLOUT_NOT_DENIED"]
+    assert told == ["no answer"]
+
+
+def test_one_that_was_deaf_is_told_once_it_has_what_it_had_before(crew: Crew):
+    crew.revoked = ALICE
+    crew.doctor.ill_once["n1"] = NodeFailure(Reason.ROLLOUT_FAILED, "not healthy")
+    crew.doctor.deaf_once["n1"] = Unreachable(Reason.UNREACHABLE, "no answer")
+
+    outcomes = crew.carry_out(**INSTALLED)
+
+    assert outcomes["n1"].put_back
+    assert set(crew.doctor.denied) == set(NAMES)
+    assert [found.code for found in outcomes["n1"].findings] == ["ROLLOUT_PUT_BACK"]
+
+
+def test_a_bug_in_the_telling_is_of_that_node_alone(crew: Crew):
+    crew.revoked = ALICE
+    crew.doctor.deaf["n1"] = RuntimeError("boom")
+
+    outcomes = crew.carry_out(**INSTALLED)
+
+    assert [found.code for found in outcomes["n1"].findings] == ["ROLLOUT_NOT_DENIED"]
+    assert "boom" in outcomes["n1"].findings[0].cause
+    assert [outcome.state for outcome in outcomes.values()] == [State.DEPLOYED] * 3
+
+
+def test_an_agent_that_is_down_and_was_not_reached_is_told_of(crew: Crew):
+    crew.revoked = ALICE
+    crew.ssh.answers["n2"] = {"install": trouble("no space left")}
+
+    outcomes = crew.carry_out(**{**INSTALLED, "running": None})
+
+    for name in ("n1", "n3"):
+        (found,) = outcomes[name].findings
+        assert (found.code, found.node) == ("ROLLOUT_NOT_DENIED", name)
+        assert "not reached in this run" in found.cause
+    assert not any(outcome.denied for outcome in outcomes.values())
+
+
+def test_one_whose_start_fails_is_told_of_as_unknown(crew: Crew):
+    crew.revoked = ALICE
+    crew.ssh.answers["n2"] = {"activate": trouble("it does not start")}
+
+    outcomes = crew.carry_out(**{**INSTALLED, "running": None})
+
+    (found,) = outcomes["n2"].findings
+    assert (found.code, "not known" in found.cause) == ("ROLLOUT_NOT_DENIED", True)
+    assert (outcomes["n1"].denied, outcomes["n1"].findings) == (True, [])
+
+
+def test_a_bare_node_that_was_not_reached_lets_nobody_in(crew: Crew):
+    crew.revoked = ALICE
+    crew.ssh.answers["n2"] = {"install": trouble("no space left")}
+
+    assert [outcome.findings for outcome in crew.carry_out().values()] == [[], [], []]

@@ -147,15 +147,16 @@ def test_what_is_no_file_is_no_deny_list_and_stays(places: Layout, make):
 
 
 def test_a_deny_list_is_laid_down_only_where_no_agent_runs(places: Layout, monkeypatch):
+    """It was a failure of the step where one runs by now. So one that crashed and was started by systemd
+    over and over could be refused the release that mends it."""
     request = {"former_deny_list": "", "deny_list": "serial aa\n"}
     monkeypatch.setattr(processes, "agent", lambda _: processes.Running(4711, "1.0", 0, "boot 1"))
 
-    main._deny({}, places, me())
-    with pytest.raises(Trouble, match="started meanwhile"):
-        main._deny(request, places, me())
+    assert main._deny({}, places, me())
+    assert not main._deny(request, places, me())
     assert not places.deny_list.exists()
     monkeypatch.setattr(processes, "agent", lambda _: None)
-    main._deny(request, places, me())
+    assert main._deny(request, places, me())
     assert places.deny_list.read_text() == "serial aa\n"
 
 

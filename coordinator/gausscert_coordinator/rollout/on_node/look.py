@@ -61,6 +61,7 @@ def look(request: Mapping[str, Any], layout: Layout) -> dict[str, Any]:
     with acting_as(account or holder(layout)):
         agents_own = {
             "denied": _text(layout.deny_list),
+            "denied_sha256": files.digest_of(layout.deny_list),
             "config": _text(layout.config),
             **_configured(layout.config),
             "credential": _credential(layout, request["node"]),

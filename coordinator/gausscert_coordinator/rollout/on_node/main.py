@@ -97,10 +97,13 @@ def _service(request: Mapping[str, Any], where: Layout, _: BinaryIO) -> None:
     Service(request["service"], me()).lay_ready(request["unit"].encode(), request["drop_in"].encode())
 
 
-def _activate(request: Mapping[str, Any], where: Layout, _: BinaryIO) -> None:
+def _activate(request: Mapping[str, Any], where: Layout, _: BinaryIO) -> dict[str, bool]:
     """The journal is asked once more, right before an agent that runs is ended; then what lies ready is put
     in its place. The unit comes before agent.toml: should the power fail in between, a new release with the
     former configuration starts at boot rather than a former one with a configuration that it may not know.
+
+    Returns:
+        "denied": whether the deny list that was sent is in its place.
     """
     software.require_not_given_up(where, request["attempt"])
     account, service = _account(request), Service(request["service"], me())
@@ -113,7 +116,7 @@ def _activate(request: Mapping[str, Any], where: Layout, _: BinaryIO) -> None:
     with acting_as(account):
         ready.require({where.config: config})
     ready.require(service.wanted(*units))
-    _deny(request, where, account)
+    denied = _deny(request, where, account)
     service.install(*units)
     with acting_as(account):
         ready.put(where.config, config)
@@ -123,6 +126,7 @@ def _activate(request: Mapping[str, Any], where: Layout, _: BinaryIO) -> None:
         service.enable()
     if request["start"]:
         _start(service, first=not ran_before)
+    return {"denied": denied}
 
 
 def _start(service: Service, *, first: bool) -> None:
@@ -154,15 +158,18 @@ def _settle(request: Mapping[str, Any], where: Layout, _: BinaryIO) -> None:
     software.give_up(where, request["attempt"])
 
 
-def _deny(request: Mapping[str, Any], where: Layout, account: Account) -> None:
-    """Only for an agent that is down: one that runs adds to its list by itself, and might just do so."""
+def _deny(request: Mapping[str, Any], where: Layout, account: Account) -> bool:
+    """Only for an agent that is down: one that runs adds to its list by itself, and might just do so. It may
+    have been started since it was looked at, over and over where it crashes, which the rest may mend; it is
+    told over the wire then."""
     if not request.get("deny_list"):
-        return
+        return True
     if processes.agent(where) is not None:
-        raise Trouble("its agent was started meanwhile", "run it again: the agent itself is told then")
+        return False
     configuration.make_places(where, account)
     with acting_as(account):
         configuration.deny(where.deny_list, request["former_deny_list"], request["deny_list"].encode())
+    return True
 
 
 def _tidy(request: Mapping[str, Any], where: Layout, _: BinaryIO) -> list[str]:
