@@ -88,10 +88,14 @@ def answer(count: int, *, forward: bool | None = None) -> str:
 
 
 async def unless(event: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
-    """The result of `work`, or None when the event came first; `work` is then cancelled and awaited.
+    """The result of `work`, or None when the event came first; `work` is then cancelled and awaited. Where
+    the event is set already, `work` does not even begin.
 
     Whoever cancels calls to nodes this way must treat their answers as unknown.
     """
+    if event.is_set():
+        work.close()
+        return None
     doing = asyncio.ensure_future(work)
     waiting = asyncio.ensure_future(event.wait())
     try:
