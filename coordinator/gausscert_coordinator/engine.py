@@ -92,6 +92,7 @@ class Engine:
         Returns:
             What they answered; None where it was abandoned: some nodes may have granted it.
         """
+        self._interrupt.ended = False
         self._reporter.stage = Stage.ACQUIRE
         self._reporter.tell(Mark.STARTED)
         self._hands.epoch = epoch
@@ -120,6 +121,7 @@ class Engine:
         recovering, self._outside = course.recovering, course.outside
         self._hands.start_follows = course.ensure_up and self._job.restart is not RestartScope.NONE
         self._forward = course.may_turn_back
+        self._interrupt.ended = False
         if self._interrupt.requested:  # before anybody listened
             self._note_interrupt(self._interrupt.count)
         self._interrupt.listen(self._note_interrupt)
@@ -131,6 +133,7 @@ class Engine:
                     course = await self._next(course, course.now)
         finally:
             self._interrupt.forget(self._note_interrupt)
+            self._interrupt.ended = True  # but for a recovery that goes on
         if takeover.is_fenced(self._failures) and self._met.prepare_sent:
             self._taken_over = await self._ask_how_it_stands()
         self._touched_cm = course.touched_cm

@@ -33,6 +33,8 @@ class Interrupt:
         """Set by the first request."""
         self.third = asyncio.Event()
         """Set by the request that abandons."""
+        self.ended = False
+        """Nothing follows any more that could be turned back or abandoned; said by whoever acts."""
         self._listeners: list[Callable[[int], None]] = []
 
     def request(self) -> bool:
@@ -73,13 +75,16 @@ class Interrupt:
         self._listeners.remove(listener)
 
 
-def answer(count: int, *, forward: bool | None = None) -> str:
+def answer(count: int, *, forward: bool | None = None, ended: bool = False) -> str:
     """What the operator is told of a request: what it does, and from the first one on what the next ones do.
 
     Args:
         count: Requests so far, at least one.
         forward: Whether there is still a way back; None: nothing is under way at this moment.
+        ended: Nothing will be any more, see `Interrupt`.
     """
+    if ended:
+        return "interrupted, which changes nothing: it has ended already, and how is told next"
     if count >= ABANDON_AFTER:
         return "interrupted for the third time: abandoned as it is"
     if count > 1:

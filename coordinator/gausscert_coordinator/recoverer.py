@@ -93,9 +93,9 @@ class Recoverer:
                 return self._summed(found)
             piece, read = found
             result = await (
-                self._join(piece) if isinstance(piece, Joining) else self._settle(piece, read.good)
+                self._join(piece, read) if isinstance(piece, Joining) else self._settle(piece, read)
             )
-            if not (_goes_on(piece, result) or self._left_down(piece, result, read)):
+            if not self._more_to_do(piece, result, read):
                 return self._summed(self._all_told(piece, result))
             self._done.append(result)
 
@@ -145,10 +145,14 @@ class Recoverer:
             return None
         return await leaving_out.refusal(self._inventory, self._clients, read, silent, piece.restart)
 
-    async def _settle(self, case: Case, reports: Mapping[str, NodeReport]) -> Result:
+    def _more_to_do(self, piece: Case | Joining, result: Result, read: Answers[NodeReport]) -> bool:
+        return _goes_on(piece, result) or self._left_down(piece, result, read)
+
+    async def _settle(self, case: Case, read: Answers[NodeReport]) -> Result:
         engine = self._engine_for(self._job(case))
-        result = await self._carried_out(case, reports, engine)
+        result = await self._carried_out(case, read.good, engine)
         self._note_done(engine)
+        self._interrupt.ended = not self._more_to_do(case, result, read)
         return await self._ended(result)
 
     async def _carried_out(self, case: Case, reports: Mapping[str, NodeReport], engine: Engine) -> Result:
@@ -172,7 +176,7 @@ class Recoverer:
         verdict = Verdict.NOTHING_DONE if only_started else result.verdict
         return replace(result, why=decision.why, verdict=verdict)
 
-    async def _join(self, what: Joining) -> Result:
+    async def _join(self, what: Joining, read: Answers[NodeReport]) -> Result:
         """A transaction of its own, from the plan on; a plan that is refused touches nothing."""
         bundle, names = self._wish.bundle, ", ".join(what.nodes)
         if bundle is None:
@@ -188,6 +192,7 @@ class Recoverer:
         engine = self._engine_for(job)
         result = await engine.run(begin(job.restart, outside=True))
         self._note_done(engine)
+        self._interrupt.ended = not self._more_to_do(what, result, read)
         return await self._ended(replace(result, why=why, findings=(*plan.findings, *result.findings)))
 
     def _all_told(self, piece: Case | Joining, result: Result) -> Result:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 import pytest
+from gausscert_common.errors import NodeRefusal, Reason
 from gausscert_common.protocol.coordinator import Stage, Verdict
 from gausscert_common.protocol.recovery import Choice
-from gausscert_common.protocol.words import SslWish, Step
+from gausscert_common.protocol.words import RestartScope, SslWish, Step
 from gausscert_coordinator.coordinator import Coordinator
 from gausscert_coordinator.exit_codes import ExitCode, exit_code
 from gausscert_coordinator.interrupt import Interrupt
@@ -205,3 +206,70 @@ async def test_what_is_abandoned_just_before_commit_sends_none():
     assert not any(rpc == "commit" for rpc, _ in cluster.calls)
     assert (result.verdict, result.last_stage) == (Verdict.IN_DOUBT, Stage.COMMIT)
     assert not any(each.stage is Stage.COMMIT and each.node for each in told)
+
+
+# Whether anything is left to stop.
+
+
+class Ending(type(NOBODY)):
+    """Looks when a result is written down: no engine listens then."""
+
+    def __init__(self, interrupt: Interrupt, *, presses: bool = True) -> None:
+        self.interrupt = interrupt
+        self.presses = presses
+        self.over: list[bool] = []
+
+    async def ended(self, result):
+        self.over.append(self.interrupt.ended)
+        assert not (self.presses and self.interrupt.request()), "nobody listens any more"
+        return ()
+
+
+@pytest.mark.parametrize("errand", ERRANDS)
+async def test_when_the_last_command_is_answered_nothing_is_left_to_stop(errand: Errand):
+    cluster, interrupt = await with_a_generation(), Interrupt()
+    ending = Ending(interrupt)
+
+    async with cluster.coordinator(recorder=ending) as coordinator:
+        result = await errand(coordinator, interrupt)
+
+    assert ending.over == [True]
+    assert (result.verdict, result.interrupted) == (Verdict.COMMITTED, False)
+
+
+async def test_nor_while_the_nodes_are_asked_what_another_coordinator_has_made_of_it():
+    cluster, interrupt, seen = FakeCluster(), Interrupt(), []
+    cluster.script("node-b", "swap", NodeRefusal(Reason.FENCED, "a later one has it"))
+    read = cluster.read
+
+    async def reading(agent, rpc, look):
+        if any(called == "swap" for called, _ in cluster.calls):
+            seen.append(interrupt.ended)
+        return await read(agent, rpc, look)
+
+    cluster.read = reading
+    async with cluster.coordinator() as coordinator:
+        plan = await coordinator.plan(NEW)
+        result = await coordinator.replace(plan, NEW, interrupt=interrupt)
+
+    assert result.taken_over
+    assert seen == [True] * 3
+
+
+async def test_between_two_pieces_of_a_recovery_there_still_is():
+    """Finished by those that began it, then the node is brought over that is back, then all is purged."""
+    cluster, interrupt, dead = FakeCluster(), Interrupt(), "node-c"
+    cluster.power_off(dead)
+    async with cluster.coordinator() as coordinator:
+        plan = await coordinator.plan(NEW, ReplaceOptions(restart=RestartScope.NODE, exclude=(dead,)))
+        cluster.die_after(11)  # one of two has committed
+        await until_death(cluster, coordinator.replace(plan, NEW))
+    cluster.bring_back()
+    cluster.power_on(dead)
+    ending = Ending(interrupt, presses=False)
+
+    async with cluster.coordinator(recorder=ending) as coordinator:
+        result = await coordinator.recover(take_over=True, bundle=NEW, interrupt=interrupt)
+
+    assert result.verdict is Verdict.COMMITTED
+    assert ending.over == [False, False, True]
