@@ -164,3 +164,11 @@ def test_a_credential_that_was_cut_off_in_its_writing_leaves_nothing(here, monke
     assert sorted(CA.iterdir()) == before
     assert list(Path("made").iterdir()) == []
     assert cli("pki", "issue", "operator", "bob", "--dir", "pki", "--out", "made").code == 0
+
+
+def test_the_table_of_exit_codes_knows_of_what_was_stopped():
+    run = cli("--help")
+
+    told = " ".join(run.out.split())
+    assert "nothing changed; by pki perhaps a part" in told
+    assert "an error of its own, or stopped while it wrote" in told
