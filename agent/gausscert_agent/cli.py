@@ -14,7 +14,8 @@ _UMASK: Final = 0o077
 
 
 def main() -> NoReturn:
-    """The outermost loop, nothing escapes it as a traceback."""
+    """The outermost loop: what goes wrong in it ends with a documented code. Only a bug is told with its
+    traceback, for the agent's log; a refusal, a failure and a Ctrl-C never are."""
     import_path.keep_own()
     from gausscert_common.errors import GausscertError, InvalidInput, NodeRefusal, Reason
 

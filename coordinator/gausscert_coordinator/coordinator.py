@@ -273,7 +273,8 @@ class Coordinator:
             accept_state: A cluster that is not Normal, or serves nothing, with the set that it is to have is
                 told and holds nothing up: it was so before, or its old set has expired.
             watch: Told what happens.
-            interrupt: Stops a finishing, turned back as `replace`.
+            interrupt: Stops a finishing, turned back as `replace`. Three requests abandon it, also while it
+                reads: from then on no node is commanded, and it ends in doubt.
         """
         wish = Wish(
             prefer=prefer,
@@ -294,7 +295,7 @@ class Coordinator:
 
         joiner = Joiner(self._inventory, self._now)
         return await Recoverer(
-            wish, self._inventory, self._open(), joiner, engine_for, self._recorded
+            wish, self._inventory, self._open(), joiner, engine_for, self._recorded, stop
         ).recover()
 
     def _gone(self, reports: Iterable[NodeReport]) -> frozenset[str]:

@@ -7,7 +7,7 @@ the words for how it ended. What a stage does is in `stages`, what is to be serv
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from gausscert_common.errors import InternalError, Reason
 from gausscert_common.protocol.coordinator import POINT_OF_NO_RETURN, Stage, Verdict
@@ -49,6 +49,8 @@ if TYPE_CHECKING:
     from gausscert_coordinator.reporter import Reporter
     from gausscert_coordinator.takeover import TakenOver
 
+_NOT_KNOWN: Final = "abandoned; the nodes' answers are not known"
+
 
 class Engine:
     """One run over one job."""
@@ -84,12 +86,20 @@ class Engine:
         self._outside = False
         self._touched_cm = False
 
-    async def acquire(self, epoch: int) -> Answers[NodeReport]:
-        """Take the fence on all participants; `run` does it by itself for a new transaction."""
+    async def acquire(self, epoch: int) -> Answers[NodeReport] | None:
+        """Take the fence on all participants; `run` does it by itself for a new transaction.
+
+        Returns:
+            What they answered; None where it was abandoned: some nodes may have granted it.
+        """
+        self._interrupt.ended = False
         self._reporter.stage = Stage.ACQUIRE
         self._reporter.tell(Mark.STARTED)
         self._hands.epoch = epoch
-        answers = await self._heartbeat.during(self._hands.acquire())
+        answers = await unless(self._interrupt.third, self._acquired())
+        if answers is None or self._interrupt.abandoned:
+            self._abandon(Stage.ACQUIRE, Mark.FAILED, _NOT_KNOWN)
+            return None
         self._met.granted = tuple(answers.good)
         wrong = list(answers.bad.values())
         self._reporter.tell(Mark.FAILED if wrong else Mark.DONE, detail=told_together(wrong))
@@ -111,14 +121,19 @@ class Engine:
         recovering, self._outside = course.recovering, course.outside
         self._hands.start_follows = course.ensure_up and self._job.restart is not RestartScope.NONE
         self._forward = course.may_turn_back
+        self._interrupt.ended = False
         if self._interrupt.requested:  # before anybody listened
             self._note_interrupt(self._interrupt.count)
         self._interrupt.listen(self._note_interrupt)
         try:
             while isinstance(course.now, Stage) and not self._abandoned:
-                course = await self._next(course, course.now)
+                if self._interrupt.abandoned:
+                    self._abandon(course.now, Mark.NOTE, "abandoned before it was begun")
+                else:
+                    course = await self._next(course, course.now)
         finally:
             self._interrupt.forget(self._note_interrupt)
+            self._interrupt.ended = True  # but for a recovery that goes on
         if takeover.is_fenced(self._failures) and self._met.prepare_sent:
             self._taken_over = await self._ask_how_it_stands()
         self._touched_cm = course.touched_cm
@@ -132,11 +147,9 @@ class Engine:
         self._reporter.tell(Mark.STARTED)
         if stage is POINT_OF_NO_RETURN:
             await self._recorder.durable()
-        wrong = await unless(self._interrupt.third, self._heartbeat.during(self._stages.carry_out(stage)))
+        wrong = await unless(self._interrupt.third, self._carried_out(stage))
         if wrong is None:
-            self._abandoned = self._interrupted = True
-            self._stopped_at = stage
-            self._reporter.tell(Mark.FAILED, detail="abandoned; the nodes' answers are not known")
+            self._abandon(stage, Mark.FAILED, _NOT_KNOWN)
             return course
         if self._turning(course):
             # An interrupted proof has proven nothing yet; that is no failure of a node.
@@ -153,6 +166,17 @@ class Engine:
         if self._forward:
             self._turned_back_at = stage
         return course.failed()
+
+    async def _acquired(self) -> Answers[NodeReport]:
+        return await self._heartbeat.during(self._hands.acquire())
+
+    async def _carried_out(self, stage: Stage) -> list[GausscertError]:
+        return await self._heartbeat.during(self._stages.carry_out(stage))
+
+    def _abandon(self, stage: Stage, mark: Mark, said: str) -> None:
+        self._abandoned = self._interrupted = True
+        self._stopped_at = self._reporter.stage = stage
+        self._reporter.tell(mark, detail=said)
 
     def _turning(self, course: Course) -> bool:
         return self._interrupt.requested and course.may_turn_back

@@ -40,8 +40,8 @@ MEANING: Final[dict[ExitCode, str]] = {
     ExitCode.ROLLED_BACK: "rolled back, the cluster is as before",
     ExitCode.REFUSED: "refused before anything changed; the findings say why",
     ExitCode.IN_DOUBT: "in doubt: run gausscert recover",
-    ExitCode.UNREACHABLE: "nodes unreachable or locked, nothing changed",
-    ExitCode.OWN_ERROR: "an error of gausscert's own; look at gausscert status",
+    ExitCode.UNREACHABLE: "nodes unreachable or locked, nothing changed; by pki perhaps a part",
+    ExitCode.OWN_ERROR: "an error of its own, or stopped while it wrote; look at gausscert status",
 }
 """For --help and the documents."""
 

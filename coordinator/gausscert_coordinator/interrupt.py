@@ -33,6 +33,8 @@ class Interrupt:
         """Set by the first request."""
         self.third = asyncio.Event()
         """Set by the request that abandons."""
+        self.ended = False
+        """Nothing follows any more that could be turned back or abandoned; said by whoever acts."""
         self._listeners: list[Callable[[int], None]] = []
 
     def request(self) -> bool:
@@ -73,13 +75,16 @@ class Interrupt:
         self._listeners.remove(listener)
 
 
-def answer(count: int, *, forward: bool | None = None) -> str:
+def answer(count: int, *, forward: bool | None = None, ended: bool = False) -> str:
     """What the operator is told of a request: what it does, and from the first one on what the next ones do.
 
     Args:
         count: Requests so far, at least one.
         forward: Whether there is still a way back; None: nothing is under way at this moment.
+        ended: Nothing will be any more, see `Interrupt`.
     """
+    if ended:
+        return "interrupted, which changes nothing: it has ended already, and how is told next"
     if count >= ABANDON_AFTER:
         return "interrupted for the third time: abandoned as it is"
     if count > 1:
@@ -88,10 +93,14 @@ def answer(count: int, *, forward: bool | None = None) -> str:
 
 
 async def unless(event: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
-    """The result of `work`, or None when the event came first; `work` is then cancelled and awaited.
+    """The result of `work`, or None when the event came first; `work` is then cancelled and awaited. Where
+    the event is set already, `work` does not even begin.
 
     Whoever cancels calls to nodes this way must treat their answers as unknown.
     """
+    if event.is_set():
+        work.close()
+        return None
     doing = asyncio.ensure_future(work)
     waiting = asyncio.ensure_future(event.wait())
     try:

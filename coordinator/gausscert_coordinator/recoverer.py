@@ -15,12 +15,19 @@ from gausscert_common.protocol.coordinator import Verdict, begin
 
 from gausscert_coordinator import leaving_out, left_behind, recovery_view
 from gausscert_coordinator.fanout import Answers, ask
+from gausscert_coordinator.interrupt import unless
 from gausscert_coordinator.job import Job
 from gausscert_coordinator.joining import Joining
 from gausscert_coordinator.objections import as_finding
 from gausscert_coordinator.plan import objections_to
 from gausscert_coordinator.recovery_case import Case, Waiting, Wish, examine
-from gausscert_coordinator.recovery_refusals import cannot_remember, refused, untouchable
+from gausscert_coordinator.recovery_refusals import (
+    abandoned,
+    cannot_remember,
+    not_brought_over,
+    refused,
+    untouchable,
+)
 from gausscert_coordinator.report import Result
 
 if TYPE_CHECKING:
@@ -30,6 +37,7 @@ if TYPE_CHECKING:
     from gausscert_common.model import NodeReport
 
     from gausscert_coordinator.engine import Engine
+    from gausscert_coordinator.interrupt import Interrupt
     from gausscert_coordinator.inventory import Inventory
     from gausscert_coordinator.joining import Joiner
     from gausscert_coordinator.ports import AgentClient
@@ -48,6 +56,7 @@ class Recoverer:
         joiner: For nodes that are back.
         engine_for: Makes the engine of one piece.
         ended: Told how each piece ended that an engine was made for; may add findings.
+        interrupt: Whoever insists is obeyed between engines, too: nothing is read or begun any more.
     """
 
     def __init__(
@@ -58,6 +67,7 @@ class Recoverer:
         joiner: Joiner,
         engine_for: Callable[[Job], Engine],
         ended: Callable[[Result], Awaitable[Result]],
+        interrupt: Interrupt,
     ) -> None:
         self._wish = wish
         self._inventory = inventory
@@ -65,6 +75,7 @@ class Recoverer:
         self._joiner = joiner
         self._engine_for = engine_for
         self._ended = ended
+        self._interrupt = interrupt
         self._done: list[Result] = []
         """Pieces after which it went on."""
         self._begun: set[tuple[str, recovery_view.Standing]] = set()
@@ -75,27 +86,43 @@ class Recoverer:
         """Read all nodes, decide, take the fence, decide again by what the nodes said then, and act; until
         nothing is left that can be done now."""
         while True:
-            read = await ask(self._clients.values(), lambda client: client.get_node())
-            refusal = await self._unfit_to_leave_out(read)
-            if refusal is not None:
-                return self._summed(refusal)
-            piece = examine(self._wish, read, self._clients, [each.transaction_id for each in self._done])
-            self._note(read.good)
-            if isinstance(piece, Result):
-                return self._summed(piece)
-            if isinstance(piece, Waiting):
-                return self._summed(self._waiting(piece))
-            refusal = await self._runs_elsewhere(piece, read)
-            if refusal is not None:
-                return self._summed(refusal)
-            if self._was_in_vain(piece, read.good):
-                return self._summed(_in_vain(piece))
+            found = await unless(self._interrupt.third, self._next())
+            if found is None or (self._interrupt.abandoned and not isinstance(found, Result)):
+                return self._summed(self._abandoned())
+            if isinstance(found, Result):
+                return self._summed(found)
+            piece, read = found
             result = await (
-                self._join(piece) if isinstance(piece, Joining) else self._settle(piece, read.good)
+                self._join(piece, read) if isinstance(piece, Joining) else self._settle(piece, read)
             )
-            if not (_goes_on(piece, result) or self._left_down(piece, result, read)):
-                return self._summed(result)
+            if not self._more_to_do(piece, result, read):
+                return self._summed(self._all_told(piece, result))
             self._done.append(result)
+
+    async def _next(self) -> tuple[Case | Joining, Answers[NodeReport]] | Result:
+        """What is first by what all nodes say now, or why nothing is done any more. Only reads."""
+        read = await ask(self._clients.values(), lambda client: client.get_node())
+        refusal = await self._unfit_to_leave_out(read)
+        if refusal is not None:
+            return refusal
+        piece = examine(self._wish, read, self._clients, [each.transaction_id for each in self._done])
+        self._note(read.good)
+        if isinstance(piece, Result):
+            return piece
+        if isinstance(piece, Waiting):
+            return self._waiting(piece)
+        refusal = await self._runs_elsewhere(piece, read)
+        if refusal is not None:
+            return refusal
+        return _in_vain(piece) if self._was_in_vain(piece, read.good) else (piece, read)
+
+    def _abandoned(self) -> Result:
+        """Where something was done before, all that was said of it still holds."""
+        if not self._done:
+            return abandoned()
+        last, stopped = self._done.pop(), abandoned()
+        why = "; ".join(filter(None, [last.why, stopped.why]))
+        return replace(last, verdict=stopped.verdict, failures=stopped.failures, why=why, interrupted=True)
 
     async def _unfit_to_leave_out(self, read: Answers[NodeReport]) -> Result | None:
         """Asked before anything was done: later on a node may well be back."""
@@ -118,14 +145,20 @@ class Recoverer:
             return None
         return await leaving_out.refusal(self._inventory, self._clients, read, silent, piece.restart)
 
-    async def _settle(self, case: Case, reports: Mapping[str, NodeReport]) -> Result:
+    def _more_to_do(self, piece: Case | Joining, result: Result, read: Answers[NodeReport]) -> bool:
+        return _goes_on(piece, result) or self._left_down(piece, result, read)
+
+    async def _settle(self, case: Case, read: Answers[NodeReport]) -> Result:
         engine = self._engine_for(self._job(case))
-        result = await self._carried_out(case, reports, engine)
+        result = await self._carried_out(case, read.good, engine)
         self._note_done(engine)
+        self._interrupt.ended = not self._more_to_do(case, result, read)
         return await self._ended(result)
 
     async def _carried_out(self, case: Case, reports: Mapping[str, NodeReport], engine: Engine) -> Result:
         acquired = await engine.acquire(recovery_view.promised_epoch(reports) + 1)
+        if acquired is None:
+            return abandoned(case.transaction_id, acquiring=True)
         if not acquired.complete:
             await engine.let_go()
             return _not_granted(case, acquired)
@@ -143,20 +176,34 @@ class Recoverer:
         verdict = Verdict.NOTHING_DONE if only_started else result.verdict
         return replace(result, why=decision.why, verdict=verdict)
 
-    async def _join(self, what: Joining) -> Result:
+    async def _join(self, what: Joining, read: Answers[NodeReport]) -> Result:
         """A transaction of its own, from the plan on; a plan that is refused touches nothing."""
         bundle, names = self._wish.bundle, ", ".join(what.nodes)
         if bundle is None:
             raise ValueError("a join needs the bundle")
         why = f"transaction {what.of} is committed without {names}, now back: brought to its set"
-        plan = await self._joiner.plan(what, bundle, {node: self._clients[node] for node in what.nodes})
+        clients = {node: self._clients[node] for node in what.nodes}
+        plan = await unless(self._interrupt.third, self._joiner.plan(what, bundle, clients))
+        if plan is None or self._interrupt.abandoned:
+            return self._abandoned()
         if not plan.feasible:
             return replace(refused(what.of, objections_to(plan), why), findings=plan.findings)
         job = self._joiner.job(what, plan, bundle, self._wish.fresh_id(), self._wish.holder)
         engine = self._engine_for(job)
         result = await engine.run(begin(job.restart, outside=True))
         self._note_done(engine)
+        self._interrupt.ended = not self._more_to_do(what, result, read)
         return await self._ended(replace(result, why=why, findings=(*plan.findings, *result.findings)))
+
+    def _all_told(self, piece: Case | Joining, result: Result) -> Result:
+        """A join that was stopped in time has changed nothing, unlike what was settled before it; and that
+        still waits."""
+        stopped = result.interrupted and result.verdict is Verdict.NOTHING_DONE
+        if not (isinstance(piece, Joining) and stopped and self._done):
+            return result
+        last = self._done.pop()
+        failures = (*last.failures, not_brought_over(", ".join(piece.nodes)))
+        return replace(last, failures=failures, why=f"{last.why}; {result.why}", interrupted=True)
 
     def _job(self, case: Case) -> Job:
         return Job(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from gausscert_common.errors import GausscertError, InDoubt, InvalidInput, NodeRefusal, Reason
 from gausscert_common.protocol import exclusion
-from gausscert_common.protocol.coordinator import Verdict
+from gausscert_common.protocol.coordinator import Stage, Verdict
 from gausscert_common.protocol.exclusion import Return
 
 from gausscert_coordinator import live_sets, proof
@@ -34,6 +34,10 @@ _FENCED: Final = (
     " given back"
 )
 
+_WHILE_ACQUIRING: Final = (
+    "while the fence was taken, so that whoever was at work may be able to do no more, and what leases were"
+    " granted were kept"
+)
 
 _AS_SAID: Final = "first what is said of the others, then run gausscert recover"
 
@@ -84,6 +88,36 @@ def untouchable(
         for node, each in (said or {"": "the nodes contradict each other"}).items()
     ]
     return Result(transaction_id, Verdict.IN_DOUBT, failures=tuple(errors), why=why)
+
+
+def abandoned(transaction_id: str = "", *, acquiring: bool = False) -> Result:
+    """The operator insisted before any node was commanded to do more than to grant the fence.
+
+    Args:
+        transaction_id: "" where it was not known yet.
+        acquiring: Acquire had been sent to some node; no lease was given back.
+    """
+    how = _WHILE_ACQUIRING if acquiring else "and no node was commanded"
+    error = InDoubt(
+        Reason.IN_DOUBT,
+        f"abandoned by the operator {how}: nothing was changed by this, and what was in doubt still is",
+        remedy="run gausscert recover"
+        + ("; from another machine once the leases have run out, or with --take-over" if acquiring else ""),
+    )
+    stage = Stage.ACQUIRE if acquiring else None
+    why = "not acted upon, as the recovery was abandoned"
+    return Result(
+        transaction_id, Verdict.IN_DOUBT, failures=(error,), why=why, interrupted=True, last_stage=stage
+    )
+
+
+def not_brought_over(names: str) -> InDoubt:
+    """Nodes whose join was stopped before it changed anything."""
+    return InDoubt(
+        Reason.NODES_EXCLUDED,
+        f"{names}: not brought over, as you asked to stop; nothing was changed there",
+        remedy="run gausscert recover --bundle DIR again",
+    )
 
 
 def held_by_others(wish: Wish, reports: Mapping[str, NodeReport], transaction_id: str = "") -> Result | None:

@@ -72,7 +72,7 @@ def _verdict(shown: Result, generation: str | None, ssl_wish: SslWish | None) ->
     sentence, style = (_OF_SSL if ssl_wish is not None else sentences)[shown.verdict]
     if shown.taken_over and shown.verdict is Verdict.IN_DOUBT:
         sentence = "in doubt: another gausscert has taken over"
-    elif shown.why and shown.verdict is Verdict.IN_DOUBT and not _did(shown):
+    elif shown.why and shown.verdict is Verdict.IN_DOUBT and not (_did(shown) or shown.interrupted):
         sentence = "in doubt: do what is said above"
     text = cell("")
     text.append(cell(sentence.format(generation or ssl_wish), style))
@@ -84,7 +84,7 @@ def _verdict(shown: Result, generation: str | None, ssl_wish: SslWish | None) ->
 
 
 def _did(shown: Result) -> bool:
-    """Whether a recovery told any node anything; one that did not would not do so a second time either."""
+    """Whether a recovery told any node anything; one that did not, and was not stopped, never would."""
     return any(each.did for each in shown.nodes)
 
 

@@ -46,6 +46,7 @@ _PERSONS = [role.value for role in Role if role is not Role.NODE]
         ExitCode.REFUSED: "nobody of that name, your own credential, a CA of another cluster than the"
         " inventory's, or a node that refuses",
         ExitCode.UNREACHABLE: "revoked here, but some node did not answer, or it was stopped: run it again",
+        ExitCode.OWN_ERROR: f"with --no-send: {stopped.WRITING}",
     },
 )
 @click.argument("name", metavar="NAME")
@@ -90,8 +91,12 @@ def command(
     kept = _kept(found, keep, keep_newest=keep_newest)
     chosen = tuple(each for each in found if each not in kept)
     inventory = None if no_send else _told(invocation, found, chosen)
-    invocation.stopped = stopped.while_telling_nodes(
-        "deny.list beside the CA may have what was revoked, and nodes may know"
+    invocation.stopped = (
+        stopped.while_listing(directory / pki_register.DENY_LIST)
+        if inventory is None
+        else stopped.while_telling_nodes(
+            "deny.list beside the CA may have what was revoked, and nodes may know"
+        )
     )
     listed = pki_register.revoke(directory, chosen, "revoked")
     shown: tuple[Denial, ...] = ()

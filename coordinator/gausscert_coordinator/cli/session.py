@@ -100,9 +100,10 @@ class Session:
             return await transaction(self._open(), watcher, interrupt)
 
     def _ask_to_stop(self, interrupt: Interrupt) -> None:
-        """The engine answers; before there is one, and between two, nobody else would."""
+        """The engine answers; before there is one, between two and after the last, nobody else would."""
         if not interrupt.request():
-            self._invocation.render.important(cell(answer(interrupt.count)))
+            said = answer(interrupt.count, ended=interrupt.ended)
+            self._invocation.render.important(cell(said))
 
     def _warn(self) -> None:
         if self.warnings:

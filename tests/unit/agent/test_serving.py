@@ -107,7 +107,30 @@ def test_a_bug_ends_with_the_code_for_one():
     done = run(broken + CLI + "cli.main()", "version")
 
     assert done.returncode == 5
+    assert done.stderr.startswith("Traceback")
     assert "ZeroDivisionError" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("raised", "code"),
+    [
+        ("InternalError(Reason.INTERNAL, 'no room')", 5),
+        ("NodeRefusal(Reason.NODE_UNFIT, 'not fit')", 2),
+        ("KeyboardInterrupt()", 2),
+    ],
+)
+def test_only_a_bug_is_told_with_its_traceback(raised, code):
+    broken = (
+        "from gausscert_agent import serving\n"
+        "from gausscert_common.errors import InternalError, NodeRefusal, Reason\n"
+        f"def refuse(_): raise {raised}\n"
+        "serving.as_order = refuse\n"
+    )
+
+    done = run(broken + CLI + "cli.main()", "version")
+
+    assert done.returncode == code
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize(("arguments", "code"), [([], 0), (["--help"], 0), (["serve"], 2), (["dance"], 2)])

@@ -91,6 +91,29 @@ def test_a_press_that_nobody_hears_yet_is_answered_with_what_the_third_one_does(
     assert "for the third time: abandoned" in third
 
 
+@pytest.mark.parametrize("quiet", [(), ("--quiet",)])
+def test_a_press_after_the_last_step_says_that_nothing_is_left_to_stop(quiet):
+    async def press(interrupt):
+        interrupt.ended = True
+        for _ in range(3):
+            os.kill(os.getpid(), signal.SIGINT)
+            await asyncio.sleep(0.02)
+
+    run = cli("recover", *quiet, given=Given(result=result(), during=press), clock=apart())
+
+    said = [line for line in run.err.splitlines() if line.startswith("interrupted")]
+    assert said == ["interrupted, which changes nothing: it has ended already, and how is told next"] * 3
+
+
+def test_a_recovery_that_was_abandoned_before_it_told_anybody_is_to_be_run_again():
+    given = Given(result=result(Verdict.IN_DOUBT, proof=(), why="not acted upon", interrupted=True))
+
+    run = cli("recover", given=given)
+
+    assert run.code == 3
+    assert "in doubt: run gausscert recover" in run.out
+
+
 def test_quiet_shows_what_an_interruption_does_and_nothing_else():
     told = (
         Progress(0.1, Stage.STOP, Mark.STARTED),

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from gausscert_common.identity import Role
 from gausscert_coordinator import pki, pki_register
-from support.cli_fakes import NODES, Given, cli, plan
+from gausscert_coordinator.control_plane import Renewed
+from support.cli_fakes import NODES, Given, certificate, cli, plan
 
 CA = Path("pki")
 XML = """<ROOT><CLUSTER><PARAM name="clusterName" value="shop"/>
@@ -52,9 +53,41 @@ def test_a_revocation_that_nodes_may_know_of_is_to_be_run_again(here):
     assert [kind for kind, *_ in given.asked] == ["deny", "close"]
     assert len(pki_register.deny_list(CA).entries) == 1
     assert "nothing was changed" not in said(run)
-    assert "stopped by the operator before every node had answered; deny.list beside the CA may" in said(run)
+    assert "stopped by the operator, perhaps before every node had answered; deny.list beside" in said(run)
     assert "run the same again" in said(run)
     assert cli("pki", "revoke", "alice", "--dir", "pki").code == 0
+
+
+@pytest.mark.parametrize("when", ["written", "told"])
+def test_a_revocation_that_is_to_be_sent_to_nobody_speaks_of_no_node(here, monkeypatch, when):
+    if when == "written":
+        monkeypatch.setattr(pki_register, "revoke", stopped_at_once)
+
+    run = cli("pki", "revoke", "alice", "--dir", "pki", "--no-send", out=CtrlC())
+
+    assert run.code == 5
+    assert (CA / "deny.list").exists() is (when == "told")
+    assert "pki/deny.list: stopped by the operator; what was to be written may be there" in said(run)
+    assert "run the same again" in said(run)
+    assert "move away" not in said(run), "the list is whole, and holds all that was revoked before"
+    assert "node" not in said(run)
+    assert "nothing was changed" not in said(run)
+
+
+TELLERS = {
+    "pki revoke": ("pki", "revoke", "alice", "--dir", "pki"),
+    "pki renew": ("pki", "renew", "--all-nodes", "--dir", "pki"),
+}
+
+
+@pytest.mark.parametrize("args", list(TELLERS.values()), ids=list(TELLERS))
+def test_when_all_nodes_have_answered_it_does_not_claim_that_some_have_not(here, args):
+    given = Given(renewed=(Renewed("n1", certificate(), None),))
+
+    run = cli(*args, given=given, out=CtrlC())
+
+    assert run.code == 4
+    assert "stopped by the operator, perhaps before every node had answered" in said(run)
 
 
 def test_before_it_is_written_down_nothing_was_changed(here, monkeypatch):
@@ -131,3 +164,11 @@ def test_a_credential_that_was_cut_off_in_its_writing_leaves_nothing(here, monke
     assert sorted(CA.iterdir()) == before
     assert list(Path("made").iterdir()) == []
     assert cli("pki", "issue", "operator", "bob", "--dir", "pki", "--out", "made").code == 0
+
+
+def test_the_table_of_exit_codes_knows_of_what_was_stopped():
+    run = cli("--help")
+
+    told = " ".join(run.out.split())
+    assert "nothing changed; by pki perhaps a part" in told
+    assert "an error of its own, or stopped while it wrote" in told

@@ -866,3 +866,60 @@ async def test_a_second_join_of_one_transaction_keeps_what_the_first_has_retired
     assert node.live.bundle_digest == NEW.digest
     assert node.generations[first.transaction_id] == old
     assert len(node.generations) == 2
+
+
+# Abandoned.
+
+
+def pressing(cluster: FakeCluster, interrupt: Interrupt, rpc: str, presses: int) -> None:
+    """Whoever is back is asked to prepare, or judged before, and the operator presses Ctrl-C then."""
+
+    def press() -> None:
+        for _ in range(presses):
+            interrupt.request()
+
+    read = cluster.read
+
+    async def reading(agent, called, look):
+        answer = await read(agent, called, look)
+        if (agent.name, called) == (DEAD, rpc):
+            press()
+        return answer
+
+    cluster.read = reading
+    cluster.on_command = lambda *called: press() if called == (rpc, DEAD) else None
+
+
+@pytest.mark.parametrize("rpc", ["judge", "acquire"])
+async def test_a_join_that_is_abandoned_before_it_changes_anything_commands_no_more(rpc):
+    cluster, _ = await standing()
+    cluster.power_on(DEAD)
+    cluster.calls.clear()
+    before, interrupt = cluster.snapshot(), Interrupt()
+    pressing(cluster, interrupt, rpc, 3)
+
+    result = await recovered(cluster, NEW, interrupt=interrupt)
+
+    assert cluster.calls == ([("acquire", DEAD)] if rpc == "acquire" else [])
+    assert cluster.snapshot() == before
+    assert result.interrupted
+    assert result.verdict is (Verdict.NOTHING_DONE if rpc == "acquire" else Verdict.IN_DOUBT)
+    assert exit_code(result) is not ExitCode.DONE
+
+
+@pytest.mark.parametrize(("rpc", "presses"), [("judge", 3), ("acquire", 3), ("acquire", 1)])
+async def test_a_join_that_is_stopped_after_something_was_settled_is_no_end_of_all(rpc, presses):
+    cluster = await dies_while_replacing(FORWARD - 1)
+    cluster.power_on(DEAD)
+    interrupt, before = Interrupt(), lives(cluster)
+    pressing(cluster, interrupt, rpc, presses)
+
+    result = await recovered(cluster, NEW, interrupt=interrupt)
+
+    assert lives(cluster) == before
+    assert (result.interrupted, exit_code(result)) == (True, ExitCode.IN_DOUBT)
+    assert "gausscert recover" in result.failures[-1].remedy
+    assert ("NODES_EXCLUDED", DEAD) in [(each.code, each.node) for each in result.findings]
+    cluster.on_command = None
+    assert (await recovered(cluster, NEW)).verdict is Verdict.COMMITTED
+    assert_over(cluster)

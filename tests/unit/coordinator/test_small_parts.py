@@ -197,6 +197,17 @@ class TestInterrupt:
         assert await unless(event, work()) is None
         assert ended == [True]
 
+    async def test_work_is_not_even_begun_when_the_event_came_before(self):
+        event, begun = asyncio.Event(), []
+
+        async def work():
+            begun.append(True)
+
+        event.set()
+
+        assert await unless(event, work()) is None
+        assert begun == []
+
     async def test_work_that_ends_first_is_the_result_and_its_error_is_raised(self):
         async def fails():
             raise GausscertError(Reason.INTERNAL, "x")
