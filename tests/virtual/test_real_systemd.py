@@ -148,12 +148,13 @@ def test_the_power_goes_in_the_middle(node: VirtualNode, phase: str):
     node.machine.boot()
 
     replacing.communicate(timeout=1500)
-    assert replacing.returncode in (0, 2, 3)
+    # A machine that boots in time is back for the rest of the transaction, or for its way back.
+    live = {0: {new}, 1: {before}, 2: {before}, 3: {before, new}}[replacing.returncode]
     assert shown(node, "ActiveState")["ActiveState"] == "active", log(node)
     recovered = node.operator.gausscert("recover", "--yes")
     assert recovered.code in (0, 2), recovered.out + log(node)
     settled(node)
-    assert node.live() in (before, new)
+    assert node.live() in live
     names = node.machine.sh(f"ls -A {node.laid.home}/share/sslcert {node.laid.home}/share/sslcert/cm").split()
     assert not [name for name in names if "encrypt" in name or "stage" in name]
 
