@@ -120,7 +120,7 @@ class Recoverer:
         """Where something was done before, all that was said of it still holds."""
         if not self._done:
             return abandoned()
-        last, stopped = self._done.pop(), abandoned()
+        last, stopped = self._done.pop(), abandoned(after=True)
         why = "; ".join(filter(None, [last.why, stopped.why]))
         return replace(last, verdict=stopped.verdict, failures=stopped.failures, why=why, interrupted=True)
 
@@ -158,17 +158,17 @@ class Recoverer:
     async def _carried_out(self, case: Case, reports: Mapping[str, NodeReport], engine: Engine) -> Result:
         acquired = await engine.acquire(recovery_view.promised_epoch(reports) + 1)
         if acquired is None:
-            return abandoned(case.transaction_id, acquiring=True)
+            return abandoned(case.transaction_id, acquiring=True, after=bool(self._done))
         if not acquired.complete:
-            await engine.let_go()
+            await unless(self._interrupt.third, engine.let_go())
             return _not_granted(case, acquired)
         forgetful = cannot_remember(acquired.good, case.subject)
         if forgetful:
-            await engine.let_go()
+            await unless(self._interrupt.third, engine.let_go())
             return _not_granted(case, Answers(acquired.good, {each.node: each for each in forgetful}))
         decision = case.decide(acquired.good, self._wish.prefer)
         if decision.course is None:
-            await engine.let_go()
+            await unless(self._interrupt.third, engine.let_go())
             said, remedy = decision.said, decision.remedy
             return untouchable(case.transaction_id, decision.why, said, remedy, fenced=True)
         result = await engine.run(decision.course)
@@ -199,10 +199,13 @@ class Recoverer:
         """A join that was stopped in time has changed nothing, unlike what was settled before it; and that
         still waits."""
         stopped = result.interrupted and result.verdict is Verdict.NOTHING_DONE
-        if not (isinstance(piece, Joining) and stopped and self._done):
+        if not (isinstance(piece, Joining) and stopped):
             return result
+        waits = not_brought_over(", ".join(piece.nodes))
+        if not self._done:
+            return replace(result, failures=(waits,)) if self._interrupt.abandoned else result
         last = self._done.pop()
-        failures = (*last.failures, not_brought_over(", ".join(piece.nodes)))
+        failures = (*last.failures, waits)
         return replace(last, failures=failures, why=f"{last.why}; {result.why}", interrupted=True)
 
     def _job(self, case: Case) -> Job:

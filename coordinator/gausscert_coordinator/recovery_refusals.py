@@ -90,17 +90,23 @@ def untouchable(
     return Result(transaction_id, Verdict.IN_DOUBT, failures=tuple(errors), why=why)
 
 
-def abandoned(transaction_id: str = "", *, acquiring: bool = False) -> Result:
+def abandoned(transaction_id: str = "", *, acquiring: bool = False, after: bool = False) -> Result:
     """The operator insisted before any node was commanded to do more than to grant the fence.
 
     Args:
         transaction_id: "" where it was not known yet.
         acquiring: Acquire had been sent to some node; no lease was given back.
+        after: Another piece was settled before, which stays so.
     """
     how = _WHILE_ACQUIRING if acquiring else "and no node was commanded"
+    said = f"abandoned by the operator {how}: nothing was changed by this, and what was in doubt still is"
+    if after:
+        when = "before the next transaction was begun"
+        said = f"abandoned by the operator {_WHILE_ACQUIRING if acquiring else when};"
+        said += " what was settled until then stays so, and more may wait"
     error = InDoubt(
         Reason.IN_DOUBT,
-        f"abandoned by the operator {how}: nothing was changed by this, and what was in doubt still is",
+        said,
         remedy="run gausscert recover"
         + ("; from another machine once the leases have run out, or with --take-over" if acquiring else ""),
     )

@@ -87,7 +87,7 @@ def test_a_port_scan_leaves_nothing_but_json_in_an_agents_log(agent: LoneAgent):
 
 
 def test_the_command_shows_only_its_own_words_of_a_failed_handshake(stranger: Path):
-    done = run("-m", "gausscert_coordinator.cli.main", "--inventory", str(stranger), "--quiet", "status")
+    done = run("-m", "gausscert_coordinator.cli.entry", "--inventory", str(stranger), "--quiet", "status")
 
     assert done.returncode == 4, done.stderr
     assert done.stderr == ""
@@ -104,6 +104,6 @@ def test_the_library_writes_nothing_of_a_failed_handshake(stranger: Path):
 def test_whoever_looks_for_an_error_may_still_ask_for_more(stranger: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv(VARIABLE, "INFO")
 
-    done = run("-m", "gausscert_coordinator.cli.main", "--inventory", str(stranger), "--quiet", "status")
+    done = run("-m", "gausscert_coordinator.cli.entry", "--inventory", str(stranger), "--quiet", "status")
 
     assert "Handshake failed" in done.stderr, "else the tests above would see nothing"

@@ -64,7 +64,7 @@ def test_the_command_makes_identities_there(python: Path, tmp_path: Path):
     (tmp_path / "passphrase").write_text("Passphrase-1\n")
     (tmp_path / "passphrase").chmod(0o600)
     for words in (("init", "--cluster", "prod"), ("issue", "node", "n1", "--out", "for-n1")):
-        argv = [python, "-m", "gausscert_coordinator.cli.main", "pki", *words]
+        argv = [python, "-m", "gausscert_coordinator.cli.entry", "pki", *words]
         options = ["--dir", "pki", "--passphrase-file", "passphrase"]
         subprocess.run([*argv, *options], cwd=tmp_path, check=True, stdin=subprocess.DEVNULL)
     assert (tmp_path / "for-n1" / "node-n1.key").stat().st_mode & 0o777 == 0o400

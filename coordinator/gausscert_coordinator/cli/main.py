@@ -136,3 +136,7 @@ def _sentence(text: str) -> str:
     """In the form of all our messages: lower case, no full stop, one line; click lists choices on more."""
     text = " ".join(text.split()).removesuffix(".")
     return text[:1].lower() + text[1:]
+
+
+if __name__ == "__main__":
+    raise SystemExit("gausscert begins in gausscert_coordinator.cli.entry")

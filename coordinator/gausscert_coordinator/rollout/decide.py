@@ -288,11 +288,16 @@ def _in_the_way(
 
 def _beside(other: Other, facts: Facts, node: str) -> Finding:
     cause = f"an agent of the same CM is there already ({other.how}), installed as {other.login}"
-    remedy = (
-        f"go on with the login and the directory that it was installed with; or gausscert agents remove --ssh"
-        f" --node {node} with these first (by hand: disable and end it, and remove its agent.toml), then move"
-        f" its state, {other.state or 'its state_dir'}, to {facts.state}, owner and modes unchanged"
-    )
+    theirs = f"gausscert agents remove --ssh --node {node} with the login and the directory of that one"
+    if facts.release:  # and so with a state of its own
+        remedy = f"there is one of this login, too: {theirs}; where nothing starts it, remove its agent.toml"
+    else:
+        remedy = (
+            f"go on with the login and the directory that it was installed with; or {theirs} (by hand: end"
+            " and disable it, and remove its agent.toml), then move its state,"
+            f" {other.state or 'its state_dir'}, to {facts.state}, which must not be there yet, owner and modes"
+            " unchanged (mv -T)"
+        )
     return finding("ROLLOUT_OTHER_SERVICE", cause, node, file=other.config, remedy=remedy)
 
 

@@ -904,7 +904,8 @@ async def test_a_join_that_is_abandoned_before_it_changes_anything_commands_no_m
     assert cluster.snapshot() == before
     assert result.interrupted
     assert result.verdict is (Verdict.NOTHING_DONE if rpc == "acquire" else Verdict.IN_DOUBT)
-    assert exit_code(result) is not ExitCode.DONE
+    assert exit_code(result) is ExitCode.IN_DOUBT
+    assert "gausscert recover" in result.failures[-1].remedy
 
 
 @pytest.mark.parametrize(("rpc", "presses"), [("judge", 3), ("acquire", 3), ("acquire", 1)])
@@ -919,6 +920,7 @@ async def test_a_join_that_is_stopped_after_something_was_settled_is_no_end_of_a
     assert lives(cluster) == before
     assert (result.interrupted, exit_code(result)) == (True, ExitCode.IN_DOUBT)
     assert "gausscert recover" in result.failures[-1].remedy
+    assert not any("nothing was changed by this" in error.message for error in result.failures)
     assert ("NODES_EXCLUDED", DEAD) in [(each.code, each.node) for each in result.findings]
     cluster.on_command = None
     assert (await recovered(cluster, NEW)).verdict is Verdict.COMMITTED

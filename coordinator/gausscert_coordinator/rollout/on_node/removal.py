@@ -103,7 +103,7 @@ def _ended(layout: Layout, service: Service, account: Account | None) -> None:
     try:
         _require_untouched(before, look.journal(layout, account))
     except Trouble as trouble:
-        raise _started_again(service, trouble, enabled=enabled, running=running) from None
+        raise _started_again(service, layout, trouble, enabled=enabled, running=running) from None
 
 
 def _require_untouched(before: Mapping[str, str] | None, after: Mapping[str, str] | None) -> None:
@@ -116,7 +116,9 @@ def _require_untouched(before: Mapping[str, str] | None, after: Mapping[str, str
         )
 
 
-def _started_again(service: Service, trouble: Trouble, *, enabled: bool, running: bool) -> Trouble:
+def _started_again(
+    service: Service, layout: Layout, trouble: Trouble, *, enabled: bool, running: bool
+) -> Trouble:
     meanwhile = f"while the agent was being ended: {trouble.cause}"
     if service.kind == NONE and running:
         return Trouble(meanwhile, f"start the agent again now, as it was started before; {trouble.remedy}")
@@ -127,7 +129,8 @@ def _started_again(service: Service, trouble: Trouble, *, enabled: bool, running
             service.start()
     except Trouble as another:
         cause = f"{meanwhile}; and it does not start again: {another.cause}"
-        return Trouble(cause, f"start the agent on the node; {trouble.remedy}", another.file)
+        command = f"{layout.current}/bin/gausscert-agent serve --config {layout.config}"
+        return Trouble(cause, f"start it on the node, as its user: {command}; {trouble.remedy}", another.file)
     return Trouble(f"{meanwhile}; it is as it was, and nothing was removed", trouble.remedy)
 
 
