@@ -295,8 +295,8 @@ def _beside(other: Other, facts: Facts, node: str) -> Finding:
         remedy = (
             f"go on with the login and the directory that it was installed with; or {theirs} (by hand: end"
             " and disable it, and remove its agent.toml), then move its state,"
-            f" {other.state or 'its state_dir'}, to {facts.state}, which must not be there yet, owner and modes"
-            " unchanged (mv -T)"
+            f" {other.state or 'its state_dir'}, to {facts.state}, which must not be there yet, owner and"
+            " modes unchanged (mv -T)"
         )
     return finding("ROLLOUT_OTHER_SERVICE", cause, node, file=other.config, remedy=remedy)
 
