@@ -214,6 +214,7 @@ def test_expiry_lists_every_certificate_of_every_node_soonest_first(steady: Loca
     assert [line["not_after"] for line in lines] == sorted(line["not_after"] for line in lines)
 
 
+@pytest.mark.faults
 def test_at_a_terminal_a_held_ctrl_c_turns_back_and_ctrl_z_does_not_stand_it_still(steady: LocalCluster):
     """The keys themselves, as a job of a shell: what has no job control cannot be stopped by a key. `steady`
     sees to it that all is as before."""

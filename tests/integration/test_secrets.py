@@ -130,7 +130,9 @@ def rolled_out(cluster: WatchedCluster) -> None:
         script.write_text(text)
         script.chmod(0o755)
     (agent.parent.parent / ".complete").touch()
-    (cluster.root / "agent.toml").write_text(f'[cm]\nhome = "{cluster.node(NODES[0]).home}"\n')
+    cm_home = cluster.root / "another-cm"  # that of the cluster has an agent already
+    (cm_home / "share" / "sslcert").mkdir(parents=True)
+    (cluster.root / "agent.toml").write_text(f'[cm]\nhome = "{cm_home}"\n')
     (cluster.root / "rollout.toml").write_text(
         f'[cluster]\nname = "other"\n[agent]\ndirectory = "{place}"\n'
         '[credentials]\nca = "other/ca.crt"\ncert = "other/operator-bob.crt"\n'
