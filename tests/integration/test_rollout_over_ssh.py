@@ -268,7 +268,7 @@ def test_no_connection_stays_behind_and_one_that_the_operator_has_opened_is_made
     assert len(operator.agents("status").document["errors"]) == len(NODES)
 
 
-@pytest.mark.faults
+@pytest.mark.soak
 def test_an_agent_that_lost_its_python_is_installed_anew_with_the_same_bundle(
     tmp_path: Path, operator: Operator, bundle: str
 ):

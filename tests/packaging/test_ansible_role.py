@@ -272,7 +272,7 @@ echo "$@" >>{root}/asked
 
 @pytest.mark.skipif(PLAYBOOK is None, reason="ansible-core is missing")
 @pytest.mark.parametrize("forced", [(), ("--force-handlers",)], ids=["", "forced"])
-@pytest.mark.faults
+@pytest.mark.soak
 @pytest.mark.parametrize(
     ("journal", "restarted"), [("phase        NONE", True), ("transaction  t-1", False)], ids=["idle", "busy"]
 )
