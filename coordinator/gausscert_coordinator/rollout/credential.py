@@ -8,11 +8,10 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
 from gausscert_common.errors import InvalidInput, Reason
 from gausscert_common.identity import Identity, Role
 
-from gausscert_coordinator import pki_trust
+from gausscert_coordinator import pki_certificates, pki_trust
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -102,12 +101,4 @@ def _refused(node: str, cause: str, remedy: str) -> InvalidInput:
 
 
 def _issued_by_any(cert: x509.Certificate, authorities: Iterable[x509.Certificate]) -> bool:
-    return any(_issued_by(cert, each) for each in authorities)
-
-
-def _issued_by(cert: x509.Certificate, authority: x509.Certificate) -> bool:
-    try:
-        cert.verify_directly_issued_by(authority)
-    except (ValueError, TypeError, InvalidSignature):
-        return False
-    return True
+    return any(pki_certificates.issued_by(cert, each) for each in authorities)

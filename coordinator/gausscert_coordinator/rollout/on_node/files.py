@@ -154,28 +154,27 @@ def receive(stream: BinaryIO, path: Path, size: int, sha256: str) -> None:
 
 
 def digest_of(path: Path) -> str:
-    """SHA-256 of a file, hex; "" where it cannot be read, is no regular file, or is larger than any that is
-    laid ready: whoever puts a named pipe or a link to a device there holds nobody up."""
-    try:
-        with os.fdopen(os.open(path, _READ), "rb") as opened:
-            if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
-                return ""
-            body = opened.read(_MOST + 1)
-    except OSError:
-        return ""
-    return "" if len(body) > _MOST else hashlib.sha256(body).hexdigest()
+    """SHA-256 of a file, hex; "" for what `_small` has nothing of."""
+    body = _small(path)
+    return "" if body is None else hashlib.sha256(body).hexdigest()
 
 
 def text_of(path: Path) -> str:
-    """A file's; "" for none, for one that is too large, and for what has no end, a named pipe, say."""
+    """A file's; "" for what `_small` has nothing of."""
+    return (_small(path) or b"").decode(errors="replace")
+
+
+def _small(path: Path) -> bytes | None:
+    """A file's bytes; None where it cannot be read, is no regular file, or is larger than any that is laid
+    ready: whoever puts a named pipe or a link to a device there holds nobody up."""
     try:
         with os.fdopen(os.open(path, _READ), "rb") as opened:
             if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
-                return ""
+                return None
             body = opened.read(_MOST + 1)
     except OSError:
-        return ""
-    return body.decode(errors="replace") if len(body) <= _MOST else ""
+        return None
+    return body if len(body) <= _MOST else None
 
 
 def make_directory(path: Path, mode: int, owner: tuple[int, int] | None = None) -> None:
