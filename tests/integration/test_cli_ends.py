@@ -38,19 +38,27 @@ def read_to_the_end(descriptor: int) -> bytes:
     return shown
 
 
-def test_at_a_terminal_it_asks_shows_a_live_board_and_ends_with_the_proof(cluster: LocalCluster):
-    bundle = cluster.new_bundle("shown")
+def at_a_terminal(
+    cluster: LocalCluster, argv: list[str], *, columns: int
+) -> tuple[subprocess.Popen[bytes], int]:
+    """A command, and the other end of its terminal."""
     parent, child = pty.openpty()
     process = subprocess.Popen(
-        [*GAUSSCERT, "replace", bundle, *cluster.passwords],
+        argv,
         cwd=cluster.root,
         stdin=child,
         stdout=child,
         stderr=child,
         start_new_session=True,
-        env={**os.environ, "TERM": "xterm", "COLUMNS": "120", "LINES": "40"},
+        env={**os.environ, "TERM": "xterm", "COLUMNS": str(columns), "LINES": "40"},
     )
     os.close(child)
+    return process, parent
+
+
+def test_at_a_terminal_it_asks_shows_a_live_board_and_ends_with_the_proof(cluster: LocalCluster):
+    bundle = cluster.new_bundle("shown")
+    process, parent = at_a_terminal(cluster, [*GAUSSCERT, "replace", bundle, *cluster.passwords], columns=120)
     shown = read_until(parent, b"[y/N]")
     os.write(parent, b"yes\n")
     board = read_until(parent, b"committed: every node")
@@ -218,18 +226,10 @@ def test_expiry_lists_every_certificate_of_every_node_soonest_first(steady: Loca
 def test_at_a_terminal_a_held_ctrl_c_turns_back_and_ctrl_z_does_not_stand_it_still(steady: LocalCluster):
     """The keys themselves, as a job of a shell: what has no job control cannot be stopped by a key. `steady`
     sees to it that all is as before."""
-    parent, child = pty.openpty()
     job = ["setsid", "--ctty", "--wait", "sh", "-mc", '"$@"; exit $?', "sh"]
-    process = subprocess.Popen(
-        [*job, *GAUSSCERT, "replace", "fresh", "--yes", *steady.passwords],
-        cwd=steady.root,
-        stdin=child,
-        stdout=child,
-        stderr=child,
-        start_new_session=True,
-        env={**os.environ, "TERM": "xterm", "COLUMNS": "200", "LINES": "40"},
+    process, parent = at_a_terminal(
+        steady, [*job, *GAUSSCERT, "replace", "fresh", "--yes", *steady.passwords], columns=200
     )
-    os.close(child)
     read_until(parent, b"\x1b[1mstart (")
     os.write(parent, b"\x1a")
     for _ in range(5):
